@@ -1,0 +1,69 @@
+"""Who is calling: keys from the header, a WebSocket subprotocol or the query; compared in constant time."""
+
+import ipaddress
+from dataclasses import dataclass
+from hmac import compare_digest
+from urllib.parse import urlsplit
+
+from starlette.requests import HTTPConnection
+
+from api_gateway.settings import GatewaySettings
+from parlando.errors import NotAllowedError
+
+SUBPROTOCOL = "parlando"
+KEY_SUBPROTOCOL = "parlando-key."
+_LOCAL_NAMES = {"localhost", "127.0.0.1", "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A caller. `key` is "" where no keys are configured."""
+
+    key: str = ""
+
+
+def _offered(connection: HTTPConnection) -> str | None:
+    headers = connection.headers
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    if credentials and scheme.lower() in ("bearer", "token"):
+        return credentials.strip()
+    if key := headers.get("x-api-key"):
+        return key
+    for protocol in headers.get("sec-websocket-protocol", "").split(","):
+        if protocol.strip().startswith(KEY_SUBPROTOCOL):
+            return protocol.strip().removeprefix(KEY_SUBPROTOCOL)
+    return connection.query_params.get("token")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def authenticate(connection: HTTPConnection, settings: GatewaySettings) -> Principal:
+    """The caller of an HTTP request or WebSocket handshake.
+
+    Raises
+    ------
+    NotAllowedError
+        if keys are configured and none of them is offered, or if none is configured and the caller
+        isn't a page or program of this machine.
+    """
+    if settings.api_keys:
+        offered = (_offered(connection) or "").encode()
+        matches = [compare_digest(offered, key.encode()) for key in settings.api_keys]
+        if not any(matches):
+            raise NotAllowedError("A valid API key is needed: Authorization: Bearer <key>, or ?token=<key>")
+        return Principal(settings.api_keys[matches.index(True)])
+    peer = connection.client.host if connection.client else ""
+    if not _is_loopback(peer):
+        raise NotAllowedError("No API_KEYS are configured, so only this machine may connect")
+    named = urlsplit(f"//{connection.headers.get('host', '')}").hostname
+    if named not in _LOCAL_NAMES:  # a name that a foreign page has pointed at this machine
+        raise NotAllowedError("No API_KEYS are configured, so the gateway answers to localhost only")
+    origin = connection.headers.get("origin")
+    if origin and urlsplit(origin).hostname not in _LOCAL_NAMES and origin not in settings.cors_origins:
+        raise NotAllowedError(f"Origin {origin} is not in CORS_ORIGINS")
+    return Principal()

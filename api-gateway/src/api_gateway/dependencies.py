@@ -1,0 +1,52 @@
+"""What routes get: the services that the app was composed of, and the caller."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from api_gateway.admission import Admission
+from api_gateway.auth import Principal, authenticate
+from api_gateway.settings import GatewaySettings
+from parlando.errors import SessionNotFoundError
+from parlando.ids import fingerprint
+from parlando.redislog.history import Channels, History, SessionRecord
+from parlando.redislog.writer import Sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything a route may need; built once in `app.py`."""
+
+    settings: GatewaySettings
+    sessions: Sessions
+    history: History
+    channels: Channels
+    admission: Admission
+
+
+def services(connection: HTTPConnection) -> Services:
+    """The app's services."""
+    found: Services = connection.app.state.services
+    return found
+
+
+def principal(connection: HTTPConnection) -> Principal:
+    """The caller, or `NotAllowedError`."""
+    return authenticate(connection, services(connection).settings)
+
+
+ServicesDep = Annotated[Services, Depends(services)]
+PrincipalDep = Annotated[Principal, Depends(principal)]
+
+
+async def readable(sid: str, caller: PrincipalDep, found: ServicesDep) -> SessionRecord:
+    """A session that the caller may read: its own. Others' look as if they didn't exist."""
+    record = await found.history.record(sid)
+    if record.key != fingerprint(caller.key):
+        raise SessionNotFoundError(f"No session {sid} is known; it may have expired")
+    return record
+
+
+RecordDep = Annotated[SessionRecord, Depends(readable)]

@@ -1,0 +1,16 @@
+"""The gateway's metrics."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from parlando.metrics import LATENCY_BUCKETS
+
+CONNECTIONS: Final = Gauge("parlando_gateway_connections", "Open live sockets")
+OPENED: Final = Counter("parlando_gateway_sessions_total", "Sessions opened or resumed", ["how"])
+REFUSED: Final = Counter("parlando_gateway_refused_total", "Connections refused or cut", ["code"])
+AUDIO: Final = Counter("parlando_gateway_audio_seconds_total", "Audio stored")
+APPEND: Final = Histogram(
+    "parlando_gateway_append_seconds", "Storing audio in Redis", buckets=LATENCY_BUCKETS
+)
+THROTTLED: Final = Counter("parlando_gateway_throttled_total", "Times a socket was not read for a full backlog")

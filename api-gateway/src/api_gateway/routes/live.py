@@ -1,0 +1,174 @@
+"""`WS /v1/stt/stream`: our own live protocol."""
+
+import asyncio
+import re
+from typing import Any, Final
+
+import orjson
+import structlog
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+
+from api_gateway import metrics
+from api_gateway.auth import SUBPROTOCOL, Principal, authenticate
+from api_gateway.dependencies import Services, services
+from api_gateway.dialects.base import Audio, Command, Start
+from api_gateway.dialects.native import NativeEvents, Wishes, read
+from api_gateway.errors import border
+from api_gateway.live import ClientGone, Finished, LiveConnection
+from api_gateway.relay import Relay
+from parlando.audio import SAMPLE_RATE, PcmDecoder
+from parlando.errors import ParlandoError, SessionTakenError
+from parlando.ids import SESSION_ID_PATTERN, new_session_id, new_token
+from parlando.redislog.writer import SessionWriter
+
+FIRST_WORD_S: Final = 0.25  # how long a client may take to name its session before it gets a name
+
+log = structlog.get_logger(part="live")
+router = APIRouter()
+
+
+class _Socket:
+    """Starlette's WebSocket as `live.Socket`."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+        self._sending = asyncio.Lock()
+
+    async def receive(self) -> str | bytes:
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise ClientGone
+        data: str | bytes | None = message.get("text")
+        return data if data is not None else message["bytes"]
+
+    async def send(self, message: str) -> None:
+        async with self._sending:
+            try:
+                await self._websocket.send_text(message)
+            except (WebSocketDisconnect, RuntimeError) as error:  # it has been closed under us
+                raise ClientGone from error
+
+
+@router.websocket("/v1/stt/stream")
+async def stream(websocket: WebSocket) -> None:
+    """Serve one client; every error is said in an `error` message before the close code."""
+    offered = websocket.headers.get("sec-websocket-protocol", "")
+    chosen = SUBPROTOCOL if SUBPROTOCOL in [p.strip() for p in offered.split(",")] else None
+    await websocket.accept(subprotocol=chosen)
+    socket = _Socket(websocket)
+    metrics.CONNECTIONS.inc()
+    try:
+        caller = authenticate(websocket, services(websocket).settings)
+        await _serve(socket, services(websocket), caller, dict(websocket.query_params))
+    except ClientGone:
+        return
+    except Finished as finished:
+        await _close(websocket, finished.code)
+    except ParlandoError as error:
+        outside = border(error)
+        metrics.REFUSED.labels(error.code).inc()
+        body = {"type": "error", "code": error.code, "message": error.message, "retryable": error.retryable}
+        try:
+            await socket.send(orjson.dumps(body).decode())
+            await _close(websocket, outside.close, error.code)
+        except ClientGone:
+            return
+    finally:
+        metrics.CONNECTIONS.dec()
+
+
+async def _close(websocket: WebSocket, code: int, reason: str = "") -> None:
+    try:
+        await websocket.close(code, reason)
+    except RuntimeError as error:
+        raise ClientGone from error
+
+
+async def _serve(socket: _Socket, found: Services, caller: Principal, query: dict[str, Any]) -> None:
+    wishes = Wishes.of(query)
+    first: Command | None = None
+    if wishes.session_id is None:
+        first = await _first_command(socket)
+        if isinstance(first, Start):
+            wishes, first = Wishes.of({**query, **first.wishes}), None
+        elif isinstance(first, Audio) and re.match(SESSION_ID_PATTERN, first.session_id or ""):
+            wishes = wishes.model_copy(update={"session_id": first.session_id})
+    decoder = PcmDecoder(wishes.encoding)
+    strict = "session_id" in query
+    writer, greeting = await _resume(found, caller, wishes) if wishes.resume else await _open(
+        found, caller, wishes, strict=strict
+    )
+    await socket.send(orjson.dumps(greeting).decode())
+    async with Relay(found.history, found.channels, writer.sid, after=greeting["seq"]) as relay:
+        connection = LiveConnection(
+            socket,
+            writer,
+            relay,
+            settings=found.settings,
+            decoder=decoder,
+            read=read,
+            write=NativeEvents().write,
+        )
+        try:
+            await connection.run(first)
+        except ClientGone:
+            await connection.leave()
+            raise
+
+
+async def _first_command(socket: _Socket) -> Command | None:
+    """What the client says first, if it says it soon: it may name its session or its format."""
+    try:
+        async with asyncio.timeout(FIRST_WORD_S):
+            message = await socket.receive()
+    except TimeoutError:
+        return None
+    return read(message)
+
+
+async def _open(
+    found: Services, caller: Principal, wishes: Wishes, *, strict: bool
+) -> tuple[SessionWriter, dict[str, Any]]:
+    """Open a session. A name from the query must be free; one from a message is a wish."""
+    capacity = await found.admission.capacity()
+    token = new_token()
+    config = wishes.config.model_dump(exclude_none=True)
+
+    async def opened(sid: str) -> SessionWriter:
+        return await found.sessions.open(sid, config=config, token=token, key=caller.key, most=capacity)
+
+    sid = wishes.session_id or new_session_id()
+    try:
+        writer = await opened(sid)
+    except SessionTakenError:
+        if strict:
+            raise
+        writer = await opened(new_session_id())
+    metrics.OPENED.labels("new").inc()
+    return writer, await _greeting(found, writer, resume_token=token, seq=0)
+
+
+async def _resume(found: Services, caller: Principal, wishes: Wishes) -> tuple[SessionWriter, dict[str, Any]]:
+    sid = wishes.session_id or ""
+    attached = await found.sessions.attach(sid, token=wishes.resume or "", key=caller.key)
+    metrics.OPENED.labels("resumed").inc()
+    greeting = await _greeting(
+        found, attached.writer, resume_token=wishes.resume or "", seq=min(wishes.last_seq, attached.seq)
+    )
+    return attached.writer, {**greeting, "resumed": True, "state": attached.state}
+
+
+async def _greeting(found: Services, writer: SessionWriter, *, resume_token: str, seq: int) -> dict[str, Any]:
+    workers = await found.admission.workers()
+    runs = workers[0] if workers else {"engine": None, "model": None}
+    return {
+        "type": "connected",
+        "session_id": writer.sid,
+        "job_id": writer.sid,
+        "resume_token": resume_token,
+        "engine": runs["engine"],
+        "model": runs["model"],
+        "sample_rate": SAMPLE_RATE,
+        "received": writer.received,
+        "seq": seq,
+    }

@@ -1,0 +1,98 @@
+"""Reading sessions: their state, their transcript, their events as they come."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Header, Query
+from starlette.responses import Response, StreamingResponse
+
+from api_gateway.dependencies import RecordDep, Services, ServicesDep
+from api_gateway.relay import Relay
+from parlando.audio import milliseconds, seconds
+from parlando.events import EVENTS, Final
+from parlando.redislog.history import SessionRecord
+from parlando.subtitles import FORMATS
+from parlando.transcript import Transcript
+
+router = APIRouter(prefix="/v1/stt/sessions", tags=["sessions"])
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    401: {"description": "No valid key"},
+    404: {"description": "No such session"},
+    503: {"description": "Redis can't be reached"},
+}
+
+
+@router.get("/{sid}", responses=_ERRORS)
+async def session(record: RecordDep) -> dict[str, Any]:
+    """Where a session stands: state, received and decoded audio, lag, the text that is still open."""
+    opened = record.open_segment
+    lag = max(0, record.received - record.decoded) if record.state != "closed" else 0
+    return {
+        "session_id": record.sid,
+        "state": record.state,
+        "received_ms": milliseconds(record.received),
+        "decoded_ms": milliseconds(record.decoded),
+        "lag_ms": milliseconds(lag),
+        "segments": record.segments,
+        "seq": record.seq,
+        "created_at": record.created,
+        "worker": record.owner or None,
+        "epoch": record.epoch,
+        "open_segment": {"segment": opened["index"], "stable": opened["stable"]} if opened else None,
+        "config": record.config,
+    }
+
+
+@router.get("/{sid}/transcript", responses={**_ERRORS, 200: {"content": {"text/vtt": {}, "text/plain": {}}}})
+async def transcript(
+    record: RecordDep,
+    found: ServicesDep,
+    form: Annotated[Literal["json", "text", "srt", "vtt"], Query(alias="format")] = "json",
+) -> Response:
+    """All finals so far, while the session runs and until it expires."""
+    media_type, write = FORMATS[form]
+    return Response(write(await _transcript(record, found)), media_type=media_type)
+
+
+async def _transcript(record: SessionRecord, found: Services) -> Transcript:
+    events = [EVENTS.validate_json(event) async for event in found.history.all_events(record.sid)]
+    return Transcript.of(
+        record.sid,
+        state=record.state,
+        duration=seconds(record.received),
+        segments=(event.settled() for event in events if isinstance(event, Final)),
+    )
+
+
+@router.get(
+    "/{sid}/events",
+    responses={**_ERRORS, 200: {"content": {"text/event-stream": {}}}},
+    response_class=StreamingResponse,
+)
+async def events(
+    record: RecordDep, found: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
+) -> StreamingResponse:
+    """Server-sent events: all kept events behind `Last-Event-ID`, then live ones and partials."""
+    after = int(last_event_id) if last_event_id and last_event_id.isdigit() else 0
+    return StreamingResponse(
+        _event_stream(found, record.sid, after),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _event_stream(found: Services, sid: str, after: int) -> AsyncIterator[bytes]:
+    """Frames with an `id` for kept events; a comment when nothing came for a while."""
+    yield b"retry: 2000\n\n"
+    async with Relay(found.history, found.channels, sid, after=after) as relay:
+        async for batch in relay.batches():
+            if not batch:
+                yield b": still here\n\n"
+            for message in batch:
+                body = orjson.loads(message)
+                identity = b"id: %d\n" % body["seq"] if "seq" in body else b""
+                yield b"%sevent: %s\ndata: %s\n\n" % (identity, body["type"].encode(), message)
+                if body["type"] == "closed":
+                    return

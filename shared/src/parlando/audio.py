@@ -1,0 +1,81 @@
+"""PCM as it moves through Parlando: 16 kHz, mono, signed 16 bit, little endian."""
+
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from parlando.errors import InvalidAudioError
+
+SAMPLE_RATE = 16_000  # Hz; the rate of every position and length inside Parlando
+BYTES_PER_SAMPLE = 2
+SAMPLES_PER_MS = SAMPLE_RATE // 1000
+
+Pcm16 = npt.NDArray[np.int16]
+Float32 = npt.NDArray[np.float32]
+
+
+class Encoding(StrEnum):
+    """How a client's bytes carry audio."""
+
+    PCM_S16LE = "pcm_s16le"
+    PCM_F32LE = "pcm_f32le"
+    MULAW = "mulaw"
+    ALAW = "alaw"
+    CONTAINER = "container"
+
+
+def seconds(samples: int) -> float:
+    """A position or length in samples as seconds, rounded to a tenth of a millisecond."""
+    return round(samples / SAMPLE_RATE, 4)
+
+
+def milliseconds(samples: int) -> int:
+    """A length in samples as whole milliseconds."""
+    return samples // SAMPLES_PER_MS
+
+
+def samples(ms: float) -> int:
+    """Milliseconds as a number of samples."""
+    return round(ms * SAMPLES_PER_MS)
+
+
+def to_float(pcm: Pcm16) -> Float32:
+    """int16 samples of shape (n,) as float32 in [-1, 1)."""
+    return pcm.astype(np.float32) / np.float32(32768)
+
+
+class PcmDecoder:
+    """Turns the bytes of one connection into s16le bytes, whole samples only.
+
+    Frames may have any length, odd ones too: what doesn't fill a sample waits for the next frame.
+
+    Raises
+    ------
+    InvalidAudioError
+        if the encoding needs FFmpeg, or float samples aren't finite numbers.
+    """
+
+    def __init__(self, encoding: Encoding) -> None:
+        if encoding not in (Encoding.PCM_S16LE, Encoding.PCM_F32LE):
+            raise InvalidAudioError(
+                f"Expected encoding pcm_s16le or pcm_f32le at 16000 Hz, mono, but got {encoding}; "
+                "other formats are not served yet"
+            )
+        self._float = encoding is Encoding.PCM_F32LE
+        self._width = 4 if self._float else BYTES_PER_SAMPLE
+        self._carry = b""
+
+    def push(self, data: bytes) -> bytes:
+        """The s16le samples completed by `data`; b"" if it completes none."""
+        if self._carry:
+            data = self._carry + data
+        whole = len(data) - len(data) % self._width
+        self._carry = data[whole:]
+        data = data[:whole]
+        if not self._float or not data:
+            return data
+        values = np.frombuffer(data, "<f4")
+        if not np.isfinite(values).all():
+            raise InvalidAudioError("Expected finite 32-bit float samples, but got NaN or infinity")
+        return (np.clip(values, -1.0, 32767 / 32768) * 32768).round().astype("<i2").tobytes()

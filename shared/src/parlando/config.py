@@ -1,0 +1,19 @@
+"""What a client may choose for its session."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class SessionConfig(BaseModel):
+    """Choices that hold from the moment they're made until the session ends or they change."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    language: str | None = Field(
+        None, pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$", description="ISO 639-1; none to detect it"
+    )
+    prompt: str = Field("", max_length=2000, description="Names and terms that will be spoken")
+    words: bool = Field(False, description="Finals carry word times")
+    interim: bool = Field(True, description="Partials are sent")
+    vad_silence_ms: int | None = Field(
+        None, ge=100, le=5000, description="Silence that ends a segment; none for the worker's default"
+    )

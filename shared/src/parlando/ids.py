@@ -1,0 +1,32 @@
+"""Names that nobody can guess."""
+
+import secrets
+import zlib
+from hashlib import sha256
+
+SESSION_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
+
+
+def new_session_id() -> str:
+    """A fresh session id with 120 random bits."""
+    return f"s_{secrets.token_hex(15)}"
+
+
+def new_token() -> str:
+    """A resume token with 192 random bits."""
+    return secrets.token_urlsafe(24)
+
+
+def new_worker_id(kind: str) -> str:
+    """A worker's id, unique to one life of one process."""
+    return f"{kind}-{secrets.token_hex(6)}"
+
+
+def fingerprint(secret: str) -> str:
+    """SHA-256 of a token or key in hex; what Redis holds instead of the secret. "" stays ""."""
+    return sha256(secret.encode()).hexdigest() if secret else ""
+
+
+def partition_of(name: str, partitions: int) -> int:
+    """The partition that holds all keys of a session or job: crc32(id) mod `partitions`."""
+    return zlib.crc32(name.encode()) % partitions

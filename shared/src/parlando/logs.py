@@ -1,0 +1,36 @@
+"""Structured logs: one event a line, JSON unless somebody watches. Never audio, never text."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+
+def configure(service: str, *, level: str = "INFO", form: str = "auto") -> None:
+    """Set structlog up for a service. `form` is `auto` (console on a terminal), `json` or `console`."""
+    pretty = form == "console" or (form == "auto" and sys.stderr.isatty())
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[level.upper()]
+        ),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(service=service)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+
+
+def get(name: str) -> Any:
+    """A logger that binds the module's short name."""
+    return structlog.get_logger(part=name.rpartition(".")[2])

@@ -1,0 +1,12 @@
+"""Metrics that several services share, and the buckets that all of them use."""
+
+from typing import Final
+
+from prometheus_client import Counter
+
+LATENCY_BUCKETS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
+"""Seconds."""
+
+REDIS_RETRIES: Final = Counter(
+    "parlando_redis_retries_total", "Redis calls tried again after a broken connection or failover"
+)

@@ -1,0 +1,81 @@
+"""Reading sessions' audio: one blocking XREAD for all sessions of a partition.
+
+The stream's entry ids are sample offsets, so a position in a stream is a position in the audio:
+`<end>-0` is a frame that ends at sample `end`, `<offset>-<n>` with n > 0 the n-th control entry.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from parlando.audio import BYTES_PER_SAMPLE
+from parlando.redislog.connection import Redis
+from parlando.redislog.keys import SessionKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """PCM whose first sample is at `start` on the session's sample clock."""
+
+    start: int
+    pcm: bytes
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Something the client said at sample `at`, in its place between the frames."""
+
+    at: int
+    number: int
+    message: dict[str, Any]
+    id: str
+
+
+Entry = Frame | Control
+
+
+def _entry(identifier: bytes, fields: Mapping[bytes, bytes]) -> Entry:
+    name = identifier.decode()
+    offset, _, number = name.partition("-")
+    pcm = fields.get(b"p")
+    if pcm is not None:
+        return Frame(int(offset) - len(pcm) // BYTES_PER_SAMPLE, pcm, name)
+    return Control(int(offset), int(number), orjson.loads(fields[b"c"]), name)
+
+
+class PcmReader:
+    """Reads many sessions at once over a connection of its own."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def read(
+        self, positions: Mapping[str, str], *, block_ms: int, count: int = 64
+    ) -> dict[str, list[Entry]]:
+        """The entries behind each position: stream key → entries, up to `count` each.
+
+        `positions` maps a stream key to the id read last. Waits up to `block_ms` for the first entry.
+        """
+        answer = await self._redis.xread(dict(positions), count=count, block=block_ms)  # type: ignore[arg-type]
+        return {
+            key.decode(): [_entry(identifier, fields) for identifier, fields in entries]
+            for key, entries in answer or []
+        }
+
+
+def position_at(offset: int) -> str:
+    """The position from which all audio beyond `offset`, and all controls at it, are still to come."""
+    return f"{offset}-0"
+
+
+def unread(entries: Iterable[Entry], last_control: int) -> list[Entry]:
+    """`entries` without the controls up to number `last_control`, which a checkpoint has taken in."""
+    return [e for e in entries if isinstance(e, Frame) or e.number > last_control]
+
+
+def stream_of(keys: SessionKeys) -> str:
+    """The stream key that `PcmReader.read` wants."""
+    return keys.pcm

@@ -1,0 +1,34 @@
+"""Settings that every service has. A service's own stand in its `settings.py`.
+
+Each field is an environment variable of the same name in capitals; a `.env` file is read too.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """Redis, logs and the shape of the keyspace."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
+
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0", description="Redis or Valkey, 6.2 or newer (`redis://`, `rediss://`)"
+    )
+    partitions: int = Field(
+        1, ge=1, le=1024, description="Hash-tag partitions of the keys; the same in all services"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="How much goes to the log"
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`json`, `console`, or `auto`: console on a terminal"
+    )
+    session_ttl_s: int = Field(
+        3600, ge=60, description="Seconds that a session's events stay in Redis after its end"
+    )
+    resume_window_s: float = Field(
+        60, gt=0, description="Seconds that a session lives on without a client"
+    )

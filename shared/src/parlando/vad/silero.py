@@ -1,0 +1,87 @@
+"""Silero VAD v6: its ONNX file run by onnxruntime, found without importing the package (nor torch).
+
+Source: https://github.com/snakers4/silero-vad, file `silero_vad_16k_sequence.onnx`: rows of 64
+samples of context and 512 samples in, one probability a row out, an LSTM state carried between calls.
+"""
+
+import base64
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime as ort
+
+from parlando.audio import Float32
+from parlando.errors import ModelError
+from parlando.vad import FRAME
+
+CONTEXT: Final = 64  # samples of the previous frame that each row begins with
+STATE: Final = (1, 1, 128)
+
+
+def _weights() -> Path:
+    spec = find_spec("silero_vad")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError("The package silero-vad isn't installed: pip install --no-deps silero-vad")
+    path = Path(spec.submodule_search_locations[0]) / "data" / "silero_vad_16k_sequence.onnx"
+    if not path.exists():
+        raise ModelError("The installed silero-vad has no silero_vad_16k_sequence.onnx; version 6 has")
+    return path
+
+
+class SileroModel:
+    """The weights, in an onnxruntime session of one thread."""
+
+    name = "silero"
+    why = "silero-vad is installed"
+
+    def __init__(self) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = ort.InferenceSession(str(_weights()), options, providers=["CPUExecutionProvider"])
+
+    def stream(self) -> "SileroStream":
+        """A detector for one session."""
+        return SileroStream(self._session)
+
+
+class SileroStream:
+    """One session's LSTM state and context."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self._h: Float32 = np.zeros(STATE, np.float32)
+        self._c: Float32 = np.zeros(STATE, np.float32)
+        self._context: Float32 = np.zeros(CONTEXT, np.float32)
+
+    def push(self, samples: Float32) -> Float32:
+        """Samples of shape (k * 512,) → probabilities of shape (k,)."""
+        frames = samples.reshape(-1, FRAME)
+        rows = np.empty((len(frames), CONTEXT + FRAME), np.float32)
+        rows[:, CONTEXT:] = frames
+        rows[0, :CONTEXT] = self._context
+        rows[1:, :CONTEXT] = frames[:-1, -CONTEXT:]
+        self._context = frames[-1, -CONTEXT:].copy()
+        probabilities: Float32
+        probabilities, self._h, self._c = self._session.run(
+            None, {"input": rows, "h": self._h, "c": self._c}
+        )
+        return probabilities
+
+    def state(self) -> dict[str, Any]:
+        """The LSTM state and the context, as base64 of float32."""
+        return {
+            name: base64.b64encode(array.tobytes()).decode()
+            for name, array in (("h", self._h), ("c", self._c), ("context", self._context))
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state()`."""
+
+        def array(name: str) -> Float32:
+            return np.frombuffer(base64.b64decode(state[name]), np.float32)
+
+        self._h, self._c = array("h").reshape(STATE), array("c").reshape(STATE)
+        self._context = array("context")

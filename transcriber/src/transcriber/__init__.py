@@ -1,0 +1,1 @@
+"""The worker that turns sessions' audio into events."""

@@ -1,0 +1,43 @@
+"""How often partials are decoded: load costs partials first, and never finals. Pure."""
+
+from typing import Final
+
+LADDER: Final = (1.0, 2.0, 4.0, None)
+"""Factors of the base interval; None: finals only."""
+
+WIDEN: Final = (0.12, 0.3, 0.8)
+"""Queue delay in seconds at which each step is left for the next; half of it leads back."""
+
+SMOOTHING: Final = 0.2
+PATIENCE: Final = 20  # observations between two steps back
+
+
+class Cadence:
+    """The interval between a session's partials, in samples, from the delay that windows wait."""
+
+    def __init__(self, interval: int) -> None:
+        self._interval = interval
+        self._step = 0
+        self._calm = 0
+        self.delay_s = 0.0
+        """The smoothed queue delay."""
+
+    @property
+    def interval(self) -> int | None:
+        """Samples of new audio between two partials; None for no partials."""
+        factor = LADDER[self._step]
+        return None if factor is None else int(self._interval * factor)
+
+    def observe(self, delay_s: float) -> None:
+        """Take note that a window has waited `delay_s` seconds for the engine."""
+        self.delay_s += SMOOTHING * (delay_s - self.delay_s)
+        if self._step < len(WIDEN) and self.delay_s > WIDEN[self._step]:
+            self._step += 1
+            self._calm = 0
+        elif self._step and self.delay_s < WIDEN[self._step - 1] / 2:
+            self._calm += 1
+            if self._calm >= PATIENCE:
+                self._step -= 1
+                self._calm = 0
+        else:
+            self._calm = 0

@@ -1,0 +1,93 @@
+"""The seam between the worker and whatever recognises speech.
+
+An engine knows nothing of sessions, Redis or time: it gets windows and gives hypotheses.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from parlando.audio import Float32
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word as an engine heard it.
+
+    `start` and `end` in seconds of the window, None where the engine wasn't asked or can't say.
+    `tokens` are the engine's own ids for it, for priming and drafts; they mean nothing elsewhere.
+    """
+
+    text: str
+    start: float | None = None
+    end: float | None = None
+    probability: float | None = None
+    tokens: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What an engine is asked to hear.
+
+    `samples`: float32 of shape (n,), 16 kHz, in [-1, 1).
+    `prefix`: words already committed; the hypothesis must begin with them where `info.primes`.
+    `draft`: the previous hypothesis behind the prefix, for engines that can check it cheaply.
+    `voiced_s`: how many seconds of the window the voice detector took for speech.
+    """
+
+    samples: Float32
+    prefix: tuple[Word, ...] = ()
+    draft: tuple[Word, ...] = ()
+    language: str | None = None
+    prompt: str = ""
+    task: str = "transcribe"
+    words: bool = False
+    final: bool = False
+    voiced_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What an engine says of a window. Nothing in it is settled.
+
+    `reason` says why there are no words: `no_speech`, `suppressed` or `too_short`.
+    """
+
+    words: tuple[Word, ...]
+    language: str | None = None
+    confidence: float | None = None
+    reason: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The words as one line."""
+        return " ".join(word.text for word in self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What an engine can do; the worker adapts to it.
+
+    `max_window_s`: longest window in seconds. `batch`: windows worth giving at once (1: no gain).
+    `primes`: honours `Window.prefix`. `languages`: ISO 639-1 codes, empty for "any".
+    """
+
+    name: str
+    model: str
+    languages: frozenset[str]
+    tasks: frozenset[str]
+    max_window_s: float
+    batch: int
+    word_times: bool
+    primes: bool
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """Blocking, used from one thread at a time."""
+
+    info: EngineInfo
+
+    def transcribe(self, windows: Sequence[Window]) -> list[Hypothesis]:
+        """One hypothesis per window, in the same order. Raises `EngineError`, never half a batch."""
+        ...

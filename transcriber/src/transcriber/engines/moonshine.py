@@ -1,0 +1,253 @@
+"""Moonshine tiny on onnxruntime: the embedded default. English; one thread; no batching gain.
+
+Greedy decoding with the committed words forced and the last hypothesis as a draft that one forward
+pass checks; where it misses, decoding goes on from there and offers the rest of the draft again.
+Model: Jeffries et al., "Moonshine: Speech Recognition for Live Transcription and Voice Commands",
+2024. Measurements behind each choice: docs/decisions/0003-moonshine.md.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime as ort
+import structlog
+
+from parlando.audio import SAMPLE_RATE, Float32
+from parlando.errors import EngineError
+from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
+from transcriber.engines.word_times import align
+from transcriber.guards import cut_loop
+
+LAYERS: Final = 6
+HEADS: Final = 8
+HEAD_DIM: Final = 36
+BOS: Final = 1
+EOS: Final = 2
+ADDED: Final = 32_000  # first id of the added tokens, none of which is text
+TOKENS_PER_SECOND: Final = 6.5  # English speech needs 2.4 to 5.1
+CHUNK: Final = 8  # draft tokens checked by one later forward
+FRAME_S: Final = 384 / SAMPLE_RATE  # seconds per encoder frame
+SHORTEST: Final = SAMPLE_RATE // 2  # samples; shorter windows are padded with silence
+PADDING: Final = {False: SAMPLE_RATE // 5, True: SAMPLE_RATE * 3 // 10}  # silence behind a window, by final
+WORST_LOGPROB: Final = -1.0  # mean per token; below it a hypothesis is not worth showing
+
+_PAST: Final = tuple(
+    f"past_key_values.{layer}.{side}.{kind}"
+    for layer in range(LAYERS)
+    for side in ("decoder", "encoder")
+    for kind in ("key", "value")
+)
+_SELF: Final = tuple(name for name in _PAST if ".decoder." in name)
+_CROSS: Final = tuple(name for name in _PAST if ".encoder." in name)
+
+log = structlog.get_logger(part="moonshine")
+
+
+class Vocabulary:
+    """Token ids to text: SentencePiece pieces with byte fallback."""
+
+    def __init__(self, tokenizer: Path) -> None:
+        pieces: dict[str, int] = json.loads(tokenizer.read_text(encoding="utf-8"))["model"]["vocab"]
+        self._bytes: list[bytes] = [b""] * len(pieces)
+        self.begins_word = np.zeros(32_768, bool)
+        for piece, token in pieces.items():
+            if token <= EOS:
+                continue
+            byte = re.fullmatch(r"<0x([0-9A-F]{2})>", piece)
+            self._bytes[token] = bytes([int(byte[1], 16)]) if byte else piece.encode()
+            self.begins_word[token] = piece.startswith("▁") and piece.strip("▁") != ""
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of `tokens`, without the space in front."""
+        raw = b"".join(self._bytes[token] for token in tokens if EOS < token < ADDED)
+        return raw.decode("utf-8", "replace").replace("▁", " ").strip()
+
+    def words(self, tokens: Sequence[int]) -> list[list[int]]:
+        """`tokens` cut where words begin; tokens that aren't text are left out."""
+        words: list[list[int]] = []
+        for token in tokens:
+            if not EOS < token < ADDED:
+                continue
+            if self.begins_word[token] or not words:
+                words.append([])
+            words[-1].append(token)
+        return words
+
+
+def _log_softmax(row: Float32) -> Float32:
+    shifted = row - row.max()
+    return shifted - np.log(np.exp(shifted).sum())  # type: ignore[no-any-return]
+
+
+class MoonshineEngine:
+    """Moonshine tiny, int8, from a folder of the model store."""
+
+    def __init__(self, folder: Path, *, name: str = "tiny") -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3  # the merged file holds weights that neither half needs
+
+        def session(path: Path) -> ort.InferenceSession:
+            return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+        self._vocabulary = Vocabulary(folder / "tokenizer.json")
+        self._may_follow_prefix = self._vocabulary.begins_word.copy()
+        self._may_follow_prefix[EOS] = True
+        self._encoder = session(folder / "encoder_model.onnx")
+        try:
+            from transcriber.engines.moonshine_graph import split
+
+            first, following = split(folder)
+            self._first, self._next = session(first), session(following)
+            self._merged = False
+        except (ImportError, OSError, ValueError) as error:
+            log.warning("moonshine.merged", why=str(error), effect="decoding costs about twice")
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
+            self._first = self._next = session(folder / "decoder_model_merged.onnx")
+            self._merged = True
+        cached = self._next.get_outputs()
+        self._next_outputs = [o.name for o in cached if ".encoder." not in o.name]
+        self._first_outputs = [o.name for o in self._first.get_outputs() if o.name.startswith(("logits", "pres"))]
+        self.info = EngineInfo(
+            name="moonshine",
+            model=name,
+            languages=frozenset({"en"}),
+            tasks=frozenset({"transcribe"}),
+            max_window_s=28.0,
+            batch=1,
+            word_times=not self._merged,
+            primes=True,
+            details={"decoder": "merged" if self._merged else "split int8"},
+        )
+
+    def transcribe(self, windows: Sequence[Window]) -> list[Hypothesis]:
+        """See `Engine.transcribe`; windows are run one by one."""
+        try:
+            return [self._transcribe(window) for window in windows]
+        except Exception as error:  # onnxruntime raises several kinds; all mean that this window failed
+            raise EngineError(f"moonshine failed on a window: {error}") from error
+
+    def _transcribe(self, window: Window) -> Hypothesis:
+        samples = window.samples
+        hypothesis = self._listen(window, samples)
+        if hypothesis.words or window.voiced_s < 0.5 or not window.final:
+            return hypothesis
+        # Moonshine is deaf to some quiet or oddly cut windows; louder or shifted it hears them.
+        peak = float(np.abs(samples).max())
+        louder = samples * np.float32(0.5 / peak) if 0 < peak < 0.25 else samples * np.float32(0.5)
+        shifted = np.concatenate([np.zeros(SAMPLE_RATE // 4, np.float32), samples])
+        for again, shift in ((louder, 0.0), (shifted, 0.25)):
+            hypothesis = self._listen(window, again)
+            if hypothesis.words:
+                return Hypothesis(
+                    tuple(_moved(word, -shift) for word in hypothesis.words),
+                    hypothesis.language,
+                    hypothesis.confidence,
+                )
+        return hypothesis
+
+    def _listen(self, window: Window, samples: Float32) -> Hypothesis:
+        padding = max(PADDING[window.final], SHORTEST - len(samples))
+        padded = np.concatenate([samples, np.zeros(padding, np.float32)])
+        states = self._encoder.run(None, {"input_values": padded[None]})[0]
+        prefix = [token for word in window.prefix for token in word.tokens]
+        draft = [token for word in window.draft for token in word.tokens]
+        tokens, logprobs = self._decode(states, len(samples) / SAMPLE_RATE, prefix, draft)
+        kept = cut_loop(tokens, keep=len(prefix))
+        logprobs = logprobs[: len(kept)]
+        if len(kept) == len(prefix):
+            return Hypothesis(window.prefix, "en", None, None if prefix else "no_speech")
+        mean = float(np.mean(logprobs))
+        if mean < WORST_LOGPROB and not prefix:
+            return Hypothesis((), "en", None, "suppressed")
+        words = self._words(kept, logprobs)
+        if window.words and not self._merged:
+            words = self._timed(states, kept, words)
+        return Hypothesis(tuple(words), "en", round(float(np.exp(mean)), 4))
+
+    def _words(self, tokens: list[int], logprobs: list[float]) -> list[Word]:
+        words, at = [], 0
+        for group in self._vocabulary.words(tokens):
+            probability = float(np.exp(np.mean(logprobs[at : at + len(group)])))
+            words.append(
+                Word(self._vocabulary.text(group), probability=round(probability, 4), tokens=tuple(group))
+            )
+            at += len(group)
+        return words
+
+    def _decode(
+        self, states: Float32, seconds: float, prefix: list[int], draft: list[int]
+    ) -> tuple[list[int], list[float]]:
+        """Greedy tokens, `prefix` first, and a log-probability for each.
+
+        `states`: float32 (1, frames, 288). The first token behind a prefix must begin a word, so
+        that a committed word never grows.
+        """
+        most = max(int(seconds * TOKENS_PER_SECOND) + 2, len(prefix) + 2)
+        draft = draft.copy()
+        given = [BOS, *prefix, *draft]
+        logits, past = self._first_step(given, states)
+        tokens = list(prefix)
+        logprobs = [float(_log_softmax(logits[at])[token]) for at, token in enumerate(prefix)]
+        base = 0  # row `len(tokens) - base` of the logits predicts the next token
+        while True:
+            row = _log_softmax(logits[len(tokens) - base])
+            if prefix and len(tokens) == len(prefix):
+                row = np.where(self._may_follow_prefix, row, -np.inf)
+            token = int(row.argmax())
+            if token == EOS or len(tokens) >= most:
+                return tokens, logprobs
+            tokens.append(token)
+            logprobs.append(float(row[token]))
+            if token in draft[:4]:
+                del draft[: draft.index(token) + 1]
+            elif draft:
+                draft.pop(0)
+            at = len(tokens) - base
+            if at < len(given) and given[at] == token:
+                continue
+            keep = past[_SELF[0]].shape[2] - (len(logits) - at)
+            for name in _SELF:
+                past[name] = past[name][:, :, :keep]
+            given, base = [token, *draft[:CHUNK]], len(tokens)
+            logits, past = self._next_step(given, states, past)
+
+    def _first_step(self, given: list[int], states: Float32) -> tuple[Float32, dict[str, Float32]]:
+        feed: dict[str, Any] = {"input_ids": np.array([given], np.int64), "encoder_hidden_states": states}
+        if self._merged:
+            feed |= dict.fromkeys(_PAST, np.zeros((1, HEADS, 0, HEAD_DIM), np.float32))
+            feed["use_cache_branch"] = np.array([False])
+        logits, *past = self._first.run(self._first_outputs, feed)
+        return logits[0], dict(zip(_PAST, past, strict=True))
+
+    def _next_step(
+        self, given: list[int], states: Float32, past: dict[str, Float32]
+    ) -> tuple[Float32, dict[str, Float32]]:
+        feed: dict[str, Any] = {"input_ids": np.array([given], np.int64), **past}
+        if self._merged:
+            feed |= {"encoder_hidden_states": states, "use_cache_branch": np.array([True])}
+        logits, *own = self._next.run(self._next_outputs, feed)
+        return logits[0], {**past, **dict(zip(_SELF, own, strict=True))}
+
+    def _timed(self, states: Float32, tokens: list[int], words: list[Word]) -> list[Word]:
+        """Word times from the cross-attention of one forward over the final tokens."""
+        from transcriber.engines.moonshine_graph import ATTENTION
+
+        feed = {"input_ids": np.array([[BOS, *tokens]], np.int64), "encoder_hidden_states": states}
+        weights = np.stack([layer[0] for layer in self._first.run(list(ATTENTION), feed)])
+        spans = align(weights[:, :, 1:], [len(word.tokens) for word in words], FRAME_S)
+        return [
+            Word(word.text, start, end, word.probability, word.tokens)
+            for word, (start, end) in zip(words, spans, strict=True)
+        ]
+
+
+def _moved(word: Word, by: float) -> Word:
+    if word.start is None or word.end is None:
+        return word
+    return Word(word.text, max(0.0, word.start + by), max(0.0, word.end + by), word.probability, word.tokens)

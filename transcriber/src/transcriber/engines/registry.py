@@ -1,0 +1,88 @@
+"""The table of engines, and the choice among them."""
+
+import importlib
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from parlando.errors import EngineError, ModelError
+from parlando.models.catalogue import MOONSHINE_TINY
+from parlando.models.store import ModelStore
+from transcriber.engines.base import Engine
+from transcriber.settings import TranscriberSettings
+
+
+def _moonshine(settings: TranscriberSettings) -> Engine:
+    from transcriber.engines.moonshine import MoonshineEngine
+
+    return MoonshineEngine(ModelStore().path(MOONSHINE_TINY))
+
+
+def _whisper(settings: TranscriberSettings) -> Engine:
+    try:
+        from transcriber.engines.whisper import WhisperEngine
+    except ImportError as error:
+        raise EngineError(
+            f"Engine whisper needs the packages openai-whisper and torch ({error}): "
+            "pip install -e './transcriber[whisper]'"
+        ) from error
+    return WhisperEngine(settings.whisper_model or "base", device=settings.device)
+
+
+def _faster_whisper(settings: TranscriberSettings) -> Engine:
+    try:
+        from transcriber.engines.faster_whisper import FasterWhisperEngine
+    except ImportError as error:
+        raise EngineError(
+            f"Engine faster-whisper needs the package faster-whisper ({error}): "
+            "pip install -e './transcriber[faster-whisper]'"
+        ) from error
+    return FasterWhisperEngine(settings.whisper_model or "base", device=settings.device)
+
+
+ENGINES: Final[dict[str, Callable[[TranscriberSettings], Engine]]] = {
+    "moonshine": _moonshine,
+    "whisper": _whisper,
+    "faster-whisper": _faster_whisper,
+}
+"""Name → factory. A new engine is one file and one line here, or `package.module:factory` outside."""
+
+
+def load(settings: TranscriberSettings) -> tuple[Engine, str]:
+    """The engine that the settings ask for, and why it is this one.
+
+    Raises
+    ------
+    EngineError, ModelError
+        if an engine that was asked for by name can't be loaded; it's never replaced silently.
+    """
+    name = settings.stt_engine
+    if ":" in name:
+        module, _, factory = name.partition(":")
+        engine: Engine = getattr(importlib.import_module(module), factory)(settings)
+        return engine, f"STT_ENGINE={name}"
+    if name == "auto":
+        name, why = _choose(settings)
+    elif name in ENGINES:
+        why = f"STT_ENGINE={name}"
+    else:
+        raise EngineError(f"No engine {name!r} is known; there are: auto, {', '.join(ENGINES)}")
+    try:
+        return ENGINES[name](settings), why
+    except ModelError as error:
+        raise ModelError(f"Engine {name} ({why}) can't be loaded: {error}") from error
+
+
+def _choose(settings: TranscriberSettings) -> tuple[str, str]:
+    if settings.whisper_model:
+        asked = f"WHISPER_MODEL={settings.whisper_model}"
+        if settings.whisper_model.endswith(".pt"):
+            return "whisper", f"{asked} is an openai-whisper checkpoint"
+        if find_spec("faster_whisper"):
+            return "faster-whisper", f"{asked}, and faster-whisper is installed"
+        return "whisper", asked
+    cached = Path.home() / ".cache" / "whisper" / "base.pt"
+    if find_spec("whisper") and cached.exists():
+        return "whisper", f"{cached} is on this machine"
+    return "moonshine", "the embedded default; set WHISPER_MODEL for Whisper"

@@ -1,0 +1,68 @@
+"""Word times from cross-attention: dynamic time warping over attention weights. Pure.
+
+The method of openai-whisper's `timing.py` (Giorgino's DTW over normalised, median-filtered
+cross-attention), with the frames of any encoder.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
+
+MEDIAN_WIDTH = 7  # frames
+
+Weights = npt.NDArray[np.floating[Any]]
+
+
+def align(weights: Weights, lengths: Sequence[int], frame_s: float) -> list[tuple[float, float]]:
+    """Start and end in seconds of each word.
+
+    `weights`: (layers, heads, tokens, frames), rows of the tokens in order; `lengths`: tokens per
+    word, together `tokens`.
+    """
+    if not lengths:
+        return []
+    flat = weights.reshape(-1, *weights.shape[2:])
+    spread = flat.std(axis=1, keepdims=True) + 1e-9
+    flat = (flat - flat.mean(axis=1, keepdims=True)) / spread
+    edge = MEDIAN_WIDTH // 2
+    padded = np.pad(flat, ((0, 0), (0, 0), (edge, edge)), mode="reflect") if flat.shape[2] > edge else flat
+    if flat.shape[2] > edge:
+        flat = np.median(sliding_window_view(padded, MEDIAN_WIDTH, axis=2), axis=-1)
+    starts = _first_frames(-flat.mean(axis=0))
+    frames = weights.shape[3]
+    edges = [*np.cumsum([0, *lengths])]
+    spans = []
+    for begin, end in zip(edges, edges[1:], strict=False):
+        last = starts[end] if end < len(starts) else frames
+        spans.append((round(float(starts[begin] * frame_s), 3), round(float(last * frame_s), 3)))
+    return spans
+
+
+def _first_frames(cost: Weights) -> list[int]:
+    """The frame at which each row (token) begins on the cheapest monotonic path. `cost`: (rows, frames)."""
+    rows, frames = cost.shape
+    total = np.full((rows + 1, frames + 1), np.inf)
+    total[0, 0] = 0.0
+    came = np.zeros((rows + 1, frames + 1), np.int8)
+    for row in range(1, rows + 1):
+        previous, current, steps = total[row - 1], total[row], came[row]
+        diagonal, up, line = previous[:-1].tolist(), previous[1:].tolist(), cost[row - 1].tolist()
+        best = np.inf
+        for frame in range(1, frames + 1):
+            least, step = diagonal[frame - 1], 0
+            if up[frame - 1] < least:
+                least, step = up[frame - 1], 1
+            if best < least:
+                least, step = best, 2
+            best = line[frame - 1] + least
+            current[frame], steps[frame] = best, step
+    starts = [0] * rows
+    row, frame = rows, frames
+    while row > 0 and frame > 0:
+        starts[row - 1] = frame - 1
+        step = came[row, frame]
+        row, frame = (row - 1, frame - 1) if step == 0 else (row - 1, frame) if step == 1 else (row, frame - 1)
+    return starts

@@ -1,0 +1,132 @@
+"""One queue in front of the engine: finals, then first partials, then partials; one inference thread.
+
+A window is cut from the audio when its turn has come, so a partial is never older than it must be.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from enum import IntEnum
+
+from parlando.errors import EngineError
+from transcriber import metrics
+from transcriber.cadence import Cadence
+from transcriber.engines.base import Engine, Hypothesis, Window
+
+
+class Lane(IntEnum):
+    """Who goes first; lower is sooner."""
+
+    FINAL = 0
+    FIRST_PARTIAL = 1
+    PARTIAL = 2
+
+
+class Ticket:
+    """A place in the queue. Await `answer`: the hypothesis, or None if it was cancelled in time."""
+
+    __slots__ = ("_started", "answer", "lane", "make_window", "queued_at")
+
+    def __init__(self, lane: Lane, make_window: Callable[[], Window]) -> None:
+        self.lane = lane
+        self.make_window = make_window
+        self.queued_at = time.monotonic()
+        self.answer: asyncio.Future[Hypothesis | None] = asyncio.get_running_loop().create_future()
+        self._started = False
+
+    def start(self) -> bool:
+        """Whether the engine should run it; from then on it can't be cancelled."""
+        self._started = not self.answer.done()
+        return self._started
+
+    def cancel(self) -> None:
+        """Leave the queue, unless the engine is at it already."""
+        if not self._started and not self.answer.done():
+            self.answer.set_result(None)
+
+
+class Scheduler:
+    """The only door to the engine."""
+
+    def __init__(self, engine: Engine, cadence: Cadence) -> None:
+        self.engine = engine
+        self.cadence = cadence
+        self.busy_s = 0.0
+        """Seconds the engine has worked."""
+        self._lanes: dict[Lane, deque[Ticket]] = {lane: deque() for lane in Lane}
+        self._wake = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
+
+    def submit(self, lane: Lane, make_window: Callable[[], Window]) -> Ticket:
+        """Queue a window; `make_window` is called when the engine is ready for it."""
+        ticket = Ticket(lane, make_window)
+        self._lanes[lane].append(ticket)
+        self._wake.set()
+        return ticket
+
+    @property
+    def waiting(self) -> int:
+        """Windows in the queue."""
+        return sum(len(lane) for lane in self._lanes.values())
+
+    async def run(self) -> None:
+        """Serve the queue until cancelled."""
+        while True:
+            tickets = self._next()
+            if not tickets:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            await self._serve(tickets)
+
+    def _next(self) -> list[Ticket]:
+        """The next tickets to run together: as many as the engine gains from, best lanes first."""
+        chosen: list[Ticket] = []
+        for queue in self._lanes.values():
+            while queue and len(chosen) < self.engine.info.batch:
+                ticket = queue.popleft()
+                if ticket.start():
+                    chosen.append(ticket)
+        return chosen
+
+    async def _serve(self, tickets: list[Ticket]) -> None:
+        now = time.monotonic()
+        for ticket in tickets:
+            metrics.QUEUE_DELAY.labels(ticket.lane.name.lower()).observe(now - ticket.queued_at)
+        self.cadence.observe(max(now - ticket.queued_at for ticket in tickets))
+        windows = [ticket.make_window() for ticket in tickets]
+        try:
+            answers: list[Hypothesis | EngineError] = [*await self._infer(windows)]
+        except EngineError as error:
+            answers = [error] if len(tickets) == 1 else [await self._alone(window) for window in windows]
+        for ticket, answer in zip(tickets, answers, strict=True):
+            if ticket.answer.done():  # its session is gone
+                continue
+            if isinstance(answer, EngineError):
+                ticket.answer.set_exception(answer)
+            else:
+                ticket.answer.set_result(answer)
+
+    async def _alone(self, window: Window) -> Hypothesis | EngineError:
+        """One window of a batch that failed: its neighbours shall not suffer for it."""
+        try:
+            return (await self._infer([window]))[0]
+        except EngineError as error:
+            return error
+
+    async def _infer(self, windows: list[Window]) -> list[Hypothesis]:
+        started = time.monotonic()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._thread, self.engine.transcribe, windows
+            )
+        finally:
+            took = time.monotonic() - started
+            self.busy_s += took
+            metrics.INFERENCE.observe(took)
+
+    def close(self) -> None:
+        """Let the inference thread end."""
+        self._thread.shutdown(wait=False, cancel_futures=True)

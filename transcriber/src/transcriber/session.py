@@ -1,0 +1,396 @@
+"""One live session in the hands of its owner: audio in, events out, in the order of the audio.
+
+`feed` is synchronous and cheap: it drives the segmenter and notes what there is to do. `run` does it,
+one thing after another: decode, agree, publish. Whatever it publishes carries the state from which
+another worker could go on.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+import structlog
+
+from parlando.audio import Pcm16, milliseconds, samples, seconds, to_float
+from parlando.config import SessionConfig
+from parlando.errors import EngineError
+from parlando.events import Closed, Flushed, KeptEvent, SpeechStarted, Status, encode
+from parlando.events import Final as FinalEvent
+from parlando.redislog.owner import Checkpoint, Claim, OwnedSession
+from parlando.redislog.pcm import Control, Entry, position_at, unread
+from parlando.vad import VadStream
+from transcriber import metrics
+from transcriber.engines.base import Hypothesis, Window
+from transcriber.open_segment import OpenSegment
+from transcriber.scheduler import Lane, Scheduler, Ticket
+from transcriber.segmenter import (
+    Ended,
+    Heard,
+    Paused,
+    Quiet,
+    Resumed,
+    Segmenter,
+    SegmenterOptions,
+    Started,
+    Utterance,
+)
+from transcriber.work import Begin, Settle, Speculate, Tick, Work
+
+FIRST_PARTIAL: Final = samples(300)  # of speech before a segment's first partial
+RETRY_PARTIAL: Final = samples(200)  # of new audio when a segment has no words yet
+TICK_SILENCE: Final = samples(100)  # no partials while it has been silent for longer
+MOST_UNSETTLED: Final = 3  # segments waiting for their final before reading stops
+
+log = structlog.get_logger(part="session")
+
+
+class LiveSession:
+    """A claimed session. `run` returns when it is closed; it raises `FencedError` when it's lost."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        pen: OwnedSession,
+        *,
+        vad: VadStream,
+        scheduler: Scheduler,
+        options: SegmenterOptions,
+        fixed_interval: int | None = None,
+    ) -> None:
+        self.claim = claim
+        self.sid = claim.keys.sid
+        self._pen = pen
+        self._scheduler = scheduler
+        self._options = options
+        self._fixed = fixed_interval
+        self._config = SessionConfig(**claim.config)
+        self._last_control = 0
+        self._segmenter = Segmenter(vad)
+        self._segments = claim.segments
+        self._decoded = claim.decoded
+        self._unsettled: deque[Settle] = deque()
+        self._work: deque[Work] = deque()
+        self._wake = asyncio.Event()
+        self._ticket: Ticket | None = None
+        self._current: OpenSegment | None = None
+        self._resumable = OpenSegment.load(claim.open_segment)
+        self._next_tick = 0
+        self._ending = False
+        self.position = position_at(0)
+        if claim.checkpoint is not None:
+            self._restore(claim.checkpoint)
+        self._adopt(self._config)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        snapshot = checkpoint.snapshot
+        self._config = SessionConfig(**snapshot["config"])
+        self._last_control = snapshot["control"]
+        self._segmenter.restore(checkpoint.offset, snapshot["segmenter"])
+        self.position = position_at(checkpoint.offset)
+        if self._segmenter.open is not None:  # the checkpoint lies at a cut in the middle of speech
+            self._begin(self._segmenter.open)
+
+    # --- audio in -----------------------------------------------------------------------------
+
+    @property
+    def wants_audio(self) -> bool:
+        """Whether reading on makes sense; else the audio waits in Redis."""
+        return not self._ending and len(self._unsettled) < MOST_UNSETTLED
+
+    @property
+    def lag(self) -> int:
+        """Samples read but not decoded yet."""
+        return self._segmenter.received - self._decoded if self._unsettled or self._current else 0
+
+    def feed(self, entries: Iterable[Entry]) -> None:
+        """Take what was read of the session's stream, in order."""
+        for entry in unread(entries, self._last_control):
+            if isinstance(entry, Control):
+                self._control(entry)
+            else:
+                pcm = np.frombuffer(entry.pcm, "<i2")
+                self._take(pcm[max(0, self._segmenter.received - entry.start) :])
+            self.position = entry.id
+        self._want_partial()
+        self._wake.set()
+
+    def _take(self, pcm: Pcm16) -> None:
+        for event in self._segmenter.push(pcm):
+            match event:
+                case Started(utterance):
+                    self._begin(utterance)
+                case Heard(utterance, end, silence):
+                    self._tick(utterance, end, silence)
+                case Paused(utterance):
+                    self._work.append(Speculate(utterance, self._config))
+                    self._cancel_partial()
+                case Resumed() if self._fixed is None:
+                    self._work = deque(w for w in self._work if not isinstance(w, Speculate))
+                case Ended(utterance, offset, snapshot):
+                    self._settle(utterance, offset, snapshot)
+                case Quiet(offset, snapshot):
+                    self._settle(None, offset, snapshot)
+
+    def _begin(self, utterance: Utterance) -> None:
+        self._work.append(Begin(utterance))
+        self._next_tick = utterance.onset + FIRST_PARTIAL
+
+    def _tick(self, utterance: Utterance, end: int, silence: int) -> None:
+        if self._fixed is not None and end >= self._next_tick and silence <= TICK_SILENCE:
+            self._work.append(Tick(utterance, end, self._config))
+            self._next_tick = end + self._fixed
+
+    def _settle(self, utterance: Utterance | None, offset: int, snapshot: dict[str, Any], **more: Any) -> None:
+        state = {
+            "segmenter": snapshot,
+            "config": self._config.model_dump(exclude_none=True),
+            "control": self._last_control,
+        }
+        work = Settle(utterance, self._config, Checkpoint(offset, state), self._segmenter.received, **more)
+        self._work.append(work)
+        self._unsettled.append(work)
+        self._cancel_partial()
+
+    def _control(self, control: Control) -> None:
+        self._last_control = control.number
+        match control.message:
+            case {"type": "config", "config": dict(changes)}:
+                self._adopt(SessionConfig(**{**self._config.model_dump(), **changes}))
+            case {"type": "flush"}:
+                self._stop_here("flush", "")
+            case {"type": "end", "reason": str(reason)}:
+                self._ending = True
+                self._stop_here("end", reason)
+
+    def _stop_here(self, then: str, reason: str) -> None:
+        for event in self._segmenter.settle():
+            match event:
+                case Ended(utterance, offset, snapshot):
+                    self._settle(utterance, offset, snapshot, then=then, reason=reason)
+                case Quiet(offset, snapshot):
+                    self._settle(None, offset, snapshot, then=then, reason=reason)
+
+    def _adopt(self, config: SessionConfig) -> None:
+        self._config = config
+        silence = config.vad_silence_ms
+        base = self._options
+        self._segmenter.options = (
+            base
+            if silence is None
+            else SegmenterOptions(samples(silence), base.padding, base.soft, base.hard)
+        )
+
+    # --- partials at the pace that the load allows ----------------------------------------------
+
+    def _want_partial(self) -> None:
+        """Queue a partial if one is due; a final or a speculation on its way makes it needless."""
+        segment, utterance = self._current, self._segmenter.open
+        interval = self._scheduler.cadence.interval
+        if (
+            self._fixed is not None
+            or interval is None
+            or not self._config.interim
+            or self._ticket is not None
+            or self._work
+            or segment is None
+            or utterance is None
+            or utterance.index != segment.index
+            or utterance.end - utterance.speech_end > TICK_SILENCE
+        ):
+            return
+        due = utterance.onset + FIRST_PARTIAL
+        if segment.end:
+            due = max(due, segment.end + (interval if segment.has_words else RETRY_PARTIAL))
+        if self._segmenter.heard >= due:
+            lane = Lane.PARTIAL if segment.has_words else Lane.FIRST_PARTIAL
+            self._ticket = self._scheduler.submit(lane, self._newest_window)
+
+    def _newest_window(self) -> Window:
+        segment = self._current
+        assert segment is not None
+        segment.end = self._segmenter.heard
+        return self._window(segment, segment.end, self._config)
+
+    def _cancel_partial(self) -> None:
+        if self._ticket is not None:
+            self._ticket.cancel()
+
+    # --- decoding and publishing ----------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Do the session's work until it is closed."""
+        while True:
+            if self._work:
+                work = self._work.popleft()
+                await self._do(work)
+                if isinstance(work, Settle) and work.then == "end":
+                    return
+            elif self._ticket is not None:
+                await self._partial(self._ticket)
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+
+    async def _do(self, work: Work) -> None:
+        match work:
+            case Begin(utterance):
+                await self._open(utterance)
+            case Tick(utterance, end, config):
+                await self._decode_tick(end, config)
+            case Speculate(utterance, config):
+                await self._speculate(utterance, config)
+            case Settle():
+                await self._finish(work)
+                self._unsettled.popleft()
+                self._segmenter.release(self._needed())
+                self._want_partial()
+
+    async def _open(self, utterance: Utterance) -> None:
+        resumed = self._resumable
+        self._resumable = None
+        if resumed is not None and resumed.index == utterance.index:
+            self._current = resumed  # its start and its stable text have been shown already
+            return
+        self._current = OpenSegment(utterance.index, utterance.start, utterance.onset)
+        event = SpeechStarted(session_id=self.sid, segment=utterance.index, start=seconds(utterance.onset))
+        await self._pen.publish(encode(event), state=self._current.dump())
+        self._want_partial()
+
+    async def _partial(self, ticket: Ticket) -> None:
+        try:
+            hypothesis = await ticket.answer
+        except EngineError as error:
+            self._failed(error)
+            hypothesis = None
+        finally:
+            self._ticket = None
+        segment = self._current
+        if hypothesis is not None and segment is not None:
+            await self._show(segment, hypothesis, segment.end)
+        self._want_partial()
+
+    async def _decode_tick(self, end: int, config: SessionConfig) -> None:
+        segment = self._current
+        if segment is None or end <= segment.end or not config.interim:
+            return  # a new owner replays; this one was published before
+        lane = Lane.PARTIAL if segment.has_words else Lane.FIRST_PARTIAL
+        hypothesis = await self._decode(segment, end, config, lane)
+        if hypothesis is not None:
+            segment.end = end
+            await self._show(segment, hypothesis, end)
+
+    async def _speculate(self, utterance: Utterance, config: SessionConfig) -> None:
+        segment = self._current
+        if segment is None or (utterance.end <= segment.end and (self._fixed or segment.speculation)):
+            return  # a new owner replays; this one was published before
+        hypothesis = await self._decode(segment, utterance.end, config, Lane.FINAL, utterance)
+        if hypothesis is None:
+            return
+        segment.end = utterance.end
+        segment.speculation = hypothesis
+        await self._show(segment, hypothesis, utterance.end)
+
+    async def _show(self, segment: OpenSegment, hypothesis: Hypothesis, end: int) -> None:
+        """Agree on a hypothesis and publish the partial that it makes, with the state behind it."""
+        segment.take(hypothesis, end, hold_from=self._options.hard - self._options.lookback)
+        self._decoded = max(self._decoded, end)
+        partial = segment.partial(self.sid) if segment.has_words and self._config.interim else None
+        body = b"" if partial is None else encode(partial)
+        await self._pen.publish(body, decoded=end, state=segment.dump())
+
+    async def _decode(
+        self,
+        segment: OpenSegment,
+        end: int,
+        config: SessionConfig,
+        lane: Lane,
+        utterance: Utterance | None = None,
+    ) -> Hypothesis | None:
+        ticket = self._scheduler.submit(lane, lambda: self._window(segment, end, config, utterance))
+        try:
+            return await ticket.answer
+        except EngineError as error:
+            self._failed(error)
+            return None
+
+    def _window(
+        self, segment: OpenSegment, end: int, config: SessionConfig, utterance: Utterance | None = None
+    ) -> Window:
+        """Cut the window; with the `utterance` that ends there it's for a final."""
+        info = self._scheduler.engine.info
+        return Window(
+            to_float(self._segmenter.audio.slice(segment.start, end)),
+            prefix=segment.agreement.committed if info.primes else (),
+            draft=segment.agreement.tail if info.primes else (),
+            language=config.language,
+            prompt=config.prompt,
+            words=config.words and utterance is not None,
+            final=utterance is not None,
+            voiced_s=seconds(utterance.voiced) if utterance else 0.0,
+        )
+
+    def _failed(self, error: EngineError) -> None:
+        metrics.ENGINE_ERRORS.inc()
+        log.error("engine.failed", session=self.sid, error=str(error))
+
+    async def _finish(self, work: Settle) -> None:
+        """Publish a segment's final (and what follows it) and store the checkpoint, in one step."""
+        events: list[KeptEvent] = []
+        utterance = work.utterance
+        if utterance is not None:
+            events += await self._final(utterance, work.config)
+            self._current = None
+            self._segments += 1
+        if work.then == "flush":
+            events.append(Flushed(session_id=self.sid))
+        elif work.then == "end":
+            if not self._segments:
+                events.append(self._nothing_said(work.received))
+                self._segments += 1
+            closed = Closed(
+                session_id=self.sid,
+                duration=seconds(work.received),
+                segments=self._segments,
+                reason=work.reason,
+            )
+            events.append(closed)
+        self._decoded = max(self._decoded, utterance.end if utterance else work.checkpoint.offset)
+        await self._pen.commit(
+            events,
+            decoded=self._decoded,
+            segments=self._segments,
+            checkpoint=work.checkpoint,
+            close=work.then == "end",
+        )
+
+    async def _final(self, utterance: Utterance, config: SessionConfig) -> list[KeptEvent]:
+        segment = self._current
+        assert segment is not None and segment.index == utterance.index
+        hypothesis = segment.speculation if segment.end == utterance.end else None
+        if hypothesis is None:
+            hypothesis = await self._decode(segment, utterance.end, config, Lane.FINAL, utterance)
+        if hypothesis is None:  # the engine failed: what was stable is all there is
+            final = segment.final(self.sid, utterance, Hypothesis((), reason="engine_failed"), words=config.words)
+            lost = utterance.end - utterance.start
+            status = Status(session_id=self.sid, status="lost", ms=milliseconds(lost), reason="engine_failed")
+            metrics.SETTLED.labels("engine_failed").inc()
+            return [status, final]
+        final = segment.final(self.sid, utterance, hypothesis, words=config.words)
+        metrics.SETTLED.labels(final.reason or "text").inc()
+        return [final]
+
+    def _nothing_said(self, received: int) -> FinalEvent:
+        reason = "too_short" if received < samples(100) else "no_speech"
+        return FinalEvent(
+            session_id=self.sid, segment=0, text="", start=0.0, end=seconds(received), reason=reason
+        )
+
+    def _needed(self) -> int:
+        """The first sample that work still to be done may want."""
+        starts = [settle.utterance.start for settle in self._unsettled if settle.utterance]
+        if self._current is not None:
+            starts.append(self._current.start)
+        starts += [work.utterance.start for work in self._work if isinstance(work, Begin)]
+        return min(starts, default=self._segmenter.received)

@@ -1,0 +1,61 @@
+"""The transcriber's settings."""
+
+from typing import Literal
+
+from pydantic import AliasChoices, Field
+
+from parlando.audio import SAMPLE_RATE, samples
+from parlando.settings import ServiceSettings
+from transcriber.segmenter import SegmenterOptions
+
+
+class TranscriberSettings(ServiceSettings):
+    """Engine, voice activity, partials and leases."""
+
+    stt_engine: str = Field(
+        "auto",
+        description="`auto`, `moonshine`, `whisper`, `faster-whisper`, or `package.module:factory` of your own",
+    )
+    whisper_model: str | None = Field(
+        None, description="Whisper size (`tiny` … `large-v3`, `turbo`) or a path; makes `auto` choose Whisper"
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where Whisper runs")
+    vad: Literal["auto", "silero", "rms"] = Field(
+        "auto", description="Voice detector; `auto` is Silero, or RMS if it can't be loaded"
+    )
+    vad_silence_ms: int = Field(
+        500,
+        ge=100,
+        le=5000,
+        validation_alias=AliasChoices("vad_silence_ms", "vad_silence_threshold_ms"),
+        description="Silence that ends a segment (also read as `VAD_SILENCE_THRESHOLD_MS`)",
+    )
+    max_segment_s: float = Field(15, ge=6, le=28, description="A segment is cut at the latest after that")
+    partial_interval_ms: int = Field(
+        500, ge=200, le=5000, description="New audio between two partials of a session, unloaded"
+    )
+    whisper_accumulation_s: float | None = Field(
+        None, ge=0.2, le=5, description="The same in seconds, if set"
+    )
+    partial_cadence: Literal["adaptive", "fixed"] = Field(
+        "adaptive", description="`fixed` counts partials in samples: the same audio gives the same partials"
+    )
+    worker_sessions: int = Field(12, ge=1, description="Live sessions one worker takes")
+    lease_s: float = Field(3, ge=1, description="Seconds after which a silent worker's sessions are taken over")
+    drain_s: float = Field(10, gt=0, description="Seconds that SIGTERM leaves for handing sessions back")
+    metrics_port: int = Field(0, ge=0, le=65535, description="Port for `/metrics` of a worker; 0 for none")
+
+    @property
+    def segmenter(self) -> SegmenterOptions:
+        """The segmenter's share, in samples."""
+        hard = int(self.max_segment_s * SAMPLE_RATE)
+        return SegmenterOptions(
+            silence=samples(self.vad_silence_ms), soft=min(8 * SAMPLE_RATE, hard), hard=hard
+        )
+
+    @property
+    def partial_interval(self) -> int:
+        """Samples of new audio between two partials."""
+        if self.whisper_accumulation_s is not None:
+            return int(self.whisper_accumulation_s * SAMPLE_RATE)
+        return samples(self.partial_interval_ms)
