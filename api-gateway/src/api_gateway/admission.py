@@ -29,12 +29,14 @@ class Admission:
             return self._workers
 
     async def capacity(self) -> int:
-        """How many sessions the workers take together.
+        """
+        How many sessions the workers take together.
 
         Raises
         ------
         AtCapacityError
             if there's no worker at all.
+
         """
         workers = await self.workers()
         if not workers:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.middleware.cors import CORSMiddleware
 
 from api_gateway.admission import Admission
@@ -14,7 +15,6 @@ from api_gateway.description import DESCRIPTION
 from api_gateway.errors import on_invalid, on_parlando_error
 from api_gateway.routes import health, live, sessions
 from api_gateway.settings import GatewaySettings
-from fastapi.exceptions import RequestValidationError
 from parlando import __version__
 from parlando.errors import ParlandoError
 from parlando.redislog.connection import connect

@@ -43,13 +43,15 @@ def _is_loopback(host: str) -> bool:
 
 
 def authenticate(connection: HTTPConnection, settings: GatewaySettings) -> Principal:
-    """The caller of an HTTP request or WebSocket handshake.
+    """
+    The caller of an HTTP request or WebSocket handshake.
 
     Raises
     ------
     NotAllowedError
         if keys are configured and none of them is offered, or if none is configured and the caller
         isn't a page or program of this machine.
+
     """
     if settings.api_keys:
         offered = (_offered(connection) or "").encode()

@@ -13,4 +13,6 @@ AUDIO: Final = Counter("parlando_gateway_audio_seconds_total", "Audio stored")
 APPEND: Final = Histogram(
     "parlando_gateway_append_seconds", "Storing audio in Redis", buckets=LATENCY_BUCKETS
 )
-THROTTLED: Final = Counter("parlando_gateway_throttled_total", "Times a socket was not read for a full backlog")
+THROTTLED: Final = Counter(
+    "parlando_gateway_throttled_total", "Times a socket was not read for a full backlog"
+)

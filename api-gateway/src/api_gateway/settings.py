@@ -26,7 +26,9 @@ class GatewaySettings(ServiceSettings):
         validation_alias=AliasChoices("buffer_max_s", "buffer_max_duration_s"),
         description="Audio of a session that may wait undecoded (also read as `BUFFER_MAX_DURATION_S`)",
     )
-    idle_timeout_s: float = Field(300, gt=0, description="A socket that says nothing that long is closed (4408)")
+    idle_timeout_s: float = Field(
+        300, gt=0, description="A socket that says nothing that long is closed (4408)"
+    )
     stall_flush_s: float = Field(
         2, gt=0, description="An open segment is settled when no audio has come for that long"
     )

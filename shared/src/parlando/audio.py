@@ -46,7 +46,8 @@ def to_float(pcm: Pcm16) -> Float32:
 
 
 class PcmDecoder:
-    """Turns the bytes of one connection into s16le bytes, whole samples only.
+    """
+    Turns the bytes of one connection into s16le bytes, whole samples only.
 
     Frames may have any length, odd ones too: what doesn't fill a sample waits for the next frame.
 
@@ -54,6 +55,7 @@ class PcmDecoder:
     ------
     InvalidAudioError
         if the encoding needs FFmpeg, or float samples aren't finite numbers.
+
     """
 
     def __init__(self, encoding: Encoding) -> None:
@@ -78,4 +80,5 @@ class PcmDecoder:
         values = np.frombuffer(data, "<f4")
         if not np.isfinite(values).all():
             raise InvalidAudioError("Expected finite 32-bit float samples, but got NaN or infinity")
-        return (np.clip(values, -1.0, 32767 / 32768) * 32768).round().astype("<i2").tobytes()
+        pcm: bytes = (np.clip(values, -1.0, 32767 / 32768) * 32768).round().astype("<i2").tobytes()
+        return pcm

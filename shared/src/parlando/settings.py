@@ -1,4 +1,5 @@
-"""Settings that every service has. A service's own stand in its `settings.py`.
+"""
+Settings that every service has. A service's own stand in its `settings.py`.
 
 Each field is an environment variable of the same name in capitals; a `.env` file is read too.
 """
@@ -29,6 +30,4 @@ class ServiceSettings(BaseSettings):
     session_ttl_s: int = Field(
         3600, ge=60, description="Seconds that a session's events stay in Redis after its end"
     )
-    resume_window_s: float = Field(
-        60, gt=0, description="Seconds that a session lives on without a client"
-    )
+    resume_window_s: float = Field(60, gt=0, description="Seconds that a session lives on without a client")

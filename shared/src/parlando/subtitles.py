@@ -38,8 +38,7 @@ def vtt(transcript: Transcript) -> str:
         return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
     cues = (
-        f"{_clock(s.start, '.')} --> {_clock(s.end, '.')}\n{escape(s.text)}\n"
-        for s in _spoken(transcript)
+        f"{_clock(s.start, '.')} --> {_clock(s.end, '.')}\n{escape(s.text)}\n" for s in _spoken(transcript)
     )
     return "\n".join(["WEBVTT\n", *cues])
 

@@ -28,6 +28,11 @@ class Cadence:
         factor = LADDER[self._step]
         return None if factor is None else int(self._interval * factor)
 
+    @property
+    def relaxed(self) -> bool:
+        """Whether there is time to hear finals more than once."""
+        return self._step == 0
+
     def observe(self, delay_s: float) -> None:
         """Take note that a window has waited `delay_s` seconds for the engine."""
         self.delay_s += SMOOTHING * (delay_s - self.delay_s)

@@ -12,9 +12,7 @@ FENCED: Final = Counter("parlando_transcriber_fenced_total", "Sessions lost to a
 QUEUE_DELAY: Final = Histogram(
     "parlando_queue_delay_seconds", "Wait for the engine, by lane", ["lane"], buckets=LATENCY_BUCKETS
 )
-INFERENCE: Final = Histogram(
-    "parlando_inference_seconds", "One call of the engine", buckets=LATENCY_BUCKETS
-)
+INFERENCE: Final = Histogram("parlando_inference_seconds", "One call of the engine", buckets=LATENCY_BUCKETS)
 SETTLED: Final = Counter("parlando_segments_total", "Finals published, by outcome", ["outcome"])
 ENGINE_ERRORS: Final = Counter("parlando_engine_errors_total", "Windows on which the engine failed")
 LAG: Final = Gauge("parlando_lag_seconds", "The greatest lag among this worker's sessions")

@@ -1,26 +1,18 @@
-"""A segment whose final is still to come: its agreement, and what may be said of it. Pure.
+"""
+A segment whose final is still to come: its agreement, and what may be said of it. Pure.
 
 `dump` is stored with every partial, so that a new owner goes on where the old one stopped: what
 clients have seen as stable stays the beginning of the final.
 """
 
-from dataclasses import asdict
 from typing import Any
 
 from parlando.audio import SAMPLE_RATE, seconds
 from parlando.events import Final, Partial
 from parlando.transcript import TimedWord, join
 from transcriber.agreement import LocalAgreement, Words
-from transcriber.engines.base import Hypothesis, Word
+from transcriber.engines.base import Hypothesis, Word, dump_words, load_words
 from transcriber.segmenter import Utterance
-
-
-def _dump_words(words: Words) -> list[dict[str, Any]]:
-    return [asdict(word) for word in words]
-
-
-def _load_words(words: list[dict[str, Any]]) -> Words:
-    return tuple(Word(**{**word, "tokens": tuple(word["tokens"])}) for word in words)
 
 
 class OpenSegment:
@@ -42,8 +34,10 @@ class OpenSegment:
         return bool(self.agreement.committed or self.agreement.tail)
 
     def take(self, hypothesis: Hypothesis, end: int, *, hold_from: int) -> None:
-        """Agree on a hypothesis of [start, end); from `hold_from` samples on nothing new is committed,
-        because a cut may yet fall there."""
+        """
+        Agree on a hypothesis of [start, end); from `hold_from` samples on nothing new is committed,
+        because a cut may yet fall there.
+        """
         self.end = end
         if hypothesis is not self.speculation:
             self.speculation = None
@@ -112,14 +106,14 @@ class OpenSegment:
             "start": self.start,
             "onset": self.onset,
             "end": self.end,
-            "committed": _dump_words(self.agreement.committed),
-            "tail": _dump_words(self.agreement.tail),
+            "committed": dump_words(self.agreement.committed),
+            "tail": dump_words(self.agreement.tail),
             "confidence": self.confidence,
             "language": self.language,
             "stable": join([word.text for word in self.agreement.committed], self.language),
             "speculation": speculation
             and {
-                "words": _dump_words(speculation.words),
+                "words": dump_words(speculation.words),
                 "language": speculation.language,
                 "confidence": speculation.confidence,
                 "reason": speculation.reason,
@@ -133,11 +127,11 @@ class OpenSegment:
             return None
         segment = cls(state["index"], state["start"], state["onset"])
         segment.end = state["end"]
-        segment.agreement = LocalAgreement(_load_words(state["committed"]), _load_words(state["tail"]))
+        segment.agreement = LocalAgreement(load_words(state["committed"]), load_words(state["tail"]))
         segment.confidence, segment.language = state["confidence"], state["language"]
         guess = state["speculation"]
         if guess:
             segment.speculation = Hypothesis(
-                _load_words(guess["words"]), guess["language"], guess["confidence"], guess["reason"]
+                load_words(guess["words"]), guess["language"], guess["confidence"], guess["reason"]
             )
         return segment

@@ -1,4 +1,5 @@
-"""Cuts a session's audio into utterances. Pure: samples in, events out, no clock, no I/O.
+"""
+Cuts a session's audio into utterances. Pure: samples in, events out, no clock, no I/O.
 
 The same audio gives the same events however it is sliced, and `restore(snapshot())` goes on as if
 nothing had happened. All positions are samples on the session's clock.
@@ -30,7 +31,7 @@ class SegmenterOptions:
     """Lengths in samples."""
 
     silence: int = samples(500)
-    padding: int = samples(300)
+    padding: int = samples(500)
     soft: int = 8 * SAMPLE_RATE
     hard: int = 15 * SAMPLE_RATE
 
@@ -42,7 +43,8 @@ class SegmenterOptions:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A segment, open or ended.
+    """
+    A segment, open or ended.
 
     `start`: where decoding begins (padding included); `onset`: where speech begins; `speech_end`:
     where speech was last heard; `end`: where decoding ends; `voiced`: samples taken for speech.
@@ -135,7 +137,7 @@ class Segmenter:
         """Take int16 samples of shape (n,) that follow those before."""
         self.audio.append(pcm)
         whole = (self.audio.end - self._heard) // FRAME * FRAME
-        if not whole:
+        if whole <= 0:
             return []
         frames: Float32 = to_float(self.audio.slice(self._heard, self._heard + whole))
         events: list[SegmentEvent] = []
@@ -173,22 +175,28 @@ class Segmenter:
             "vad": self._vad.state(),
         }
 
-    def restore(self, checkpoint: int, snapshot: dict[str, Any]) -> None:
-        """Go on from a snapshot; the next samples pushed are those from `checkpoint` on."""
+    def restore(self, start: int, snapshot: dict[str, Any]) -> None:
+        """
+        Go on from a snapshot; the next samples pushed are those from `start` on.
+
+        `start` may lie anywhere before the checkpoint that came with the snapshot.
+        """
         self._heard = snapshot["heard"]
         self._floor = snapshot["floor"]
         self._run = snapshot["run"]
         self._index = snapshot["index"]
         self.open = Utterance(**snapshot["open"]) if snapshot["open"] else None
         self._vad.restore(snapshot["vad"])
-        self.audio = AudioBuffer(checkpoint)
-        self._checkpoint = checkpoint
+        self.audio = AudioBuffer(start)
+        self._checkpoint = self._needed()
 
     def _far_from_snapshot(self, ahead: int) -> bool:
         """Whether `ahead` more samples can neither end a segment nor earn a checkpoint in silence."""
         after = self._heard + ahead
         if self.open is None:
-            return after - self.options.padding - self._checkpoint < QUIET_EVERY and ahead < self.options.silence
+            return (
+                after - self.options.padding - self._checkpoint < QUIET_EVERY and ahead < self.options.silence
+            )
         could_dip = after - self.open.start >= self.options.soft
         return not could_dip and after - self.open.speech_end < self.options.silence
 
@@ -229,7 +237,7 @@ class Segmenter:
         length = self._heard - utterance.start
         if silence >= self.options.silence:
             self._end(utterance, min(utterance.speech_end + PAUSE, self._heard), events)
-        elif length >= self.options.soft and silence >= DIP:
+        elif length >= self.options.soft and silence >= self._dip(length):
             self._end(utterance, utterance.speech_end + silence // 2, events)
         elif length >= self.options.hard:
             self._cut(utterance, events)
@@ -238,6 +246,11 @@ class Segmenter:
             events.append(Paused(self.open))
         else:
             events.append(Heard(utterance, self._heard, silence))
+
+    def _dip(self, length: int) -> int:
+        """The silence at which a segment of `length` is cut: the longer it gets, the less will do."""
+        patience = (self.options.hard - self.options.lookback // 2 - length) / (5 * SAMPLE_RATE)
+        return max(DIP, min(PAUSE, int(PAUSE * patience)))
 
     def _end(self, utterance: Utterance, end: int, events: list[SegmentEvent]) -> None:
         self.open = None
@@ -249,7 +262,12 @@ class Segmenter:
         place = self._quietest(self._heard - self.options.lookback, self._heard)
         self._floor = place
         self.open = Utterance(
-            self._index, place, place, speech_end=utterance.speech_end, voiced=self._heard - place, end=self._heard
+            self._index,
+            place,
+            place,
+            speech_end=utterance.speech_end,
+            voiced=self._heard - place,
+            end=self._heard,
         )
         self._index += 1
         self._ended(replace(utterance, end=place, speech_end=place), events)

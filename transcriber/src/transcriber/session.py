@@ -1,4 +1,5 @@
-"""One live session in the hands of its owner: audio in, events out, in the order of the audio.
+"""
+One live session in the hands of its owner: audio in, events out, in the order of the audio.
 
 `feed` is synchronous and cheap: it drives the segmenter and notes what there is to do. `run` does it,
 one thing after another: decode, agree, publish. Whatever it publishes carries the state from which
@@ -22,6 +23,7 @@ from parlando.redislog.owner import Checkpoint, Claim, OwnedSession
 from parlando.redislog.pcm import Control, Entry, position_at, unread
 from parlando.vad import VadStream
 from transcriber import metrics
+from transcriber.context import FORGET, SettledContext
 from transcriber.engines.base import Hypothesis, Window
 from transcriber.open_segment import OpenSegment
 from transcriber.scheduler import Lane, Scheduler, Ticket
@@ -78,6 +80,8 @@ class LiveSession:
         self._resumable = OpenSegment.load(claim.open_segment)
         self._next_tick = 0
         self._ending = False
+        self._context = SettledContext(samples(scheduler.engine.info.context_s * 1000))
+        self._quiet_since = 0  # where the last segment ended, as far as the audio was read
         self.position = position_at(0)
         if claim.checkpoint is not None:
             self._restore(claim.checkpoint)
@@ -88,6 +92,8 @@ class LiveSession:
         self._config = SessionConfig(**snapshot["config"])
         self._last_control = snapshot["control"]
         self._segmenter.restore(checkpoint.offset, snapshot["segmenter"])
+        self._context = SettledContext(self._context.reach, snapshot["context"])
+        self._quiet_since = snapshot["quiet_since"]
         self.position = position_at(checkpoint.offset)
         if self._segmenter.open is not None:  # the checkpoint lies at a cut in the middle of speech
             self._begin(self._segmenter.open)
@@ -142,9 +148,16 @@ class LiveSession:
             self._work.append(Tick(utterance, end, self._config))
             self._next_tick = end + self._fixed
 
-    def _settle(self, utterance: Utterance | None, offset: int, snapshot: dict[str, Any], **more: Any) -> None:
+    def _settle(
+        self, utterance: Utterance | None, offset: int, snapshot: dict[str, Any], **more: Any
+    ) -> None:
+        if utterance is not None:
+            self._quiet_since = utterance.end
+        if offset - self._quiet_since < FORGET:  # a segment may begin here that wants the context
+            offset = max(self._segmenter.audio.start, offset - self._context.reach)
         state = {
             "segmenter": snapshot,
+            "quiet_since": self._quiet_since,
             "config": self._config.model_dump(exclude_none=True),
             "control": self._last_control,
         }
@@ -320,15 +333,30 @@ class LiveSession:
     ) -> Window:
         """Cut the window; with the `utterance` that ends there it's for a final."""
         info = self._scheduler.engine.info
+        committed, tail = segment.agreement.committed, segment.agreement.tail
+        if utterance is None:
+            return Window(
+                to_float(self._segmenter.audio.slice(segment.start, end)),
+                prefix=committed if info.primes else (),
+                draft=tail,
+                language=config.language,
+                prompt=config.prompt,
+            )
+        # A final is decoded freely, so that a word committed wrongly costs itself and no more.
+        begin, context = self._context.before(segment.start)
+        if begin < self._segmenter.audio.start:
+            begin, context = segment.start, ()
         return Window(
-            to_float(self._segmenter.audio.slice(segment.start, end)),
-            prefix=segment.agreement.committed if info.primes else (),
-            draft=segment.agreement.tail if info.primes else (),
+            to_float(self._segmenter.audio.slice(begin, end)),
+            context=context,
+            context_samples=segment.start - begin,
+            draft=committed + tail,
             language=config.language,
             prompt=config.prompt,
-            words=config.words and utterance is not None,
-            final=utterance is not None,
-            voiced_s=seconds(utterance.voiced) if utterance else 0.0,
+            words=config.words,
+            final=True,
+            voiced_s=seconds(utterance.voiced),
+            patient=self._fixed is not None or self._scheduler.cadence.relaxed,
         )
 
     def _failed(self, error: EngineError) -> None:
@@ -357,27 +385,32 @@ class LiveSession:
             )
             events.append(closed)
         self._decoded = max(self._decoded, utterance.end if utterance else work.checkpoint.offset)
+        state = {**work.checkpoint.snapshot, "context": self._context.dump()}
         await self._pen.commit(
             events,
             decoded=self._decoded,
             segments=self._segments,
-            checkpoint=work.checkpoint,
+            checkpoint=Checkpoint(work.checkpoint.offset, state),
             close=work.then == "end",
         )
 
     async def _final(self, utterance: Utterance, config: SessionConfig) -> list[KeptEvent]:
         segment = self._current
-        assert segment is not None and segment.index == utterance.index
+        assert segment is not None
+        assert segment.index == utterance.index
         hypothesis = segment.speculation if segment.end == utterance.end else None
         if hypothesis is None:
             hypothesis = await self._decode(segment, utterance.end, config, Lane.FINAL, utterance)
         if hypothesis is None:  # the engine failed: what was stable is all there is
-            final = segment.final(self.sid, utterance, Hypothesis((), reason="engine_failed"), words=config.words)
+            final = segment.final(
+                self.sid, utterance, Hypothesis((), reason="engine_failed"), words=config.words
+            )
             lost = utterance.end - utterance.start
             status = Status(session_id=self.sid, status="lost", ms=milliseconds(lost), reason="engine_failed")
             metrics.SETTLED.labels("engine_failed").inc()
             return [status, final]
         final = segment.final(self.sid, utterance, hypothesis, words=config.words)
+        self._context.add(segment.start, utterance.end, segment.agreement.settle(hypothesis.words))
         metrics.SETTLED.labels(final.reason or "text").inc()
         return [final]
 
@@ -393,4 +426,4 @@ class LiveSession:
         if self._current is not None:
             starts.append(self._current.start)
         starts += [work.utterance.start for work in self._work if isinstance(work, Begin)]
-        return min(starts, default=self._segmenter.received)
+        return min(starts, default=self._segmenter.heard) - self._context.reach

@@ -14,7 +14,7 @@ class TranscriberSettings(ServiceSettings):
 
     stt_engine: str = Field(
         "auto",
-        description="`auto`, `moonshine`, `whisper`, `faster-whisper`, or `package.module:factory` of your own",
+        description="`auto`, `moonshine`, `whisper`, `faster-whisper`, or your own `package.module:factory`",
     )
     whisper_model: str | None = Field(
         None, description="Whisper size (`tiny` … `large-v3`, `turbo`) or a path; makes `auto` choose Whisper"
@@ -41,7 +41,9 @@ class TranscriberSettings(ServiceSettings):
         "adaptive", description="`fixed` counts partials in samples: the same audio gives the same partials"
     )
     worker_sessions: int = Field(12, ge=1, description="Live sessions one worker takes")
-    lease_s: float = Field(3, ge=1, description="Seconds after which a silent worker's sessions are taken over")
+    lease_s: float = Field(
+        3, ge=1, description="Seconds after which a silent worker's sessions are taken over"
+    )
     drain_s: float = Field(10, gt=0, description="Seconds that SIGTERM leaves for handing sessions back")
     metrics_port: int = Field(0, ge=0, le=65535, description="Port for `/metrics` of a worker; 0 for none")
 

@@ -1,4 +1,5 @@
-"""The worker: claims sessions, reads their audio, keeps their leases, hands them back.
+"""
+The worker: claims sessions, reads their audio, keeps their leases, hands them back.
 
 The composition root of the service, and the owner of all its tasks.
 """
@@ -15,6 +16,7 @@ from parlando.audio import SAMPLE_RATE
 from parlando.errors import FencedError, ParlandoError, UnavailableError
 from parlando.ids import new_worker_id
 from parlando.redislog.connection import BROKEN, connect
+from parlando.redislog.heartbeat import beat, sign_off
 from parlando.redislog.owner import Claim, SessionClaims
 from parlando.redislog.pcm import PcmReader
 from parlando.vad import VadModel
@@ -226,7 +228,7 @@ class Worker:
     async def _beat_loop(self) -> None:
         while True:
             try:
-                await self._claims.heartbeat(self._report())
+                await beat(self._redis, self.id, self._report())
             except BROKEN as error:
                 log.warning("redis.away", error=str(error))
             await asyncio.sleep(1.0)
@@ -265,7 +267,7 @@ class Worker:
                     await asyncio.wait([task])
                     await self._claims.own(session.claim).release()
                     log.info("session.released", session=sid)
-                await self._claims.sign_off()
+                await sign_off(self._redis, self.id)
         except (TimeoutError, ParlandoError, *BROKEN) as error:
             left = deadline - time.monotonic()
             log.warning("drain.incomplete", error=str(error), seconds_left=round(left, 1))

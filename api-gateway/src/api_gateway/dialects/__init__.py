@@ -1,0 +1,1 @@
+"""Wire protocols: messages in, commands out, and back. Pure."""

@@ -31,7 +31,8 @@ class Wishes(BaseModel):
 
     @classmethod
     def of(cls, raw: dict[str, Any]) -> "Wishes":
-        """Read and check wishes.
+        """
+        Read and check wishes.
 
         Raises
         ------
@@ -39,6 +40,7 @@ class Wishes(BaseModel):
             naming the field, what was expected and what came.
         InvalidAudioError
             if the audio format isn't served.
+
         """
         config = {name: value for name, value in raw.items() if name in _CONFIG_FIELDS and value != ""}
         try:
@@ -70,12 +72,14 @@ def config_changes(changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(message: str | bytes) -> Command:
-    """What a message says: binary ones are audio, text ones are JSON.
+    """
+    What a message says: binary ones are audio, text ones are JSON.
 
     Raises
     ------
     InvalidRequestError
         saying what was expected and what came.
+
     """
     if isinstance(message, bytes):
         return Audio(message)
@@ -121,7 +125,8 @@ def _audio(said: dict[str, Any]) -> Audio:
 
 
 class NativeEvents:
-    """Turns session events into our messages; one per connection, for it knows what was said before.
+    """
+    Turns session events into our messages; one per connection, for it knows what was said before.
 
     The `new_text` values of a segment, joined by spaces, are its final text.
     """

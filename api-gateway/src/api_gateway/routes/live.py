@@ -95,8 +95,10 @@ async def _serve(socket: _Socket, found: Services, caller: Principal, query: dic
             wishes = wishes.model_copy(update={"session_id": first.session_id})
     decoder = PcmDecoder(wishes.encoding)
     strict = "session_id" in query
-    writer, greeting = await _resume(found, caller, wishes) if wishes.resume else await _open(
-        found, caller, wishes, strict=strict
+    writer, greeting = (
+        await _resume(found, caller, wishes)
+        if wishes.resume
+        else await _open(found, caller, wishes, strict=strict)
     )
     await socket.send(orjson.dumps(greeting).decode())
     async with Relay(found.history, found.channels, writer.sid, after=greeting["seq"]) as relay:

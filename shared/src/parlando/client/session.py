@@ -1,10 +1,11 @@
-"""A live session over our own WebSocket protocol, with automatic resume.
+"""
+A live session over our own WebSocket protocol, with automatic resume.
 
-    async with connect("ws://127.0.0.1:8000") as session:
-        await session.send(pcm)          # 16 kHz mono s16le
-        await session.end()
-        async for event in session:
-            print(event["type"], event.get("text"))
+async with connect("ws://127.0.0.1:8000") as session:
+    await session.send(pcm)          # 16 kHz mono s16le
+    await session.end()
+    async for event in session:
+        print(event["type"], event.get("text"))
 """
 
 import asyncio
@@ -40,7 +41,9 @@ class ClientError(Exception):
 class ClientSession:
     """One session. Iterate it for events; `send`, `flush` and `end` may be called meanwhile."""
 
-    def __init__(self, urls: Sequence[str], options: dict[str, Any], api_key: str | None, give_up_s: float) -> None:
+    def __init__(
+        self, urls: Sequence[str], options: dict[str, Any], api_key: str | None, give_up_s: float
+    ) -> None:
         self._urls = [url.rstrip("/") for url in urls]
         self._options = options
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -64,12 +67,14 @@ class ClientSession:
     # --- sending ------------------------------------------------------------------------------
 
     async def send(self, pcm: bytes) -> None:
-        """Send 16 kHz mono s16le bytes. Waits while a minute of audio is unacknowledged.
+        """
+        Send 16 kHz mono s16le bytes. Waits while a minute of audio is unacknowledged.
 
         Raises
         ------
         ClientError
             if the session has failed for good.
+
         """
         while self._unacked.size >= MOST_UNACKED and self._failed is None:
             self._room.clear()
@@ -132,7 +137,8 @@ class ClientSession:
                 await self._once(self._urls[attempt % len(self._urls)])
                 return
             except ClientError as error:
-                return await self._fail(error)
+                await self._fail(error)
+                return
             except (OSError, ConnectionClosed, InvalidHandshake, TimeoutError) as error:
                 if self._connected.is_set():
                     self._connected.clear()
@@ -141,7 +147,8 @@ class ClientSession:
                 if self._closing:
                     return
                 if time.monotonic() - broken_since > self._give_up_s:
-                    return await self._fail(ClientError("unreachable", f"{self._urls}: {error}"))
+                    await self._fail(ClientError("unreachable", f"{self._urls}: {error}"))
+                    return
                 attempt += 1
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
@@ -213,7 +220,8 @@ async def connect(
     give_up_s: float = 60.0,
     **options: Any,
 ) -> AsyncIterator[ClientSession]:
-    """A session at one gateway, or at whichever of several answers.
+    """
+    A session at one gateway, or at whichever of several answers.
 
     `options` are the protocol's query fields: language, prompt, words, interim, vad_silence_ms,
     session_id. A lost connection is made again for up to `give_up_s` seconds, and nothing is lost.

@@ -78,12 +78,14 @@ class ModelStore:
         return self.folder(model)
 
     def pull(self, model: Model, progress: Progress = _silent) -> Path:
-        """Fetch what is missing of a model and return its folder.
+        """
+        Fetch what is missing of a model and return its folder.
 
         Raises
         ------
         ModelError
             if a file can be had from none of its sources; the message says what each answered.
+
         """
         folder = self.folder(model)
         folder.mkdir(parents=True, exist_ok=True)

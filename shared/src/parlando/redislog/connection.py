@@ -6,17 +6,10 @@ from typing import Any, Final, TypeVar
 
 import redis.asyncio as aioredis
 import stamina
+from redis import exceptions as broken
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    ConnectionError,
-    NoScriptError,
-    ReadOnlyError,
-    TimeoutError,
-    TryAgainError,
-)
+from redis.exceptions import AuthenticationError, NoScriptError
 
 from parlando.errors import UnavailableError
 from parlando.metrics import REDIS_RETRIES
@@ -24,13 +17,20 @@ from parlando.metrics import REDIS_RETRIES
 Redis = aioredis.Redis
 T = TypeVar("T")
 
-BROKEN: Final = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, TryAgainError, OSError)
+BROKEN: Final = (
+    broken.ConnectionError,
+    broken.TimeoutError,
+    broken.BusyLoadingError,
+    broken.ReadOnlyError,
+    broken.TryAgainError,
+    OSError,
+)
 """What a restart or failover of Redis looks like from here."""
 
 
 def connect(url: str, *, read_timeout: float = 5.0, connections: int = 256) -> Redis:
     """A pool of connections. Replies are bytes; nothing is retried behind our back."""
-    client: Redis = aioredis.from_url(  # type: ignore[no-untyped-call]
+    client: Redis = aioredis.from_url(
         url,
         socket_timeout=read_timeout,
         socket_connect_timeout=2.0,
@@ -49,12 +49,14 @@ def _worth_retrying(error: Exception) -> bool:
 
 
 async def retried(call: Callable[[], Awaitable[T]], *, within: float = 8.0) -> T:
-    """The answer of `call`, tried again while Redis restarts or fails over. `call` must be repeatable.
+    """
+    The answer of `call`, tried again while Redis restarts or fails over. `call` must be repeatable.
 
     Raises
     ------
     UnavailableError
         if Redis doesn't come back `within` that many seconds.
+
     """
     try:
         async for attempt in stamina.retry_context(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,9 @@ import orjson
 import structlog
 
 from parlando.errors import SessionNotFoundError
+from parlando.redislog import heartbeat
 from parlando.redislog.connection import BROKEN, Redis, retried
-from parlando.redislog.keys import WORKERS, SessionKeys
+from parlando.redislog.keys import SessionKeys
 
 log = structlog.get_logger(part="history")
 
@@ -47,7 +49,7 @@ class History:
     async def record(self, sid: str) -> SessionRecord:
         """Where session `sid` stands. Raises `SessionNotFoundError` if it's unknown or expired."""
         key = self.keys(sid).session
-        found = await retried(lambda: self._redis.hgetall(key))  # type: ignore[arg-type]
+        found: Any = await retried(lambda: self._redis.hgetall(key))
         if not found:
             raise SessionNotFoundError(f"No session {sid} is known; it may have expired")
         h = {name.decode(): value for name, value in found.items()}
@@ -69,7 +71,7 @@ class History:
     async def events(self, sid: str, *, after: int, count: int = 500) -> list[bytes]:
         """Up to `count` kept events behind seq `after`, oldest first, each as JSON."""
         key = self.keys(sid).events
-        entries = await retried(lambda: self._redis.xrange(key, min=f"({after}-0", count=count))
+        entries: Any = await retried(lambda: self._redis.xrange(key, min=f"({after}-0", count=count))
         return [fields[b"e"] for _, fields in entries]
 
     async def all_events(self, sid: str) -> AsyncIterator[bytes]:
@@ -80,22 +82,14 @@ class History:
                 yield event
             after += len(page)
 
-    async def workers(self, *, within_s: float = 5.0) -> list[dict[str, Any]]:
-        """The reports of workers that were heard of `within_s` seconds; older ones are forgotten."""
-        found = await retried(lambda: self._redis.hgetall(WORKERS))  # type: ignore[arg-type]
-        seconds, _ = await retried(self._redis.time)
-        alive, dead = [], []
-        for worker, report in found.items():
-            beat = orjson.loads(report)
-            (alive if seconds - beat["at"] < within_s else dead).append((worker, beat))
-        forgotten = [worker for worker, beat in dead if seconds - beat["at"] > 60]
-        if forgotten:
-            await retried(lambda: self._redis.hdel(WORKERS, *forgotten))  # type: ignore[arg-type]
-        return [beat for _, beat in alive]
+    async def workers(self) -> list[dict[str, Any]]:
+        """The reports of all workers that live."""
+        return await heartbeat.alive(self._redis)
 
 
 class Channels:
-    """One subscription for a whole process; listeners are called in the order of publication.
+    """
+    One subscription for a whole process; listeners are called in the order of publication.
 
     A listener gets each message's bytes, or None when the connection was lost and messages may have
     been missed: it then reads the kept ones from the history.
@@ -119,10 +113,8 @@ class Channels:
         listeners = self._listeners.get(channel, set())
         listeners.discard(listener)
         if not listeners and self._listeners.pop(channel, None) is not None:
-            try:
+            with suppress(*BROKEN):  # if the connection is gone, so is the subscription
                 await self._pubsub.unsubscribe(channel)
-            except BROKEN:
-                pass  # the connection is gone, and the subscription with it
 
     async def run(self) -> None:
         """Deliver messages until cancelled; reconnects and subscribes again by itself."""

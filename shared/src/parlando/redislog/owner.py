@@ -1,4 +1,5 @@
-"""What a worker does to sessions: claim, keep the lease, publish, commit, hand back.
+"""
+What a worker does to sessions: claim, keep the lease, publish, commit, hand back.
 
 Every write is a script that checks the epoch; a worker that lost a session hears it as `FencedError`.
 """
@@ -19,7 +20,8 @@ from parlando.redislog.keys import TRANSCRIBERS, SessionKeys
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The point below which a session never needs to be read again.
+    """
+    The point below which a session never needs to be read again.
 
     `offset` is in samples; `snapshot` is the segmenter's state behind it (JSON-able).
     """
@@ -67,13 +69,15 @@ class OwnedSession:
         return FencedError(f"Session {self._keys.sid} has another owner since epoch {self._epoch}")
 
     async def publish(self, event: bytes, *, state: dict[str, Any], decoded: int | None = None) -> None:
-        """Publish an event that isn't kept (b"" for none) and store the open segment's `state` with it.
+        """
+        Publish an event that isn't kept (b"" for none) and store the open segment's `state` with it.
 
         `decoded` is how far the audio has been decoded, in samples; the event then says its lag.
 
         Raises
         ------
         FencedError, UnavailableError
+
         """
         ok = await self._scripts.run(
             "partial",
@@ -92,11 +96,13 @@ class OwnedSession:
         checkpoint: Checkpoint | None = None,
         close: bool = False,
     ) -> None:
-        """Append and publish `events`, numbering them, and move the checkpoint, all or nothing.
+        """
+        Append and publish `events`, numbering them, and move the checkpoint, all or nothing.
 
         Raises
         ------
         FencedError, UnavailableError
+
         """
         bodies = [
             encode(event.model_copy(update={"seq": self.seq + number}))
@@ -182,7 +188,7 @@ class SessionClaims:
 
     async def take_over(self, partition: int, room: int) -> list[Claim]:
         """Claim up to `room` sessions whose owner has let its lease run out."""
-        answer: Any = await self._redis.execute_command(
+        answer: Any = await self._redis.execute_command(  # type: ignore[no-untyped-call]
             "XAUTOCLAIM",
             names.sessions(partition),
             TRANSCRIBERS,
@@ -242,13 +248,3 @@ class SessionClaims:
             ],
         )
         return [Lease(lost=answer < 0, unseen_s=max(0.0, float(answer))) for answer in answers]
-
-    async def heartbeat(self, report: dict[str, Any]) -> None:
-        """Tell the cluster that this worker lives, how much room it has and what it runs."""
-        seconds, micros = await self._redis.time()
-        beat = {**report, "worker": self._worker, "at": seconds + micros / 1e6}
-        await self._redis.hset(names.WORKERS, self._worker, orjson.dumps(beat))  # type: ignore[misc]
-
-    async def sign_off(self) -> None:
-        """Leave the list of workers and the consumer groups (only if nothing is pending there)."""
-        await self._redis.hdel(names.WORKERS, self._worker)  # type: ignore[misc]

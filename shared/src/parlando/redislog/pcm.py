@@ -1,4 +1,5 @@
-"""Reading sessions' audio: one blocking XREAD for all sessions of a partition.
+"""
+Reading sessions' audio: one blocking XREAD for all sessions of a partition.
 
 The stream's entry ids are sample offsets, so a position in a stream is a position in the audio:
 `<end>-0` is a frame that ends at sample `end`, `<offset>-<n>` with n > 0 the n-th control entry.
@@ -55,11 +56,12 @@ class PcmReader:
     async def read(
         self, positions: Mapping[str, str], *, block_ms: int, count: int = 64
     ) -> dict[str, list[Entry]]:
-        """The entries behind each position: stream key → entries, up to `count` each.
+        """
+        The entries behind each position: stream key → entries, up to `count` each.
 
         `positions` maps a stream key to the id read last. Waits up to `block_ms` for the first entry.
         """
-        answer = await self._redis.xread(dict(positions), count=count, block=block_ms)  # type: ignore[arg-type]
+        answer: Any = await self._redis.xread(dict(positions), count=count, block=block_ms)  # type: ignore[arg-type]
         return {
             key.decode(): [_entry(identifier, fields) for identifier, fields in entries]
             for key, entries in answer or []

@@ -1,4 +1,5 @@
-"""What a gateway does to a session: open it, come back to it, append audio, say it has ended.
+"""
+What a gateway does to a session: open it, come back to it, append audio, say it has ended.
 
 Everything here is fenced by the writer number: a newer connection of the same session outranks an
 older one, whose next call raises `SupersededError`.
@@ -68,11 +69,13 @@ class SessionWriter:
         return self._keys.sid
 
     async def append(self, pcm: bytes, most_backlog: int) -> Appended:
-        """Store whole s16le samples behind those received.
+        """
+        Store whole s16le samples behind those received.
 
         Raises
         ------
         SessionLostError, SupersededError, SessionClosedError, UnavailableError
+
         """
         answer = await self._scripts.run(
             "append",
@@ -138,7 +141,8 @@ class Sessions:
     async def open(
         self, sid: str, *, config: dict[str, Any], token: str, key: str = "", most: int = -1
     ) -> SessionWriter:
-        """Open session `sid` and queue it for a worker.
+        """
+        Open session `sid` and queue it for a worker.
 
         `token` lets a client come back, `key` is the API key it used; only hashes of both are kept.
         `most` is the largest number of open sessions in the partition, -1 for no limit.
@@ -146,6 +150,7 @@ class Sessions:
         Raises
         ------
         SessionTakenError, AtCapacityError, UnavailableError
+
         """
         keys = self.keys(sid)
         answer = await self._scripts.run(
@@ -162,17 +167,21 @@ class Sessions:
             ],
         )
         if answer == b"taken":
-            raise SessionTakenError(f"Session id {sid} is in use; resume it with its token, or choose another")
+            raise SessionTakenError(
+                f"Session id {sid} is in use; resume it with its token, or choose another"
+            )
         if answer == b"full":
             raise AtCapacityError("All transcribers are busy; try again in a few seconds")
         return SessionWriter(self._scripts, keys, 1, 0, self._ttl_s)
 
     async def attach(self, sid: str, *, token: str = "", key: str = "") -> Attached:
-        """Come back to session `sid` with its token or the API key that opened it.
+        """
+        Come back to session `sid` with its token or the API key that opened it.
 
         Raises
         ------
         SessionNotFoundError, NotAllowedError, UnavailableError
+
         """
         keys = self.keys(sid)
         answer = await self._scripts.run(

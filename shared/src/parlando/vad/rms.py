@@ -31,7 +31,8 @@ class RmsStream:
         """Samples of shape (k * 512,) → probabilities of shape (k,)."""
         loudness = np.sqrt(np.mean(np.square(samples.reshape(-1, FRAME)), axis=1) + 1e-12)
         odds = np.log2(loudness / THRESHOLD) * STEEPNESS
-        return (1 / (1 + np.exp(-odds))).astype(np.float32)
+        probabilities: Float32 = (1 / (1 + np.exp(-odds))).astype(np.float32)
+        return probabilities
 
     def state(self) -> dict[str, Any]:
         """Nothing."""

@@ -1,4 +1,5 @@
-"""Silero VAD v6: its ONNX file run by onnxruntime, found without importing the package (nor torch).
+"""
+Silero VAD v6: its ONNX file run by onnxruntime, found without importing the package (nor torch).
 
 Source: https://github.com/snakers4/silero-vad, file `silero_vad_16k_sequence.onnx`: rows of 64
 samples of context and 512 samples in, one probability a row out, an LSTM state carried between calls.
@@ -65,9 +66,7 @@ class SileroStream:
         rows[1:, :CONTEXT] = frames[:-1, -CONTEXT:]
         self._context = frames[-1, -CONTEXT:].copy()
         probabilities: Float32
-        probabilities, self._h, self._c = self._session.run(
-            None, {"input": rows, "h": self._h, "c": self._c}
-        )
+        probabilities, self._h, self._c = self._session.run(None, {"input": rows, "h": self._h, "c": self._c})
         return probabilities
 
     def state(self) -> dict[str, Any]:

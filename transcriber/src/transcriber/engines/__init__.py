@@ -1,0 +1,1 @@
+"""What recognises speech, behind one protocol (`base`), chosen in one table (`registry`)."""

@@ -1,10 +1,11 @@
-"""The seam between the worker and whatever recognises speech.
+"""
+The seam between the worker and whatever recognises speech.
 
 An engine knows nothing of sessions, Redis or time: it gets windows and gives hypotheses.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from parlando.audio import Float32
@@ -12,7 +13,8 @@ from parlando.audio import Float32
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word as an engine heard it.
+    """
+    One word as an engine heard it.
 
     `start` and `end` in seconds of the window, None where the engine wasn't asked or can't say.
     `tokens` are the engine's own ids for it, for priming and drafts; they mean nothing elsewhere.
@@ -25,17 +27,33 @@ class Word:
     tokens: tuple[int, ...] = ()
 
 
+def dump_words(words: Sequence[Word]) -> list[dict[str, Any]]:
+    """Words as JSON-able values."""
+    return [asdict(word) for word in words]
+
+
+def load_words(words: Sequence[dict[str, Any]]) -> tuple[Word, ...]:
+    """The words that `dump_words` wrote."""
+    return tuple(Word(**{**word, "tokens": tuple(word["tokens"])}) for word in words)
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What an engine is asked to hear.
+    """
+    What an engine is asked to hear.
 
     `samples`: float32 of shape (n,), 16 kHz, in [-1, 1).
-    `prefix`: words already committed; the hypothesis must begin with them where `info.primes`.
+    `context`: settled words of the first `context_samples` samples, which belong to segments before;
+    the hypothesis is of what lies behind them, its times too. Only where `info.context_s` is not 0.
+    `prefix`: words already committed; the hypothesis begins with them where `info.primes`.
     `draft`: the previous hypothesis behind the prefix, for engines that can check it cheaply.
     `voiced_s`: how many seconds of the window the voice detector took for speech.
+    `patient`: whether a final may be heard several times to be surer of it.
     """
 
     samples: Float32
+    context: tuple[Word, ...] = ()
+    context_samples: int = 0
     prefix: tuple[Word, ...] = ()
     draft: tuple[Word, ...] = ()
     language: str | None = None
@@ -44,11 +62,13 @@ class Window:
     words: bool = False
     final: bool = False
     voiced_s: float = 0.0
+    patient: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What an engine says of a window. Nothing in it is settled.
+    """
+    What an engine says of a window. Nothing in it is settled.
 
     `reason` says why there are no words: `no_speech`, `suppressed` or `too_short`.
     """
@@ -66,10 +86,12 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine can do; the worker adapts to it.
+    """
+    What an engine can do; the worker adapts to it.
 
     `max_window_s`: longest window in seconds. `batch`: windows worth giving at once (1: no gain).
-    `primes`: honours `Window.prefix`. `languages`: ISO 639-1 codes, empty for "any".
+    `primes`: honours `Window.prefix`. `context_s`: seconds of earlier segments that help.
+    `languages`: ISO 639-1 codes, empty for any.
     """
 
     name: str
@@ -80,6 +102,7 @@ class EngineInfo:
     batch: int
     word_times: bool
     primes: bool
+    context_s: float = 0.0
     details: dict[str, Any] = field(default_factory=dict)
 
 

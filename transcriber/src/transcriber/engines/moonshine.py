@@ -1,4 +1,5 @@
-"""Moonshine tiny on onnxruntime: the embedded default. English; one thread; no batching gain.
+"""
+Moonshine tiny on onnxruntime: the embedded default. English; one thread; no batching gain.
 
 Greedy decoding with the committed words forced and the last hypothesis as a draft that one forward
 pass checks; where it misses, decoding goes on from there and offers the rest of the draft again.
@@ -9,6 +10,7 @@ Model: Jeffries et al., "Moonshine: Speech Recognition for Live Transcription an
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,8 +34,42 @@ TOKENS_PER_SECOND: Final = 6.5  # English speech needs 2.4 to 5.1
 CHUNK: Final = 8  # draft tokens checked by one later forward
 FRAME_S: Final = 384 / SAMPLE_RATE  # seconds per encoder frame
 SHORTEST: Final = SAMPLE_RATE // 2  # samples; shorter windows are padded with silence
-PADDING: Final = {False: SAMPLE_RATE // 5, True: SAMPLE_RATE * 3 // 10}  # silence behind a window, by final
+PARTIAL_PADDING: Final = SAMPLE_RATE // 5  # samples of silence put behind a partial's window
+CLEAR: Final = 0.95  # confidence at which a final isn't heard again
+DEAF_S: Final = 0.5  # seconds of speech from which an empty final is heard again
 WORST_LOGPROB: Final = -1.0  # mean per token; below it a hypothesis is not worth showing
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How to hear a window: with the context in front or not, samples skipped, level, padding behind."""
+
+    context: bool
+    skip: int = 0
+    peak: float = 0.0
+    padding: int = SAMPLE_RATE * 3 // 10
+
+
+WAYS: Final = (
+    _Way(context=True, padding=SAMPLE_RATE * 8 // 10),
+    _Way(context=False, skip=SAMPLE_RATE // 5, padding=SAMPLE_RATE * 8 // 10),
+    _Way(context=False, peak=0.25),
+    _Way(context=True, peak=0.25),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What one way of hearing gave; `start`: where the segment begins in it, in seconds."""
+
+    words: tuple[Word, ...]
+    confidence: float
+    reason: str | None
+    states: Float32
+    tokens: list[int]
+    context: tuple[Word, ...]
+    start: float
+
 
 _PAST: Final = tuple(
     f"past_key_values.{layer}.{side}.{kind}"
@@ -112,7 +148,9 @@ class MoonshineEngine:
             self._merged = True
         cached = self._next.get_outputs()
         self._next_outputs = [o.name for o in cached if ".encoder." not in o.name]
-        self._first_outputs = [o.name for o in self._first.get_outputs() if o.name.startswith(("logits", "pres"))]
+        self._first_outputs = [
+            o.name for o in self._first.get_outputs() if o.name.startswith(("logits", "pres"))
+        ]
         self.info = EngineInfo(
             name="moonshine",
             model=name,
@@ -122,6 +160,7 @@ class MoonshineEngine:
             batch=1,
             word_times=not self._merged,
             primes=True,
+            context_s=8.0,
             details={"decoder": "merged" if self._merged else "split int8"},
         )
 
@@ -133,42 +172,51 @@ class MoonshineEngine:
             raise EngineError(f"moonshine failed on a window: {error}") from error
 
     def _transcribe(self, window: Window) -> Hypothesis:
-        samples = window.samples
-        hypothesis = self._listen(window, samples)
-        if hypothesis.words or window.voiced_s < 0.5 or not window.final:
-            return hypothesis
-        # Moonshine is deaf to some quiet or oddly cut windows; louder or shifted it hears them.
-        peak = float(np.abs(samples).max())
-        louder = samples * np.float32(0.5 / peak) if 0 < peak < 0.25 else samples * np.float32(0.5)
-        shifted = np.concatenate([np.zeros(SAMPLE_RATE // 4, np.float32), samples])
-        for again, shift in ((louder, 0.0), (shifted, 0.25)):
-            hypothesis = self._listen(window, again)
-            if hypothesis.words:
-                return Hypothesis(
-                    tuple(_moved(word, -shift) for word in hypothesis.words),
-                    hypothesis.language,
-                    hypothesis.confidence,
-                )
-        return hypothesis
+        """
+        Hear a window; a final that isn't clear is heard again in other ways, and the surest wins.
 
-    def _listen(self, window: Window, samples: Float32) -> Hypothesis:
-        padding = max(PADDING[window.final], SHORTEST - len(samples))
+        Moonshine is deaf to some quiet or oddly cut windows; shifted or at another level it hears them.
+        """
+        best: _Heard | None = None
+        for number, way in enumerate(WAYS if window.final else WAYS[:1]):
+            if number and way.context and not window.context:
+                continue
+            heard = self._listen(
+                window, way, best.words if best and best.words else window.prefix + window.draft
+            )
+            if best is None or heard.confidence > best.confidence:
+                best = heard
+            enough = best.confidence >= CLEAR if best.words else window.voiced_s < DEAF_S or number >= 2
+            if enough or not window.patient:
+                break
+        assert best is not None
+        if not best.words:
+            return Hypothesis((), "en", None, best.reason)
+        words = self._timed(best) if window.words and not self._merged else best.words
+        return Hypothesis(tuple(words), "en", round(best.confidence, 4))
+
+    def _listen(self, window: Window, way: "_Way", expected: Sequence[Word]) -> "_Heard":
+        """One decoding. `expected`: the words that it probably yields, checked in few forwards."""
+        begin = 0 if way.context else min(window.context_samples + way.skip, len(window.samples))
+        samples = window.samples[begin:]
+        context = window.context if way.context else ()
+        if way.peak:
+            samples = samples * np.float32(way.peak / max(float(np.abs(samples).max(initial=0)), 1e-6))
+        padding = max(way.padding if window.final else PARTIAL_PADDING, SHORTEST - len(samples))
         padded = np.concatenate([samples, np.zeros(padding, np.float32)])
         states = self._encoder.run(None, {"input_values": padded[None]})[0]
-        prefix = [token for word in window.prefix for token in word.tokens]
-        draft = [token for word in window.draft for token in word.tokens]
-        tokens, logprobs = self._decode(states, len(samples) / SAMPLE_RATE, prefix, draft)
-        kept = cut_loop(tokens, keep=len(prefix))
-        logprobs = logprobs[: len(kept)]
-        if len(kept) == len(prefix):
-            return Hypothesis(window.prefix, "en", None, None if prefix else "no_speech")
-        mean = float(np.mean(logprobs))
-        if mean < WORST_LOGPROB and not prefix:
-            return Hypothesis((), "en", None, "suppressed")
-        words = self._words(kept, logprobs)
-        if window.words and not self._merged:
-            words = self._timed(states, kept, words)
-        return Hypothesis(tuple(words), "en", round(float(np.exp(mean)), 4))
+        forced = [token for word in (*context, *window.prefix) for token in word.tokens]
+        draft = [token for word in expected[len(window.prefix) :] for token in word.tokens]
+        tokens, logprobs = self._decode(states, len(samples) / SAMPLE_RATE, forced, draft)
+        tokens = cut_loop(tokens, keep=len(forced))
+        words = self._words(tokens, logprobs)[len(context) :]
+        new = logprobs[len(forced) : len(tokens)] or logprobs
+        mean = float(np.mean(new)) if new else -np.inf
+        if not words or mean < WORST_LOGPROB:
+            reason = "suppressed" if words else "no_speech"
+            return _Heard(window.prefix, 0.0, reason, states, tokens, context, 0.0)
+        start = (window.context_samples - begin) / SAMPLE_RATE
+        return _Heard(tuple(words), float(np.exp(mean)), None, states, tokens, context, start)
 
     def _words(self, tokens: list[int], logprobs: list[float]) -> list[Word]:
         words, at = [], 0
@@ -183,10 +231,11 @@ class MoonshineEngine:
     def _decode(
         self, states: Float32, seconds: float, prefix: list[int], draft: list[int]
     ) -> tuple[list[int], list[float]]:
-        """Greedy tokens, `prefix` first, and a log-probability for each.
+        """
+        Greedy tokens, `prefix` first, and a log-probability for each.
 
-        `states`: float32 (1, frames, 288). The first token behind a prefix must begin a word, so
-        that a committed word never grows.
+        `states`: float32 (1, frames, 288). The first free token must begin a word, so that a
+        committed word never grows.
         """
         most = max(int(seconds * TOKENS_PER_SECOND) + 2, len(prefix) + 2)
         draft = draft.copy()
@@ -197,7 +246,7 @@ class MoonshineEngine:
         base = 0  # row `len(tokens) - base` of the logits predicts the next token
         while True:
             row = _log_softmax(logits[len(tokens) - base])
-            if prefix and len(tokens) == len(prefix):
+            if len(tokens) == len(prefix):
                 row = np.where(self._may_follow_prefix, row, -np.inf)
             token = int(row.argmax())
             if token == EOS or len(tokens) >= most:
@@ -234,20 +283,18 @@ class MoonshineEngine:
         logits, *own = self._next.run(self._next_outputs, feed)
         return logits[0], {**past, **dict(zip(_SELF, own, strict=True))}
 
-    def _timed(self, states: Float32, tokens: list[int], words: list[Word]) -> list[Word]:
+    def _timed(self, heard: "_Heard") -> list[Word]:
         """Word times from the cross-attention of one forward over the final tokens."""
         from transcriber.engines.moonshine_graph import ATTENTION
 
-        feed = {"input_ids": np.array([[BOS, *tokens]], np.int64), "encoder_hidden_states": states}
+        feed = {
+            "input_ids": np.array([[BOS, *heard.tokens]], np.int64),
+            "encoder_hidden_states": heard.states,
+        }
         weights = np.stack([layer[0] for layer in self._first.run(list(ATTENTION), feed)])
+        words = (*heard.context, *heard.words)
         spans = align(weights[:, :, 1:], [len(word.tokens) for word in words], FRAME_S)
         return [
-            Word(word.text, start, end, word.probability, word.tokens)
-            for word, (start, end) in zip(words, spans, strict=True)
+            replace(word, start=max(0.0, start - heard.start), end=max(0.0, end - heard.start))
+            for word, (start, end) in zip(heard.words, spans[len(heard.context) :], strict=True)
         ]
-
-
-def _moved(word: Word, by: float) -> Word:
-    if word.start is None or word.end is None:
-        return word
-    return Word(word.text, max(0.0, word.start + by), max(0.0, word.end + by), word.probability, word.tokens)

@@ -50,12 +50,14 @@ ENGINES: Final[dict[str, Callable[[TranscriberSettings], Engine]]] = {
 
 
 def load(settings: TranscriberSettings) -> tuple[Engine, str]:
-    """The engine that the settings ask for, and why it is this one.
+    """
+    The engine that the settings ask for, and why it is this one.
 
     Raises
     ------
     EngineError, ModelError
         if an engine that was asked for by name can't be loaded; it's never replaced silently.
+
     """
     name = settings.stt_engine
     if ":" in name:

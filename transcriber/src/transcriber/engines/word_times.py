@@ -1,10 +1,12 @@
-"""Word times from cross-attention: dynamic time warping over attention weights. Pure.
+"""
+Word times from cross-attention: dynamic time warping over attention weights. Pure.
 
 The method of openai-whisper's `timing.py` (Giorgino's DTW over normalised, median-filtered
 cross-attention), with the frames of any encoder.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,8 @@ Weights = npt.NDArray[np.floating[Any]]
 
 
 def align(weights: Weights, lengths: Sequence[int], frame_s: float) -> list[tuple[float, float]]:
-    """Start and end in seconds of each word.
+    """
+    Start and end in seconds of each word.
 
     `weights`: (layers, heads, tokens, frames), rows of the tokens in order; `lengths`: tokens per
     word, together `tokens`.
@@ -35,7 +38,7 @@ def align(weights: Weights, lengths: Sequence[int], frame_s: float) -> list[tupl
     frames = weights.shape[3]
     edges = [*np.cumsum([0, *lengths])]
     spans = []
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         last = starts[end] if end < len(starts) else frames
         spans.append((round(float(starts[begin] * frame_s), 3), round(float(last * frame_s), 3)))
     return spans
@@ -47,9 +50,9 @@ def _first_frames(cost: Weights) -> list[int]:
     total = np.full((rows + 1, frames + 1), np.inf)
     total[0, 0] = 0.0
     came = np.zeros((rows + 1, frames + 1), np.int8)
-    for row in range(1, rows + 1):
-        previous, current, steps = total[row - 1], total[row], came[row]
-        diagonal, up, line = previous[:-1].tolist(), previous[1:].tolist(), cost[row - 1].tolist()
+    for below in range(rows):
+        previous, current, steps = total[below], total[below + 1], came[below + 1]
+        diagonal, up, line = previous[:-1].tolist(), previous[1:].tolist(), cost[below].tolist()
         best = np.inf
         for frame in range(1, frames + 1):
             least, step = diagonal[frame - 1], 0
@@ -63,6 +66,9 @@ def _first_frames(cost: Weights) -> list[int]:
     row, frame = rows, frames
     while row > 0 and frame > 0:
         starts[row - 1] = frame - 1
-        step = came[row, frame]
-        row, frame = (row - 1, frame - 1) if step == 0 else (row - 1, frame) if step == 1 else (row, frame - 1)
+        move = int(came[row, frame])
+        if move != 2:
+            row -= 1
+        if move != 1:
+            frame -= 1
     return starts

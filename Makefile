@@ -1,0 +1,52 @@
+# The only door for a developer. `make` prints this list.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
+PINS := constraints.txt pyproject.toml $(wildcard */pyproject.toml)
+PATHS := shared/src api-gateway/src audio-processor/src transcriber/src tests
+
+.PHONY: help run test lint fix clean model
+
+help: ## Print this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
+
+run: $(VENV)/run.done model ## Run the whole cluster on this machine (Ctrl-C stops it)
+	@exec $(BIN)/parlando up
+
+model: $(VENV)/run.done ## Fetch the embedded model, once
+	@$(BIN)/parlando models pull moonshine-tiny
+
+test: $(VENV)/dev.done model ## Set up and run all tests (ARGS="-k name" for some)
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/dev.done ## Check style, types and the direction of imports
+	$(BIN)/ruff format --check $(PATHS)
+	$(BIN)/ruff check $(PATHS)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(VENV)/dev.done ## Format, and mend what can be mended
+	$(BIN)/ruff check --fix-only --quiet $(PATHS)
+	$(BIN)/ruff format $(PATHS)
+
+clean: ## Remove the virtual environment and all caches of tools
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -o -name '*.egg-info' | xargs rm -rf
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+
+# silero-vad asks for torch, which its ONNX file doesn't need: hence --no-deps.
+$(VENV)/run.done: $(PINS) requirements/run.txt | $(VENV)/bin/python
+	$(PIP) -r requirements/run.txt
+	$(PIP) --no-deps silero-vad
+	@touch $@
+
+$(VENV)/dev.done: $(PINS) requirements/run.txt requirements/dev.txt | $(VENV)/bin/python
+	$(PIP) -r requirements/dev.txt
+	$(PIP) --no-deps silero-vad
+	@touch $@ $(VENV)/run.done

@@ -1,0 +1,27 @@
+"""`python -m audio_processor`: one process of the FFmpeg service."""
+
+import sys
+
+import uvicorn
+
+from audio_processor.app import create_app
+from audio_processor.settings import ProcessorSettings
+from parlando import logs
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT."""
+    settings = ProcessorSettings()
+    logs.configure("audio-processor", level=settings.log_level, form=settings.log_format)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.processor_host,
+        port=settings.processor_port,
+        log_level="warning",
+        access_log=False,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

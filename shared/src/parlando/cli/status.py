@@ -1,0 +1,29 @@
+"""`parlando status`: a gateway's /health, for people."""
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from parlando.errors import UnavailableError
+
+
+def run(url: str) -> int:
+    """Print it; 0 if the cluster is healthy, 1 if not. Raises `UnavailableError` if nobody answers."""
+    try:
+        report = httpx.get(f"{url.rstrip('/')}/health", timeout=5).raise_for_status().json()
+    except httpx.HTTPError as error:
+        raise UnavailableError(f"No gateway answers at {url} ({error}); start one with: make run") from error
+    table = Table(show_header=False, box=None)
+    healthy = report["status"] == "healthy"
+    table.add_row("status", f"[{'green' if healthy else 'red'}]{report['status']}[/]")
+    table.add_row("redis", report["services"]["redis"])
+    for engine in report.get("engines", []):
+        table.add_row("engine", f"{engine['engine']} {engine['model']} ({engine['why']})")
+    if workers := report.get("workers"):
+        table.add_row(
+            "workers", f"{workers['alive']} alive, {workers['sessions']} of {workers['capacity']} sessions"
+        )
+        table.add_row("queue delay", f"{workers['queue_delay_ms']} ms")
+        table.add_row("lag", f"{report['lag_ms']} ms")
+    Console().print(table)
+    return 0 if healthy else 1

@@ -1,0 +1,90 @@
+"""`parlando up`: Redis, gateway, audio-processor and transcribers under one supervisor."""
+
+import asyncio
+import os
+import shlex
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from parlando.embedded import redis_server
+from parlando.embedded.supervisor import Service, Supervisor
+
+READY_WITHIN_S: Final = 120
+# A service starts its own numeric libraries with one thread: a machine runs one worker per core.
+ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def read_procfile(path: Path) -> dict[str, list[str]]:
+    """Name → command of each line; `python` becomes the interpreter that runs this."""
+    commands = {}
+    for line in path.read_text().splitlines():
+        name, colon, command = line.partition(":")
+        if colon and not line.startswith("#"):
+            words = shlex.split(command)
+            commands[name.strip()] = [sys.executable if word == "python" else word for word in words]
+    return commands
+
+
+async def run(transcribers: int) -> int:
+    """Run until SIGINT or SIGTERM; 0, or 1 if the cluster doesn't get ready."""
+    count = transcribers or os.cpu_count() or 1
+    stop = asyncio.Event()
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(ending, stop.set)
+    supervisor = Supervisor()
+    with tempfile.TemporaryDirectory() as directory:
+        environment = dict(ONE_THREAD)
+        if not os.environ.get("REDIS_URL"):
+            port = redis_server.free_port()
+            environment["REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
+            command = [*redis_server.command(port, directory=Path(directory)), "--loglevel", "warning"]
+            supervisor.start(Service("redis", command))
+        for name, command in read_procfile(Path("Procfile")).items():
+            copies = count if name == "transcriber" else 1
+            for number in range(1, copies + 1):
+                label = f"{name}.{number}" if copies > 1 else name
+                supervisor.start(Service(label, command, environment))
+        announcing = asyncio.create_task(_announce(supervisor, environment))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([announcing, stopping], return_when=asyncio.FIRST_COMPLETED)
+        ready = not announcing.done() or announcing.result()
+        if ready and not stop.is_set():
+            await stopping
+        announcing.cancel()
+        stopping.cancel()
+        await supervisor.stop()
+    return 0 if ready else 1
+
+
+async def _announce(supervisor: Supervisor, environment: dict[str, str]) -> bool:
+    """Wait for /ready, then say where things are. False if it never answers."""
+    gateway = f"http://127.0.0.1:{os.environ.get('PORT') or 8000}"
+    deadline = time.monotonic() + READY_WITHIN_S
+    async with httpx.AsyncClient(timeout=2) as client:
+        while time.monotonic() < deadline:
+            try:
+                if (await client.get(f"{gateway}/ready")).status_code == 200:
+                    break
+            except httpx.HTTPError:
+                pass  # it isn't up yet
+            await asyncio.sleep(0.2)
+        else:
+            supervisor.say("parlando", f"{gateway}/ready didn't answer within {READY_WITHIN_S} s; see above")
+            return False
+    redis = environment.get("REDIS_URL") or os.environ["REDIS_URL"]
+    for line in (
+        "ready.",
+        f"live audio   {gateway.replace('http', 'ws', 1)}/v1/stt/stream",
+        f"API docs     {gateway}/docs",
+        f"health       {gateway}/health",
+        f"Redis        {redis}",
+        "stop with Ctrl-C",
+    ):
+        supervisor.say("parlando", line)
+    return True

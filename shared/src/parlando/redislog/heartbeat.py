@@ -1,0 +1,33 @@
+"""Workers' signs of life: one hash, worker id → report, stamped with Redis's clock."""
+
+from typing import Any, Final
+
+import orjson
+
+from parlando.redislog.connection import Redis, retried
+from parlando.redislog.keys import WORKERS
+
+FORGOTTEN_S: Final = 60  # a report that old is deleted by whoever reads it
+
+
+async def beat(redis: Redis, worker: str, report: dict[str, Any]) -> None:
+    """Say that `worker` lives. Raises the connection's errors; the next beat is the retry."""
+    seconds, micros = await redis.time()
+    stamped = {**report, "worker": worker, "at": seconds + micros / 1e6}
+    await redis.hset(WORKERS, worker, orjson.dumps(stamped))
+
+
+async def sign_off(redis: Redis, worker: str) -> None:
+    """Leave the list."""
+    await redis.hdel(WORKERS, worker)
+
+
+async def alive(redis: Redis, *, within_s: float = 5.0) -> list[dict[str, Any]]:
+    """The reports of workers that were heard of in the last `within_s` seconds."""
+    found = await retried(lambda: redis.hgetall(WORKERS))
+    seconds, _ = await retried(redis.time)
+    beats = {worker: orjson.loads(report) for worker, report in found.items()}
+    gone = [worker for worker, report in beats.items() if seconds - report["at"] > FORGOTTEN_S]
+    if gone:
+        await retried(lambda: redis.hdel(WORKERS, *gone))
+    return [report for report in beats.values() if seconds - report["at"] < within_s]

@@ -1,0 +1,1 @@
+"""What the tests stand on: a real Redis, real processes, a perfect recogniser, real speech."""

@@ -1,0 +1,137 @@
+"""Real processes of the services on this machine, to be killed, paused and asked."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+import redis as redis_client
+
+from parlando.embedded.redis_server import free_port
+from support.redis_server import RedisServer
+
+TESTS = Path(__file__).parents[1]
+
+
+class Process:
+    """One service process with its log in a file."""
+
+    def __init__(self, module: str, environment: dict[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", module],
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self, timeout: float = 15) -> int:
+        """SIGTERM; the exit status."""
+        self.process.terminate()
+        return self.process.wait(timeout)
+
+
+class Cluster:
+    """Redis, gateways and transcribers. Use as a context manager."""
+
+    def __init__(self, *, gateways: int = 1, transcribers: int = 1, **environment: str) -> None:
+        self.redis = RedisServer()
+        self.environment = {
+            "REDIS_URL": self.redis.url,
+            "PYTHONPATH": str(TESTS),
+            "LOG_FORMAT": "json",
+            "OMP_NUM_THREADS": "1",
+            **environment,
+        }
+        self._folder = tempfile.TemporaryDirectory()
+        self._counts = (gateways, transcribers)
+        self.gateways: list[Process] = []
+        self.ports: list[int] = []
+        self.transcribers: list[Process] = []
+
+    def __enter__(self) -> "Cluster":
+        self.redis.start()
+        gateways, transcribers = self._counts
+        for _ in range(gateways):
+            self.add_gateway()
+        for _ in range(transcribers):
+            self.add_transcriber()
+        self.wait_ready(transcribers)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in [*self.gateways, *self.transcribers]:
+            if process.process.poll() is None:
+                process.signal(signal.SIGCONT)
+                process.kill()
+        self.redis.stop()
+        if error is not None:
+            for process in [*self.gateways, *self.transcribers]:
+                print(f"--- {process.log.name}\n{process.log.read_text()[-3000:]}")
+        self._folder.cleanup()
+
+    def _process(self, module: str, name: str, **environment: str) -> Process:
+        return Process(module, {**self.environment, **environment}, Path(self._folder.name) / f"{name}.log")
+
+    def add_gateway(self, **environment: str) -> Process:
+        port = free_port()
+        process = self._process("api_gateway", f"gateway{len(self.gateways)}", PORT=str(port), **environment)
+        self.gateways.append(process)
+        self.ports.append(port)
+        return process
+
+    def add_transcriber(self, **environment: str) -> Process:
+        process = self._process("transcriber", f"transcriber{len(self.transcribers)}", **environment)
+        self.transcribers.append(process)
+        return process
+
+    def url(self, gateway: int = 0) -> str:
+        return f"ws://127.0.0.1:{self.ports[gateway]}"
+
+    def http(self, gateway: int = 0) -> str:
+        return f"http://127.0.0.1:{self.ports[gateway]}"
+
+    def health(self, gateway: int = 0) -> dict:
+        return httpx.get(f"{self.http(gateway)}/health", timeout=5).json()
+
+    def wait_ready(self, transcribers: int, timeout: float = 60) -> None:
+        """Wait until every gateway answers and sees that many transcribers."""
+        deadline = time.monotonic() + timeout
+        for gateway in range(len(self.gateways)):
+            while True:
+                try:
+                    if self.health(gateway)["workers"]["alive"] >= transcribers:
+                        break
+                except (httpx.HTTPError, KeyError):
+                    pass
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"not ready: {self.gateways[gateway].log.read_text()[-2000:]}")
+                time.sleep(0.05)
+
+    def store(self) -> redis_client.Redis:
+        """A client of the cluster's Redis."""
+        return redis_client.Redis.from_url(self.redis.url, decode_responses=True)
+
+    def owner(self, sid: str) -> Process | None:
+        """The transcriber that owns a session; None if it's none of ours."""
+        owner = self.store().hget(f"stt:{{0}}:session:{sid}", "owner")
+        for process in self.transcribers:
+            if owner and owner in process.log.read_text():
+                return process
+        return None

@@ -1,0 +1,93 @@
+"""A recogniser that makes no mistakes, and the audio that it understands.
+
+Every sample of a word carries the word's number in its amplitude, so the engine reads words off the
+samples. A word counts if more than half of it lies in the window: however the audio is cut, each word
+is heard exactly once. The word at the end of a growing window is misheard until it is complete, as
+real recognisers do.
+
+Give it to a worker as STT_ENGINE=support.perfect:engine.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
+
+RATE = 16_000
+BASE = 6000  # amplitude of word 0
+WORD = int(0.3 * RATE)
+GAP = int(0.2 * RATE)
+
+
+def word(number: int) -> str:
+    """The word of a number."""
+    return f"w{number:04d}"
+
+
+def speak(count: int, *, first: int = 0, gap: int = GAP, word_length: int = WORD) -> np.ndarray:
+    """int16 audio of `count` words with `gap` samples of silence behind each."""
+    parts = []
+    for number in range(first, first + count):
+        burst = np.full(word_length, BASE + number, np.int16)
+        burst[1::2] *= -1
+        parts += [burst, np.zeros(gap, np.int16)]
+    return np.concatenate(parts) if parts else np.zeros(0, np.int16)
+
+
+def silence(seconds: float) -> np.ndarray:
+    """int16 zeros."""
+    return np.zeros(int(seconds * RATE), np.int16)
+
+
+def script(first: int, count: int) -> list[str]:
+    """The words that `speak` says."""
+    return [word(number) for number in range(first, first + count)]
+
+
+class PerfectEngine:
+    """See the module; PERFECT_DELAY_MS makes each call last so long."""
+
+    def __init__(self, *, primes: bool = False, batch: int = 1) -> None:
+        self.delay_s = float(os.environ.get("PERFECT_DELAY_MS", "0")) / 1000
+        self.calls: list[list[Window]] = []
+        self.info = EngineInfo(
+            name="perfect",
+            model="script",
+            languages=frozenset(),
+            tasks=frozenset({"transcribe"}),
+            max_window_s=30.0,
+            batch=batch,
+            word_times=True,
+            primes=primes,
+        )
+
+    def transcribe(self, windows: Sequence[Window]) -> list[Hypothesis]:
+        """The words of each window."""
+        if self.delay_s:
+            time.sleep(self.delay_s)
+        return [self._hear(window) for window in windows]
+
+    def _hear(self, window: Window) -> Hypothesis:
+        loud = np.rint(np.abs(window.samples) * 32768).astype(int)
+        loud[loud < BASE] = 0
+        edges = np.flatnonzero(np.diff(loud)) + 1
+        starts, ends = np.r_[0, edges], np.r_[edges, len(loud)]
+        words = []
+        for start, end in zip(starts, ends, strict=True):
+            number = loud[start] - BASE
+            if loud[start] == 0 or (end - start) * 2 <= WORD:
+                continue
+            text = word(number)
+            if end == len(loud) and end - start < WORD and not window.final:
+                text = f"misheard{end}"
+            words.append(Word(text, start / RATE, end / RATE))
+        return Hypothesis(tuple(words), "en", 0.99, None if words else "no_speech")
+
+
+def engine(settings: Any) -> PerfectEngine:
+    """The factory that STT_ENGINE names."""
+    return PerfectEngine()

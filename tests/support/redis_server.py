@@ -1,0 +1,45 @@
+"""A Redis of one's own."""
+
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import redis
+
+from parlando.embedded.redis_server import command, free_port
+
+
+class RedisServer:
+    """Runs on a free port of this machine; memory only."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._directory = tempfile.TemporaryDirectory()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            command(self.port, directory=Path(self._directory.name)), stdout=subprocess.DEVNULL
+        )
+        client = redis.Redis.from_url(self.url)
+        for _ in range(200):
+            try:
+                client.ping()
+                return
+            except redis.ConnectionError:
+                time.sleep(0.02)
+        raise RuntimeError("Redis didn't start")
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        self.kill()
+        self._directory.cleanup()
