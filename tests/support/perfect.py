@@ -84,7 +84,7 @@ class PerfectEngine:
             text = word(number)
             if end == len(loud) and end - start < WORD and not window.final:
                 text = f"misheard{end}"
-            words.append(Word(text, start / RATE, end / RATE))
+            words.append(Word(text, float(start / RATE), float(end / RATE)))
         return Hypothesis(tuple(words), "en", 0.99, None if words else "no_speech")
 
 

@@ -36,7 +36,9 @@ class Heard:
         return self.text.split()
 
 
-async def send(session: ClientSession, pcm: np.ndarray, *, frame_ms: int = 20, speed: float | None = 1.0) -> None:
+async def send(
+    session: ClientSession, pcm: np.ndarray, *, frame_ms: int = 20, speed: float | None = 1.0
+) -> None:
     """Send int16 samples in frames, `speed` times real time, or as fast as it goes (None)."""
     step = frame_ms * RATE // 1000
     started = time.monotonic()
@@ -78,7 +80,9 @@ async def stream(
 def check_promises(heard: Heard) -> None:
     """What must hold for every session (docs/architecture.md, "What always holds")."""
     finals = heard.finals
-    assert [final["segment"] for final in finals] == list(range(len(finals))), "one final per segment, in order"
+    assert [final["segment"] for final in finals] == list(range(len(finals))), (
+        "one final per segment, in order"
+    )
     seqs = [event["seq"] for event in heard.events if "seq" in event and event["type"] != "connected"]
     assert seqs == list(range(1, len(seqs) + 1)), "seq counts up by one"
     settled: dict[int, str] = {final["segment"]: final["text"] for final in finals}
@@ -93,13 +97,17 @@ def check_promises(heard: Heard) -> None:
             stable[segment] = event["stable"]
         elif event["type"] == "final":
             done.add(event["segment"])
-            assert event["text"].startswith(stable.get(event["segment"], "")), "a final begins with the stable text"
+            assert event["text"].startswith(stable.get(event["segment"], "")), (
+                "a final begins with the stable text"
+            )
     closed = heard.of("closed")
     assert len(closed) == 1
     assert heard.events[-1]["type"] == "closed"
     at = 0.0
     for final in finals:
-        assert at <= final["start"] <= final["end"] <= closed[0]["duration"] + 1e-3, "times rise, inside the audio"
+        assert at <= final["start"] <= final["end"] <= closed[0]["duration"] + 1e-3, (
+            "times rise, inside the audio"
+        )
         at = final["end"]
         assert final["text"] == settled[final["segment"]]
         assert final["text"] or final.get("reason")

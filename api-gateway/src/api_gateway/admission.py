@@ -29,8 +29,7 @@ class Admission:
             return self._workers
 
     async def capacity(self) -> int:
-        """
-        How many sessions the workers take together.
+        """How many sessions the workers take together.
 
         Raises
         ------

@@ -43,8 +43,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def authenticate(connection: HTTPConnection, settings: GatewaySettings) -> Principal:
-    """
-    The caller of an HTTP request or WebSocket handshake.
+    """The caller of an HTTP request or WebSocket handshake.
 
     Raises
     ------

@@ -1,5 +1,4 @@
-"""
-One live socket: audio into Redis, events out of it, back-pressure, resume.
+"""One live socket: audio into Redis, events out of it, back-pressure, resume.
 
 A connection holds nothing that matters: audio is in Redis before it's acknowledged, events come from
 there, and another connection, on any gateway, can take over at any moment.
@@ -99,8 +98,7 @@ class LiveConnection:
         self._ended = False
 
     async def run(self, first: Command | None = None) -> None:
-        """
-        Serve until the session is closed or the client leaves.
+        """Serve until the session is closed or the client leaves.
 
         Raises
         ------

@@ -1,5 +1,4 @@
-"""
-What is still to be sent to one client, in order and bounded. Pure.
+"""What is still to be sent to one client, in order and bounded. Pure.
 
 Kept events are never dropped: if too many wait, the rest is read from the history later. Of the others
 only the newest matter: a client that reads slowly skips partials, never finals.

@@ -21,10 +21,10 @@ class GatewaySettings(ServiceSettings):
     )
     buffer_max_s: float = Field(
         60,
-        ge=1,
         le=600,
         validation_alias=AliasChoices("buffer_max_s", "buffer_max_duration_s"),
-        description="Audio of a session that may wait undecoded (also read as `BUFFER_MAX_DURATION_S`)",
+        description="Seconds of a session's audio that may wait in Redis, at least 40 "
+        "(also read as `BUFFER_MAX_DURATION_S`)",
     )
     idle_timeout_s: float = Field(
         300, gt=0, description="A socket that says nothing that long is closed (4408)"
@@ -34,6 +34,12 @@ class GatewaySettings(ServiceSettings):
     )
     ack_interval_ms: int = Field(250, ge=20, description="At most one `ack` in that time")
     max_message_kb: int = Field(16384, ge=64, description="Largest WebSocket message taken")
+
+    @field_validator("buffer_max_s")
+    @classmethod
+    def _room_for_a_segment(cls, value: float) -> float:
+        """A segment may last 28 s and needs 8 s before it; with less the session would wait for itself."""
+        return max(value, 40.0)
 
     @field_validator("api_keys", "cors_origins", mode="before")
     @classmethod

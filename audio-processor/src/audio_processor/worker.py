@@ -1,5 +1,4 @@
-"""
-The worker loop: says that it lives, and will claim the sessions of the intake queue.
+"""The worker loop: says that it lives, and will claim the sessions of the intake queue.
 
 The gateway refuses every format that would need this service so far, so the queue stays empty.
 """

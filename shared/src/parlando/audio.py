@@ -46,8 +46,7 @@ def to_float(pcm: Pcm16) -> Float32:
 
 
 class PcmDecoder:
-    """
-    Turns the bytes of one connection into s16le bytes, whole samples only.
+    """Turns the bytes of one connection into s16le bytes, whole samples only.
 
     Frames may have any length, odd ones too: what doesn't fill a sample waits for the next frame.
 

@@ -2,8 +2,7 @@
 
 
 class ParlandoError(Exception):
-    """
-    Base of all errors a caller may handle.
+    """Base of all errors a caller may handle.
 
     `code` names the error on the wire; `retryable` says whether the same call may work later.
     """

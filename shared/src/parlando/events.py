@@ -1,5 +1,4 @@
-"""
-The events of a session as they lie in Redis and go to clients (docs/protocols.md).
+"""The events of a session as they lie in Redis and go to clients (docs/protocols.md).
 
 *Kept* events carry a `seq` that counts up by one per session and can be read again later;
 the others are only published. Times in seconds of the session's audio.
@@ -40,8 +39,7 @@ class SpeechStarted(Event):
 
 
 class Partial(Event):
-    """
-    What is known of an open segment. `stable` is a beginning of `text` that never changes again.
+    """What is known of an open segment. `stable` is a beginning of `text` that never changes again.
 
     `lag_ms` is added by the script that publishes it: received minus decoded audio.
     """

@@ -1,5 +1,4 @@
-"""
-Settings that every service has. A service's own stand in its `settings.py`.
+"""Settings that every service has. A service's own stand in its `settings.py`.
 
 Each field is an environment variable of the same name in capitals; a `.env` file is read too.
 """

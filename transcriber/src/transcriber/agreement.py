@@ -1,5 +1,4 @@
-"""
-LocalAgreement-2: a word is stable once two hypotheses in a row say it. Pure.
+"""LocalAgreement-2: a word is stable once two hypotheses in a row say it. Pure.
 
 Source: Liu, Spanakis, Niehues, "Low-Latency Sequence-to-Sequence Speech Recognition and Translation
 by Partial Hypothesis Selection" (2020). It holds only for windows that all begin at the same sample.
@@ -26,8 +25,7 @@ def _sure(word: Word) -> bool:
 
 
 def tail_behind(committed: Sequence[Word], words: Words) -> Words:
-    """
-    The part of a hypothesis behind the committed words.
+    """The part of a hypothesis behind the committed words.
 
     Engines that honour a prefix begin with the committed words; for others the cut that costs the
     fewest word edits is taken, the one nearest to the number of committed words among equals.
@@ -53,8 +51,7 @@ class LocalAgreement:
         self.tail = tail
 
     def insert(self, words: Words, *, hold: bool = False) -> None:
-        """
-        Take a hypothesis of the whole segment so far.
+        """Take a hypothesis of the whole segment so far.
 
         Commits what it shares with the one before and both are sure of, but never its newest words,
         and nothing if `hold`. A word committed wrongly spoils its final: hence the caution.

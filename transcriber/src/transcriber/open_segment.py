@@ -1,5 +1,4 @@
-"""
-A segment whose final is still to come: its agreement, and what may be said of it. Pure.
+"""A segment whose final is still to come: its agreement, and what may be said of it. Pure.
 
 `dump` is stored with every partial, so that a new owner goes on where the old one stopped: what
 clients have seen as stable stays the beginning of the final.
@@ -34,8 +33,7 @@ class OpenSegment:
         return bool(self.agreement.committed or self.agreement.tail)
 
     def take(self, hypothesis: Hypothesis, end: int, *, hold_from: int) -> None:
-        """
-        Agree on a hypothesis of [start, end); from `hold_from` samples on nothing new is committed,
+        """Agree on a hypothesis of [start, end); from `hold_from` samples on nothing new is committed,
         because a cut may yet fall there.
         """
         self.end = end

@@ -1,5 +1,4 @@
-"""
-One queue in front of the engine: finals, then first partials, then partials; one inference thread.
+"""One queue in front of the engine: finals, then first partials, then partials; one inference thread.
 
 A window is cut from the audio when its turn has come, so a partial is never older than it must be.
 """

@@ -1,5 +1,4 @@
-"""
-Cuts a session's audio into utterances. Pure: samples in, events out, no clock, no I/O.
+"""Cuts a session's audio into utterances. Pure: samples in, events out, no clock, no I/O.
 
 The same audio gives the same events however it is sliced, and `restore(snapshot())` goes on as if
 nothing had happened. All positions are samples on the session's clock.
@@ -43,8 +42,7 @@ class SegmenterOptions:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """
-    A segment, open or ended.
+    """A segment, open or ended.
 
     `start`: where decoding begins (padding included); `onset`: where speech begins; `speech_end`:
     where speech was last heard; `end`: where decoding ends; `voiced`: samples taken for speech.
@@ -176,8 +174,7 @@ class Segmenter:
         }
 
     def restore(self, start: int, snapshot: dict[str, Any]) -> None:
-        """
-        Go on from a snapshot; the next samples pushed are those from `start` on.
+        """Go on from a snapshot; the next samples pushed are those from `start` on.
 
         `start` may lie anywhere before the checkpoint that came with the snapshot.
         """

@@ -1,5 +1,4 @@
-"""
-One live session in the hands of its owner: audio in, events out, in the order of the audio.
+"""One live session in the hands of its owner: audio in, events out, in the order of the audio.
 
 `feed` is synchronous and cheap: it drives the segmenter and notes what there is to do. `run` does it,
 one thing after another: decode, agree, publish. Whatever it publishes carries the state from which
@@ -173,11 +172,13 @@ class LiveSession:
                 self._adopt(SessionConfig(**{**self._config.model_dump(), **changes}))
             case {"type": "flush"}:
                 self._stop_here("flush", "")
+            case {"type": "settle"}:
+                self._stop_here(None, "")
             case {"type": "end", "reason": str(reason)}:
                 self._ending = True
                 self._stop_here("end", reason)
 
-    def _stop_here(self, then: str, reason: str) -> None:
+    def _stop_here(self, then: str | None, reason: str) -> None:
         for event in self._segmenter.settle():
             match event:
                 case Ended(utterance, offset, snapshot):
@@ -245,6 +246,25 @@ class LiveSession:
             else:
                 self._wake.clear()
                 await self._wake.wait()
+
+    async def give_up(self, pen: OwnedSession) -> None:
+        """Close the session, saying how much audio was not recognised."""
+        pen.seq = self._pen.seq
+        lost = milliseconds(self._segmenter.received - self._decoded)
+        await pen.commit(
+            [
+                Status(session_id=self.sid, status="lost", ms=lost, reason="failed"),
+                Closed(
+                    session_id=self.sid,
+                    duration=seconds(self._segmenter.received),
+                    segments=self._segments,
+                    reason="failed",
+                ),
+            ],
+            decoded=self._decoded,
+            segments=self._segments,
+            close=True,
+        )
 
     async def _do(self, work: Work) -> None:
         match work:

@@ -34,8 +34,7 @@ class Speculate:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """
-    Publish the final of `utterance`, if there is one, and store the checkpoint.
+    """Publish the final of `utterance`, if there is one, and store the checkpoint.
 
     `then`: answer a flush, or close the session with `reason`, in the same step.
     """

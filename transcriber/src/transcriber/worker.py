@@ -1,5 +1,4 @@
-"""
-The worker: claims sessions, reads their audio, keeps their leases, hands them back.
+"""The worker: claims sessions, reads their audio, keeps their leases, hands them back.
 
 The composition root of the service, and the owner of all its tasks.
 """
@@ -31,6 +30,7 @@ READ_BLOCK_MS: Final = 100  # how long a read waits; a new session joins the nex
 TICK_S: Final = 0.005  # shortest time between two reads, for one session …
 TICK_PER_SESSION_S: Final = 0.001  # … and what each more adds …
 TICK_MOST_S: Final = 0.03  # … up to this
+MOST_FAILURES: Final = 3  # of workers on one session, before it is closed
 CLAIM_BLOCK_MS: Final = 500
 CLAIM_PAUSE_S: Final = 0.05
 TAKE_OVER_EVERY_S: Final = 0.5
@@ -157,11 +157,22 @@ class Worker:
             log.warning("session.fenced", session=session.sid)
         except ParlandoError as error:
             log.warning("session.dropped", session=session.sid, error=str(error))
-        except Exception:
+        except Exception:  # a fault of ours on this session's audio must not take the others along
             log.exception("session.failed", session=session.sid)
+            await self._give_up_or_leave(session)
         finally:
             if self._sessions.get(session.sid) is session:
                 self._drop(session.sid)
+
+    async def _give_up_or_leave(self, session: LiveSession) -> None:
+        """Leave a failed session to the next worker; close it when several have failed on it."""
+        pen = self._claims.own(session.claim)
+        try:
+            if await pen.failed() >= MOST_FAILURES:
+                await session.give_up(pen)
+                log.error("session.given_up", session=session.sid)
+        except ParlandoError as error:
+            log.warning("session.dropped", session=session.sid, error=str(error))
 
     def _drop(self, sid: str) -> None:
         self._sessions.pop(sid, None)

@@ -31,8 +31,7 @@ class Wishes(BaseModel):
 
     @classmethod
     def of(cls, raw: dict[str, Any]) -> "Wishes":
-        """
-        Read and check wishes.
+        """Read and check wishes.
 
         Raises
         ------
@@ -72,8 +71,7 @@ def config_changes(changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(message: str | bytes) -> Command:
-    """
-    What a message says: binary ones are audio, text ones are JSON.
+    """What a message says: binary ones are audio, text ones are JSON.
 
     Raises
     ------
@@ -125,8 +123,7 @@ def _audio(said: dict[str, Any]) -> Audio:
 
 
 class NativeEvents:
-    """
-    Turns session events into our messages; one per connection, for it knows what was said before.
+    """Turns session events into our messages; one per connection, for it knows what was said before.
 
     The `new_text` values of a segment, joined by spaces, are its final text.
     """

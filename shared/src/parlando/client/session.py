@@ -1,5 +1,4 @@
-"""
-A live session over our own WebSocket protocol, with automatic resume.
+"""A live session over our own WebSocket protocol, with automatic resume.
 
 async with connect("ws://127.0.0.1:8000") as session:
     await session.send(pcm)          # 16 kHz mono s16le
@@ -67,8 +66,7 @@ class ClientSession:
     # --- sending ------------------------------------------------------------------------------
 
     async def send(self, pcm: bytes) -> None:
-        """
-        Send 16 kHz mono s16le bytes. Waits while a minute of audio is unacknowledged.
+        """Send 16 kHz mono s16le bytes. Waits while a minute of audio is unacknowledged.
 
         Raises
         ------
@@ -220,8 +218,7 @@ async def connect(
     give_up_s: float = 60.0,
     **options: Any,
 ) -> AsyncIterator[ClientSession]:
-    """
-    A session at one gateway, or at whichever of several answers.
+    """A session at one gateway, or at whichever of several answers.
 
     `options` are the protocol's query fields: language, prompt, words, interim, vad_silence_ms,
     session_id. A lost connection is made again for up to `give_up_s` seconds, and nothing is lost.

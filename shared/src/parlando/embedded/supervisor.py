@@ -1,5 +1,4 @@
-"""
-Runs the services of one machine: their output with a name in front, a restart for what dies.
+"""Runs the services of one machine: their output with a name in front, a restart for what dies.
 
 honcho stops everything when one process dies; here a killed worker must come back, as it would
 under compose or Kubernetes. All children stop together, and none outlives the supervisor.

@@ -78,8 +78,7 @@ class ModelStore:
         return self.folder(model)
 
     def pull(self, model: Model, progress: Progress = _silent) -> Path:
-        """
-        Fetch what is missing of a model and return its folder.
+        """Fetch what is missing of a model and return its folder.
 
         Raises
         ------

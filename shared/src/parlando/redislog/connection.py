@@ -49,8 +49,7 @@ def _worth_retrying(error: Exception) -> bool:
 
 
 async def retried(call: Callable[[], Awaitable[T]], *, within: float = 8.0) -> T:
-    """
-    The answer of `call`, tried again while Redis restarts or fails over. `call` must be repeatable.
+    """The answer of `call`, tried again while Redis restarts or fails over. `call` must be repeatable.
 
     Raises
     ------
@@ -79,7 +78,7 @@ class Scripts:
     }
 
     def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+        self.redis = redis
         self._scripts: dict[str, Any] = {
             name: redis.register_script(source) for name, source in self._sources.items()
         }
@@ -94,12 +93,12 @@ class Scripts:
         script = self._scripts[name]
 
         async def once() -> list[Any]:
-            async with self._redis.pipeline(transaction=False) as pipe:
+            async with self.redis.pipeline(transaction=False) as pipe:
                 for keys, args in calls:
                     pipe.evalsha(script.sha, len(keys), *keys, *args)
                 results: list[Any] = await pipe.execute(raise_on_error=False)
             if any(isinstance(result, NoScriptError) for result in results):
-                await self._redis.script_load(self._sources[name])
+                await self.redis.script_load(self._sources[name])
                 return await once()
             for result in results:
                 if isinstance(result, Exception):

@@ -88,8 +88,7 @@ class History:
 
 
 class Channels:
-    """
-    One subscription for a whole process; listeners are called in the order of publication.
+    """One subscription for a whole process; listeners are called in the order of publication.
 
     A listener gets each message's bytes, or None when the connection was lost and messages may have
     been missed: it then reads the kept ones from the history.

@@ -1,5 +1,4 @@
-"""
-Every Redis key, built here and nowhere else.
+"""Every Redis key, built here and nowhere else.
 
 Keys of one session share the hash tag `{p}` of its partition, so that scripts stay in one slot.
 

@@ -1,5 +1,4 @@
-"""
-What a worker does to sessions: claim, keep the lease, publish, commit, hand back.
+"""What a worker does to sessions: claim, keep the lease, publish, commit, hand back.
 
 Every write is a script that checks the epoch; a worker that lost a session hears it as `FencedError`.
 """
@@ -18,10 +17,14 @@ from parlando.redislog.connection import Redis, Scripts, retried
 from parlando.redislog.keys import TRANSCRIBERS, SessionKeys
 
 
+def _json(value: dict[str, Any]) -> bytes:
+    """JSON of a state in which an engine may have left numpy's numbers."""
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """
-    The point below which a session never needs to be read again.
+    """The point below which a session never needs to be read again.
 
     `offset` is in samples; `snapshot` is the segmenter's state behind it (JSON-able).
     """
@@ -69,8 +72,7 @@ class OwnedSession:
         return FencedError(f"Session {self._keys.sid} has another owner since epoch {self._epoch}")
 
     async def publish(self, event: bytes, *, state: dict[str, Any], decoded: int | None = None) -> None:
-        """
-        Publish an event that isn't kept (b"" for none) and store the open segment's `state` with it.
+        """Publish an event that isn't kept (b"" for none) and store the open segment's `state` with it.
 
         `decoded` is how far the audio has been decoded, in samples; the event then says its lag.
 
@@ -82,7 +84,7 @@ class OwnedSession:
         ok = await self._scripts.run(
             "partial",
             [self._keys.session, self._keys.events],
-            [self._epoch, event, orjson.dumps(state), "" if decoded is None else decoded],
+            [self._epoch, event, _json(state), "" if decoded is None else decoded],
         )
         if not ok:
             raise self._fenced()
@@ -96,8 +98,7 @@ class OwnedSession:
         checkpoint: Checkpoint | None = None,
         close: bool = False,
     ) -> None:
-        """
-        Append and publish `events`, numbering them, and move the checkpoint, all or nothing.
+        """Append and publish `events`, numbering them, and move the checkpoint, all or nothing.
 
         Raises
         ------
@@ -115,7 +116,7 @@ class OwnedSession:
                 self._epoch,
                 self.seq,
                 "" if checkpoint is None else checkpoint.offset,
-                "" if checkpoint is None else orjson.dumps(checkpoint.snapshot),
+                "" if checkpoint is None else _json(checkpoint.snapshot),
                 decoded,
                 segments,
                 int(close),
@@ -137,6 +138,11 @@ class OwnedSession:
             [self._keys.session, self._keys.pcm],
             ["", self._epoch, control, 1, f"{self._epoch}-{reason}"],
         )
+
+    async def failed(self) -> int:
+        """Note that a worker has failed on the session for a reason of the session's own; how often."""
+        failures: Any = await retried(lambda: self._scripts.redis.hincrby(self._keys.session, "failures", 1))
+        return int(failures)
 
     async def release(self) -> None:
         """Hand the session back, for another worker to claim at once."""
@@ -188,22 +194,14 @@ class SessionClaims:
 
     async def take_over(self, partition: int, room: int) -> list[Claim]:
         """Claim up to `room` sessions whose owner has let its lease run out."""
-        answer: Any = await self._redis.execute_command(  # type: ignore[no-untyped-call]
-            "XAUTOCLAIM",
-            names.sessions(partition),
-            TRANSCRIBERS,
-            self._worker,
-            self._lease_ms,
-            "0-0",
-            "COUNT",
-            room,
+        answer: Any = await self._redis.xautoclaim(
+            names.sessions(partition), TRANSCRIBERS, self._worker, self._lease_ms, "0-0", count=room
         )
         claims = []
-        for item in answer[1]:
-            if item is None or item[1] is None:  # deleted since: Redis before 7 still lists it
+        for entry, fields in answer[1]:
+            if entry is None or not fields:  # deleted since: Redis before 7 still lists it
                 continue
-            fields = dict(zip(item[1][::2], item[1][1::2], strict=True))
-            claim = await self._claim(partition, item[0], fields)
+            claim = await self._claim(partition, entry, fields)
             if claim:
                 claims.append(claim)
         return claims

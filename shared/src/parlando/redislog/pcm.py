@@ -1,5 +1,4 @@
-"""
-Reading sessions' audio: one blocking XREAD for all sessions of a partition.
+"""Reading sessions' audio: one blocking XREAD for all sessions of a partition.
 
 The stream's entry ids are sample offsets, so a position in a stream is a position in the audio:
 `<end>-0` is a frame that ends at sample `end`, `<offset>-<n>` with n > 0 the n-th control entry.
@@ -56,8 +55,7 @@ class PcmReader:
     async def read(
         self, positions: Mapping[str, str], *, block_ms: int, count: int = 64
     ) -> dict[str, list[Entry]]:
-        """
-        The entries behind each position: stream key → entries, up to `count` each.
+        """The entries behind each position: stream key → entries, up to `count` each.
 
         `positions` maps a stream key to the id read last. Waits up to `block_ms` for the first entry.
         """

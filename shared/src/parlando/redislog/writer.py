@@ -1,5 +1,4 @@
-"""
-What a gateway does to a session: open it, come back to it, append audio, say it has ended.
+"""What a gateway does to a session: open it, come back to it, append audio, say it has ended.
 
 Everything here is fenced by the writer number: a newer connection of the same session outranks an
 older one, whose next call raises `SupersededError`.
@@ -69,8 +68,7 @@ class SessionWriter:
         return self._keys.sid
 
     async def append(self, pcm: bytes, most_backlog: int) -> Appended:
-        """
-        Store whole s16le samples behind those received.
+        """Store whole s16le samples behind those received.
 
         Raises
         ------
@@ -141,8 +139,7 @@ class Sessions:
     async def open(
         self, sid: str, *, config: dict[str, Any], token: str, key: str = "", most: int = -1
     ) -> SessionWriter:
-        """
-        Open session `sid` and queue it for a worker.
+        """Open session `sid` and queue it for a worker.
 
         `token` lets a client come back, `key` is the API key it used; only hashes of both are kept.
         `most` is the largest number of open sessions in the partition, -1 for no limit.
@@ -175,8 +172,7 @@ class Sessions:
         return SessionWriter(self._scripts, keys, 1, 0, self._ttl_s)
 
     async def attach(self, sid: str, *, token: str = "", key: str = "") -> Attached:
-        """
-        Come back to session `sid` with its token or the API key that opened it.
+        """Come back to session `sid` with its token or the API key that opened it.
 
         Raises
         ------

@@ -1,5 +1,4 @@
-"""
-Voice activity detection: how likely each 32 ms of audio is speech.
+"""Voice activity detection: how likely each 32 ms of audio is speech.
 
 `load()` gives the model for a process, the model gives one light stream per session.
 """
@@ -60,8 +59,7 @@ MODELS: Final[dict[str, Callable[[], VadModel]]] = {"silero": _silero, "rms": _r
 
 
 def load(name: str = "auto") -> VadModel:
-    """
-    The detector by `name`; `auto` is Silero, or RMS (said in the log) if Silero can't be loaded.
+    """The detector by `name`; `auto` is Silero, or RMS (said in the log) if Silero can't be loaded.
 
     Raises
     ------

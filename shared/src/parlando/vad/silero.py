@@ -1,5 +1,4 @@
-"""
-Silero VAD v6: its ONNX file run by onnxruntime, found without importing the package (nor torch).
+"""Silero VAD v6: its ONNX file run by onnxruntime, found without importing the package (nor torch).
 
 Source: https://github.com/snakers4/silero-vad, file `silero_vad_16k_sequence.onnx`: rows of 64
 samples of context and 512 samples in, one probability a row out, an LSTM state carried between calls.

@@ -1,5 +1,4 @@
-"""
-The seam between the worker and whatever recognises speech.
+"""The seam between the worker and whatever recognises speech.
 
 An engine knows nothing of sessions, Redis or time: it gets windows and gives hypotheses.
 """
@@ -13,8 +12,7 @@ from parlando.audio import Float32
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """
-    One word as an engine heard it.
+    """One word as an engine heard it.
 
     `start` and `end` in seconds of the window, None where the engine wasn't asked or can't say.
     `tokens` are the engine's own ids for it, for priming and drafts; they mean nothing elsewhere.
@@ -39,8 +37,7 @@ def load_words(words: Sequence[dict[str, Any]]) -> tuple[Word, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """
-    What an engine is asked to hear.
+    """What an engine is asked to hear.
 
     `samples`: float32 of shape (n,), 16 kHz, in [-1, 1).
     `context`: settled words of the first `context_samples` samples, which belong to segments before;
@@ -67,8 +64,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """
-    What an engine says of a window. Nothing in it is settled.
+    """What an engine says of a window. Nothing in it is settled.
 
     `reason` says why there are no words: `no_speech`, `suppressed` or `too_short`.
     """
@@ -86,8 +82,7 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """
-    What an engine can do; the worker adapts to it.
+    """What an engine can do; the worker adapts to it.
 
     `max_window_s`: longest window in seconds. `batch`: windows worth giving at once (1: no gain).
     `primes`: honours `Window.prefix`. `context_s`: seconds of earlier segments that help.

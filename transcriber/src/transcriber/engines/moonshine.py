@@ -1,5 +1,4 @@
-"""
-Moonshine tiny on onnxruntime: the embedded default. English; one thread; no batching gain.
+"""Moonshine tiny on onnxruntime: the embedded default. English; one thread; no batching gain.
 
 Greedy decoding with the committed words forced and the last hypothesis as a draft that one forward
 pass checks; where it misses, decoding goes on from there and offers the rest of the draft again.
@@ -50,11 +49,15 @@ class _Way:
     padding: int = SAMPLE_RATE * 3 // 10
 
 
-WAYS: Final = (
-    _Way(context=True, padding=SAMPLE_RATE * 8 // 10),
+FIRST_WAY: Final = _Way(context=True, padding=SAMPLE_RATE * 8 // 10)
+OTHER_WAYS: Final = (
     _Way(context=False, skip=SAMPLE_RATE // 5, padding=SAMPLE_RATE * 8 // 10),
     _Way(context=False, peak=0.25),
     _Way(context=True, peak=0.25),
+)
+DEAF_WAYS: Final = (
+    _Way(context=False, skip=SAMPLE_RATE * 3 // 10, padding=0),
+    _Way(context=False, peak=0.25),
 )
 
 
@@ -172,24 +175,23 @@ class MoonshineEngine:
             raise EngineError(f"moonshine failed on a window: {error}") from error
 
     def _transcribe(self, window: Window) -> Hypothesis:
-        """
-        Hear a window; a final that isn't clear is heard again in other ways, and the surest wins.
+        """Hear a window; a final that isn't clear is heard again in other ways, and the surest wins.
 
         Moonshine is deaf to some quiet or oddly cut windows; shifted or at another level it hears them.
         """
-        best: _Heard | None = None
-        for number, way in enumerate(WAYS if window.final else WAYS[:1]):
-            if number and way.context and not window.context:
-                continue
-            heard = self._listen(
-                window, way, best.words if best and best.words else window.prefix + window.draft
-            )
-            if best is None or heard.confidence > best.confidence:
-                best = heard
-            enough = best.confidence >= CLEAR if best.words else window.voiced_s < DEAF_S or number >= 2
-            if enough or not window.patient:
-                break
-        assert best is not None
+        expected = window.prefix + window.draft
+        best = self._listen(window, FIRST_WAY, expected)
+        if window.final and not best.words:
+            for way in DEAF_WAYS if window.voiced_s >= DEAF_S else ():
+                best = self._listen(window, way, ())
+                if best.words:
+                    break
+        elif window.final and window.patient:
+            for way in OTHER_WAYS:
+                if best.confidence >= CLEAR:
+                    break
+                if window.context or not way.context:
+                    best = max(best, self._listen(window, way, best.words), key=lambda h: h.confidence)
         if not best.words:
             return Hypothesis((), "en", None, best.reason)
         words = self._timed(best) if window.words and not self._merged else best.words
@@ -231,8 +233,7 @@ class MoonshineEngine:
     def _decode(
         self, states: Float32, seconds: float, prefix: list[int], draft: list[int]
     ) -> tuple[list[int], list[float]]:
-        """
-        Greedy tokens, `prefix` first, and a log-probability for each.
+        """Greedy tokens, `prefix` first, and a log-probability for each.
 
         `states`: float32 (1, frames, 288). The first free token must begin a word, so that a
         committed word never grows.

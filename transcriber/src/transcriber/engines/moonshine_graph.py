@@ -1,5 +1,4 @@
-"""
-Moonshine's merged decoder file, cut in two at the first start.
+"""Moonshine's merged decoder file, cut in two at the first start.
 
 The published decoder holds two branches under one `If`: the first forward of an utterance, and
 later ones with a cache. Cut into `first.onnx` and `next.onnx`, with the tied embedding of the logits

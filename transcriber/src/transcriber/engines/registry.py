@@ -50,8 +50,7 @@ ENGINES: Final[dict[str, Callable[[TranscriberSettings], Engine]]] = {
 
 
 def load(settings: TranscriberSettings) -> tuple[Engine, str]:
-    """
-    The engine that the settings ask for, and why it is this one.
+    """The engine that the settings ask for, and why it is this one.
 
     Raises
     ------

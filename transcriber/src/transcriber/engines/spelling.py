@@ -1,5 +1,4 @@
-"""
-Text of Whisper's kind as words, and the rules by which it's believed. Pure.
+"""Text of Whisper's kind as words, and the rules by which it's believed. Pure.
 
 Thresholds are those of openai-whisper's `transcribe`.
 """

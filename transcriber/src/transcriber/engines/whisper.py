@@ -1,5 +1,4 @@
-"""
-OpenAI Whisper on torch: the reference engine; CPU, CUDA or MPS.
+"""OpenAI Whisper on torch: the reference engine; CPU, CUDA or MPS.
 
 Windows are encoded together; those with the same options are decoded together. A final is decoded
 again at higher temperatures while it isn't believable, as in openai-whisper's `transcribe`.

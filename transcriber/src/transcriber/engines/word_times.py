@@ -1,5 +1,4 @@
-"""
-Word times from cross-attention: dynamic time warping over attention weights. Pure.
+"""Word times from cross-attention: dynamic time warping over attention weights. Pure.
 
 The method of openai-whisper's `timing.py` (Giorgino's DTW over normalised, median-filtered
 cross-attention), with the frames of any encoder.
@@ -19,8 +18,7 @@ Weights = npt.NDArray[np.floating[Any]]
 
 
 def align(weights: Weights, lengths: Sequence[int], frame_s: float) -> list[tuple[float, float]]:
-    """
-    Start and end in seconds of each word.
+    """Start and end in seconds of each word.
 
     `weights`: (layers, heads, tokens, frames), rows of the tokens in order; `lengths`: tokens per
     word, together `tokens`.

@@ -1,0 +1,74 @@
+"""Live finals are as good as the engine is on the whole clip, whatever the frame size."""
+
+import asyncio
+
+import jiwer
+import pytest
+from whisper.normalizers import EnglishTextNormalizer
+
+from parlando.audio import to_float
+from parlando.models.catalogue import MOONSHINE_TINY
+from parlando.models.store import ModelStore
+from support.cluster import Cluster
+from support.speech import clips, load
+from support.streaming import Heard, check_promises, stream
+from transcriber.engines.base import Window
+from transcriber.engines.moonshine import MoonshineEngine
+
+AT_ONCE = 9
+WINDOW = 28 * 16_000  # samples that the engine takes at once
+normal = EnglishTextNormalizer()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(transcribers=2) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def whole_clip():
+    """Clip → what Moonshine says of all of it at once, decoded naively."""
+    engine = MoonshineEngine(ModelStore().path(MOONSHINE_TINY))
+
+    def transcribe(clip):
+        samples = to_float(load(clip.path))
+        parts = [samples[at : at + WINDOW] for at in range(0, len(samples), WINDOW)]
+        return " ".join(engine.transcribe([Window(part)])[0].text for part in parts)
+
+    return transcribe
+
+
+async def _all(cluster, spoken, frame_ms) -> list[Heard]:
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def one(clip) -> Heard:
+        async with room:
+            return await stream(cluster.url(), load(clip.path), frame_ms=frame_ms, timeout=300)
+
+    return await asyncio.gather(*(one(clip) for clip in spoken))
+
+
+def _rate(spoken, texts) -> float:
+    return 100 * jiwer.wer([normal(clip.text) for clip in spoken], [normal(text) for text in texts])
+
+
+@pytest.mark.parametrize(
+    ("category", "frame_ms"),
+    [("a_english_read", 20), ("a_english_read", 100), ("a_english_read", 1000), ("b_long", 100)],
+)
+@pytest.mark.timeout(600)
+async def test_live_finals_are_as_good_as_the_whole_clip(cluster, whole_clip, category, frame_ms):
+    spoken = clips(category, language="en") or clips("a_english_read", language="en")
+
+    heard = await _all(cluster, spoken, frame_ms)
+
+    live, offline = _rate(spoken, [h.text for h in heard]), _rate(spoken, [whole_clip(c) for c in spoken])
+    empty = [clip.name for clip, h in zip(spoken, heard, strict=True) if not h.text]
+    print(
+        f"\n{category} in {frame_ms} ms frames: live {live:.1f} %, whole clip {offline:.1f} %, empty {empty}"
+    )
+    for session in heard:
+        check_promises(session)
+    assert not empty
+    assert live <= offline + 0.5

@@ -1,0 +1,108 @@
+"""A live session without Redis: the real session, segmenter, scheduler and engine, and a pen that notes."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import orjson
+
+from parlando.redislog.keys import SessionKeys
+from parlando.redislog.owner import Checkpoint, Claim
+from parlando.redislog.pcm import Control, Frame
+from parlando.vad import VadModel
+from transcriber.cadence import Cadence
+from transcriber.engines.base import Engine
+from transcriber.scheduler import Scheduler
+from transcriber.segmenter import SegmenterOptions
+from transcriber.session import LiveSession
+
+
+class NotingPen:
+    """Stands where `OwnedSession` stands."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.checkpoint: Checkpoint | None = None
+        self.open_segment: dict[str, Any] | None = None
+        self.seq = 0
+
+    async def publish(self, event: bytes, *, state: dict[str, Any], decoded: int | None = None) -> None:
+        self.open_segment = orjson.loads(orjson.dumps(state))
+        if event:
+            self.events.append(orjson.loads(event))
+
+    async def commit(self, events, *, decoded, segments, checkpoint=None, close=False) -> None:
+        for event in events:
+            self.seq += 1
+            self.events.append(orjson.loads(event.model_copy(update={"seq": self.seq}).model_dump_json()))
+        if checkpoint is not None:
+            self.checkpoint = Checkpoint(checkpoint.offset, orjson.loads(orjson.dumps(checkpoint.snapshot)))
+            if events:
+                self.open_segment = None
+
+    @property
+    def finals(self) -> list[str]:
+        return [event["text"] for event in self.events if event["type"] == "final"]
+
+    @property
+    def text(self) -> str:
+        return " ".join(text for text in self.finals if text)
+
+
+def claim(pen: NotingPen | None = None, **config: Any) -> Claim:
+    """A new session's claim, or the claim of whoever takes over from `pen`."""
+    return Claim(
+        keys=SessionKeys("s", 0),
+        entry="1-0",
+        epoch=1,
+        config=config,
+        checkpoint=pen.checkpoint if pen else None,
+        open_segment=pen.open_segment if pen else None,
+        seq=pen.seq if pen else 0,
+        segments=sum(event["type"] == "final" for event in pen.events) if pen else 0,
+        decoded=0,
+        taken_over=pen is not None,
+    )
+
+
+async def recognise(
+    pcm: np.ndarray,
+    engine: Engine,
+    vad: VadModel,
+    *,
+    frame_ms: int = 20,
+    interval_ms: int = 500,
+    options: SegmenterOptions | None = None,
+    controls: dict[int, dict[str, Any]] | None = None,
+    **config: Any,
+) -> NotingPen:
+    """Everything a session says of `pcm`, with fixed cadence. `controls`: sample → message."""
+    pen = NotingPen()
+    scheduler = Scheduler(engine, Cadence(interval_ms * 16))
+    serving = asyncio.create_task(scheduler.run())
+    session = LiveSession(
+        claim(**config),
+        pen,  # type: ignore[arg-type]
+        vad=vad.stream(),
+        scheduler=scheduler,
+        options=options or SegmenterOptions(),
+        fixed_interval=interval_ms * 16,
+    )
+    running = asyncio.create_task(session.run())
+    step = frame_ms * 16
+    said = dict(controls or {})
+    number = 0
+    for at in range(0, len(pcm), step):
+        frame = pcm[at : at + step]
+        session.feed([Frame(at, frame.astype("<i2").tobytes(), f"{at + len(frame)}-0")])
+        for place in [place for place in said if place <= at + len(frame)]:
+            number += 1
+            session.feed([Control(at + len(frame), number, said.pop(place), f"{at + len(frame)}-{number}")])
+        while not session.wants_audio and not running.done():
+            await asyncio.sleep(0.001)
+    end = Control(len(pcm), number + 1, {"type": "end", "reason": "end"}, f"{len(pcm)}-{number + 1}")
+    session.feed([end])
+    await running
+    serving.cancel()
+    scheduler.close()
+    return pen

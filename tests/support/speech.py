@@ -1,0 +1,67 @@
+"""Real recordings: the few in `fixtures/speech`, and a larger collection beside the checkout if there is one."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from audio_processor.ffmpeg import find
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+COLLECTION = Path(__file__).parents[3] / "shared" / "speech"
+RATE = 16_000
+
+
+@dataclass(frozen=True)
+class Clip:
+    path: Path
+    text: str
+    category: str
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+
+def clips(category: str, *, language: str | None = None) -> list[Clip]:
+    """The clips of a category with known words: of the collection, else of the fixtures."""
+    folder = COLLECTION if COLLECTION.exists() else FIXTURES / "speech"
+    rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    return [
+        Clip(folder / row["file"], row.get("text") or "", row["category"])
+        for row in rows
+        if row["category"] == category and (language is None or row.get("language") == language)
+    ]
+
+
+def fixture(name: str) -> np.ndarray:
+    """int16 samples of a clip in `fixtures/speech`."""
+    return load(FIXTURES / "speech" / name)
+
+
+@cache
+def load(path: Path) -> np.ndarray:
+    """int16 samples at 16 kHz, mono; whatever isn't so is converted with FFmpeg."""
+    if path.suffix in (".wav", ".flac"):
+        samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
+        if rate == RATE and samples.shape[1] == 1:
+            return np.ascontiguousarray(samples[:, 0])
+    command = [
+        find() or "ffmpeg",
+        "-v",
+        "error",
+        "-i",
+        path,
+        "-ac",
+        "1",
+        "-ar",
+        str(RATE),
+        "-f",
+        "s16le",
+        "-",
+    ]
+    return np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout, "<i2")
