@@ -6,6 +6,7 @@ from pathlib import Path
 
 from faster_whisper import WhisperModel
 
+from parlando.audio import SAMPLE_RATE
 from parlando.errors import EngineError, ModelError
 from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
 from transcriber.engines.spelling import TEMPERATURES, nothing, silent, words_of
@@ -53,11 +54,11 @@ class FasterWhisperEngine:
             prefix=" ".join(word.text for word in window.prefix) or None,
             beam_size=5 if window.final else 1,
             temperature=TEMPERATURES if window.final else 0.0,
-            without_timestamps=True,
             word_timestamps=window.words,
             condition_on_previous_text=False,
         )
-        segments = list(found)
+        seconds = len(window.samples) / SAMPLE_RATE
+        segments = [segment for segment in found if segment.start < seconds]  # the rest is padding
         if not segments:
             return nothing(info.language, "no_speech")
         logprob = sum(s.avg_logprob for s in segments) / len(segments)

@@ -107,9 +107,7 @@ class WhisperEngine:
         return str(max(probabilities[0], key=probabilities[0].get))
 
     def _decode(self, features: torch.Tensor, options: dict[str, Any], *, temperature: float) -> list[Any]:
-        chosen = whisper.DecodingOptions(
-            **options, temperature=temperature, without_timestamps=True, fp16=self._device == "cuda"
-        )
+        chosen = whisper.DecodingOptions(**options, temperature=temperature, fp16=self._device == "cuda")
         results: list[Any] = whisper.decode(self._model, features, chosen)
         return results
 

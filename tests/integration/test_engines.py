@@ -1,0 +1,169 @@
+"""One suite for all engines: what the worker relies on, on real speech."""
+
+import hashlib
+import json
+import lzma
+
+import jiwer
+import numpy as np
+import pytest
+
+from parlando import vad
+from parlando.audio import SAMPLE_RATE, to_float
+from parlando.errors import EngineError, ModelError
+from parlando.models.catalogue import MOONSHINE_TINY
+from parlando.models.store import ModelStore
+from parlando.transcript import bare
+from support.in_process import recognise
+from support.speech import FIXTURES, load
+from transcriber.engines.base import Window
+from transcriber.engines.registry import load as load_engine
+from transcriber.settings import TranscriberSettings
+
+MICRO = FIXTURES / "whisper-micro"
+MICRO_SHA256 = "2caee35ab5632ac1dbb0264d57c103dca7c968e0aa992b29f0025cbe559e0e08"
+
+
+@pytest.fixture(scope="session")
+def micro_checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp("micro") / "whisper-micro.pt"
+    path.write_bytes(lzma.decompress((MICRO / "whisper-micro.pt.xz").read_bytes()))
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == MICRO_SHA256
+    return path
+
+
+@pytest.fixture(scope="session")
+def micro_converted(micro_checkpoint, tmp_path_factory):
+    from support.ctranslate2_model import convert
+
+    return convert(micro_checkpoint, tmp_path_factory.mktemp("ct2") / "whisper-micro")
+
+
+@pytest.fixture(scope="session", params=["moonshine", "whisper", "faster-whisper"])
+def engine(request):
+    match request.param:
+        case "moonshine":
+            ModelStore().pull(MOONSHINE_TINY)
+            model = None
+        case "whisper":
+            model = str(request.getfixturevalue("micro_checkpoint"))
+        case "faster-whisper":
+            model = str(request.getfixturevalue("micro_converted"))
+    return load_engine(TranscriberSettings(stt_engine=request.param, whisper_model=model))[0]
+
+
+@pytest.fixture
+def spoken(engine):
+    """(samples, words) of recordings that this engine is meant for."""
+    folder = FIXTURES / "speech" if engine.info.name == "moonshine" else MICRO
+    rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    return [
+        (to_float(load(folder / row["file"])), row["text"])
+        for row in rows
+        if row["text"] and row.get("duration_s", 5) < 14
+    ]
+
+
+def _bare(line: str) -> str:
+    return " ".join(bare(word) for word in line.split())
+
+
+def test_it_recognises_speech(engine, spoken):
+    heard = [engine.transcribe([Window(x, final=True, voiced_s=len(x) / SAMPLE_RATE)])[0] for x, _ in spoken]
+
+    rate = jiwer.wer([_bare(text) for _, text in spoken], [_bare(h.text) or "nothing" for h in heard])
+    print(
+        f"\n{engine.info.name} {engine.info.model}: word error rate {100 * rate:.1f} % of {len(spoken)} clips"
+    )
+    assert rate < 0.2
+    assert all(0 < h.confidence <= 1 for h in heard)
+    assert {h.language for h in heard} == {"en"}
+
+
+def test_trap_6_a_batch_gives_what_single_windows_give(engine, spoken):
+    windows = [Window(x, final=True, voiced_s=1.0) for x, _ in spoken]
+
+    assert [h.text for h in engine.transcribe(windows)] == [engine.transcribe([w])[0].text for w in windows]
+
+
+def test_words_rise_in_time_and_lie_in_the_window(engine, spoken):
+    for samples, _ in spoken:
+        words = engine.transcribe([Window(samples, words=True, final=True, voiced_s=1.0)])[0].words
+        times = [time for word in words for time in (word.start, word.end)]
+
+        assert times == sorted(times)
+        assert times[0] >= 0
+        assert times[-1] <= len(samples) / SAMPLE_RATE + 1.0  # silence put behind it may be touched
+
+
+def test_a_prefix_is_kept_where_the_engine_primes(engine, spoken):
+    if not engine.info.primes:
+        assert engine.info.name == "whisper", "whisper decodes windows of many sessions together instead"
+        return
+    samples, _ = spoken[0]
+    whole = engine.transcribe([Window(samples)])[0]
+    primed = engine.transcribe([Window(samples, prefix=whole.words[:3], draft=whole.words[3:])])[0]
+
+    assert [bare(w.text) for w in primed.words[:3]][: len(whole.words)] == [
+        bare(w.text) for w in whole.words[:3]
+    ] or (engine.info.name == "faster-whisper")
+    assert primed.words
+
+
+def test_silence_and_noise_give_no_words(engine):
+    noise = np.random.default_rng(5).normal(0, 0.003, 4 * SAMPLE_RATE).astype(np.float32)
+    for samples in (np.zeros(3 * SAMPLE_RATE, np.float32), noise):
+        [hypothesis] = engine.transcribe([Window(samples, final=True)])
+        assert hypothesis.words == ()
+        assert hypothesis.reason in ("no_speech", "suppressed")
+
+
+@pytest.mark.parametrize("samples", [1, 800, 4000])
+def test_windows_shorter_than_the_model_likes_are_taken(engine, samples):
+    assert len(engine.transcribe([Window(np.zeros(samples, np.float32), final=True)])) == 1
+
+
+async def test_it_serves_a_whole_session(engine, spoken):
+    pcm = np.concatenate([np.r_[x, np.zeros(SAMPLE_RATE, np.float32)] for x, _ in spoken[:3]])
+    pen = await recognise((pcm * 32767).astype(np.int16), engine, vad.load("silero"), words=True)
+
+    wanted = " ".join(text for _, text in spoken[:3])
+    assert jiwer.wer(_bare(wanted), _bare(pen.text)) < 0.35
+    assert pen.events[-1]["type"] == "closed"
+
+
+def test_moonshine_wakes_up_where_it_is_deaf():
+    """Three recordings on which the naive decoding is empty (docs/decisions/0003-moonshine.md)."""
+    engine = load_engine(TranscriberSettings(stt_engine="moonshine"))[0]
+    for name in ("533-1066-0000.flac", "533-1066-0006.flac"):
+        samples = to_float(load(FIXTURES / "speech" / name))
+        assert engine.transcribe([Window(samples, final=True, voiced_s=2.0)])[0].words
+
+
+def test_a_draft_changes_no_word():
+    engine = load_engine(TranscriberSettings(stt_engine="moonshine"))[0]
+    samples = to_float(load(FIXTURES / "speech" / "jfk.flac"))
+    plain = engine.transcribe([Window(samples)])[0]
+    wrong = tuple(reversed(plain.words))
+
+    for draft in (plain.words, plain.words[4:], wrong):
+        assert [bare(w.text) for w in engine.transcribe([Window(samples, draft=draft)])[0].words] == [
+            bare(w.text) for w in plain.words
+        ]
+
+
+def test_a_model_asked_for_by_name_is_never_replaced_silently(tmp_path, monkeypatch):
+    with pytest.raises(ModelError, match="can't be loaded"):
+        load_engine(TranscriberSettings(stt_engine="whisper", whisper_model=str(tmp_path / "none.pt")))
+    with pytest.raises(EngineError, match="No engine 'nemo' is known"):
+        load_engine(TranscriberSettings(stt_engine="nemo"))
+    monkeypatch.setenv("PARLANDO_MODELS", str(tmp_path))
+    with pytest.raises(ModelError, match="parlando models pull moonshine-tiny"):
+        load_engine(TranscriberSettings(stt_engine="moonshine"))
+
+
+def test_auto_says_why():
+    engine, why = load_engine(TranscriberSettings(stt_engine="auto", whisper_model=None))
+
+    assert engine.info.name == "moonshine"
+    assert "embedded default" in why

@@ -1,0 +1,184 @@
+"""The gateway's pure parts: dialect, outbox, keys, subtitles."""
+
+import json
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import HTTPConnection
+
+from api_gateway.auth import authenticate
+from api_gateway.dialects.base import Audio, Configure, End, Flush, Ping, Start
+from api_gateway.dialects.native import NativeEvents, Wishes, read
+from api_gateway.outbox import Outbox
+from api_gateway.settings import GatewaySettings
+from parlando import subtitles
+from parlando.errors import InvalidAudioError, InvalidRequestError, NotAllowedError
+from parlando.transcript import FinalSegment, Transcript
+
+
+def test_the_messages_of_the_protocol_are_understood():
+    assert read(b"\x01\x02") == Audio(b"\x01\x02")
+    assert read('{"type":"audio","chunk":"AAA=","index":3}') == Audio(b"\0\0", 3)
+    assert read('{"type":"audio","data":"AAA=","session_id":"x"}') == Audio(b"\0\0", None, "x")
+    assert read('{"type":"config","prompt":"etcd"}') == Configure({"prompt": "etcd"})
+    assert isinstance(read('{"type":"start","sample_rate":16000}'), Start)
+    assert [read(json.dumps({"type": kind})) for kind in ("flush", "ping", "end")] == [Flush(), Ping(), End()]
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        ("{", "Expected a JSON object"),
+        ("[]", "Expected type start"),
+        ('{"type":"audi"}', "got 'audi'"),
+        ('{"type":"audio"}', "base64 string in chunk"),
+        ('{"type":"audio","chunk":"*"}', "Expected base64"),
+        ('{"type":"config","vad_silence_ms":5}', "vad_silence_ms"),
+    ],
+)
+def test_what_is_not_understood_is_answered_with_what_was_expected(message, says):
+    with pytest.raises(InvalidRequestError, match=says.replace("[", r"\[")):
+        read(message)
+
+
+def test_formats_that_are_not_served_get_a_clear_error():
+    with pytest.raises(InvalidAudioError, match="Expected 16000 Hz and 1 channel, but got 8000 Hz"):
+        Wishes.of({"sample_rate": "8000"})
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_command_or_an_error_of_ours(text):
+    try:
+        read(text)
+    except (InvalidRequestError, InvalidAudioError):
+        return
+
+
+def test_new_text_is_what_was_not_said_before():
+    events = NativeEvents()
+
+    def said(**event):
+        return orjson.loads(events.write(orjson.dumps(event)))["new_text"]
+
+    assert said(type="partial", segment=0, stable="I am", text="I am x") == "I am"
+    assert said(type="partial", segment=0, stable="I am", text="I am y") == ""
+    assert said(type="final", segment=0, text="I am working.") == "working."
+    assert said(type="final", segment=1, text="Yes.") == "Yes."
+
+
+def _final(seq: int, segment: int = 0) -> bytes:
+    return orjson.dumps({"type": "final", "seq": seq, "segment": segment})
+
+
+def _partial(segment: int, text: str) -> bytes:
+    return orjson.dumps({"type": "partial", "segment": segment, "text": text})
+
+
+def test_a_slow_client_skips_partials_but_never_finals():
+    outbox = Outbox(0)
+    for n in range(5):
+        outbox.put(_partial(0, str(n)))
+    outbox.put(_final(1, 0))
+    outbox.put(_partial(1, "a"))
+    outbox.put(_partial(1, "b"))
+
+    assert outbox.take() == [_final(1, 0), _partial(1, "b")]
+
+
+def test_a_gap_is_filled_from_the_history():
+    outbox = Outbox(0)
+    outbox.put(_final(1))
+    outbox.put(_final(3, 2))
+
+    assert outbox.behind
+    assert outbox.take() == [_final(1)]
+    outbox.refill([_final(2, 1), _final(3, 2)], complete=True)
+    assert outbox.take() == [_final(2, 1), _final(3, 2)]
+    assert not outbox.behind
+
+
+@given(st.lists(st.integers(1, 30), max_size=60), st.data())
+def test_every_kept_event_goes_out_once_and_in_order(arrivals, data):
+    outbox, sent = Outbox(0), []
+    newest = 0
+    for seq in arrivals:
+        newest = max(newest, seq)
+        outbox.put(_final(seq))
+        if data.draw(st.booleans()):
+            if outbox.behind:
+                outbox.refill([_final(n) for n in range(outbox.newest + 1, newest + 1)], complete=True)
+            sent += [orjson.loads(message)["seq"] for message in outbox.take()]
+    outbox.missed()
+    outbox.refill([_final(n) for n in range(outbox.newest + 1, newest + 1)], complete=True)
+    sent += [orjson.loads(message)["seq"] for message in outbox.take()]
+
+    assert sent == list(range(1, newest + 1))
+
+
+def _connection(*, query: str = "", client: str = "127.0.0.1", **headers: str) -> HTTPConnection:
+    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return HTTPConnection(
+        {"type": "http", "headers": raw, "query_string": query.encode(), "client": (client, 5), "path": "/"}
+    )
+
+
+KEYED = GatewaySettings(api_keys=("alpha", "beta"))
+KEYLESS = GatewaySettings(api_keys=())
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        _connection(authorization="Bearer beta"),
+        _connection(x_api_key="beta"),
+        _connection(query="token=beta"),
+        _connection(sec_websocket_protocol="parlando, parlando-key.beta"),
+    ],
+)
+def test_trap_17_a_key_may_come_in_four_ways(connection):
+    assert authenticate(connection, KEYED).key == "beta"
+
+
+@pytest.mark.parametrize("connection", [_connection(), _connection(authorization="Bearer gamma")])
+def test_trap_17_no_key_or_a_wrong_one_is_refused(connection):
+    with pytest.raises(NotAllowedError):
+        authenticate(connection, KEYED)
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        _connection(client="10.0.0.9", host="localhost"),
+        _connection(host="evil.example"),
+        _connection(host="localhost", origin="https://evil.example"),
+    ],
+)
+def test_without_keys_only_this_machine_is_served(connection):
+    assert authenticate(_connection(host="localhost:8000", origin="http://localhost:8000"), KEYLESS).key == ""
+    with pytest.raises(NotAllowedError):
+        authenticate(connection, KEYLESS)
+
+
+TRANSCRIPT = Transcript.of(
+    "s",
+    state="closed",
+    duration=3700.5,
+    segments=[
+        FinalSegment(segment=0, start=0.5, end=1.25, text="A <b> & c"),
+        FinalSegment(segment=1, start=2, end=3, text="", reason="no_speech"),
+        FinalSegment(segment=2, start=3600.001, end=3661.9996, text="late"),
+    ],
+)
+
+
+def test_subtitles_have_their_headers_marks_and_escapes():
+    assert subtitles.vtt(TRANSCRIPT) == (
+        "WEBVTT\n\n00:00:00.500 --> 00:00:01.250\nA &lt;b&gt; &amp; c\n\n01:00:00.001 --> 01:01:02.000\nlate\n"
+    )
+    assert subtitles.srt(TRANSCRIPT) == (
+        "1\n00:00:00,500 --> 00:00:01,250\nA <b> & c\n\n2\n01:00:00,001 --> 01:01:02,000\nlate\n"
+    )
+    assert subtitles.text(TRANSCRIPT) == "A <b> & c\nlate\n"
+    assert TRANSCRIPT.text == "A <b> & c late"

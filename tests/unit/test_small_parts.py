@@ -1,0 +1,161 @@
+"""Guards, cadence, audio, word times, the client's ring, the scheduler."""
+
+import asyncio
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parlando.audio import Encoding, PcmDecoder
+from parlando.client.ring import UnackedAudio
+from parlando.errors import EngineError, InvalidAudioError
+from support.perfect import PerfectEngine, speak
+from transcriber.audio_buffer import AudioBuffer
+from transcriber.cadence import PATIENCE, Cadence
+from transcriber.engines.base import Window
+from transcriber.engines.word_times import align
+from transcriber.guards import compression, cut_loop
+from transcriber.scheduler import Lane, Scheduler
+
+
+def test_a_loop_at_the_end_is_cut_to_one_turn():
+    assert cut_loop([1, 2, 3, 7, 8, 7, 8, 7, 8, 7, 8]) == [1, 2, 3, 7, 8]
+    assert cut_loop([5, 5, 5]) == [5, 5, 5]
+    assert cut_loop([]) == []
+    assert cut_loop([4, 4, 4, 4, 4], keep=3) == [4, 4, 4]
+
+
+@given(st.lists(st.integers(0, 3), max_size=60))
+def test_cutting_loops_always_ends_and_keeps_a_beginning(tokens):
+    kept = cut_loop(tokens)
+
+    assert tokens[: len(kept)] == kept
+
+
+def test_repetition_compresses_well():
+    assert (
+        compression("one two three " * 30) > 2.4 > compression("It was the best of times, it was the worst.")
+    )
+
+
+def test_load_widens_the_interval_step_by_step_and_calm_narrows_it_again():
+    cadence = Cadence(8000)
+    seen = []
+    for _ in range(40):
+        cadence.observe(1.0)
+        seen.append(cadence.interval)
+    assert list(dict.fromkeys(seen)) == [16_000, 32_000, None]
+    assert not cadence.relaxed
+
+    for _ in range(10 * PATIENCE):
+        cadence.observe(0.0)
+    assert cadence.interval == 8000
+
+
+@given(st.binary(max_size=400), st.lists(st.integers(1, 50), min_size=1, max_size=40))
+def test_odd_frames_make_the_same_samples(data, cuts):
+    decoder, out, at = PcmDecoder(Encoding.PCM_S16LE), b"", 0
+    for cut in cuts:
+        out += decoder.push(data[at : at + cut])
+        at += cut
+    out += decoder.push(data[at:])
+
+    assert out == data[: len(data) // 2 * 2]
+
+
+def test_float_samples_become_the_integers_that_they_were():
+    pcm = np.array([0, 1, -1, 32767, -32768], np.int16)
+
+    out = PcmDecoder(Encoding.PCM_F32LE).push((pcm / 32768).astype("<f4").tobytes())
+
+    assert np.frombuffer(out, "<i2").tolist() == pcm.tolist()
+
+
+def test_what_is_no_sound_is_refused_with_a_reason():
+    with pytest.raises(InvalidAudioError, match="NaN"):
+        PcmDecoder(Encoding.PCM_F32LE).push(np.array([np.nan], "<f4").tobytes())
+    with pytest.raises(InvalidAudioError, match="Expected encoding pcm_s16le or pcm_f32le"):
+        PcmDecoder(Encoding.MULAW)
+
+
+@given(st.lists(st.tuples(st.integers(1, 5000), st.booleans()), max_size=60))
+def test_the_audio_buffer_gives_back_what_it_holds(steps):
+    buffer, everything = AudioBuffer(), np.zeros(0, np.int16)
+    for size, trim in steps:
+        piece = np.arange(len(everything), len(everything) + size).astype(np.int16)
+        everything = np.r_[everything, piece]
+        buffer.append(piece)
+        if trim:
+            buffer.trim(buffer.end - 700)
+        assert (buffer.slice(buffer.start, buffer.end) == everything[buffer.start :]).all()
+    with pytest.raises(IndexError, match="expected samples within"):
+        buffer.slice(buffer.end, buffer.end + 1)
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 80)), max_size=40))
+def test_the_ring_holds_exactly_what_is_not_acknowledged(steps):
+    ring, sent, acknowledged = UnackedAudio(), b"", 0
+    for size, ack in steps:
+        frame = bytes((len(sent) + n) % 256 for n in range(size))
+        ring.add(frame)
+        sent += frame
+        acknowledged = max(acknowledged, min(len(sent), acknowledged + ack - 20))
+        ring.acknowledge(acknowledged)
+        assert b"".join(ring.pending()) == sent[acknowledged:]
+        assert ring.size == len(sent) - acknowledged
+
+
+def test_word_times_follow_the_attention():
+    weights = np.zeros((1, 1, 3, 60))
+    for token, (start, end) in enumerate([(0, 20), (20, 45), (45, 60)]):
+        weights[0, 0, token, start:end] = 1.0
+
+    spans = align(weights, [1, 2], 0.02)
+
+    assert spans[0][0] == pytest.approx(0.0, abs=0.1)
+    assert spans[1] == pytest.approx((0.4, 1.2), abs=0.1)
+
+
+async def test_finals_go_before_partials_and_cancelled_windows_are_never_run():
+    engine = PerfectEngine()
+    scheduler = Scheduler(engine, Cadence(8000))
+    order = []
+
+    def window(name: str) -> Window:
+        order.append(name)
+        return Window(speak(1).astype(np.float32) / 32768)
+
+    partial = scheduler.submit(Lane.PARTIAL, lambda: window("partial"))
+    dropped = scheduler.submit(Lane.PARTIAL, lambda: window("dropped"))
+    first = scheduler.submit(Lane.FIRST_PARTIAL, lambda: window("first"))
+    final = scheduler.submit(Lane.FINAL, lambda: window("final"))
+    dropped.cancel()
+    serving = asyncio.create_task(scheduler.run())
+    answers = await asyncio.gather(partial.answer, dropped.answer, first.answer, final.answer)
+    serving.cancel()
+
+    assert order == ["final", "first", "partial"]
+    assert answers[1] is None
+    assert answers[3].text == "w0000"
+
+
+async def test_trap_6_one_poisonous_window_of_a_batch_fails_alone():
+    class Touchy(PerfectEngine):
+        def transcribe(self, windows):
+            if any(w.prompt == "poison" for w in windows):
+                raise EngineError("no")
+            return super().transcribe(windows)
+
+    scheduler = Scheduler(Touchy(batch=4), Cadence(8000))
+    samples = speak(1).astype(np.float32) / 32768
+    tickets = [
+        scheduler.submit(Lane.FINAL, lambda p=prompt: Window(samples, prompt=p))
+        for prompt in ("a", "poison", "b", "c")
+    ]
+    serving = asyncio.create_task(scheduler.run())
+    answers = await asyncio.gather(*(ticket.answer for ticket in tickets), return_exceptions=True)
+    serving.cancel()
+
+    assert isinstance(answers[1], EngineError)
+    assert [answers[n].text for n in (0, 2, 3)] == ["w0000"] * 3
