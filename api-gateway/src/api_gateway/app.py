@@ -30,7 +30,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         redis = connect(settings.redis_url)
-        channels_redis = connect(settings.redis_url, connections=4)
+        channels_redis = connect(settings.redis_url, connections=16)
         history = History(redis, partitions=settings.partitions)
         channels = Channels(channels_redis)
         app.state.services = Services(

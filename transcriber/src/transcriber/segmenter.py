@@ -192,10 +192,11 @@ class Segmenter:
         after = self._heard + ahead
         if self.open is None:
             return (
-                after - self.options.padding - self._checkpoint < QUIET_EVERY and ahead < self.options.silence
+                after - self.options.padding - self._checkpoint < QUIET_EVERY
+                and ahead + FRAME <= self.options.silence
             )
         could_dip = after - self.open.start >= self.options.soft
-        return not could_dip and after - self.open.speech_end < self.options.silence
+        return not could_dip and after - self.open.speech_end + FRAME <= self.options.silence
 
     def _frame(self, probability: float, events: list[SegmentEvent]) -> None:
         self._heard += FRAME
@@ -232,7 +233,7 @@ class Segmenter:
         self.open = utterance
         silence = self._heard - utterance.speech_end
         length = self._heard - utterance.start
-        if silence >= self.options.silence:
+        if silence + FRAME > self.options.silence:  # the last frame that ends within it
             self._end(utterance, min(utterance.speech_end + PAUSE, self._heard), events)
         elif length >= self.options.soft and silence >= self._dip(length):
             self._end(utterance, utterance.speech_end + silence // 2, events)

