@@ -1,6 +1,8 @@
-// The JavaScript client of the seed's README under Node: its protocol part as it stands, a sine of
-// silence and speech from a file instead of the microphone.
+// The JavaScript client of the seed's README under Node: its protocol part as it stands, speech from
+// a file instead of the microphone.
 import { readFileSync } from "node:fs";
+
+const WebSocket = globalThis.WebSocket ?? (await import(process.argv[4])).default;
 
 const sessionId = 'interview_123';
 const ws = new WebSocket(process.argv[2] + '/v1/stt/stream');

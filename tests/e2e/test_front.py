@@ -69,19 +69,16 @@ async def test_the_python_client_of_the_seed_gets_partials_and_a_final(cluster, 
     assert "partial" in kinds
 
 
-def _node() -> str | None:
-    node = shutil.which("node")
-    found = subprocess.run([node, "-e", "process.exit(typeof WebSocket === 'undefined')"]) if node else None
-    return node if found and found.returncode == 0 else None
-
-
-@pytest.mark.skipif(_node() is None, reason="needs a Node with WebSocket (22 or newer)")
+@pytest.mark.skipif(shutil.which("npm") is None, reason="Node and npm aren't installed")
 def test_the_javascript_client_of_the_seed_gets_partials_and_a_final(cluster, tmp_path):
+    install = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", tmp_path, "ws@8"]
+    subprocess.run(install, check=True, timeout=120)  # browsers and Node 22 have a WebSocket of their own
+    module = tmp_path / "node_modules" / "ws" / "wrapper.mjs"
     raw = tmp_path / "audio.raw"
     raw.write_bytes(np.r_[fixture("jfk.flac")[: 3 * 16_000], np.zeros(16_000, np.int16)].tobytes())
 
     done = subprocess.run(
-        [_node(), ROOT / "tests/e2e/seed_client.mjs", cluster.url(), raw],
+        [shutil.which("node"), ROOT / "tests/e2e/seed_client.mjs", cluster.url(), raw, module],
         capture_output=True,
         text=True,
         timeout=40,
@@ -186,10 +183,13 @@ async def test_an_idle_socket_is_closed_with_4408():
         transcribers=1, IDLE_TIMEOUT_S="1", STT_ENGINE="support.perfect:engine", VAD="rms"
     ) as impatient:
         async with websockets.connect(f"{impatient.url()}/v1/stt/stream") as socket:
-            kinds = [json.loads(message)["type"] async for message in socket]
+            said = []
+            with pytest.raises(websockets.ConnectionClosedError):
+                while True:
+                    said.append(json.loads(await socket.recv()))
 
     assert socket.close_code == 4408
-    assert "error" in kinds
+    assert said[-1]["code"] == "idle"
 
 
 @pytest.mark.timeout(120)
@@ -243,7 +243,7 @@ def test_compose_scales_and_is_hardened():
         assert service["stop_grace_period"], name
     for name in ("api-gateway", "audio-processor", "transcriber"):
         dockerfile = (ROOT / services[name]["build"]["dockerfile"]).read_text()
-        assert "\nUSER parlando\n" in dockerfile
+        assert "\nUSER 10001\n" in dockerfile
         assert "HEALTHCHECK" in dockerfile
 
 

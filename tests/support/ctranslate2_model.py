@@ -5,6 +5,7 @@ wants is rebuilt from the ranks that openai-whisper carries (a byte-pair merge i
 the ranks below it leave over).
 """
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -136,7 +137,7 @@ def _halves(ranks: dict[bytes, int], raw: bytes, rank: int) -> list[bytes]:
     """The two tokens whose merge made `raw`."""
     parts = [bytes([byte]) for byte in raw]
     while len(parts) > 2:
-        pairs = [ranks.get(a + b, rank) for a, b in zip(parts, parts[1:], strict=False)]
+        pairs = [ranks.get(a + b, rank) for a, b in pairwise(parts)]
         at = min(range(len(pairs)), key=pairs.__getitem__)
         parts[at : at + 2] = [parts[at] + parts[at + 1]]
     return parts

@@ -65,6 +65,67 @@ def claim(pen: NotingPen | None = None, **config: Any) -> Claim:
     )
 
 
+class Killed(Exception):
+    """Raised by a pen when its worker shall die."""
+
+
+class MortalPen(NotingPen):
+    """Dies instead of its n-th write."""
+
+    def __init__(self, writes: int) -> None:
+        super().__init__()
+        self.left = writes
+
+    def _write(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
+
+    async def publish(self, event: bytes, **more: Any) -> None:
+        self._write()
+        await super().publish(event, **more)
+
+    async def commit(self, events, **more: Any) -> None:
+        self._write()
+        await super().commit(events, **more)
+
+
+async def with_takeovers(
+    pcm: np.ndarray, engine: Engine, vad: VadModel, *, every: int, frame_ms: int = 20, **config: Any
+) -> NotingPen:
+    """What a session says of `pcm` when its worker dies at every `every`-th write."""
+    pen = MortalPen(every)
+    pen_claim = claim(**config)
+    step = frame_ms * 16
+    while True:
+        scheduler = Scheduler(engine, Cadence(8000))
+        serving = asyncio.create_task(scheduler.run())
+        session = LiveSession(
+            pen_claim,
+            pen,  # type: ignore[arg-type]
+            vad=vad.stream(),
+            scheduler=scheduler,
+            options=SegmenterOptions(),
+            fixed_interval=8000,
+        )
+        running = asyncio.create_task(session.run())
+        start = int(session.position.partition("-")[0])
+        for at in range(start // step * step, len(pcm), step):
+            frame = pcm[at : at + step]
+            session.feed([Frame(at, frame.astype("<i2").tobytes(), f"{at + len(frame)}-0")])
+            while not session.wants_audio and not running.done():
+                await asyncio.sleep(0)
+        session.feed([Control(len(pcm), 1, {"type": "end", "reason": "end"}, f"{len(pcm)}-1")])
+        await asyncio.wait([running])
+        serving.cancel()
+        scheduler.close()
+        if not isinstance(running.exception(), Killed):
+            running.result()
+            return pen
+        pen.left = every
+        pen_claim = claim(pen, **config)
+
+
 async def recognise(
     pcm: np.ndarray,
     engine: Engine,

@@ -1,4 +1,4 @@
-"""Real recordings: the few in `fixtures/speech`, and a larger collection beside the checkout if there is one."""
+"""Real recordings: those in `fixtures/speech`, and a larger collection beside the checkout if it's there."""
 
 import json
 import subprocess

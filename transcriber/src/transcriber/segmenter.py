@@ -160,7 +160,7 @@ class Segmenter:
 
     def release(self, keep_from: int) -> None:
         """Forget audio that is needed neither from `keep_from` on nor by the segmenter itself."""
-        self.audio.trim(min(keep_from, self._needed()))
+        self.audio.trim(min(keep_from, self.needed))
 
     def snapshot(self) -> dict[str, Any]:
         """The state, JSON-able, without the audio."""
@@ -185,7 +185,7 @@ class Segmenter:
         self.open = Utterance(**snapshot["open"]) if snapshot["open"] else None
         self._vad.restore(snapshot["vad"])
         self.audio = AudioBuffer(start)
-        self._checkpoint = self._needed()
+        self._checkpoint = self.needed
 
     def _far_from_snapshot(self, ahead: int) -> bool:
         """Whether `ahead` more samples can neither end a segment nor earn a checkpoint in silence."""
@@ -208,7 +208,7 @@ class Segmenter:
     def _outside(self, probability: float, events: list[SegmentEvent]) -> None:
         self._run = self._run + 1 if probability >= ENTER else 0
         if self._run < ONSET_FRAMES:
-            if not self._run and self._needed() - self._checkpoint >= QUIET_EVERY:
+            if not self._run and self.needed - self._checkpoint >= QUIET_EVERY:
                 events.append(self._quiet())
             return
         onset = max(self._heard - self._run * FRAME, self._floor)
@@ -272,14 +272,15 @@ class Segmenter:
         events.append(Started(self.open))
 
     def _ended(self, utterance: Utterance, events: list[SegmentEvent]) -> None:
-        self._checkpoint = self._needed()
+        self._checkpoint = self.needed
         events.append(Ended(utterance, self._checkpoint, self.snapshot()))
 
     def _quiet(self) -> Quiet:
-        self._checkpoint = self._needed()
+        self._checkpoint = self.needed
         return Quiet(self._checkpoint, self.snapshot())
 
-    def _needed(self) -> int:
+    @property
+    def needed(self) -> int:
         """The first sample that a later segment may want, or that the VAD has not heard."""
         if self.open is not None:
             return min(self.open.start, self._heard)

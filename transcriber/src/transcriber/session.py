@@ -446,4 +446,4 @@ class LiveSession:
         if self._current is not None:
             starts.append(self._current.start)
         starts += [work.utterance.start for work in self._work if isinstance(work, Begin)]
-        return min(starts, default=self._segmenter.heard) - self._context.reach
+        return min([*starts, self._segmenter.needed]) - self._context.reach
