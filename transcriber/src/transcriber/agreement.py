@@ -11,7 +11,7 @@ from parlando.transcript import bare
 from transcriber.engines.base import Word
 
 NEWEST: Final = 2  # words at the end of a hypothesis that are never committed
-SURE: Final = 0.9  # probability that both hypotheses must give a word, where the engine tells it
+SURE: Final = 0.95  # probability that both hypotheses must give a word, where the engine tells it
 
 Words = tuple[Word, ...]
 

@@ -31,7 +31,7 @@ class Cadence:
     @property
     def relaxed(self) -> bool:
         """Whether there is time to hear finals more than once."""
-        return self._step == 0
+        return self._step <= 1
 
     def observe(self, delay_s: float) -> None:
         """Take note that a window has waited `delay_s` seconds for the engine."""
