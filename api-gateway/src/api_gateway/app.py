@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 from api_gateway.admission import Admission
@@ -50,7 +51,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             await redis.aclose()
             await channels_redis.aclose()
 
-    app = FastAPI(
+    app = FastAPIOffline(  # /docs without a content delivery network
         title="Parlando",
         version=__version__,
         description=DESCRIPTION,

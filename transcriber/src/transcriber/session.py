@@ -301,7 +301,7 @@ class LiveSession:
             self._ticket = None
         segment = self._current
         if hypothesis is not None and segment is not None:
-            await self._show(segment, hypothesis, segment.end)
+            await self._show(segment, hypothesis, segment.end, self._config)
         self._want_partial()
 
     async def _decode_tick(self, end: int, config: SessionConfig) -> None:
@@ -312,7 +312,7 @@ class LiveSession:
         hypothesis = await self._decode(segment, end, config, lane)
         if hypothesis is not None:
             segment.end = end
-            await self._show(segment, hypothesis, end)
+            await self._show(segment, hypothesis, end, config)
 
     async def _speculate(self, utterance: Utterance, config: SessionConfig) -> None:
         segment = self._current
@@ -323,13 +323,15 @@ class LiveSession:
             return
         segment.end = utterance.end
         segment.speculation = hypothesis
-        await self._show(segment, hypothesis, utterance.end)
+        await self._show(segment, hypothesis, utterance.end, config)
 
-    async def _show(self, segment: OpenSegment, hypothesis: Hypothesis, end: int) -> None:
+    async def _show(
+        self, segment: OpenSegment, hypothesis: Hypothesis, end: int, config: SessionConfig
+    ) -> None:
         """Agree on a hypothesis and publish the partial that it makes, with the state behind it."""
         segment.take(hypothesis, end, hold_from=self._options.hard - self._options.lookback)
         self._decoded = max(self._decoded, end)
-        partial = segment.partial(self.sid) if segment.has_words and self._config.interim else None
+        partial = segment.partial(self.sid) if segment.has_words and config.interim else None
         body = b"" if partial is None else encode(partial)
         await self._pen.publish(body, decoded=end, state=segment.dump())
 

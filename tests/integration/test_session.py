@@ -1,0 +1,50 @@
+"""What a session does when its engine fails, and what its settings change."""
+
+import numpy as np
+
+from parlando import vad
+from parlando.errors import EngineError
+from support.in_process import recognise
+from support.perfect import PerfectEngine, script, silence, speak
+
+
+class FailsOnFinals(PerfectEngine):
+    def transcribe(self, windows):
+        if any(window.final for window in windows):
+            raise EngineError("the weights are on fire")
+        return super().transcribe(windows)
+
+
+async def test_audio_on_which_the_engine_fails_is_reported_by_the_millisecond():
+    pen = await recognise(np.r_[speak(8), silence(1)], FailsOnFinals(), vad.load("rms"))
+
+    kinds = [event["type"] for event in pen.events if event["type"] in ("status", "final", "closed")]
+    status = next(event for event in pen.events if event["type"] == "status")
+    final = next(event for event in pen.events if event["type"] == "final")
+    assert kinds == ["status", "final", "closed"]
+    assert status["status"] == "lost"
+    assert status["reason"] == "engine_failed"
+    assert 3500 < status["ms"] < 5000
+    assert final["text"].split() == script(0, len(final["text"].split())), "what was stable stays"
+
+
+async def test_a_config_message_holds_from_its_place_on():
+    pcm = np.r_[speak(3), silence(0.8), speak(3, first=3), silence(0.8)]
+    change = {3 * 8000 + 10_000: {"type": "config", "config": {"words": True, "interim": False}}}
+
+    pen = await recognise(pcm, PerfectEngine(), vad.load("rms"), controls=change)
+
+    first, second = [event for event in pen.events if event["type"] == "final"]
+    assert first.get("words") is None
+    assert [word["word"] for word in second["words"]] == script(3, 3)
+    assert {event["segment"] for event in pen.events if event["type"] == "partial"} == {0}
+
+
+async def test_word_times_lie_where_the_words_are():
+    pcm = np.r_[silence(1), speak(4), silence(1)]
+
+    pen = await recognise(pcm, PerfectEngine(), vad.load("rms"), words=True)
+
+    [final] = [event for event in pen.events if event["type"] == "final"]
+    starts = [word["start"] for word in final["words"]]
+    assert np.allclose(starts, [1.0, 1.5, 2.0, 2.5], atol=0.05)
