@@ -158,6 +158,14 @@ async def test_formats_that_are_not_served_are_refused_with_1003(cluster):
     assert socket.close_code == 1003
 
 
+async def test_a_language_that_the_engine_does_not_know_is_refused(cluster):
+    async with websockets.connect(f"{cluster.url()}/v1/stt/stream?language=de&session_id=deutsch") as socket:
+        error = json.loads(await socket.recv())
+
+    assert error["code"] == "invalid_request"
+    assert "engine knows (en), but got de" in error["message"]
+
+
 async def test_keys_guard_every_door():
     with Cluster(
         transcribers=1, API_KEYS="one,two", STT_ENGINE="support.perfect:engine", VAD="rms"

@@ -17,7 +17,7 @@ from api_gateway.errors import border
 from api_gateway.live import ClientGone, Finished, LiveConnection
 from api_gateway.relay import Relay
 from parlando.audio import SAMPLE_RATE, PcmDecoder
-from parlando.errors import ParlandoError, SessionTakenError
+from parlando.errors import InvalidRequestError, ParlandoError, SessionTakenError
 from parlando.ids import SESSION_ID_PATTERN, new_session_id, new_token
 from parlando.redislog.writer import SessionWriter
 
@@ -133,6 +133,7 @@ async def _open(
 ) -> tuple[SessionWriter, dict[str, Any]]:
     """Open a session. A name from the query must be free; one from a message is a wish."""
     capacity = await found.admission.capacity()
+    await _check_language(found, wishes.config.language)
     token = new_token()
     config = wishes.config.model_dump(exclude_none=True)
 
@@ -148,6 +149,16 @@ async def _open(
         writer = await opened(new_session_id())
     metrics.OPENED.labels("new").inc()
     return writer, await _greeting(found, writer, resume_token=token, seq=0)
+
+
+async def _check_language(found: Services, language: str | None) -> None:
+    """Refuse a language that no worker's engine knows; an engine that names none knows any."""
+    known = [set(worker["languages"]) for worker in await found.admission.workers()]
+    if language and known and all(known) and language.split("-")[0] not in set.union(*known):
+        raise InvalidRequestError(
+            f"Expected a language that this cluster's engine knows ({', '.join(sorted(set.union(*known)))}), "
+            f"but got {language}"
+        )
 
 
 async def _resume(found: Services, caller: Principal, wishes: Wishes) -> tuple[SessionWriter, dict[str, Any]]:
