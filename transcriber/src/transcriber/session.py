@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import structlog
 
-from parlando.audio import Pcm16, milliseconds, samples, seconds, to_float
+from parlando.audio import Pcm16, milliseconds, samples, seconds
 from parlando.config import SessionConfig
 from parlando.errors import EngineError
 from parlando.events import Closed, Flushed, KeptEvent, SpeechStarted, Status, encode
@@ -24,6 +24,7 @@ from parlando.vad import VadStream
 from transcriber import metrics
 from transcriber.context import FORGET, SettledContext
 from transcriber.engines.base import Hypothesis, Window
+from transcriber.listening import Listener, note_failure
 from transcriber.open_segment import OpenSegment
 from transcriber.scheduler import Lane, Scheduler, Ticket
 from transcriber.segmenter import (
@@ -79,7 +80,7 @@ class LiveSession:
         self._resumable = OpenSegment.load(claim.open_segment)
         self._next_tick = 0
         self._ending = False
-        self._context = SettledContext(samples(scheduler.engine.info.context_s * 1000))
+        self._listener = Listener(scheduler, self._segmenter, always_patient=fixed_interval is not None)
         self._quiet_since = 0  # where the last segment ended, as far as the audio was read
         self.position = position_at(0)
         if claim.checkpoint is not None:
@@ -91,7 +92,7 @@ class LiveSession:
         self._config = SessionConfig(**snapshot["config"])
         self._last_control = snapshot["control"]
         self._segmenter.restore(checkpoint.offset, snapshot["segmenter"])
-        self._context = SettledContext(self._context.reach, snapshot["context"])
+        self._listener.context = SettledContext(self._listener.context.reach, snapshot["context"])
         self._quiet_since = snapshot["quiet_since"]
         self.position = position_at(checkpoint.offset)
         if self._segmenter.open is not None:  # the checkpoint lies at a cut in the middle of speech
@@ -153,7 +154,7 @@ class LiveSession:
         if utterance is not None:
             self._quiet_since = utterance.end
         if offset - self._quiet_since < FORGET:  # a segment may begin here that wants the context
-            offset = max(self._segmenter.audio.start, offset - self._context.reach)
+            offset = max(self._segmenter.audio.start, offset - self._listener.context.reach)
         state = {
             "segmenter": snapshot,
             "quiet_since": self._quiet_since,
@@ -225,7 +226,7 @@ class LiveSession:
         segment = self._current
         assert segment is not None
         segment.end = self._segmenter.heard
-        return self._window(segment, segment.end, self._config)
+        return self._listener.window(segment, segment.end, self._config)
 
     def _cancel_partial(self) -> None:
         if self._ticket is not None:
@@ -295,7 +296,7 @@ class LiveSession:
         try:
             hypothesis = await ticket.answer
         except EngineError as error:
-            self._failed(error)
+            note_failure(error)
             hypothesis = None
         finally:
             self._ticket = None
@@ -309,7 +310,7 @@ class LiveSession:
         if segment is None or end <= segment.end or not config.interim:
             return  # a new owner replays; this one was published before
         lane = Lane.PARTIAL if segment.has_words else Lane.FIRST_PARTIAL
-        hypothesis = await self._decode(segment, end, config, lane)
+        hypothesis = await self._listener.hear(segment, end, config, lane)
         if hypothesis is not None:
             segment.end = end
             await self._show(segment, hypothesis, end, config)
@@ -318,7 +319,7 @@ class LiveSession:
         segment = self._current
         if segment is None or (utterance.end <= segment.end and (self._fixed or segment.speculation)):
             return  # a new owner replays; this one was published before
-        hypothesis = await self._decode(segment, utterance.end, config, Lane.FINAL, utterance)
+        hypothesis = await self._listener.hear(segment, utterance.end, config, Lane.FINAL, utterance)
         if hypothesis is None:
             return
         segment.end = utterance.end
@@ -334,56 +335,6 @@ class LiveSession:
         partial = segment.partial(self.sid) if segment.has_words and config.interim else None
         body = b"" if partial is None else encode(partial)
         await self._pen.publish(body, decoded=end, state=segment.dump())
-
-    async def _decode(
-        self,
-        segment: OpenSegment,
-        end: int,
-        config: SessionConfig,
-        lane: Lane,
-        utterance: Utterance | None = None,
-    ) -> Hypothesis | None:
-        ticket = self._scheduler.submit(lane, lambda: self._window(segment, end, config, utterance))
-        try:
-            return await ticket.answer
-        except EngineError as error:
-            self._failed(error)
-            return None
-
-    def _window(
-        self, segment: OpenSegment, end: int, config: SessionConfig, utterance: Utterance | None = None
-    ) -> Window:
-        """Cut the window; with the `utterance` that ends there it's for a final."""
-        info = self._scheduler.engine.info
-        committed, tail = segment.agreement.committed, segment.agreement.tail
-        if utterance is None:
-            return Window(
-                to_float(self._segmenter.audio.slice(segment.start, end)),
-                prefix=committed if info.primes else (),
-                draft=tail,
-                language=config.language,
-                prompt=config.prompt,
-            )
-        # A final is decoded freely, so that a word committed wrongly costs itself and no more.
-        begin, context = self._context.before(segment.start)
-        if begin < self._segmenter.audio.start:
-            begin, context = segment.start, ()
-        return Window(
-            to_float(self._segmenter.audio.slice(begin, end)),
-            context=context,
-            context_samples=segment.start - begin,
-            draft=committed + tail,
-            language=config.language,
-            prompt=config.prompt,
-            words=config.words,
-            final=True,
-            voiced_s=seconds(utterance.voiced),
-            patient=self._fixed is not None or self._scheduler.cadence.relaxed,
-        )
-
-    def _failed(self, error: EngineError) -> None:
-        metrics.ENGINE_ERRORS.inc()
-        log.error("engine.failed", session=self.sid, error=str(error))
 
     async def _finish(self, work: Settle) -> None:
         """Publish a segment's final (and what follows it) and store the checkpoint, in one step."""
@@ -407,7 +358,7 @@ class LiveSession:
             )
             events.append(closed)
         self._decoded = max(self._decoded, utterance.end if utterance else work.checkpoint.offset)
-        state = {**work.checkpoint.snapshot, "context": self._context.dump()}
+        state = {**work.checkpoint.snapshot, "context": self._listener.context.dump()}
         await self._pen.commit(
             events,
             decoded=self._decoded,
@@ -422,7 +373,7 @@ class LiveSession:
         assert segment.index == utterance.index
         hypothesis = segment.speculation if segment.end == utterance.end else None
         if hypothesis is None:
-            hypothesis = await self._decode(segment, utterance.end, config, Lane.FINAL, utterance)
+            hypothesis = await self._listener.hear(segment, utterance.end, config, Lane.FINAL, utterance)
         if hypothesis is None:  # the engine failed: what was stable is all there is
             final = segment.final(
                 self.sid, utterance, Hypothesis((), reason="engine_failed"), words=config.words
@@ -432,7 +383,7 @@ class LiveSession:
             metrics.SETTLED.labels("engine_failed").inc()
             return [status, final]
         final = segment.final(self.sid, utterance, hypothesis, words=config.words)
-        self._context.add(segment.start, utterance.end, segment.agreement.settle(hypothesis.words))
+        self._listener.context.add(segment.start, utterance.end, segment.agreement.settle(hypothesis.words))
         metrics.SETTLED.labels(final.reason or "text").inc()
         return [final]
 
@@ -448,4 +399,4 @@ class LiveSession:
         if self._current is not None:
             starts.append(self._current.start)
         starts += [work.utterance.start for work in self._work if isinstance(work, Begin)]
-        return min([*starts, self._segmenter.needed]) - self._context.reach
+        return min([*starts, self._segmenter.needed]) - self._listener.context.reach

@@ -35,7 +35,7 @@ class FasterWhisperEngine:
             max_window_s=30.0,
             batch=1,
             word_times=True,
-            primes=True,
+            primes=False,
         )
 
     def transcribe(self, windows: Sequence[Window]) -> list[Hypothesis]:
@@ -51,7 +51,6 @@ class FasterWhisperEngine:
             language=window.language.split("-")[0] if window.language else None,
             task=window.task,
             initial_prompt=window.prompt or None,
-            prefix=" ".join(word.text for word in window.prefix) or None,
             beam_size=5 if window.final else 1,
             temperature=TEMPERATURES if window.final else 0.0,
             word_timestamps=window.words,
