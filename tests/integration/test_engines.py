@@ -136,6 +136,17 @@ def test_moonshine_wakes_up_where_it_is_deaf():
         assert engine.transcribe([Window(samples, final=True, voiced_s=2.0)])[0].words
 
 
+async def test_moonshine_tells_where_a_word_is():
+    """"Americans" begins some 1.5 s into the recording, as one can see in its waveform."""
+    engine = load_engine(TranscriberSettings(stt_engine="moonshine"))[0]
+    pen = await recognise(load(FIXTURES / "speech" / "jfk.flac"), engine, vad.load("silero"), words=True)
+
+    first = next(event for event in pen.events if event["type"] == "final")
+    starts = {bare(word["word"]): word["start"] for word in first["words"]}
+    assert starts["fellow"] == pytest.approx(1.15, abs=0.25)
+    assert starts["americans"] == pytest.approx(1.5, abs=0.25)
+
+
 def test_a_draft_changes_no_word():
     engine = load_engine(TranscriberSettings(stt_engine="moonshine"))[0]
     samples = to_float(load(FIXTURES / "speech" / "jfk.flac"))

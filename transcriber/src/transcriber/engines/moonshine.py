@@ -296,7 +296,8 @@ class MoonshineEngine:
         }
         weights = np.stack([layer[0] for layer in self._first.run(list(ATTENTION), feed)])
         words = (*heard.context, *heard.words)
-        spans = align(weights[:, :, 1:], [len(word.tokens) for word in words], FRAME_S)
+        # The row of a token tells where the model looked for the next one, so the last row is spare.
+        spans = align(weights[:, :, :-1], [len(word.tokens) for word in words], FRAME_S)
         return [
             replace(word, start=max(0.0, start - heard.start), end=max(0.0, end - heard.start))
             for word, (start, end) in zip(heard.words, spans[len(heard.context) :], strict=True)
