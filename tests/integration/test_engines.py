@@ -137,7 +137,7 @@ def test_moonshine_wakes_up_where_it_is_deaf():
 
 
 async def test_moonshine_tells_where_a_word_is():
-    """"Americans" begins some 1.5 s into the recording, as one can see in its waveform."""
+    """ "Americans" begins some 1.5 s into the recording, as one can see in its waveform."""
     engine = load_engine(TranscriberSettings(stt_engine="moonshine"))[0]
     pen = await recognise(load(FIXTURES / "speech" / "jfk.flac"), engine, vad.load("silero"), words=True)
 

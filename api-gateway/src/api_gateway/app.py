@@ -21,6 +21,7 @@ from parlando.errors import ParlandoError
 from parlando.redislog.connection import connect
 from parlando.redislog.history import Channels, History
 from parlando.redislog.writer import Sessions
+from parlando.tasks import end
 
 log = structlog.get_logger(part="app")
 
@@ -45,8 +46,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         try:
             yield
         finally:
-            delivering.cancel()
-            await asyncio.wait([delivering])
+            await end(delivering)
             await channels.aclose()
             await redis.aclose()
             await channels_redis.aclose()

@@ -14,6 +14,7 @@ from audio_processor.settings import ProcessorSettings
 from audio_processor.worker import ProcessorWorker
 from parlando import __version__
 from parlando.redislog.connection import connect
+from parlando.tasks import end
 
 
 def create_app(settings: ProcessorSettings) -> FastAPI:
@@ -28,8 +29,7 @@ def create_app(settings: ProcessorSettings) -> FastAPI:
         try:
             yield
         finally:
-            working.cancel()
-            await asyncio.wait([working])
+            await end(working)
             await redis.aclose()
 
     app = FastAPI(title="Parlando audio-processor", version=__version__, lifespan=lifespan)

@@ -18,6 +18,7 @@ from parlando.redislog.connection import BROKEN, connect
 from parlando.redislog.heartbeat import beat, sign_off
 from parlando.redislog.owner import Claim, SessionClaims
 from parlando.redislog.pcm import PcmReader
+from parlando.tasks import end
 from parlando.vad import VadModel
 from transcriber import metrics
 from transcriber.cadence import Cadence
@@ -76,10 +77,9 @@ class Worker:
             log.info("worker.ready", worker=self.id, capacity=self._settings.worker_sessions)
             await self._draining.wait()
             log.info("worker.draining", sessions=len(self._sessions))
-            for task in tasks[1:]:
-                task.cancel()
+            await end(*tasks[1:])  # the scheduler goes on: what the engine is at may still be published
             await self._hand_back()
-            tasks[0].cancel()
+            await end(tasks[0])
         self._scheduler.close()
         await self._redis.aclose()
 
@@ -272,11 +272,9 @@ class Worker:
         deadline = time.monotonic() + self._settings.drain_s
         try:
             async with asyncio.timeout(self._settings.drain_s):
-                for sid, task in list(self._tasks.items()):
-                    session = self._sessions[sid]
-                    while not task.done():  # a Redis call in flight may take a cancellation for a fault
-                        task.cancel()
-                        await asyncio.wait([task], timeout=0.2)
+                for sid, session in list(self._sessions.items()):
+                    if task := self._tasks.get(sid):
+                        await end(task)
                     await self._claims.own(session.claim).release()
                     log.info("session.released", session=sid)
                 await sign_off(self._redis, self.id)

@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
 from parlando.client.ring import UnackedAudio
+from parlando.tasks import end
 
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 3.0
@@ -230,5 +231,4 @@ async def connect(
         yield session
     finally:
         session._closing = True
-        running.cancel()
-        await asyncio.wait([running])
+        await end(running)
