@@ -12,7 +12,6 @@ import orjson
 
 from parlando.audio import BYTES_PER_SAMPLE
 from parlando.redislog.connection import Redis
-from parlando.redislog.keys import SessionKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +73,3 @@ def position_at(offset: int) -> str:
 def unread(entries: Iterable[Entry], last_control: int) -> list[Entry]:
     """`entries` without the controls up to number `last_control`, which a checkpoint has taken in."""
     return [e for e in entries if isinstance(e, Frame) or e.number > last_control]
-
-
-def stream_of(keys: SessionKeys) -> str:
-    """The stream key that `PcmReader.read` wants."""
-    return keys.pcm

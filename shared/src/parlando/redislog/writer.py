@@ -97,15 +97,6 @@ class SessionWriter:
         if answer != b"ok":
             raise _refusal(self.sid, answer.decode())
 
-    async def configure(self, config: dict[str, Any]) -> bool:
-        """Replace the session's config; False if audio has come already."""
-        answer = await self._scripts.run(
-            "configure", [self._keys.session], [self._writer, orjson.dumps(config)]
-        )
-        if answer not in (b"ok", b"late"):
-            raise _refusal(self.sid, answer.decode())
-        return bool(answer == b"ok")
-
     async def touch(self) -> None:
         """Say that the client is still here. Raises as `append`."""
         answer = await self._scripts.run("touch", [self._keys.session], [self._writer, self._ttl_s])
