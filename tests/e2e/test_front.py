@@ -148,14 +148,25 @@ def test_errors_are_problem_details(cluster):
     assert wrong.status_code in (404, 422)
 
 
-async def test_formats_that_are_not_served_are_refused_with_1003(cluster):
+@pytest.mark.parametrize("query", ["sample_rate=4000", "sample_rate=8000&channels=9", "encoding=opus"])
+async def test_formats_that_cannot_be_are_refused_with_1003(cluster, query):
+    async with websockets.connect(f"{cluster.url()}/v1/stt/stream?{query}") as socket:
+        error = json.loads(await socket.recv())
+        await socket.wait_closed()
+
+    assert error["code"] == "invalid_request"
+    assert "xpected" in error["message"] or "should be" in error["message"]
+    assert socket.close_code == 1003
+
+
+async def test_without_an_audio_processor_formats_that_need_one_are_refused_with_1013(cluster):
     async with websockets.connect(f"{cluster.url()}/v1/stt/stream?sample_rate=8000") as socket:
         error = json.loads(await socket.recv())
         await socket.wait_closed()
 
-    assert error["code"] == "invalid_audio"
-    assert "Expected 16000 Hz" in error["message"]
-    assert socket.close_code == 1003
+    assert error["code"] == "at_capacity"
+    assert "No audio-processor is running" in error["message"]
+    assert socket.close_code == 1013
 
 
 async def test_a_language_that_the_engine_does_not_know_is_refused(cluster):

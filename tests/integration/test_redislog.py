@@ -19,7 +19,7 @@ from parlando.events import Closed, Final
 from parlando.redislog.connection import connect, retried
 from parlando.redislog.history import History
 from parlando.redislog.owner import Checkpoint, SessionClaims
-from parlando.redislog.pcm import Control, Frame, PcmReader, position_at
+from parlando.redislog.pcm import Control, Frame, StreamReader, position_at
 from parlando.redislog.writer import Sessions
 
 SECOND = b"\0\0" * 16_000
@@ -138,7 +138,7 @@ async def test_audio_and_controls_are_read_in_their_order(redis, sessions):
     await writer.append(SECOND, MOST)
     key = sessions.keys("s").pcm
 
-    entries = (await PcmReader(redis).read({key: position_at(0)}, block_ms=10))[key]
+    entries = (await StreamReader(redis).read({key: position_at(0)}, block_ms=10))[key]
 
     assert [(type(e), e.start if isinstance(e, Frame) else e.at) for e in entries] == [
         (Frame, 0),
@@ -186,7 +186,7 @@ async def test_trap_10_a_checkpoint_trims_what_lies_below_it_and_nothing_else(re
     await pen.commit([], decoded=1, segments=0, checkpoint=Checkpoint(40_000, {"x": 1}))
     key = sessions.keys("s").pcm
 
-    entries = (await PcmReader(redis).read({key: position_at(40_000)}, block_ms=10))[key]
+    entries = (await StreamReader(redis).read({key: position_at(40_000)}, block_ms=10))[key]
     assert [entry.start for entry in entries] == [32_000, 48_000, 64_000]
     assert await redis.xlen(key) == 3
 
@@ -206,7 +206,7 @@ async def test_a_session_handed_back_is_there_for_the_next_at_once(redis, sessio
     await sessions.open("s", config={}, token="t")
     first, second = await _claims(redis, partitions, "a"), await _claims(redis, partitions, "b")
     claim = await _claimed(first, sessions, "s")
-    await first.own(claim).release()
+    await first.release(claim)
 
     assert (await _claimed(second, sessions, "s")).epoch == claim.epoch + 2
     assert (await first.refresh([claim]))[0].lost

@@ -46,9 +46,11 @@ class Process:
 
 
 class Cluster:
-    """Redis, gateways and transcribers. Use as a context manager."""
+    """Redis, gateways, transcribers and audio-processors. Use as a context manager."""
 
-    def __init__(self, *, gateways: int = 1, transcribers: int = 1, **environment: str) -> None:
+    def __init__(
+        self, *, gateways: int = 1, transcribers: int = 1, processors: int = 0, **environment: str
+    ) -> None:
         self.redis = RedisServer()
         self.environment = {
             "REDIS_URL": self.redis.url,
@@ -58,31 +60,34 @@ class Cluster:
             **environment,
         }
         self._folder = tempfile.TemporaryDirectory()
-        self._counts = (gateways, transcribers)
+        self._counts = (gateways, transcribers, processors)
         self.gateways: list[Process] = []
         self.ports: list[int] = []
         self.transcribers: list[Process] = []
+        self.processors: list[Process] = []
 
     def __enter__(self) -> "Cluster":
         self.redis.start()
-        gateways, transcribers = self._counts
+        gateways, transcribers, processors = self._counts
         for _ in range(gateways):
             self.add_gateway()
         for _ in range(transcribers):
             self.add_transcriber()
-        self.wait_ready(transcribers)
+        for _ in range(processors):
+            self.add_processor()
+        self.wait_ready(transcribers, processors)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in [*self.gateways, *self.transcribers]:
+        for process in [*self.gateways, *self.transcribers, *self.processors]:
             if process.process.poll() is None:
                 process.signal(signal.SIGCONT)
                 process.kill()
         self.redis.stop()
         if error is not None:
-            for process in [*self.gateways, *self.transcribers]:
+            for process in [*self.gateways, *self.transcribers, *self.processors]:
                 print(f"--- {process.log.name}\n{process.log.read_text()[-3000:]}")
         self._folder.cleanup()
 
@@ -101,6 +106,12 @@ class Cluster:
         self.transcribers.append(process)
         return process
 
+    def add_processor(self, **environment: str) -> Process:
+        environment = {"PROCESSOR_PORT": str(free_port()), **environment}
+        process = self._process("audio_processor", f"processor{len(self.processors)}", **environment)
+        self.processors.append(process)
+        return process
+
     def url(self, gateway: int = 0) -> str:
         return f"ws://127.0.0.1:{self.ports[gateway]}"
 
@@ -110,13 +121,17 @@ class Cluster:
     def health(self, gateway: int = 0) -> dict:
         return httpx.get(f"{self.http(gateway)}/health", timeout=5).json()
 
-    def wait_ready(self, transcribers: int, timeout: float = 60) -> None:
-        """Wait until every gateway answers and sees that many transcribers."""
+    def wait_ready(self, transcribers: int, processors: int = 0, timeout: float = 60) -> None:
+        """Wait until every gateway answers and sees that many workers."""
         deadline = time.monotonic() + timeout
         for gateway in range(len(self.gateways)):
             while True:
                 try:
-                    if self.health(gateway)["workers"]["alive"] >= transcribers:
+                    found = self.health(gateway)
+                    if (
+                        found["workers"]["alive"] >= transcribers
+                        and found["audio_processors"]["alive"] >= processors
+                    ):
                         break
                 except (httpx.HTTPError, KeyError):
                     pass

@@ -5,6 +5,7 @@ import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -27,14 +28,20 @@ class Clip:
         return self.path.stem
 
 
-def clips(category: str, *, language: str | None = None) -> list[Clip]:
-    """The clips of a category with known words: of the collection, else of the fixtures."""
+def rows(category: str) -> list[tuple[Path, dict[str, Any]]]:
+    """The files of a category with what the manifest says of them; those of the collection if it's there."""
     folder = COLLECTION if COLLECTION.exists() else FIXTURES / "speech"
-    rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    lines = (folder / "manifest.jsonl").read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    return [(folder / row["file"], row) for row in found if row["category"] == category]
+
+
+def clips(category: str, *, language: str | None = None) -> list[Clip]:
+    """The clips of a category with known words."""
     return [
-        Clip(folder / row["file"], row.get("text") or "", row["category"])
-        for row in rows
-        if row["category"] == category and (language is None or row.get("language") == language)
+        Clip(path, row.get("text") or "", category)
+        for path, row in rows(category)
+        if language is None or row.get("language") == language
     ]
 
 

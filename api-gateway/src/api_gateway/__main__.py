@@ -1,5 +1,6 @@
 """`python -m api_gateway`: one gateway process."""
 
+import signal
 import sys
 
 import structlog
@@ -20,6 +21,7 @@ def main() -> int:
     if not settings.api_keys:
         host = "127.0.0.1"
         log.warning("keys.none", effect="serving this machine only; set API_KEYS to serve others")
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when it has shut down: exit 0
     uvicorn.run(
         create_app(settings),
         host=host,

@@ -5,6 +5,7 @@ import time
 from typing import Any, Final
 
 from parlando.errors import AtCapacityError
+from parlando.formats import AudioFormat
 from parlando.redislog.history import History
 
 FRESH_S: Final = 0.5  # how long a look at the workers is good for
@@ -20,24 +21,36 @@ class Admission:
         self._workers: list[dict[str, Any]] = []
 
     async def workers(self) -> list[dict[str, Any]]:
-        """The reports of the transcribers that live."""
+        """The reports of all workers that live."""
         async with self._lock:
             if time.monotonic() - self._looked >= FRESH_S:
-                found = await self._history.workers()
-                self._workers = [worker for worker in found if worker["kind"] == "transcriber"]
+                self._workers = await self._history.workers()
                 self._looked = time.monotonic()
             return self._workers
 
-    async def capacity(self) -> int:
+    async def transcribers(self) -> list[dict[str, Any]]:
+        """The reports of the transcribers that live."""
+        return [worker for worker in await self.workers() if worker["kind"] == "transcriber"]
+
+    async def processors(self) -> list[dict[str, Any]]:
+        """The reports of the audio-processors that live."""
+        return [worker for worker in await self.workers() if worker["kind"] == "processor"]
+
+    async def capacity(self, form: AudioFormat) -> int:
         """How many sessions the workers take together.
 
         Raises
         ------
         AtCapacityError
-            if there's no worker at all.
+            if there's no transcriber at all, or no audio-processor for a format that needs one.
 
         """
-        workers = await self.workers()
-        if not workers:
+        transcribers = await self.transcribers()
+        if not transcribers:
             raise AtCapacityError("No transcriber is running; start one, or try again in a few seconds")
-        return sum(int(worker["capacity"]) for worker in workers)
+        if not form.direct and not await self.processors():
+            raise AtCapacityError(
+                "No audio-processor is running, which this format needs; start one, try again in a few "
+                "seconds, or send 16 kHz mono pcm_s16le"
+            )
+        return sum(int(worker["capacity"]) for worker in transcribers)

@@ -7,22 +7,25 @@ there, and another connection, on any gateway, can take over at any moment.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import orjson
 
 from api_gateway import metrics
-from api_gateway.dialects.base import Audio, Command, Configure, End, Flush, Ping, Start
+from api_gateway.dialects.base import Audio, Command, Configure, Dialect, End, Flush, Ping, Start
 from api_gateway.relay import Relay
 from api_gateway.settings import GatewaySettings
-from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, PcmDecoder, milliseconds
-from parlando.errors import InvalidRequestError, ParlandoError, SessionLostError
+from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, PcmDecoder, WholeFrames, milliseconds
+from parlando.errors import InvalidRequestError, ParlandoError, SessionClosedError, SessionLostError
+from parlando.formats import AudioFormat
 from parlando.redislog.writer import SessionWriter
 
-LARGEST_ENTRY: Final = SAMPLE_RATE * BYTES_PER_SAMPLE  # bytes of one stream entry: a second
+LARGEST_ENTRY: Final = SAMPLE_RATE * BYTES_PER_SAMPLE  # bytes of one stream entry: a second of PCM
 MOST_BUFFERED: Final = 8 * LARGEST_ENTRY  # bytes read from the socket but not stored
+MOST_UNCONVERTED: Final = 4 << 20  # bytes of a container that may wait for FFmpeg
+MOST_UNCONVERTED_S: Final = 10  # seconds of raw audio that may
 MOST_MISTAKES: Final = 20  # messages not understood before the socket is closed
 FULL_RETRY_S: Final = 0.1
 TOUCH_EVERY_S: Final = 5.0
@@ -60,6 +63,24 @@ class Socket(Protocol):
         ...
 
 
+def decoder_of(form: AudioFormat) -> PcmDecoder | WholeFrames:
+    """What makes whole samples of a connection's bytes, so that a resume falls between two of them."""
+    return PcmDecoder(form.encoding) if form.direct else WholeFrames(form.frame_bytes)
+
+
+def received_by(writer: SessionWriter) -> dict[str, int]:
+    """What is safely stored, for the client: samples at its own rate, or bytes of a container."""
+    form = writer.format
+    if form.direct:
+        return {"received": writer.received, "received_ms": milliseconds(writer.received)}
+    if form.bytes_per_second is None:
+        return {"received": writer.received}
+    return {
+        "received": writer.received // form.frame_bytes,
+        "received_ms": writer.received * 1000 // form.bytes_per_second,
+    }
+
+
 @dataclass(slots=True)
 class _Chunk:
     pcm: bytes
@@ -76,17 +97,18 @@ class LiveConnection:
         relay: Relay,
         *,
         settings: GatewaySettings,
-        decoder: PcmDecoder,
-        read: Callable[[str | bytes], Command],
-        write: Callable[[bytes], str],
+        dialect: Dialect,
+        reformat: Callable[[AudioFormat], Awaitable[None]] | None = None,
+        idle_s: float | None = None,
     ) -> None:
         self._socket = socket
         self._writer = writer
         self._relay = relay
         self._settings = settings
-        self._decoder = decoder
-        self._read = read
-        self._write = write
+        self._dialect = dialect
+        self._reformat = reformat
+        self._idle_s = idle_s or settings.idle_timeout_s
+        self._decoder = decoder_of(writer.format)
         self._queue: deque[_Chunk | Command] = deque()
         self._buffered = 0
         self._more = asyncio.Event()
@@ -128,7 +150,10 @@ class LiveConnection:
             message = await self._socket.receive()
             self._heard_at = time.monotonic()
             try:
-                self._accept(self._read(message))
+                command = self._dialect.read(message)
+                if isinstance(command, Start):
+                    await self._restart(command)
+                self._accept(command)
             except InvalidRequestError as error:
                 self._mistakes += 1
                 if self._mistakes >= MOST_MISTAKES:
@@ -145,17 +170,17 @@ class LiveConnection:
             self._audio_at = time.monotonic()
             self._audio_open = True
         else:
-            if isinstance(command, Start):
-                self._restart(command)
             self._queue.append(command)
             self._ended = isinstance(command, End)
         self._more.set()
 
-    def _restart(self, start: Start) -> None:
+    async def _restart(self, start: Start) -> None:
         """A `start` behind the greeting: it may still say how the audio comes."""
-        if self._audio_at > self._opened_at:
+        if self._audio_at > self._opened_at or self._writer.received:
             raise InvalidRequestError("Expected start before the first audio, but audio has come already")
-        self._decoder = PcmDecoder(start.encoding)
+        if start.format != self._writer.format and self._reformat is not None:
+            await self._reformat(start.format)
+        self._decoder = decoder_of(self._writer.format)
 
     # --- into Redis -------------------------------------------------------------------------------
 
@@ -165,10 +190,16 @@ class LiveConnection:
                 self._more.clear()
                 await self._more.wait()
             item = self._queue.popleft()
-            if isinstance(item, _Chunk):
-                await self._store_chunks(item)
-            else:
-                await self._obey(item)
+            try:
+                if isinstance(item, _Chunk):
+                    await self._store_chunks(item)
+                else:
+                    await self._obey(item)
+            except SessionClosedError:
+                if not self._writer.received:
+                    raise
+                self._ended = True  # a worker has ended it, for its audio is none, say: the events tell why
+                return
 
     async def _store_chunks(self, first: _Chunk) -> None:
         """Store a chunk, and with it those that came meanwhile, up to a second in one entry."""
@@ -187,25 +218,41 @@ class LiveConnection:
         await self._acknowledge([chunk.index for chunk in chunks if chunk.index is not None])
 
     async def _append(self, pcm: bytes) -> None:
-        most = int(self._settings.buffer_max_s * SAMPLE_RATE)
-        throttled = False
+        throttled, most = False, self._most_backlog
+        second = self._writer.format.bytes_per_second
         with metrics.APPEND.time():
             appended = await self._writer.append(pcm, most)
         while not appended.stored:
             if not throttled:
                 throttled = True
                 metrics.THROTTLED.inc()
-                await self._status("throttled", milliseconds(appended.backlog), "backlog")
+                await self._status("throttled", self._ms(appended.backlog), "backlog")
             await asyncio.sleep(FULL_RETRY_S)
             self._heard_at = self._audio_at = time.monotonic()  # it's us who don't read
             appended = await self._writer.append(pcm, most)
         if throttled:
-            await self._status("flowing", milliseconds(appended.backlog), "backlog")
-        metrics.AUDIO.inc(len(pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE)
+            await self._status("flowing", self._ms(appended.backlog), "backlog")
+        metrics.BYTES.inc(len(pcm))
+        if second is not None:
+            metrics.AUDIO.inc(len(pcm) / second)
+
+    @property
+    def _most_backlog(self) -> int:
+        """Samples, or bytes where FFmpeg makes the audio of them, that may wait in Redis."""
+        form = self._writer.format
+        if form.direct:
+            return int(self._settings.buffer_max_s * SAMPLE_RATE)
+        second = form.bytes_per_second
+        return MOST_UNCONVERTED if second is None else MOST_UNCONVERTED_S * second
+
+    def _ms(self, backlog: int) -> int:
+        second = self._writer.format.bytes_per_second
+        if self._writer.format.direct:
+            return milliseconds(backlog)
+        return 0 if second is None else backlog * 1000 // second
 
     async def _acknowledge(self, indexes: list[int]) -> None:
-        received = self._writer.received
-        told = {"type": "ack", "received": received, "received_ms": milliseconds(received)}
+        told = {"type": "ack", **received_by(self._writer)}
         for index in indexes:
             await self._say(**told, chunk_index=index)
         now = time.monotonic()
@@ -233,12 +280,16 @@ class LiveConnection:
     async def _deliver(self) -> None:
         async for batch in self._relay.batches():
             for event in batch:
-                await self._socket.send(self._write(event))
-                if b'"type":"closed"' in event and orjson.loads(event)["type"] == "closed":
-                    raise Finished(1000)
+                message = self._dialect.event(event)
+                if message is not None:
+                    await self._socket.send(message)
+                if b'"type":"closed"' in event and (body := orjson.loads(event))["type"] == "closed":
+                    raise Finished(1003 if body["reason"] == "invalid_audio" else 1000)
 
     async def _say(self, **message: Any) -> None:
-        await self._socket.send(orjson.dumps(message).decode())
+        said = self._dialect.say(**message)
+        if said is not None:
+            await self._socket.send(said)
 
     async def _status(self, status: str, ms: int, reason: str) -> None:
         await self._say(type="status", session_id=self._writer.sid, status=status, ms=ms, reason=reason)
@@ -254,10 +305,10 @@ class LiveConnection:
             if self._audio_open and not self._ended and now - self._audio_at >= self._settings.stall_flush_s:
                 self._audio_open = False
                 await self._writer.control({"type": "settle"})
-            if now - self._heard_at >= self._settings.idle_timeout_s:
+            if now - self._heard_at >= self._idle_s:
                 if not self._ended:
                     await self._writer.control({"type": "end", "reason": "idle"}, ends=True)
-                raise IdleError(f"Nothing was heard for {self._settings.idle_timeout_s:g} s")
+                raise IdleError(f"Nothing was heard for {self._idle_s:g} s")
             await asyncio.sleep(WATCH_EVERY_S)
 
     async def leave(self) -> None:

@@ -9,6 +9,7 @@ from parlando.metrics import LATENCY_BUCKETS
 CONNECTIONS: Final = Gauge("parlando_gateway_connections", "Open live sockets")
 OPENED: Final = Counter("parlando_gateway_sessions_total", "Sessions opened or resumed", ["how"])
 REFUSED: Final = Counter("parlando_gateway_refused_total", "Connections refused or cut", ["code"])
+BYTES: Final = Counter("parlando_gateway_bytes_total", "Bytes of audio stored")
 AUDIO: Final = Counter("parlando_gateway_audio_seconds_total", "Audio stored")
 APPEND: Final = Histogram(
     "parlando_gateway_append_seconds", "Storing audio in Redis", buckets=LATENCY_BUCKETS

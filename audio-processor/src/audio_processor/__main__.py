@@ -1,10 +1,12 @@
 """`python -m audio_processor`: one process of the FFmpeg service."""
 
+import signal
 import sys
 
 import uvicorn
 
 from audio_processor.app import create_app
+from audio_processor.ffmpeg import probe
 from audio_processor.settings import ProcessorSettings
 from parlando import logs
 
@@ -13,8 +15,9 @@ def main() -> int:
     """Serve until SIGTERM or SIGINT."""
     settings = ProcessorSettings()
     logs.configure("audio-processor", level=settings.log_level, form=settings.log_format)
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when it has shut down: exit 0
     uvicorn.run(
-        create_app(settings),
+        create_app(settings, probe()),
         host=settings.processor_host,
         port=settings.processor_port,
         log_level="warning",

@@ -5,44 +5,67 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from audio_processor.ffmpeg import find
+from audio_processor import files
+from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.settings import ProcessorSettings
 from audio_processor.worker import ProcessorWorker
 from parlando import __version__
-from parlando.redislog.connection import connect
-from parlando.tasks import end
+from parlando.errors import InvalidAudioError
+
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    413: {"description": "The file is too big"},
+    415: {"description": "The file can't be decoded; `detail` says why"},
+}
 
 
-def create_app(settings: ProcessorSettings) -> FastAPI:
-    """The service as an ASGI app."""
-    redis = connect(settings.redis_url, connections=16)
-    ffmpeg = find()
-    worker = ProcessorWorker(redis, ffmpeg)
+def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
+    """The service as an ASGI app. Without an FFmpeg it only says so."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if ffmpeg is None:
+            yield
+            return
+        app.state.worker = worker = ProcessorWorker(settings, ffmpeg)
         working = asyncio.create_task(worker.run())
         try:
             yield
         finally:
-            await end(working)
-            await redis.aclose()
+            worker.drain()
+            await working
 
     app = FastAPI(title="Parlando audio-processor", version=__version__, lifespan=lifespan)
+    app.state.worker = None
+
+    @app.exception_handler(InvalidAudioError)
+    async def refused(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, InvalidAudioError)
+        status = 413 if isinstance(error, files.TooBigError) else 415
+        title = "The file is too big" if status == 413 else "The audio can't be taken"
+        body = {"type": "about:blank", "title": title, "status": status}
+        return JSONResponse(
+            {**body, "detail": error.message, "code": error.code},
+            status,
+            media_type="application/problem+json",
+        )
 
     def report() -> dict[str, Any]:
-        healthy = worker.connected and ffmpeg is not None
+        worker: ProcessorWorker | None = app.state.worker
+        connected = worker is not None and worker.connected
         return {
-            "status": "healthy" if healthy else "degraded",
+            "status": "healthy" if connected else "degraded",
             "version": __version__,
             "services": {
-                "redis": "connected" if worker.connected else "unreachable",
-                "ffmpeg": ffmpeg or "not found: put ffmpeg on the PATH or install imageio-ffmpeg",
+                "redis": "connected" if connected else "unreachable",
+                "ffmpeg": ffmpeg.path
+                if ffmpeg
+                else "not found: put ffmpeg on the PATH or install imageio-ffmpeg",
             },
+            "sessions": worker.sessions if worker else 0,
         }
 
     @app.get("/health", tags=["operation"])
@@ -61,4 +84,33 @@ def create_app(settings: ProcessorSettings) -> FastAPI:
         """Prometheus text format."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
+    @app.post("/v1/audio/probe", tags=["audio"], responses=_REFUSED)
+    async def probe(request: Request) -> dict[str, Any]:
+        """Codec, sample rate, channels and duration of the file that is the request's body."""
+        return await files.probe(_needed(ffmpeg), request.stream(), settings.convert_max_mb << 20)
+
+    @app.post(
+        "/v1/audio/convert",
+        tags=["audio"],
+        responses={**_REFUSED, 200: {"content": {"audio/wav": {}}}},
+        response_class=StreamingResponse,
+    )
+    async def convert(request: Request) -> StreamingResponse:
+        """The file that is the request's body as a 16 kHz mono WAV, as it's decoded."""
+        pieces = files.convert(_needed(ffmpeg), request.stream(), settings.convert_max_mb << 20)
+        first = await anext(pieces, b"")
+
+        async def all_pieces() -> AsyncIterator[bytes]:
+            yield first
+            async for piece in pieces:
+                yield piece
+
+        return StreamingResponse(all_pieces(), media_type="audio/wav")
+
     return app
+
+
+def _needed(ffmpeg: Ffmpeg | None) -> Ffmpeg:
+    if ffmpeg is None:
+        raise InvalidAudioError("FFmpeg isn't installed here: put it on the PATH or install imageio-ffmpeg")
+    return ffmpeg

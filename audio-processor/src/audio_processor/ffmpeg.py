@@ -1,6 +1,16 @@
 """Which FFmpeg runs: the one on the PATH, else the one in the PyPI wheel imageio-ffmpeg."""
 
 import shutil
+import subprocess
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Ffmpeg:
+    """An FFmpeg. `opens_descriptors`: whether it has the `fd:` protocol (6.0 and newer)."""
+
+    path: str
+    opens_descriptors: bool
 
 
 def find() -> str | None:
@@ -16,3 +26,13 @@ def find() -> str | None:
         return str(get_ffmpeg_exe())
     except RuntimeError:  # the wheel for this platform carries no binary
         return None
+
+
+def probe() -> Ffmpeg | None:
+    """The FFmpeg and what it can do, or None."""
+    path = find()
+    if path is None:
+        return None
+    line = [path, "-hide_banner", "-protocols"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)  # noqa: S603
+    return Ffmpeg(path, "fd" in done.stdout.partition("Input:")[2].partition("Output:")[0].split())

@@ -49,31 +49,23 @@ class PcmDecoder:
     """Turns the bytes of one connection into s16le bytes, whole samples only.
 
     Frames may have any length, odd ones too: what doesn't fill a sample waits for the next frame.
-
-    Raises
-    ------
-    InvalidAudioError
-        if the encoding needs FFmpeg, or float samples aren't finite numbers.
-
     """
 
     def __init__(self, encoding: Encoding) -> None:
-        if encoding not in (Encoding.PCM_S16LE, Encoding.PCM_F32LE):
-            raise InvalidAudioError(
-                f"Expected encoding pcm_s16le or pcm_f32le at 16000 Hz, mono, but got {encoding}; "
-                "other formats are not served yet"
-            )
+        assert encoding in (Encoding.PCM_S16LE, Encoding.PCM_F32LE)
         self._float = encoding is Encoding.PCM_F32LE
-        self._width = 4 if self._float else BYTES_PER_SAMPLE
-        self._carry = b""
+        self._frames = WholeFrames(4 if self._float else BYTES_PER_SAMPLE)
 
     def push(self, data: bytes) -> bytes:
-        """The s16le samples completed by `data`; b"" if it completes none."""
-        if self._carry:
-            data = self._carry + data
-        whole = len(data) - len(data) % self._width
-        self._carry = data[whole:]
-        data = data[:whole]
+        """The s16le samples completed by `data`; b"" if it completes none.
+
+        Raises
+        ------
+        InvalidAudioError
+            if float samples aren't finite numbers.
+
+        """
+        data = self._frames.push(data)
         if not self._float or not data:
             return data
         values = np.frombuffer(data, "<f4")
@@ -81,3 +73,19 @@ class PcmDecoder:
             raise InvalidAudioError("Expected finite 32-bit float samples, but got NaN or infinity")
         pcm: bytes = (np.clip(values, -1.0, 32767 / 32768) * 32768).round().astype("<i2").tobytes()
         return pcm
+
+
+class WholeFrames:
+    """Cuts a stream of bytes, whatever pieces it comes in, at multiples of `frame_bytes`."""
+
+    def __init__(self, frame_bytes: int) -> None:
+        self._frame_bytes = frame_bytes
+        self._carry = b""
+
+    def push(self, data: bytes) -> bytes:
+        """The frames completed by `data`; b"" if it completes none."""
+        if self._carry:
+            data = self._carry + data
+        whole = len(data) - len(data) % self._frame_bytes
+        self._carry = data[whole:]
+        return data[:whole]

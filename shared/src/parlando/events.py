@@ -96,6 +96,15 @@ class Flushed(Kept):
     type: Literal["flushed"] = "flushed"
 
 
+class Failure(Kept):
+    """What ended the session before its time: audio that can't be decoded, say."""
+
+    type: Literal["error"] = "error"
+    code: str
+    message: str
+    retryable: bool = False
+
+
 class Closed(Kept):
     """The last event of every session."""
 
@@ -105,9 +114,9 @@ class Closed(Kept):
     reason: str
 
 
-KeptEvent = Final | Status | Flushed | Closed
+KeptEvent = Final | Status | Flushed | Failure | Closed
 SessionEvent = Annotated[
-    SpeechStarted | Partial | Final | Status | Flushed | Closed, Field(discriminator="type")
+    SpeechStarted | Partial | Final | Status | Flushed | Failure | Closed, Field(discriminator="type")
 ]
 EVENTS: TypeAdapter[SpeechStarted | Partial | KeptEvent] = TypeAdapter(SessionEvent)
 

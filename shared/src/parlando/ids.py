@@ -4,6 +4,9 @@ import secrets
 import zlib
 from hashlib import sha256
 
+UID_PATTERN = r"^[A-Za-z0-9_-]{1,128}$"
+"""What Omi allows in a user's id; it becomes a part of keys and paths."""
+
 SESSION_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
 
 

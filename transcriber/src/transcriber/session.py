@@ -16,7 +16,7 @@ import structlog
 from parlando.audio import Pcm16, milliseconds, samples, seconds
 from parlando.config import SessionConfig
 from parlando.errors import EngineError
-from parlando.events import Closed, Flushed, KeptEvent, SpeechStarted, Status, encode
+from parlando.events import Closed, Failure, Flushed, KeptEvent, SpeechStarted, Status, encode
 from parlando.events import Final as FinalEvent
 from parlando.redislog.owner import Checkpoint, Claim, OwnedSession
 from parlando.redislog.pcm import Control, Entry, position_at, unread
@@ -38,7 +38,7 @@ from transcriber.segmenter import (
     Started,
     Utterance,
 )
-from transcriber.work import Begin, Settle, Speculate, Tick, Work
+from transcriber.work import Begin, End, Settle, Speculate, Tick, Work
 
 FIRST_PARTIAL: Final = samples(300)  # of speech before a segment's first partial
 RETRY_PARTIAL: Final = samples(200)  # of new audio when a segment has no words yet
@@ -110,6 +110,11 @@ class LiveSession:
         """Samples read but not decoded yet."""
         return self._segmenter.received - self._decoded if self._unsettled or self._current else 0
 
+    @property
+    def speaking(self) -> bool:
+        """Whether a segment is open."""
+        return self._segmenter.open is not None
+
     def feed(self, entries: Iterable[Entry]) -> None:
         """Take what was read of the session's stream, in order."""
         for entry in unread(entries, self._last_control):
@@ -172,20 +177,21 @@ class LiveSession:
             case {"type": "config", "config": dict(changes)}:
                 self._adopt(SessionConfig(**{**self._config.model_dump(), **changes}))
             case {"type": "flush"}:
-                self._stop_here("flush", "")
+                self._stop_here("flush")
             case {"type": "settle"}:
-                self._stop_here(None, "")
-            case {"type": "end", "reason": str(reason)}:
+                self._stop_here(None)
+            case {"type": "end", "reason": str(reason), **more}:
                 self._ending = True
-                self._stop_here("end", reason)
+                lost = more.get("lost", 0) or max(0, control.at - self._segmenter.received)
+                self._stop_here("end", End(reason, more.get("error"), lost))
 
-    def _stop_here(self, then: str | None, reason: str) -> None:
+    def _stop_here(self, then: str | None, end: End | None = None) -> None:
         for event in self._segmenter.settle():
             match event:
                 case Ended(utterance, offset, snapshot):
-                    self._settle(utterance, offset, snapshot, then=then, reason=reason)
+                    self._settle(utterance, offset, snapshot, then=then, end=end)
                 case Quiet(offset, snapshot):
-                    self._settle(None, offset, snapshot, then=then, reason=reason)
+                    self._settle(None, offset, snapshot, then=then, end=end)
 
     def _adopt(self, config: SessionConfig) -> None:
         self._config = config
@@ -346,17 +352,8 @@ class LiveSession:
             self._segments += 1
         if work.then == "flush":
             events.append(Flushed(session_id=self.sid))
-        elif work.then == "end":
-            if not self._segments:
-                events.append(self._nothing_said(work.received))
-                self._segments += 1
-            closed = Closed(
-                session_id=self.sid,
-                duration=seconds(work.received),
-                segments=self._segments,
-                reason=work.reason,
-            )
-            events.append(closed)
+        elif work.end is not None:
+            events += self._goodbye(work.end, work.received)
         self._decoded = max(self._decoded, utterance.end if utterance else work.checkpoint.offset)
         state = {**work.checkpoint.snapshot, "context": self._listener.context.dump()}
         await self._pen.commit(
@@ -386,6 +383,22 @@ class LiveSession:
         self._listener.context.add(segment.start, utterance.end, segment.agreement.settle(hypothesis.words))
         metrics.SETTLED.labels(final.reason or "text").inc()
         return [final]
+
+    def _goodbye(self, end: End, received: int) -> list[KeptEvent]:
+        """What every session closes with: at least one final, what went wrong, and that it is closed."""
+        events: list[KeptEvent] = []
+        if not self._segments:
+            events.append(self._nothing_said(received))
+            self._segments += 1
+        if end.lost:
+            lost = milliseconds(end.lost)
+            events.append(Status(session_id=self.sid, status="lost", ms=lost, reason=end.reason))
+        if end.error is not None:
+            events.append(Failure(session_id=self.sid, **end.error))
+        closed = Closed(
+            session_id=self.sid, duration=seconds(received), segments=self._segments, reason=end.reason
+        )
+        return [*events, closed]
 
     def _nothing_said(self, received: int) -> FinalEvent:
         reason = "too_short" if received < samples(100) else "no_speech"

@@ -1,7 +1,7 @@
 """What a session has to do for its audio, in the order of the audio. Values only."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from parlando.config import SessionConfig
 from parlando.redislog.owner import Checkpoint
@@ -33,10 +33,19 @@ class Speculate:
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """Why no more audio comes. `error` is what the client is told; `lost` counts samples thrown away."""
+
+    reason: str
+    error: dict[str, Any] | None = None
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Settle:
     """Publish the final of `utterance`, if there is one, and store the checkpoint.
 
-    `then`: answer a flush, or close the session with `reason`, in the same step.
+    `then`: answer a flush, or close the session as `end` says, in the same step.
     """
 
     utterance: Utterance | None
@@ -44,7 +53,7 @@ class Settle:
     checkpoint: Checkpoint
     received: int
     then: Literal["flush", "end"] | None = None
-    reason: str = ""
+    end: End | None = None
 
 
 Work = Begin | Tick | Speculate | Settle

@@ -17,7 +17,7 @@ from parlando.ids import new_worker_id
 from parlando.redislog.connection import BROKEN, connect
 from parlando.redislog.heartbeat import beat, sign_off
 from parlando.redislog.owner import Claim, SessionClaims
-from parlando.redislog.pcm import PcmReader
+from parlando.redislog.pcm import StreamReader
 from parlando.tasks import end
 from parlando.vad import VadModel
 from transcriber import metrics
@@ -168,7 +168,7 @@ class Worker:
         """Leave a failed session to the next worker; close it when several have failed on it."""
         pen = self._claims.own(session.claim)
         try:
-            if await pen.failed() >= MOST_FAILURES:
+            if await self._claims.failed(session.claim) >= MOST_FAILURES:
                 await session.give_up(pen)
                 log.error("session.given_up", session=session.sid)
         except ParlandoError as error:
@@ -184,7 +184,7 @@ class Worker:
     async def _read_loop(self, partition: int) -> None:
         """Read the audio of all sessions of a partition with one call, at most once per tick."""
         redis = connect(self._settings.redis_url, connections=2)
-        reader = PcmReader(redis)
+        reader = StreamReader(redis)
         try:
             while True:
                 started = time.monotonic()
@@ -232,9 +232,12 @@ class Worker:
                 log.warning("session.lost", session=session.sid)
                 self._tasks[session.sid].cancel()
                 self._drop(session.sid)
-            elif lease.unseen_s > self._settings.resume_window_s:
+                continue
+            if lease.overdue_s > 0:
                 log.info("session.abandoned", session=session.sid)
                 await self._claims.own(session.claim).end("disconnected")
+            elif lease.quiet and session.speaking:
+                await self._claims.own(session.claim).settle(lease.received)
 
     async def _beat_loop(self) -> None:
         while True:
@@ -275,7 +278,7 @@ class Worker:
                 for sid, session in list(self._sessions.items()):
                     if task := self._tasks.get(sid):
                         await end(task)
-                    await self._claims.own(session.claim).release()
+                    await self._claims.release(session.claim)
                     log.info("session.released", session=sid)
                 await sign_off(self._redis, self.id)
         except (TimeoutError, ParlandoError, *BROKEN) as error:

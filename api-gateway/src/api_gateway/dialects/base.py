@@ -1,9 +1,9 @@
 """What clients can say, whatever their dialect. A dialect turns messages into these, events back. Pure."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from parlando.audio import Encoding
+from parlando.formats import AudioFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +11,7 @@ class Start:
     """How the session shall be: `wishes` as in the query, and what they mean for an open session."""
 
     wishes: dict[str, Any]
-    encoding: Encoding
+    format: AudioFormat
     changes: dict[str, Any]
 
 
@@ -47,3 +47,19 @@ class End:
 
 
 Command = Start | Audio | Configure | Flush | Ping | End
+
+
+class Dialect(Protocol):
+    """How one client talks; one object per connection."""
+
+    def read(self, message: str | bytes) -> Command:
+        """What a message says. Raises `InvalidRequestError`."""
+        ...
+
+    def event(self, event: bytes) -> str | None:
+        """A session's event as a message; None if the dialect has none for it."""
+        ...
+
+    def say(self, **message: Any) -> str | None:
+        """What the gateway itself has to say (ack, status, pong, error), as a message or None."""
+        ...

@@ -8,12 +8,15 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api_gateway.dialects.base import Audio, Command, Configure, End, Flush, Ping, Start
-from parlando.audio import SAMPLE_RATE, Encoding
+from parlando.audio import Encoding
 from parlando.config import SessionConfig
-from parlando.errors import InvalidAudioError, InvalidRequestError
-from parlando.ids import SESSION_ID_PATTERN
+from parlando.errors import InvalidRequestError
+from parlando.formats import AudioFormat
+from parlando.ids import SESSION_ID_PATTERN, UID_PATTERN
 
 _CONFIG_FIELDS: Final = frozenset(SessionConfig.model_fields)
+_FORMAT_FIELDS: Final = frozenset(AudioFormat.model_fields)
+_FORMAT_NAMES: Final = {"pcm": Encoding.PCM_S16LE, "raw": Encoding.PCM_S16LE, "s16le": Encoding.PCM_S16LE}
 
 
 class Wishes(BaseModel):
@@ -22,12 +25,11 @@ class Wishes(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     session_id: str | None = Field(None, pattern=SESSION_ID_PATTERN)
-    sample_rate: int = Field(SAMPLE_RATE, ge=1)
-    encoding: Encoding = Encoding.PCM_S16LE
-    channels: int = Field(1, ge=1)
     resume: str | None = None
     last_seq: int = Field(0, ge=0)
+    uid: str = Field("", pattern=rf"^$|{UID_PATTERN}")
     config: SessionConfig = SessionConfig()
+    format: AudioFormat = AudioFormat()
 
     @classmethod
     def of(cls, raw: dict[str, Any]) -> "Wishes":
@@ -37,26 +39,29 @@ class Wishes(BaseModel):
         ------
         InvalidRequestError
             naming the field, what was expected and what came.
-        InvalidAudioError
-            if the audio format isn't served.
 
         """
         config = {name: value for name, value in raw.items() if name in _CONFIG_FIELDS and value != ""}
         try:
-            wishes = cls(**{**raw, "config": SessionConfig(**config)})
+            wishes = cls(**{**raw, "config": SessionConfig(**config), "format": _format(raw)})
         except ValidationError as error:
             raise InvalidRequestError(_explain(error)) from error
-        if (wishes.sample_rate, wishes.channels) != (SAMPLE_RATE, 1):
-            raise InvalidAudioError(
-                f"Expected {SAMPLE_RATE} Hz and 1 channel, but got {wishes.sample_rate} Hz and "
-                f"{wishes.channels}; other formats are not served yet"
-            )
         return wishes
+
+
+def _format(raw: dict[str, Any]) -> AudioFormat:
+    """The audio format among a client's wishes; `format: wav` and its like say `encoding: container`."""
+    fields = {name: value for name, value in raw.items() if name in _FORMAT_FIELDS and value != ""}
+    if "encoding" not in fields and (name := raw.get("format")):
+        fields["encoding"] = _FORMAT_NAMES.get(str(name).lower(), Encoding.CONTAINER)
+    return AudioFormat(**fields)
 
 
 def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"]) or "message"
+    name = ".".join(str(part) for part in first["loc"])
+    if not name:
+        return first["msg"]
     return f"{name}: {first['msg']}, but got {str(first['input'])[:80]!r}"
 
 
@@ -91,7 +96,7 @@ def read(message: str | bytes) -> Command:
             return _audio(said)
         case "start":
             wishes = {name: value for name, value in said.items() if name != "type"}
-            return Start(wishes, Wishes.of(wishes).encoding, config_changes(wishes))
+            return Start(wishes, _format_of(wishes), config_changes(wishes))
         case "config":
             return Configure(config_changes(said))
         case "flush":
@@ -122,18 +127,27 @@ def _audio(said: dict[str, Any]) -> Audio:
     )
 
 
-class NativeEvents:
-    """Turns session events into our messages; one per connection, for it knows what was said before.
+def _format_of(wishes: dict[str, Any]) -> AudioFormat:
+    return Wishes.of(wishes).format
 
-    The `new_text` values of a segment, joined by spaces, are its final text.
+
+class Native:
+    """Our own dialect. It knows what was said before: the `new_text` values of a segment, joined by
+    spaces, are its final text.
     """
+
+    read = staticmethod(read)
 
     def __init__(self) -> None:
         self._segment = -1
         self._said = ""
 
-    def write(self, event: bytes) -> str:
-        """An event from Redis as a message."""
+    def say(self, **message: Any) -> str:
+        """See `Dialect.say`."""
+        return orjson.dumps(message).decode()
+
+    def event(self, event: bytes) -> str:
+        """See `Dialect.event`."""
         body = orjson.loads(event)
         match body["type"]:
             case "partial":

@@ -15,7 +15,8 @@ router = APIRouter(tags=["operation"])
 
 async def _report(found: Services) -> dict[str, Any]:
     try:
-        workers = await found.admission.workers()
+        workers = await found.admission.transcribers()
+        processors = await found.admission.processors()
         waiting = await found.sessions.waiting()
     except UnavailableError as error:
         return {
@@ -36,6 +37,10 @@ async def _report(found: Services) -> dict[str, Any]:
             "sessions": owned,
             "capacity": sum(worker["capacity"] for worker in workers),
             "queue_delay_ms": max((worker["queue_delay_ms"] for worker in workers), default=0),
+        },
+        "audio_processors": {
+            "alive": len(processors),
+            "sessions": sum(worker["sessions"] for worker in processors),
         },
         "sessions": {"open": waiting, "unclaimed": max(0, waiting - owned)},
         "lag_ms": max((worker["lag_ms"] for worker in workers), default=0),

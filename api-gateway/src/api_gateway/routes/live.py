@@ -12,12 +12,12 @@ from api_gateway import metrics
 from api_gateway.auth import SUBPROTOCOL, Principal, authenticate
 from api_gateway.dependencies import Services, services
 from api_gateway.dialects.base import Audio, Command, Start
-from api_gateway.dialects.native import NativeEvents, Wishes, read
+from api_gateway.dialects.native import Native, Wishes, read
 from api_gateway.errors import border
-from api_gateway.live import ClientGone, Finished, LiveConnection
+from api_gateway.live import ClientGone, Finished, LiveConnection, received_by
 from api_gateway.relay import Relay
-from parlando.audio import SAMPLE_RATE, PcmDecoder
 from parlando.errors import InvalidRequestError, ParlandoError, SessionTakenError
+from parlando.formats import AudioFormat
 from parlando.ids import SESSION_ID_PATTERN, new_session_id, new_token
 from parlando.redislog.writer import SessionWriter
 
@@ -93,7 +93,6 @@ async def _serve(socket: _Socket, found: Services, caller: Principal, query: dic
             wishes, first = Wishes.of({**query, **first.wishes}), None
         elif isinstance(first, Audio) and re.match(SESSION_ID_PATTERN, first.session_id or ""):
             wishes = wishes.model_copy(update={"session_id": first.session_id})
-    decoder = PcmDecoder(wishes.encoding)
     strict = "session_id" in query
     writer, greeting = (
         await _resume(found, caller, wishes)
@@ -107,9 +106,8 @@ async def _serve(socket: _Socket, found: Services, caller: Principal, query: dic
             writer,
             relay,
             settings=found.settings,
-            decoder=decoder,
-            read=read,
-            write=NativeEvents().write,
+            dialect=Native(),
+            reformat=lambda form: _reformat(found, writer, form),
         )
         try:
             await connection.run(first)
@@ -132,13 +130,21 @@ async def _open(
     found: Services, caller: Principal, wishes: Wishes, *, strict: bool
 ) -> tuple[SessionWriter, dict[str, Any]]:
     """Open a session. A name from the query must be free; one from a message is a wish."""
-    capacity = await found.admission.capacity()
+    capacity = await found.admission.capacity(wishes.format)
     await _check_language(found, wishes.config.language)
     token = new_token()
     config = wishes.config.model_dump(exclude_none=True)
 
     async def opened(sid: str) -> SessionWriter:
-        return await found.sessions.open(sid, config=config, token=token, key=caller.key, most=capacity)
+        return await found.sessions.open(
+            sid,
+            config=config,
+            token=token,
+            key=caller.key,
+            most=capacity,
+            form=wishes.format,
+            uid=wishes.uid,
+        )
 
     sid = wishes.session_id or new_session_id()
     try:
@@ -151,9 +157,14 @@ async def _open(
     return writer, await _greeting(found, writer, resume_token=token, seq=0)
 
 
+async def _reformat(found: Services, writer: SessionWriter, form: AudioFormat) -> None:
+    await found.admission.capacity(form)
+    await writer.reformat(form)
+
+
 async def _check_language(found: Services, language: str | None) -> None:
     """Refuse a language that no worker's engine knows; an engine that names none knows any."""
-    known = [set(worker["languages"]) for worker in await found.admission.workers()]
+    known = [set(worker["languages"]) for worker in await found.admission.transcribers()]
     if language and known and all(known) and language.split("-")[0] not in set.union(*known):
         raise InvalidRequestError(
             f"Expected a language that this cluster's engine knows ({', '.join(sorted(set.union(*known)))}), "
@@ -172,7 +183,7 @@ async def _resume(found: Services, caller: Principal, wishes: Wishes) -> tuple[S
 
 
 async def _greeting(found: Services, writer: SessionWriter, *, resume_token: str, seq: int) -> dict[str, Any]:
-    workers = await found.admission.workers()
+    workers = await found.admission.transcribers()
     runs = workers[0] if workers else {"engine": None, "model": None}
     return {
         "type": "connected",
@@ -181,7 +192,7 @@ async def _greeting(found: Services, writer: SessionWriter, *, resume_token: str
         "resume_token": resume_token,
         "engine": runs["engine"],
         "model": runs["model"],
-        "sample_rate": SAMPLE_RATE,
-        "received": writer.received,
+        "sample_rate": writer.format.sample_rate,
+        **received_by(writer),
         "seq": seq,
     }

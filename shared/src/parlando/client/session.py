@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
 from parlando.client.ring import UnackedAudio
+from parlando.formats import AudioFormat
 from parlando.tasks import end
 
 FIRST_PAUSE_S: Final = 0.2
@@ -46,6 +47,9 @@ class ClientSession:
     ) -> None:
         self._urls = [url.rstrip("/") for url in urls]
         self._options = options
+        self._unit = AudioFormat(
+            **{k: options[k] for k in AudioFormat.model_fields if k in options}
+        ).frame_bytes
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._give_up_s = give_up_s
         self._socket: ClientConnection | None = None
@@ -67,7 +71,8 @@ class ClientSession:
     # --- sending ------------------------------------------------------------------------------
 
     async def send(self, pcm: bytes) -> None:
-        """Send 16 kHz mono s16le bytes. Waits while a minute of audio is unacknowledged.
+        """Send audio bytes: 16 kHz mono s16le, or what `connect` was told. Waits while too much of it
+        (2 MB) is unacknowledged.
 
         Raises
         ------
@@ -171,7 +176,7 @@ class ClientSession:
             case "connected":
                 await self._start(event, socket)
             case "ack":
-                self._unacked.acknowledge(event["received"] * BYTES_PER_SAMPLE)
+                self._unacked.acknowledge(event["received"] * self._unit)
                 self._room.set()
             case "error" if not event["retryable"]:
                 raise ClientError(event["code"], event["message"])
@@ -191,7 +196,7 @@ class ClientSession:
         self._socket = socket
         if greeting.get("resumed"):
             self.resumes += 1
-            self._unacked.acknowledge(greeting["received"] * BYTES_PER_SAMPLE)
+            self._unacked.acknowledge(greeting["received"] * self._unit)
             self._room.set()
             for frame in self._unacked.pending():
                 await socket.send(frame)
@@ -222,7 +227,8 @@ async def connect(
     """A session at one gateway, or at whichever of several answers.
 
     `options` are the protocol's query fields: language, prompt, words, interim, vad_silence_ms,
-    session_id. A lost connection is made again for up to `give_up_s` seconds, and nothing is lost.
+    session_id, encoding, sample_rate, channels, channel, normalize, uid. A lost connection is made
+    again for up to `give_up_s` seconds, and nothing is lost.
     """
     values = {k: str(v).lower() if isinstance(v, bool) else v for k, v in options.items() if v is not None}
     session = ClientSession([url] if isinstance(url, str) else list(url), values, api_key, give_up_s)

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import structlog
 
+from parlando.audio import SAMPLE_RATE
 from parlando.errors import SessionNotFoundError
 from parlando.redislog import heartbeat
 from parlando.redislog.connection import BROKEN, Redis, retried
@@ -33,6 +34,9 @@ class SessionRecord:
     created: int
     config: dict[str, Any]
     open_segment: dict[str, Any] | None
+    uid: str
+    ended: int | None
+    sample_rate: int
 
 
 class History:
@@ -66,6 +70,9 @@ class History:
             created=int(h["created"]),
             config=orjson.loads(h["config"]),
             open_segment=orjson.loads(h["open"]) if "open" in h else None,
+            uid=h.get("uid", b"").decode(),
+            ended=int(h["ended"]) if "ended" in h else None,
+            sample_rate=orjson.loads(h["input"])["sample_rate"] if "input" in h else SAMPLE_RATE,
         )
 
     async def events(self, sid: str, *, after: int, count: int = 500) -> list[bytes]:

@@ -5,16 +5,18 @@ Every write is a script that checks the epoch; a worker that lost a session hear
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
-from redis.exceptions import ResponseError
 
 from parlando.errors import FencedError
 from parlando.events import KeptEvent, encode
 from parlando.redislog import keys as names
-from parlando.redislog.connection import Redis, Scripts, retried
-from parlando.redislog.keys import TRANSCRIBERS, SessionKeys
+from parlando.redislog.claims import RECOGNITION, Claims
+from parlando.redislog.connection import Redis, Scripts
+from parlando.redislog.keys import PROCESSORS, TRANSCRIBERS, SessionKeys
+
+MOST_PUSHES: Final = 100_000  # finals that may wait for a webhook which doesn't answer
 
 
 def _json(value: dict[str, Any]) -> bytes:
@@ -47,14 +49,7 @@ class Claim:
     segments: int
     decoded: int
     taken_over: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """How a lease refresh went: `unseen_s` seconds without a client; `lost` if it's another's now."""
-
-    lost: bool
-    unseen_s: float
+    key: str = ""
 
 
 class OwnedSession:
@@ -65,6 +60,7 @@ class OwnedSession:
         self._keys = claim.keys
         self._epoch = claim.epoch
         self._entry = claim.entry
+        self._key = claim.key
         self._ttl_s = ttl_s
         self.seq = claim.seq
 
@@ -111,7 +107,17 @@ class OwnedSession:
         ]
         answer = await self._scripts.run(
             "commit",
-            [self._keys.session, self._keys.pcm, self._keys.events, self._keys.queue],
+            [
+                self._keys.session,
+                self._keys.pcm,
+                self._keys.events,
+                self._keys.queue,
+                self._keys.raw,
+                self._keys.intake,
+                names.closed(self._keys.partition),
+                names.pushes(self._keys.partition),
+                names.usage(self._keys.partition, self._key, names.month()),
+            ],
             [
                 self._epoch,
                 self.seq,
@@ -123,6 +129,8 @@ class OwnedSession:
                 self._entry,
                 TRANSCRIBERS,
                 self._ttl_s,
+                PROCESSORS,
+                MOST_PUSHES,
                 *bodies,
             ],
         )
@@ -132,117 +140,53 @@ class OwnedSession:
 
     async def end(self, reason: str) -> None:
         """End a session that its client has left for good."""
-        control = orjson.dumps({"type": "end", "reason": reason})
+        await self._say({"type": "end", "reason": reason}, 1, f"{self._epoch}-{reason}")
+
+    async def settle(self, received: int) -> None:
+        """Settle what is open, for no audio has come since sample `received`."""
+        await self._say({"type": "settle"}, 0, f"settle-{received}")
+
+    async def _say(self, control: dict[str, Any], ends: int, name: str) -> None:
         await self._scripts.run(
             "control",
-            [self._keys.session, self._keys.pcm],
-            ["", self._epoch, control, 1, f"{self._epoch}-{reason}"],
-        )
-
-    async def failed(self) -> int:
-        """Note that a worker has failed on the session for a reason of the session's own; how often."""
-        failures: Any = await retried(lambda: self._scripts.redis.hincrby(self._keys.session, "failures", 1))
-        return int(failures)
-
-    async def release(self) -> None:
-        """Hand the session back, for another worker to claim at once."""
-        await self._scripts.run(
-            "release",
-            [self._keys.session, self._keys.queue],
-            [self._epoch, self._entry, TRANSCRIBERS, self._keys.sid],
+            [self._keys.session, self._keys.pcm, self._keys.raw],
+            ["", self._epoch, orjson.dumps(control), ends, name],
         )
 
 
-class SessionClaims:
-    """A worker's claims on the sessions of all partitions."""
+def _claim(keys: SessionKeys, entry: str, found: dict[str, bytes]) -> Claim:
+    snapshot, opened = found.get("snapshot"), found.get("open")
+    return Claim(
+        keys=keys,
+        entry=entry,
+        epoch=int(found["epoch"]),
+        config=orjson.loads(found["config"]),
+        checkpoint=Checkpoint(int(found["checkpoint"]), orjson.loads(snapshot)) if snapshot else None,
+        open_segment=orjson.loads(opened) if opened else None,
+        seq=int(found["seq"]),
+        segments=int(found["segments"]),
+        decoded=int(found["decoded"]),
+        taken_over=int(found["epoch"]) > 1,
+        key=found["key"].decode(),
+    )
+
+
+class SessionClaims(Claims[Claim]):
+    """A transcriber's claims."""
 
     def __init__(
         self, redis: Redis, *, worker: str, partitions: int, ttl_s: int, lease_s: float = 3.0
     ) -> None:
-        self._redis = redis
-        self._worker = worker
-        self._partitions = partitions
-        self._ttl_s = ttl_s
-        self._lease_ms = int(lease_s * 1000)
-        self._scripts = Scripts(redis)
-
-    async def ensure_groups(self) -> None:
-        """Create the consumer groups that don't exist."""
-        for partition in range(self._partitions):
-            try:
-                await retried(
-                    lambda p=partition: self._redis.xgroup_create(  # type: ignore[misc]
-                        names.sessions(p), TRANSCRIBERS, id="0", mkstream=True
-                    )
-                )
-            except ResponseError as error:
-                if "BUSYGROUP" not in str(error):
-                    raise
-
-    async def take_new(self, partition: int, room: int, *, block_ms: int) -> list[Claim]:
-        """Claim up to `room` sessions that nobody owns, waiting up to `block_ms` for the first."""
-        answer: Any = await self._redis.xreadgroup(
-            TRANSCRIBERS, self._worker, {names.sessions(partition): ">"}, count=room, block=block_ms
-        )
-        claims = []
-        for _, entries in answer or []:
-            for entry, fields in entries:
-                claim = await self._claim(partition, entry, fields)
-                if claim:
-                    claims.append(claim)
-        return claims
-
-    async def take_over(self, partition: int, room: int) -> list[Claim]:
-        """Claim up to `room` sessions whose owner has let its lease run out."""
-        answer: Any = await self._redis.xautoclaim(
-            names.sessions(partition), TRANSCRIBERS, self._worker, self._lease_ms, "0-0", count=room
-        )
-        claims = []
-        for entry, fields in answer[1]:
-            if entry is None or not fields:  # deleted since: Redis before 7 still lists it
-                continue
-            claim = await self._claim(partition, entry, fields)
-            if claim:
-                claims.append(claim)
-        return claims
-
-    async def _claim(self, partition: int, entry: bytes, fields: dict[bytes, bytes]) -> Claim | None:
-        sid = fields[b"sid"].decode()
-        keys = SessionKeys(sid, partition)
-        flat = await self._scripts.run(
-            "claim", [keys.session, keys.queue], [self._worker, entry, TRANSCRIBERS]
-        )
-        if flat is None:
-            return None
-        found = {key.decode(): value for key, value in zip(flat[::2], flat[1::2], strict=True)}
-        snapshot, opened = found.get("snapshot"), found.get("open")
-        return Claim(
-            keys=keys,
-            entry=entry.decode(),
-            epoch=int(found["epoch"]),
-            config=orjson.loads(found["config"]),
-            checkpoint=Checkpoint(int(found["checkpoint"]), orjson.loads(snapshot)) if snapshot else None,
-            open_segment=orjson.loads(opened) if opened else None,
-            seq=int(found["seq"]),
-            segments=int(found["segments"]),
-            decoded=int(found["decoded"]),
-            taken_over=int(found["epoch"]) > 1,
+        super().__init__(
+            redis,
+            RECOGNITION,
+            _claim,
+            worker=worker,
+            partitions=partitions,
+            ttl_s=ttl_s,
+            lease_s=lease_s,
         )
 
     def own(self, claim: Claim) -> OwnedSession:
         """The pen that comes with a claim."""
-        return OwnedSession(self._scripts, claim, self._ttl_s)
-
-    async def refresh(self, claims: Sequence[Claim]) -> list[Lease]:
-        """Keep the leases of `claims`, in one round trip."""
-        answers = await self._scripts.run_many(
-            "refresh",
-            [
-                (
-                    [claim.keys.session, claim.keys.queue],
-                    [claim.epoch, claim.entry, TRANSCRIBERS, self._worker, self._ttl_s],
-                )
-                for claim in claims
-            ],
-        )
-        return [Lease(lost=answer < 0, unseen_s=max(0.0, float(answer))) for answer in answers]
+        return OwnedSession(self.scripts, claim, self.ttl_s)

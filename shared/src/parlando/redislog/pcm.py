@@ -1,7 +1,8 @@
 """Reading sessions' audio: one blocking XREAD for all sessions of a partition.
 
-The stream's entry ids are sample offsets, so a position in a stream is a position in the audio:
-`<end>-0` is a frame that ends at sample `end`, `<offset>-<n>` with n > 0 the n-th control entry.
+A stream's entry ids are offsets, so a position in a stream is a position in the audio: `<end>-0` is a
+frame that ends at `end`, `<offset>-<n>` with n > 0 the n-th control entry. Offsets count samples in
+`pcm` and bytes in `raw`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,7 @@ from parlando.redislog.connection import Redis
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """PCM whose first sample is at `start` on the session's sample clock."""
+    """PCM (or bytes as they came) whose first sample (or byte) is at `start`."""
 
     start: int
     pcm: bytes
@@ -25,7 +26,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """Something the client said at sample `at`, in its place between the frames."""
+    """Something the client said at offset `at`, in its place between the frames."""
 
     at: int
     number: int
@@ -36,20 +37,21 @@ class Control:
 Entry = Frame | Control
 
 
-def _entry(identifier: bytes, fields: Mapping[bytes, bytes]) -> Entry:
+def _entry(identifier: bytes, fields: Mapping[bytes, bytes], unit: int) -> Entry:
     name = identifier.decode()
     offset, _, number = name.partition("-")
     pcm = fields.get(b"p")
     if pcm is not None:
-        return Frame(int(offset) - len(pcm) // BYTES_PER_SAMPLE, pcm, name)
+        return Frame(int(offset) - len(pcm) // unit, pcm, name)
     return Control(int(offset), int(number), orjson.loads(fields[b"c"]), name)
 
 
-class PcmReader:
-    """Reads many sessions at once over a connection of its own."""
+class StreamReader:
+    """Reads many sessions at once over a connection of its own. `unit`: bytes that count as one."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, *, unit: int = BYTES_PER_SAMPLE) -> None:
         self._redis = redis
+        self._unit = unit
 
     async def read(
         self, positions: Mapping[str, str], *, block_ms: int, count: int = 64
@@ -60,7 +62,7 @@ class PcmReader:
         """
         answer: Any = await self._redis.xread(dict(positions), count=count, block=block_ms)  # type: ignore[arg-type]
         return {
-            key.decode(): [_entry(identifier, fields) for identifier, fields in entries]
+            key.decode(): [_entry(identifier, fields, self._unit) for identifier, fields in entries]
             for key, entries in answer or []
         }
 

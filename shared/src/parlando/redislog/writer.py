@@ -21,15 +21,16 @@ from parlando.errors import (
     SessionTakenError,
     SupersededError,
 )
+from parlando.formats import KEPT, AudioFormat
 from parlando.ids import fingerprint
 from parlando.redislog.connection import Redis, Scripts, retried
-from parlando.redislog.keys import SessionKeys
+from parlando.redislog.keys import PROCESSORS, SessionKeys
 from parlando.redislog.keys import sessions as queue_of
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What came of an append. `stored` is False if the backlog is full; both counts in samples."""
+    """What came of an append. `stored` is False if the backlog is full; counts in the writer's units."""
 
     stored: bool
     received: int
@@ -52,46 +53,75 @@ def _refusal(sid: str, answer: str) -> ParlandoError:
 
 
 class SessionWriter:
-    """One connection's right to write to one session."""
+    """One connection's right to write to one session.
 
-    def __init__(self, scripts: Scripts, keys: SessionKeys, writer: int, received: int, ttl_s: int) -> None:
+    It writes samples of PCM, or, where FFmpeg makes the PCM (`format.direct` is false), bytes as they came.
+    """
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        keys: SessionKeys,
+        writer: int,
+        received: int,
+        ttl_s: int,
+        form: AudioFormat = KEPT,
+    ) -> None:
         self._scripts = scripts
         self._keys = keys
         self._writer = writer
         self._ttl_s = ttl_s
+        self.format = form
         self.received = received
-        """Samples that are safely in Redis."""
+        """Samples (or bytes, see above) that are safely in Redis."""
 
     @property
     def sid(self) -> str:
         """The session's id."""
         return self._keys.sid
 
-    async def append(self, pcm: bytes, most_backlog: int) -> Appended:
-        """Store whole s16le samples behind those received.
+    async def append(self, data: bytes, most_backlog: int) -> Appended:
+        """Store whole s16le samples (or bytes) behind those received, if no more than `most_backlog` wait.
 
         Raises
         ------
         SessionLostError, SupersededError, SessionClosedError, UnavailableError
 
         """
+        direct = self.format.direct
         answer = await self._scripts.run(
-            "append",
-            [self._keys.session, self._keys.pcm],
-            [self._writer, self.received, pcm, most_backlog],
+            "append" if direct else "append_raw",
+            [self._keys.session, self._keys.pcm if direct else self._keys.raw],
+            [self._writer, self.received, data, most_backlog],
         )
         verdict = answer[0].decode()
         if verdict not in ("ok", "full"):
             raise _refusal(self.sid, verdict)
         if verdict == "ok":
-            self.received += len(pcm) // BYTES_PER_SAMPLE
+            self.received += len(data) // (BYTES_PER_SAMPLE if direct else 1)
         return Appended(verdict == "ok", int(answer[1]), int(answer[2]))
+
+    async def reformat(self, form: AudioFormat) -> None:
+        """Say, before the first audio, that it comes in another format. Raises as `append`."""
+        answer = await self._scripts.run(
+            "reformat",
+            [self._keys.session, self._keys.intake],
+            [
+                self._writer,
+                self.sid,
+                "" if form.direct else form.model_dump_json(exclude_none=True),
+                PROCESSORS,
+            ],
+        )
+        if answer != b"ok":
+            raise _refusal(self.sid, answer.decode())
+        self.format = form
 
     async def control(self, control: dict[str, Any], *, ends: bool = False) -> None:
         """Put a control entry behind the audio received so far; `ends` refuses audio after it."""
         answer = await self._scripts.run(
             "control",
-            [self._keys.session, self._keys.pcm],
+            [self._keys.session, self._keys.pcm, self._keys.raw],
             [self._writer, "", orjson.dumps(control), int(ends), secrets.token_hex(8)],
         )
         if answer != b"ok":
@@ -115,25 +145,39 @@ class Attached:
 
 
 class Sessions:
-    """Opens sessions and comes back to them."""
+    """Opens sessions and comes back to them. `window_s`: how long one lives on without a client."""
 
-    def __init__(self, redis: Redis, *, partitions: int, ttl_s: int) -> None:
+    def __init__(self, redis: Redis, *, partitions: int, ttl_s: int, window_s: float = 60.0) -> None:
         self.redis = redis
         self.partitions = partitions
         self._scripts = Scripts(redis)
         self._ttl_s = ttl_s
+        self._window_s = window_s
 
     def keys(self, sid: str) -> SessionKeys:
         """The keys of session `sid`."""
         return SessionKeys.of(sid, self.partitions)
 
     async def open(
-        self, sid: str, *, config: dict[str, Any], token: str, key: str = "", most: int = -1
+        self,
+        sid: str,
+        *,
+        config: dict[str, Any],
+        token: str,
+        key: str = "",
+        most: int = -1,
+        form: AudioFormat = KEPT,
+        uid: str = "",
+        push: bool = False,
+        window_s: float | None = None,
+        settle_s: float = 0,
     ) -> SessionWriter:
-        """Open session `sid` and queue it for a worker.
+        """Open session `sid` and queue it for a worker, and for an audio-processor where it needs one.
 
         `token` lets a client come back, `key` is the API key it used; only hashes of both are kept.
         `most` is the largest number of open sessions in the partition, -1 for no limit.
+        `uid`: whose transcript it is, for the archive; `push` sends its finals to the webhook.
+        `settle_s`: what is open is settled after so long without audio (0: the gateway sees to it).
 
         Raises
         ------
@@ -143,7 +187,7 @@ class Sessions:
         keys = self.keys(sid)
         answer = await self._scripts.run(
             "open",
-            [keys.session, keys.pcm, keys.events, keys.queue],
+            [keys.session, keys.pcm, keys.events, keys.queue, keys.raw, keys.intake],
             [
                 sid,
                 most,
@@ -152,6 +196,11 @@ class Sessions:
                 orjson.dumps(config),
                 fingerprint(token),
                 fingerprint(key),
+                self._window_s if window_s is None else window_s,
+                "" if form.direct else form.model_dump_json(exclude_none=True),
+                settle_s,
+                uid,
+                int(push),
             ],
         )
         if answer == b"taken":
@@ -160,7 +209,7 @@ class Sessions:
             )
         if answer == b"full":
             raise AtCapacityError("All transcribers are busy; try again in a few seconds")
-        return SessionWriter(self._scripts, keys, 1, 0, self._ttl_s)
+        return SessionWriter(self._scripts, keys, 1, 0, self._ttl_s, form)
 
     async def attach(self, sid: str, *, token: str = "", key: str = "") -> Attached:
         """Come back to session `sid` with its token or the API key that opened it.
@@ -179,9 +228,11 @@ class Sessions:
                 raise SessionNotFoundError(f"No session {sid} is known; it may have expired")
             case b"denied":
                 raise NotAllowedError(f"The resume token doesn't belong to session {sid}")
-        _, writer, received, seq, state, config = answer
+        _, writer, samples, seq, state, config, given, raw = answer
+        form = AudioFormat.model_validate_json(given) if given else KEPT
+        received = int(raw) if given else int(samples)
         return Attached(
-            SessionWriter(self._scripts, keys, int(writer), int(received), self._ttl_s),
+            SessionWriter(self._scripts, keys, int(writer), received, self._ttl_s, form),
             seq=int(seq),
             state=state.decode(),
             config=orjson.loads(config),

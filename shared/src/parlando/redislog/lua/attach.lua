@@ -1,8 +1,9 @@
 -- A client comes back: fence its older connection off and say where the session stands.
 -- KEYS  1 session hash
 -- ARGV  1 resume token, hashed   2 owner key, hashed ('' if there are no keys)   3 ttl, seconds
--- Returns {"ok", writer, received, seq, state, config}, {"missing"} or {"denied"}.
-local s = redis.call('HMGET', KEYS[1], 'state', 'token', 'key', 'received', 'seq', 'config')
+-- Returns {"ok", writer, samples received, seq, state, config, input format or '', bytes received},
+--         {"missing"} or {"denied"}.
+local s = redis.call('HMGET', KEYS[1], 'state', 'token', 'key', 'received', 'seq', 'config', 'input', 'raw')
 if not s[1] then return {'missing'} end
 local by_token = ARGV[1] ~= '' and ARGV[1] == s[2]
 local by_key = ARGV[2] ~= '' and ARGV[2] == s[3]
@@ -12,4 +13,4 @@ if s[1] ~= 'closed' then
   redis.call('HSET', KEYS[1], 'seen', redis.call('TIME')[1])
   redis.call('EXPIRE', KEYS[1], ARGV[3])
 end
-return {'ok', writer, tonumber(s[4]), tonumber(s[5]), s[1], s[6]}
+return {'ok', writer, tonumber(s[4]), tonumber(s[5]), s[1], s[6], s[7] or '', tonumber(s[8] or 0)}

@@ -1,8 +1,11 @@
 -- Open a new session and queue it for a worker, in one step.
--- KEYS  1 session hash   2 pcm stream   3 events stream   4 sessions stream
+-- KEYS  1 session hash   2 pcm stream   3 events stream   4 sessions stream   5 raw stream   6 intake stream
 -- ARGV  1 session id   2 most open sessions in this partition (-1: no limit)   3 ttl, seconds
 --       4 may an already closed session of the same owner be replaced (1/0)
 --       5 config, JSON   6 resume token, hashed   7 owner key, hashed
+--       8 seconds it lives on without a client   9 input format, JSON ('' if the bytes are PCM as we keep it)
+--       10 seconds without audio after which an open segment is settled (0: the gateway sees to it)
+--       11 user id, '' for none   12 may a transcript of it be pushed out (1/0)
 -- Returns "ok", "taken" or "full".
 local state = redis.call('HGET', KEYS[1], 'state')
 if state then
@@ -10,11 +13,16 @@ if state then
   if not (ARGV[4] == '1' and own and state == 'closed') then return 'taken' end
 end
 if tonumber(ARGV[2]) >= 0 and redis.call('XLEN', KEYS[4]) >= tonumber(ARGV[2]) then return 'full' end
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[5])
 local now = redis.call('TIME')
 local entry = redis.call('XADD', KEYS[4], '*', 'sid', ARGV[1])
 redis.call('HSET', KEYS[1], 'state', 'open', 'config', ARGV[5], 'token', ARGV[6], 'key', ARGV[7],
   'entry', entry, 'created', now[1], 'seen', now[1], 'writer', 1, 'received', 0, 'epoch', 0,
-  'owner', '', 'checkpoint', 0, 'decoded', 0, 'controls', 0, 'seq', 0, 'segments', 0)
+  'owner', '', 'checkpoint', 0, 'decoded', 0, 'controls', 0, 'seq', 0, 'segments', 0,
+  'window', ARGV[8], 'settle', ARGV[10], 'uid', ARGV[11], 'push', ARGV[12])
+if ARGV[9] ~= '' then
+  redis.call('HSET', KEYS[1], 'input', ARGV[9], 'raw', 0, 'raw_done', 0, 'intake_epoch', 0,
+    'intake_owner', '', 'intake_control', 0, 'intake_entry', redis.call('XADD', KEYS[6], '*', 'sid', ARGV[1]))
+end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return 'ok'

@@ -1,11 +1,12 @@
--- Keep a session's lease alive: reset the idle time of its pending work item, if still the owner.
--- KEYS  1 session hash   2 sessions stream
--- ARGV  1 epoch   2 entry id   3 group   4 worker id   5 ttl, seconds
--- Returns seconds since a gateway last saw the client, or -1 if another worker owns the session,
---         or -2 if the session is gone.
-local s = redis.call('HMGET', KEYS[1], 'epoch', 'seen')
-if not s[1] then return -2 end
-if s[1] ~= ARGV[1] then return -1 end
+-- Keep a lease alive: reset the idle time of the pending work item, if still the owner.
+-- KEYS  1 session hash   2 the queue
+-- ARGV  1 epoch   2 entry id   3 group   4 worker id   5 ttl, seconds   6 prefix of the ownership fields
+-- Returns {seconds since a gateway last saw the client, seconds it may be away,
+--          seconds without audio after which to settle, or 0, samples received, ending (1/0)};
+--         {-1} if another worker owns the session, {-2} if the session is gone.
+local s = redis.call('HMGET', KEYS[1], ARGV[6] .. 'epoch', 'seen', 'window', 'settle', 'received', 'state')
+if not s[1] then return {-2} end
+if s[1] ~= ARGV[1] then return {-1} end
 redis.call('XCLAIM', KEYS[2], ARGV[3], ARGV[4], 0, ARGV[2], 'JUSTID')
 redis.call('EXPIRE', KEYS[1], ARGV[5])
-return tonumber(redis.call('TIME')[1]) - tonumber(s[2])
+return {tonumber(redis.call('TIME')[1]) - tonumber(s[2]), s[3], s[4], tonumber(s[5]), s[6] == 'open' and 0 or 1}

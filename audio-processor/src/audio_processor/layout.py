@@ -1,0 +1,164 @@
+"""What the first bytes of a stream say about the rest. Pure.
+
+PCM, raw or in a WAV, is described by a `PcmLayout`: any second of it can be found again. Everything else
+is a container, for which FFmpeg is told the demuxer that its first bytes name.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from parlando.audio import Encoding
+from parlando.errors import InvalidAudioError
+from parlando.formats import MOST_CHANNELS, AudioFormat
+
+LONGEST_HEAD: Final = 1 << 16  # bytes within which a WAV's samples must begin
+HIGHEST_WAV_RATE: Final = 192_000
+_ENDLESS: Final = (0, 0xFFFFFFFF)  # sizes that writers of live WAVs put down
+
+_RAW: Final = {
+    Encoding.PCM_S16LE: "s16le",
+    Encoding.PCM_F32LE: "f32le",
+    Encoding.MULAW: "mulaw",
+    Encoding.ALAW: "alaw",
+}
+_WAV: Final = {
+    (1, 8): "u8",
+    (1, 16): "s16le",
+    (1, 24): "s24le",
+    (1, 32): "s32le",
+    (3, 32): "f32le",
+    (3, 64): "f64le",
+    (6, 8): "alaw",
+    (7, 8): "mulaw",
+}
+_WIDTHS: Final = {
+    "u8": 1,
+    "s16le": 2,
+    "s24le": 3,
+    "s32le": 4,
+    "f32le": 4,
+    "f64le": 8,
+    "alaw": 1,
+    "mulaw": 1,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PcmLayout:
+    """Samples of one size, behind `skip` bytes of header; `size` bytes of them, or None for all that come."""
+
+    codec: str
+    rate: int
+    channels: int
+    skip: int = 0
+    size: int | None = None
+
+    @property
+    def frame(self) -> int:
+        """Bytes of one sample of all channels."""
+        return _WIDTHS[self.codec] * self.channels
+
+    @property
+    def second(self) -> int:
+        """Bytes of a second."""
+        return self.frame * self.rate
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerLayout:
+    """A container; `demuxer` is FFmpeg's name for it, None if its first bytes don't tell."""
+
+    demuxer: str | None
+
+
+Layout = PcmLayout | ContainerLayout
+
+
+def of_raw(form: AudioFormat) -> PcmLayout:
+    """The layout of a raw encoding."""
+    return PcmLayout(_RAW[form.encoding], form.sample_rate, form.channels)
+
+
+def sniff(head: bytes, *, complete: bool) -> Layout | None:
+    """The layout that the first bytes tell; None if more of them are needed (never if `complete`).
+
+    Raises
+    ------
+    InvalidAudioError
+        if it's a WAV whose header can't be true.
+
+    """
+    if len(head) < 12 and not complete:
+        return None
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        return _wav(head, complete=complete)
+    return ContainerLayout(_demuxer(head))
+
+
+def _demuxer(head: bytes) -> str | None:
+    starts = {
+        b"\x1aE\xdf\xa3": "matroska",
+        b"OggS": "ogg",
+        b"fLaC": "flac",
+        b"FORM": "aiff",
+        b"caff": "caf",
+        b".snd": "au",
+        b"#!AMR": "amr",
+        b"NIST_1A": "nistsphere",
+        b"RF64": "wav",
+    }
+    for start, name in starts.items():
+        if head.startswith(start):
+            return name
+    if head[4:8] in (b"ftyp", b"styp", b"moov"):
+        return "mov"
+    if head[:3] == b"ID3":
+        return None  # it may stand before MP3, AAC or FLAC
+    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
+        return "aac"
+    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
+        return "mp3"
+    return None
+
+
+def _wav(head: bytes, *, complete: bool) -> Layout | None:
+    at = 12
+    layout: PcmLayout | None = None
+    while at + 8 <= len(head):
+        name, size = head[at : at + 4], struct.unpack_from("<I", head, at + 4)[0]
+        if name == b"data":
+            if layout is None:
+                raise InvalidAudioError("Expected a WAV with its format before its samples, but it has none")
+            return _with_data(layout, at + 8, size)
+        if name == b"fmt " and at + 8 + size <= len(head):
+            found = _wav_format(head[at + 8 : at + 8 + size])
+            if isinstance(found, ContainerLayout):
+                return found
+            layout = found
+        at += 8 + size + size % 2
+    if complete or at > LONGEST_HEAD or len(head) > LONGEST_HEAD:
+        raise InvalidAudioError("Expected a WAV with samples, but its header has no data chunk")
+    return None
+
+
+def _with_data(layout: PcmLayout, skip: int, size: int) -> PcmLayout:
+    endless = size in _ENDLESS or size > 0x7FFFFFFF
+    return PcmLayout(layout.codec, layout.rate, layout.channels, skip, None if endless else size)
+
+
+def _wav_format(chunk: bytes) -> Layout:
+    if len(chunk) < 16:
+        raise InvalidAudioError(f"Expected a WAV format of 16 bytes or more, but got {len(chunk)}")
+    tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", chunk)
+    if tag == 0xFFFE and len(chunk) >= 26:
+        tag = struct.unpack_from("<H", chunk, 24)[0]
+    codec = _WAV.get((tag, bits))
+    if codec is None:
+        return ContainerLayout("wav")  # ADPCM and the like: FFmpeg knows
+    if not 1 <= channels <= MOST_CHANNELS or not 1000 <= rate <= HIGHEST_WAV_RATE:
+        raise InvalidAudioError(
+            f"Expected a WAV of 1 to {MOST_CHANNELS} channels at 1000 to {HIGHEST_WAV_RATE} Hz, "
+            f"but its header says {channels} and {rate}"
+        )
+    return PcmLayout(codec, rate, channels)

@@ -1,0 +1,8 @@
+"""The audio-processor's metrics."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge
+
+SESSIONS: Final = Gauge("parlando_processor_sessions", "Live sessions this audio-processor converts")
+CLAIMS: Final = Counter("parlando_processor_claims_total", "Conversions claimed", ["kind"])

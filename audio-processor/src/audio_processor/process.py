@@ -1,0 +1,149 @@
+"""One FFmpeg process: bytes in, PCM out, its complaints kept, its means limited."""
+
+import asyncio
+import contextlib
+import re
+import sys
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+if sys.platform == "linux":
+    import resource
+
+READ: Final = 32_000  # bytes read at a time: a second, the largest entry of a stream
+MOST_MEMORY: Final = 1 << 30  # bytes of address space
+CPU_BASE_S: Final = 20  # CPU time that a process gets in advance …
+CPU_SHARE: Final = 0.5  # … and of each second of audio it makes
+MOST_LINES: Final = 20  # of complaints
+GONE: Final = (BrokenPipeError, ConnectionResetError)
+
+_NOISE: Final = re.compile(r"\[[^\]]*@ 0x[0-9a-f]+\]\s*|\bpipe:\d:? ?|\bfd:(\d+)?:? ?")
+_FRAME: Final = re.compile(r"^(Error (opening|while opening|initializing|binding)[^:]*: ?|Error ?: )")
+_TALK: Final = re.compile(
+    r"^(Conversion failed|Nothing was written|Task finished|Terminating|Output file|Stream map"
+    r"|Last message repeated|Error opening|Cannot determine)"
+)
+
+_MEANING: Final = {
+    "Invalid data found when processing input": "it is no known audio format, or damaged",
+    "Invalid argument": "it holds no audio that can be decoded",
+    "End of file": "it ends before its first audio",
+}
+
+log = structlog.get_logger(part="ffmpeg")
+
+
+class FfmpegProcess:
+    """Start it with `start`; it's gone when `kill` has returned."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._complaints: deque[str] = deque(maxlen=MOST_LINES)
+        self._earned_s = 0.0
+        self._draining = asyncio.create_task(self._drain())
+        self._allow(0.0)
+
+    @classmethod
+    async def start(cls, command: Sequence[str], *, descriptors: Sequence[int] = ()) -> "FfmpegProcess":
+        """Run `command`; `descriptors` stay open in it."""
+        return cls(
+            await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=tuple(descriptors),
+            )
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def _allow(self, audio_s: float) -> None:
+        """Limit what the process may use, having made `audio_s` seconds of audio."""
+        if sys.platform != "linux":
+            return
+        cpu = int(CPU_BASE_S + CPU_SHARE * audio_s)
+        with contextlib.suppress(ProcessLookupError, PermissionError, ValueError):
+            resource.prlimit(self.pid, resource.RLIMIT_CPU, (cpu, resource.RLIM_INFINITY))
+            if not audio_s:
+                for what, most in (
+                    (resource.RLIMIT_AS, MOST_MEMORY),
+                    (resource.RLIMIT_FSIZE, 0),
+                    (resource.RLIMIT_CORE, 0),
+                    (resource.RLIMIT_NOFILE, 32),
+                ):
+                    resource.prlimit(self.pid, what, (most, most))
+
+    def progressed(self, audio_s: float) -> None:
+        """Say how many seconds of audio it has made: they earn it CPU time."""
+        if audio_s >= self._earned_s + CPU_BASE_S:
+            self._earned_s = audio_s
+            self._allow(audio_s)
+
+    def stop(self) -> None:
+        """Have it killed; `wait` or `kill` waits for it."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def write(self, data: bytes) -> bool:
+        """Give it bytes, as fast as it takes them; False if it doesn't take any more."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(data)
+            await self._process.stdin.drain()
+        except GONE:
+            return False
+        return self._process.returncode is None
+
+    def close_input(self) -> None:
+        """Say that no more bytes come; it puts out what it holds, and ends."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(*GONE):
+            self._process.stdin.close()
+
+    async def read(self) -> bytes:
+        """Some of its output; b"" when there will be no more."""
+        assert self._process.stdout is not None
+        return await self._process.stdout.read(READ)
+
+    async def _drain(self) -> None:
+        assert self._process.stderr is not None
+        while line := await self._process.stderr.read(4096):
+            self._complaints.extend(line.decode("utf-8", "replace").splitlines())
+
+    async def wait(self) -> int:
+        """Wait until it has ended; its exit status, negative for a signal."""
+        status = await self._process.wait()
+        await self._draining
+        return status
+
+    async def kill(self) -> None:
+        """End it, whatever it's at."""
+        self.stop()
+        self.close_input()
+        await self.wait()
+        assert self._process.stdout is not None
+        while await self._process.stdout.read(1 << 20):
+            pass  # a pipe is closed when its end has been read
+
+    @property
+    def lines(self) -> list[str]:
+        """What it printed, newest last."""
+        return list(self._complaints)
+
+    def reason(self) -> str:
+        """Why it couldn't go on, in one sentence."""
+        if self._process.returncode == -24:
+            return "decoding took more computing time than such audio may need"
+        said = [_FRAME.sub("", _NOISE.sub("", line)).strip(" .:") for line in self._complaints]
+        telling = [line for line in said if line and not _TALK.search(line)]
+        if not telling:
+            return "no audio was found in it"
+        meaning = _MEANING.get(telling[-1])
+        return f"{meaning} ({telling[-1]})" if meaning else telling[-1]

@@ -1,0 +1,198 @@
+"""One live conversion in the hands of its owner: bytes in, PCM and controls out, in their order.
+
+`feed` only notes; `run` converts, one entry after another. What it emits carries what a new owner needs.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import asdict
+from typing import Any, Final
+
+import structlog
+
+from audio_processor.conversion import ContainerConversion, Conversion, PcmConversion
+from audio_processor.ffmpeg import Ffmpeg
+from audio_processor.layout import ContainerLayout, Layout, PcmLayout, of_raw, sniff
+from parlando.audio import SAMPLE_RATE, Encoding
+from parlando.errors import InvalidAudioError, ParlandoError
+from parlando.redislog.intake import IntakeClaim, OwnedIntake
+from parlando.redislog.pcm import Control, Entry, Frame, position_at, unread
+
+MOST_QUEUED: Final = 1 << 20  # bytes read but not converted, before reading stops
+REPORT_EVERY: Final = 1 << 19  # bytes taken without any PCM, before Redis is told that they're taken
+FULL_RETRY_S: Final = 0.1
+
+log = structlog.get_logger(part="session")
+
+
+class IntakeSession:
+    """A claimed conversion. `run` returns when it is done; it raises `FencedError` when it's lost."""
+
+    def __init__(
+        self,
+        claim: IntakeClaim,
+        pen: OwnedIntake,
+        *,
+        ffmpeg: Ffmpeg,
+        most_backlog: int,
+        keep: int,
+        again: Callable[[], AsyncIterator[bytes]],
+    ) -> None:
+        self.claim = claim
+        self.sid = claim.keys.sid
+        self._pen = pen
+        self._ffmpeg = ffmpeg
+        self._most_backlog = most_backlog
+        self._keep = keep
+        self._again = again
+        self._entries: deque[Entry] = deque()
+        self._queued = 0
+        self._wake = asyncio.Event()
+        self._head = bytearray()
+        self._layout: Layout | None = None
+        self._conversion: Conversion | None = None
+        self._reported = 0
+        self._done = False
+        self.position = position_at(0)
+        if claim.format.encoding is not Encoding.CONTAINER:
+            self._layout = of_raw(claim.format)
+        elif claim.state and claim.state["layout"]:
+            self._layout = PcmLayout(**claim.state["layout"])
+        if self._layout is not None:
+            self._begin(self._layout)
+            assert self._conversion is not None
+            self.position = position_at(self._conversion.needed)
+
+    @property
+    def wants_input(self) -> bool:
+        """Whether reading on makes sense; else the bytes wait in Redis."""
+        return not self._done and self._queued < MOST_QUEUED
+
+    def feed(self, entries: Iterable[Entry]) -> None:
+        """Take what was read of the session's stream, in order."""
+        entries = list(entries)
+        if entries:
+            self.position = entries[-1].id
+        for entry in unread(entries, self.claim.control):
+            self._entries.append(entry)
+            self._queued += len(entry.pcm) if isinstance(entry, Frame) else 0
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Convert until the session's end, or until its audio proves to be none."""
+        try:
+            await self._convert()
+        except InvalidAudioError as error:
+            log.info("audio.refused", session=self.sid, why=error.message)
+            await self.give_up(error)
+        finally:
+            self._done = True
+            if self._conversion is not None:
+                await self._conversion.close()
+
+    async def _convert(self) -> None:
+        if self._trimmed_away:
+            raise InvalidAudioError(
+                "The audio-processor died, and the stream is too long to be decoded from its beginning again"
+            )
+        while True:
+            if self._conversion is not None:
+                self._conversion.check()
+            if not self._entries:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            entry = self._entries.popleft()
+            if isinstance(entry, Frame):
+                self._queued -= len(entry.pcm)
+                await self._take(entry)
+            elif await self._obey(entry):
+                return
+
+    @property
+    def _trimmed_away(self) -> bool:
+        state = self.claim.state
+        return self.claim.taken_over and state is not None and bool(state.get("trimmed"))
+
+    async def _take(self, frame: Frame) -> None:
+        if self._conversion is None:
+            self._head += frame.pcm
+            self._decide(complete=False)
+            return
+        await self._conversion.write(frame.start, frame.pcm)
+        if self._conversion.converted - self._reported >= REPORT_EVERY:
+            await self._emit(b"")
+
+    def _decide(self, *, complete: bool) -> None:
+        """Once the first bytes tell what the stream is, begin."""
+        self._layout = sniff(bytes(self._head), complete=complete)
+        if self._layout is not None:
+            self._begin(self._layout)
+            self._entries.appendleft(Frame(0, bytes(self._head), ""))
+            self._queued += len(self._head)
+            self._head.clear()
+
+    def _begin(self, layout: Layout) -> None:
+        claim = self.claim
+        if isinstance(layout, PcmLayout):
+            self._conversion = PcmConversion(
+                self._ffmpeg, claim.format, self._emit, self._wake.set, claim.emitted, layout
+            )
+        else:
+            self._conversion = ContainerConversion(
+                self._ffmpeg,
+                claim.format,
+                self._emit,
+                self._wake.set,
+                claim.emitted,
+                layout,
+                keep=self._keep,
+                again=self._again,
+            )
+
+    async def _obey(self, control: Control) -> bool:
+        """Do what a control asks of the audio and carry it over; whether it was the end."""
+        message: dict[str, Any] = control.message
+        ends: bool = message["type"] == "end"
+        if ends and self._conversion is None and not message.get("discard"):
+            if not self._head:
+                raise InvalidAudioError("Expected audio, but no bytes came")
+            self._entries.appendleft(control)
+            self._decide(complete=True)
+            return False
+        if self._conversion is not None:
+            if ends and message.get("discard"):
+                lost = max(0, control.at - self._conversion.converted)
+                message = {**message, "lost": self._samples(lost)}
+            elif ends:
+                await self._conversion.finish()
+            elif message["type"] in ("flush", "settle"):
+                await self._conversion.cut()
+        await self._pen.forward(message, control.number, ends=ends)
+        return ends
+
+    def _samples(self, lost: int) -> int:
+        """How many samples of PCM so many bytes would have been; of a container nobody can tell."""
+        if isinstance(self._layout, PcmLayout):
+            return lost // self._layout.frame * SAMPLE_RATE // self._layout.rate
+        return 0
+
+    async def give_up(self, error: ParlandoError) -> None:
+        """End the session, saying why."""
+        said = {"code": error.code, "message": error.message, "retryable": error.retryable}
+        await self._pen.forward({"type": "end", "reason": error.code, "error": said}, None, ends=True)
+
+    async def _emit(self, pcm: bytes) -> None:
+        conversion = self._conversion
+        assert conversion is not None
+        state = {
+            "layout": asdict(self._layout) if isinstance(self._layout, PcmLayout) else None,
+            "trimmed": isinstance(self._layout, ContainerLayout) and conversion.needed > 0,
+        }
+        marks = {"converted": conversion.converted, "needed": conversion.needed}
+        while not await self._pen.emit(  # noqa: ASYNC110 the room is made in another process
+            pcm, most_backlog=self._most_backlog, state=state, **marks
+        ):
+            await asyncio.sleep(FULL_RETRY_S)
+        self._reported = conversion.converted

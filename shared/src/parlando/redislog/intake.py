@@ -1,0 +1,125 @@
+"""What an audio-processor does to sessions: claim their conversion, add the PCM, carry controls over.
+
+Every write is a script that checks the intake's own epoch, as `owner` does for recognition.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from parlando.errors import FencedError
+from parlando.formats import AudioFormat
+from parlando.redislog.claims import CONVERSION, Claims
+from parlando.redislog.connection import Redis, Scripts
+from parlando.redislog.keys import PROCESSORS, SessionKeys
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeClaim:
+    """A conversion as its new owner finds it.
+
+    `emitted`: samples of PCM that are there. `control`: number of the last control carried over.
+    `state`: what the last owner noted, None if there was none.
+    """
+
+    keys: SessionKeys
+    entry: str
+    epoch: int
+    format: AudioFormat
+    emitted: int
+    control: int
+    state: dict[str, Any] | None
+    taken_over: bool
+
+
+class OwnedIntake:
+    """The fenced pen of one conversion's owner."""
+
+    def __init__(self, scripts: Scripts, claim: IntakeClaim) -> None:
+        self._scripts = scripts
+        self._keys = claim.keys
+        self._claim = claim
+        self.emitted = claim.emitted
+        """Samples of PCM in the session."""
+
+    def _fenced(self) -> FencedError:
+        return FencedError(f"Session {self._keys.sid} has closed, or another processor converts it")
+
+    async def emit(
+        self, pcm: bytes, *, most_backlog: int, converted: int, needed: int, state: dict[str, Any]
+    ) -> bool:
+        """Add whole s16le samples; False if too much PCM waits for the transcriber already.
+
+        `converted`: bytes of the input that are done with; `needed`: the first byte that a new owner
+        would want, everything below is deleted; `state`: what it would want to know besides.
+
+        Raises
+        ------
+        FencedError, UnavailableError
+
+        """
+        answer = await self._scripts.run(
+            "emit",
+            [self._keys.session, self._keys.pcm, self._keys.raw],
+            [self._claim.epoch, self.emitted, pcm, most_backlog, converted, needed, orjson.dumps(state)],
+        )
+        match answer[0]:
+            case b"fenced":
+                raise self._fenced()
+            case b"full":
+                return False
+        self.emitted += len(pcm) // 2
+        return True
+
+    async def forward(self, control: dict[str, Any], number: int | None, *, ends: bool) -> None:
+        """Carry a control over behind the PCM so far; None numbers one of the processor's own.
+
+        Raises
+        ------
+        FencedError, UnavailableError
+
+        """
+        ok = await self._scripts.run(
+            "forward",
+            [self._keys.session, self._keys.pcm, self._keys.raw, self._keys.intake],
+            [
+                self._claim.epoch,
+                "" if number is None else number,
+                orjson.dumps(control),
+                int(ends),
+                self._claim.entry,
+                PROCESSORS,
+            ],
+        )
+        if not ok:
+            raise self._fenced()
+
+
+def _claim(keys: SessionKeys, entry: str, found: dict[str, bytes]) -> IntakeClaim:
+    state = found.get("intake_state")
+    return IntakeClaim(
+        keys=keys,
+        entry=entry,
+        epoch=int(found["intake_epoch"]),
+        format=AudioFormat.model_validate_json(found["input"]),
+        emitted=int(found["received"]),
+        control=int(found["intake_control"]),
+        state=orjson.loads(state) if state else None,
+        taken_over=int(found["intake_epoch"]) > 1,
+    )
+
+
+class IntakeClaims(Claims[IntakeClaim]):
+    """An audio-processor's claims."""
+
+    def __init__(
+        self, redis: Redis, *, worker: str, partitions: int, ttl_s: int, lease_s: float = 3.0
+    ) -> None:
+        super().__init__(
+            redis, CONVERSION, _claim, worker=worker, partitions=partitions, ttl_s=ttl_s, lease_s=lease_s
+        )
+
+    def own(self, claim: IntakeClaim) -> OwnedIntake:
+        """The pen that comes with a claim."""
+        return OwnedIntake(self.scripts, claim)

@@ -1,0 +1,164 @@
+"""Any audio that clients send live: the words are those of the 16 kHz recording, and so are their times."""
+
+import asyncio
+import random
+from difflib import SequenceMatcher
+from pathlib import Path
+from statistics import median
+
+import jiwer
+import pytest
+from whisper.normalizers import EnglishTextNormalizer
+
+from parlando.client import connect
+from parlando.transcript import bare
+from support.cluster import Cluster
+from support.encoding import RECIPES, encoded
+from support.speech import FIXTURES, rows
+from support.streaming import Heard, check_promises
+
+JFK = FIXTURES / "speech" / "jfk.flac"
+SECONDS = 11.0
+SPEED = 3  # times real time
+AT_ONCE = 8
+SAID = (
+    "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
+)
+normal = EnglishTextNormalizer()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(transcribers=2, processors=1, PARTIAL_CADENCE="fixed") as cluster:
+        yield cluster
+
+
+def _pieces(data: bytes, how: str, seed: str) -> list[bytes]:
+    """What a client sends: 20 ms or 100 ms at a time, or pieces of any odd size."""
+    sizes = random.Random(seed)
+    per_ms = len(data) / SECONDS / 1000
+    pieces, at = [], 0
+    while at < len(data):
+        ms = {"20 ms": 20.0, "100 ms": 100.0, "odd": sizes.uniform(1, 180)}[how]
+        step = max(1, int(per_ms * ms)) | (how == "odd")
+        pieces.append(data[at : at + step])
+        at += step
+    return pieces
+
+
+async def _send_live(cluster, name: str, how: str, *, words: bool = True) -> Heard:
+    data = encoded(JFK, name)
+    heard = Heard()
+    async with (
+        asyncio.timeout(60),
+        connect(cluster.url(), words=words, **dict(RECIPES[name].query)) as session,
+    ):
+        heard.session = session
+
+        async def talk() -> None:
+            started, sent = asyncio.get_running_loop().time(), 0
+            for piece in _pieces(data, how, name):
+                await session.send(piece)
+                sent += len(piece)
+                due = started + sent / len(data) * SECONDS / SPEED
+                await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
+            await session.end()
+
+        talking = asyncio.create_task(talk())
+        async for event in session:
+            heard.events.append(event)
+        await talking
+    return heard
+
+
+def _words(heard: Heard) -> list[tuple[str, float]]:
+    return [(bare(word["word"]), word["start"]) for final in heard.finals for word in final.get("words", ())]
+
+
+def _apart(heard: Heard, reference: Heard) -> list[float]:
+    """For each word that both heard, how far its starts lie apart, in seconds."""
+    mine, theirs = _words(heard), _words(reference)
+    matches = SequenceMatcher(None, [w for w, _ in mine], [w for w, _ in theirs], autojunk=False)
+    return [
+        abs(mine[a + n][1] - theirs[b + n][1])
+        for a, b, size in matches.get_matching_blocks()
+        for n in range(size)
+    ]
+
+
+@pytest.mark.timeout(300)
+async def test_every_format_in_every_piece_size_says_the_same_words_at_the_same_times(cluster):
+    """Word errors at most 5 % (15 % at 8 kHz), times within 100 ms of the 16 kHz recording's."""
+    reference = await _send_live(cluster, "s16le_16000_1", "20 ms")
+    assert len(_words(reference)) > 15
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def one(name: str, how: str) -> tuple[str, str, Heard]:
+        async with room:
+            return name, how, await _send_live(cluster, name, how)
+
+    for name, how, heard in await asyncio.gather(
+        *(one(name, how) for name in RECIPES for how in ("20 ms", "100 ms", "odd"))
+    ):
+        check_promises(heard)
+        rate = 100 * jiwer.wer(SAID, normal(heard.text))
+        apart = _apart(heard, reference)
+        bounds = [
+            abs(mine[edge] - theirs[edge])
+            for mine, theirs in zip(heard.finals, reference.finals, strict=True)
+            for edge in ("start", "end")
+        ]
+        print(
+            f"{name:14} {how:6} {rate:4.1f} % word errors; segments {1000 * max(bounds):.0f} ms apart, "
+            f"words {1000 * median(apart):.0f} ms, the worst {1000 * max(apart):.0f} ms"
+        )
+        assert rate <= (15 if "8000" in name else 5), (name, how, heard.text)
+        assert len(apart) >= 0.8 * len(_words(reference)), (name, how)
+        assert max(bounds) <= 0.1, (name, how)
+        near = sum(difference <= 0.1 for difference in apart)
+        assert near >= 0.85 * len(apart), "the model's attention puts a word or two elsewhere, no more"
+
+
+@pytest.mark.timeout(180)
+async def test_a_killed_audio_processor_changes_no_letter(cluster):
+    """SIGKILL in the middle of every format at once: the finals are those of an undisturbed run."""
+    names = list(RECIPES)
+
+    async def all_of_them() -> list[Heard]:
+        return await asyncio.gather(*(_send_live(cluster, name, "100 ms") for name in names))
+
+    undisturbed = await all_of_them()
+    disturbed = asyncio.create_task(all_of_them())
+    await asyncio.sleep(0.5 * SECONDS / SPEED)
+    cluster.processors[-1].kill()
+    cluster.add_processor()
+
+    for name, before, after in zip(names, undisturbed, await disturbed, strict=True):
+        check_promises(after)
+        assert [f["text"] for f in after.finals] == [f["text"] for f in before.finals], name
+    taken = sum(process.log.read_text().count('"kind": "takeover"') for process in cluster.processors)
+    print(f"\n{taken} conversions taken over")
+    assert taken >= len(names) - 2  # 16 kHz mono needs no conversion
+
+
+@pytest.mark.timeout(180)
+async def test_the_words_of_every_container_are_heard(cluster):
+    """All files of `e_containers` whose words are known (none of it in the fixtures)."""
+    spoken = [(path, row) for path, row in rows("e_containers") if row.get("text")]
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def one(path: Path, row: dict) -> str:
+        query = {} if "raw" in row else {"encoding": "container"}
+        data = path.read_bytes()  # noqa: ASYNC240
+        async with room, asyncio.timeout(60), connect(cluster.url(), **query) as session:
+            for at in range(0, len(data), 8000):
+                await session.send(data[at : at + 8000])
+            await session.end()
+            return " ".join([e["text"] async for e in session if e["type"] == "final" and e["text"]])
+
+    heard = await asyncio.gather(*(one(path, row) for path, row in spoken))
+    if spoken:
+        said = [normal(row["text"]) for _, row in spoken]
+        rate = 100 * jiwer.wer(said, [normal(text) for text in heard])
+        print(f"\n{len(spoken)} files: {rate:.1f} % word errors")
+        assert rate <= 15

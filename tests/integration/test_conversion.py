@@ -1,0 +1,171 @@
+"""Bytes in, PCM out, through real processes of the audio-processor and a real Redis."""
+
+import asyncio
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+
+from audio_processor.ffmpeg import find
+from parlando.audio import Encoding
+from parlando.formats import AudioFormat
+from parlando.redislog.connection import connect
+from support.cluster import Cluster
+from support.conversion import PIECE, Converted, Stream, convert, ffmpegs, form_of
+from support.encoding import RECIPES, encoded
+from support.speech import FIXTURES, fixture
+
+JFK = FIXTURES / "speech" / "jfk.flac"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Audio-processors only: the PCM stays where it is."""
+    with Cluster(transcribers=0, processors=1, PROCESSOR_BACKLOG_S="100000") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def redis(cluster):
+    client = connect(cluster.redis.url)
+    yield client
+    await client.aclose()
+
+
+CONVERTED = [name for name in RECIPES if name != "s16le_16000_1"]
+
+
+async def test_every_sample_comes_out_in_its_place(redis):
+    original = fixture("jfk.flac").astype(float)
+    for name in CONVERTED:
+        found = (await convert(redis, f"place-{name}", encoded(JFK, name), form_of(name))).samples
+        window = original[16_000:48_000]
+        shifts = range(-1700, 1700)
+        shift = max(shifts, key=lambda by: np.dot(window, found[16_000 + by : 48_000 + by]))
+
+        assert abs(len(found) - len(original)) <= 1700, name
+        assert abs(shift) <= (1600 if name in ("mp3", "mp4_aac") else 1), name  # their encoders' own delay
+
+
+async def test_the_pieces_in_which_bytes_come_change_nothing(redis):
+    for name in CONVERTED:
+        data = encoded(JFK, name)
+        whole = await convert(redis, f"whole-{name}", data, form_of(name), piece=1 << 20)
+        odd = await convert(redis, f"odd-{name}", data, form_of(name), piece=1237)
+
+        assert whole.pcm == odd.pcm, name
+
+
+@pytest.mark.parametrize("cut_at", [0.2, 0.55])
+@pytest.mark.timeout(120)
+async def test_a_killed_audio_processor_changes_no_byte(cluster, redis, cut_at):
+    """SIGKILL at two places of every format; `normalize` too, whose filters have a memory."""
+    forms = {name: (encoded(JFK, name), form_of(name)) for name in CONVERTED}
+    forms["normalized"] = (fixture("jfk.flac").tobytes(), AudioFormat(normalize=True))
+    expected = {n: await convert(redis, f"calm-{n}-{cut_at}", *of) for n, of in forms.items()}
+    streams = {n: Stream(redis, f"killed-{n}-{cut_at}", form) for n, (_, form) in forms.items()}
+    sending = [asyncio.create_task(s.send(forms[n][0], over_s=4)) for n, s in streams.items()]
+    await asyncio.sleep(4 * cut_at)
+    cluster.processors[-1].kill()
+    cluster.add_processor()
+    await asyncio.gather(*sending)
+
+    for name, stream in streams.items():
+        assert (await stream.finish()).pcm == expected[name].pcm, name
+        assert int(await redis.hget(stream.keys.session, "intake_epoch")) > 1, name
+
+
+async def test_a_handed_back_conversion_changes_no_byte(cluster, redis):
+    data, form = encoded(JFK, "s16le_44100_2"), form_of("s16le_44100_2")
+    expected = await convert(redis, "calm-drain", data, form)
+    stream = Stream(redis, "drain", form)
+    sending = asyncio.create_task(stream.send(data, over_s=2))
+    await asyncio.sleep(1)
+    assert cluster.processors[-1].terminate() == 0
+    cluster.add_processor()
+    await sending
+
+    assert (await stream.finish()).pcm == expected.pcm
+
+
+async def test_a_killed_ffmpeg_is_started_again_or_said_to_have_failed(redis):
+    data, form = encoded(JFK, "s16le_48000_2"), form_of("s16le_48000_2")
+    expected = await convert(redis, "calm-ffmpeg", data, form)
+    stream = Stream(redis, "ffmpeg", form)
+    sending = asyncio.create_task(stream.send(data, over_s=2))
+    await asyncio.sleep(1)
+    running = ffmpegs()
+    for child in running:
+        child.send_signal(signal.SIGKILL)
+    await sending
+
+    assert len(running) == 1
+    assert (await stream.finish()).pcm == expected.pcm
+
+
+async def test_a_flush_brings_everything_out_and_the_stream_goes_on(redis):
+    """Whatever was sent before a flush lies before it in the PCM, and the seam can't be heard."""
+    data, form = encoded(JFK, "s16le_44100_1"), form_of("s16le_44100_1")
+    calm = (await convert(redis, "calm-flush", data, form)).samples
+    stream = Stream(redis, "flush", form)
+    half = len(data) // 4 * 2
+    await stream.send(data[:half])
+    await stream.writer.control({"type": "flush"})
+    async with asyncio.timeout(5):
+        while not (found := Converted(await redis.xrange(stream.keys.pcm))).controls:
+            await asyncio.sleep(0.01)
+    before = len(found.samples)
+    for start in range(half, len(data), PIECE):
+        await stream.writer.append(data[start : start + PIECE], 1 << 30)
+    flushed = await stream.finish()
+
+    assert before == half // 2 * 16_000 // 44_100 + 1
+    assert len(flushed.samples) == len(calm)
+    different = np.flatnonzero(flushed.samples != calm)
+    assert len(different) == 0 or np.ptp(different) < 200, (
+        "only the last samples before the flush lack a future"
+    )
+
+
+async def test_one_channel_of_two_can_be_chosen(redis):
+    left, right = fixture("jfk.flac"), np.zeros_like(fixture("jfk.flac"))
+    data = np.stack([left, right], axis=1).tobytes()
+    stereo = {"sample_rate": 16_000, "channels": 2}
+
+    first = (await convert(redis, "first", data, AudioFormat(**stereo, channel=0))).samples
+    second = (await convert(redis, "second", data, AudioFormat(**stereo, channel=1))).samples
+    mixed = (await convert(redis, "mixed", data, AudioFormat(**stereo))).samples
+
+    assert np.array_equal(first, left)
+    assert not second.any()
+    assert np.abs(mixed - left / 2).max() <= 1
+
+
+async def test_a_wav_that_never_ends_holds_only_seconds_in_redis(redis):
+    """Its header is read once; from then on it's plain PCM, of which Redis keeps what a restart needs."""
+    second = np.random.default_rng(1).integers(-9000, 9000, 96_000, np.int16).tobytes()
+    head = (
+        b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\1\0\2\0\x80\xbb\0\0\0\xee\2\0\4\0\x10\0data\xff\xff\xff\xff"
+    )
+    stream = Stream(redis, "endless", AudioFormat(encoding=Encoding.CONTAINER))
+    await stream.send(head)
+    for _ in range(40):
+        await stream.writer.append(second, 1 << 30)
+    async with asyncio.timeout(20):
+        while int(await redis.hget(stream.keys.session, "received")) < 39 * 16_000:
+            await asyncio.sleep(0.05)
+    kept = sum(len(fields[b"p"]) for _, fields in await redis.xrange(stream.keys.raw))
+    found = await stream.finish()
+
+    assert kept <= 6 * len(second)
+    assert len(found.samples) == 40 * 16_000
+
+
+async def test_an_mp4_with_its_index_at_the_end_is_read_when_it_is_complete(redis, tmp_path):
+    path = tmp_path / "late.m4a"
+    subprocess.run([find(), "-v", "error", "-i", JFK, "-c:a", "aac", path], check=True)
+    found = await convert(redis, "late-index", path.read_bytes(), AudioFormat(encoding=Encoding.CONTAINER))
+
+    assert abs(len(found.samples) - 176_000) <= 2048
+    assert found.controls == ['{"type":"end","reason":"end"}']
