@@ -1,13 +1,15 @@
 """Whether one more session fits: the workers' capacity against the sessions that are open."""
 
 import asyncio
+import re
 import time
 from typing import Any, Final
 
-from parlando.errors import AtCapacityError
+from parlando.errors import AtCapacityError, InvalidRequestError
 from parlando.formats import AudioFormat
 from parlando.redislog.history import History
 
+LANGUAGE: Final = re.compile(r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$")
 FRESH_S: Final = 0.5  # how long a look at the workers is good for
 
 
@@ -35,6 +37,31 @@ class Admission:
     async def processors(self) -> list[dict[str, Any]]:
         """The reports of the audio-processors that live."""
         return [worker for worker in await self.workers() if worker["kind"] == "processor"]
+
+    async def check_language(self, language: str | None) -> None:
+        """Refuse a language that no worker's engine knows; an engine that names none knows any.
+
+        Raises
+        ------
+        InvalidRequestError
+
+        """
+        known = [set(worker["languages"]) for worker in await self.transcribers()]
+        if language and known and all(known) and language.split("-")[0] not in set.union(*known):
+            names = ", ".join(sorted(set.union(*known)))
+            raise InvalidRequestError(
+                f"Expected a language that this cluster's engine knows ({names}), but got {language}"
+            )
+
+    async def language_or_none(self, language: str | None) -> str | None:
+        """A language that phones and players ask for by habit: only if it's one and the engine knows it."""
+        if not language or not LANGUAGE.match(language):
+            return None
+        try:
+            await self.check_language(language)
+        except InvalidRequestError:
+            return None
+        return language
 
     async def capacity(self, form: AudioFormat) -> int:
         """How many sessions the workers take together.

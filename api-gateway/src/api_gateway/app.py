@@ -9,15 +9,21 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api_gateway.admission import Admission
+from api_gateway.archive import Archive, open_store
+from api_gateway.archivist import Archivist
 from api_gateway.dependencies import Services
 from api_gateway.description import DESCRIPTION
 from api_gateway.errors import on_invalid, on_parlando_error
-from api_gateway.routes import health, live, sessions
+from api_gateway.outbound import Outbound
+from api_gateway.pusher import Pusher
+from api_gateway.routes import health, live, omi, sessions, users
 from api_gateway.settings import GatewaySettings
 from parlando import __version__
 from parlando.errors import ParlandoError
+from parlando.redislog.bodies import Bodies
 from parlando.redislog.connection import connect
 from parlando.redislog.history import Channels, History
 from parlando.redislog.writer import Sessions
@@ -35,18 +41,34 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         channels_redis = connect(settings.redis_url, connections=16)
         history = History(redis, partitions=settings.partitions)
         channels = Channels(channels_redis)
+        sessions = Sessions(
+            redis,
+            partitions=settings.partitions,
+            ttl_s=settings.session_ttl_s,
+            window_s=settings.resume_window_s,
+        )
+        outbound = Outbound(allow_private=settings.omi_webhook_allow_private)
+        archive = Archive(open_store(settings))
+        archivist = Archivist(redis, history, archive, outbound, settings)
         app.state.services = Services(
             settings=settings,
-            sessions=Sessions(redis, partitions=settings.partitions, ttl_s=settings.session_ttl_s),
+            sessions=sessions,
             history=history,
             channels=channels,
             admission=Admission(history),
+            bodies=Bodies(sessions, most_s=settings.omi_buffer_max_s, idle_s=settings.omi_idle_s),
+            archive=archive,
+            archivist=archivist,
         )
-        delivering = asyncio.create_task(channels.run())
+        loops = [channels.run(), archivist.run()]
+        if settings.omi_transcript_webhook:
+            loops.append(Pusher(redis, outbound, settings).run())
+        tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             yield
         finally:
-            await end(delivering)
+            await end(*tasks)
+            await outbound.aclose()
             await channels.aclose()
             await redis.aclose()
             await channels_redis.aclose()
@@ -63,6 +85,21 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     )
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(settings.cors_origins), allow_headers=["*"])
-    for routes in (live, sessions, health):
+    app.add_middleware(DoubledQuery)
+    for routes in (live, sessions, omi, users, health):
         app.include_router(routes.router)
     return app
+
+
+class DoubledQuery:
+    """Older Omi glues `?sample_rate=…&uid=…` to a URL that may have a query already: take it apart."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve with every further question mark of the query read as `&`."""
+        query = scope.get("query_string", b"")
+        if b"?" in query and scope["path"].endswith(("/streaming", "/audio", "/setup", "/stt")):
+            scope = {**scope, "query_string": query.replace(b"?", b"&")}
+        await self._app(scope, receive, send)

@@ -42,8 +42,10 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def authenticate(connection: HTTPConnection, settings: GatewaySettings) -> Principal:
-    """The caller of an HTTP request or WebSocket handshake.
+def authenticate(
+    connection: HTTPConnection, settings: GatewaySettings, *, offered: str | None = None
+) -> Principal:
+    """The caller of an HTTP request or WebSocket handshake. `offered`: a key that its path carries.
 
     Raises
     ------
@@ -53,8 +55,8 @@ def authenticate(connection: HTTPConnection, settings: GatewaySettings) -> Princ
 
     """
     if settings.api_keys:
-        offered = (_offered(connection) or "").encode()
-        matches = [compare_digest(offered, key.encode()) for key in settings.api_keys]
+        secret = (offered or _offered(connection) or "").encode()
+        matches = [compare_digest(secret, key.encode()) for key in settings.api_keys]
         if not any(matches):
             raise NotAllowedError("A valid API key is needed: Authorization: Bearer <key>, or ?token=<key>")
         return Principal(settings.api_keys[matches.index(True)])

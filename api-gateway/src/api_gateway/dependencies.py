@@ -7,10 +7,13 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from api_gateway.admission import Admission
+from api_gateway.archive import Archive
+from api_gateway.archivist import Archivist
 from api_gateway.auth import Principal, authenticate
 from api_gateway.settings import GatewaySettings
 from parlando.errors import SessionNotFoundError
 from parlando.ids import fingerprint
+from parlando.redislog.bodies import Bodies
 from parlando.redislog.history import Channels, History, SessionRecord
 from parlando.redislog.writer import Sessions
 
@@ -24,6 +27,9 @@ class Services:
     history: History
     channels: Channels
     admission: Admission
+    bodies: Bodies
+    archive: Archive
+    archivist: Archivist
 
 
 def services(connection: HTTPConnection) -> Services:

@@ -24,6 +24,7 @@ BORDERS: Final[dict[str, Border]] = {
     "invalid_request": Border(400, 1003, "The request isn't understood"),
     "invalid_audio": Border(415, 1003, "The audio can't be taken"),
     "not_allowed": Border(401, 1008, "Not allowed"),
+    "key_not_found": Border(404, 1008, "No such key"),
     "session_taken": Border(409, 1008, "The session id is in use"),
     "session_not_found": Border(404, 1008, "No such session"),
     "session_closed": Border(409, 1008, "The session has ended"),

@@ -14,6 +14,9 @@ AUDIO: Final = Counter("parlando_gateway_audio_seconds_total", "Audio stored")
 APPEND: Final = Histogram(
     "parlando_gateway_append_seconds", "Storing audio in Redis", buckets=LATENCY_BUCKETS
 )
+ARCHIVED: Final = Counter("parlando_gateway_archived_total", "Transcripts for the archive", ["outcome"])
+PUSHED: Final = Counter("parlando_gateway_pushed_total", "Finals for the webhook", ["outcome"])
+BODIES: Final = Counter("parlando_gateway_bodies_total", "Bodies of the Omi webhook", ["outcome"])
 THROTTLED: Final = Counter(
     "parlando_gateway_throttled_total", "Times a socket was not read for a full backlog"
 )

@@ -1,6 +1,6 @@
 """The gateway's settings."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import NoDecode
@@ -14,7 +14,10 @@ class GatewaySettings(ServiceSettings):
     host: str = Field("0.0.0.0", description="Address to listen on; without keys always 127.0.0.1")
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on")
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Keys that clients may use, separated by commas; none means loopback only"
+        (),
+        validation_alias=AliasChoices("api_keys", "api_key"),
+        description="Keys that clients may use, separated by commas; none means loopback only "
+        "(also read as `API_KEY`)",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Web origins that may call from a browser, separated by commas"
@@ -34,6 +37,52 @@ class GatewaySettings(ServiceSettings):
     )
     ack_interval_ms: int = Field(250, ge=20, description="At most one `ack` in that time")
     max_message_kb: int = Field(16384, ge=64, description="Largest WebSocket message taken")
+    price_per_hour_usd: float = Field(0.0, ge=0, description="What an hour of audio costs you, for `/stats`")
+    omi_mode: Literal["live", "batch"] = Field(
+        "live", description="`batch` collects Omi's audio for a paid engine (see `BATCH_DURATION_SECONDS`)"
+    )
+    omi_idle_s: float = Field(
+        120, gt=0, description="An Omi user's session is closed after that long without audio"
+    )
+    omi_buffer_max_s: float = Field(
+        1200, ge=60, description="Seconds of an Omi user's audio that may wait in Redis"
+    )
+    omi_max_body_mb: int = Field(32, ge=1, description="Largest body of the Omi webhook and of `/inference`")
+    omi_signature: Literal["off", "optional", "required"] = Field(
+        "off", description="Whether `X-Omi-Signature` is checked: never, where there is one, or always"
+    )
+    omi_signature_secrets: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Webhook secrets of Omi (`whsec_…`), separated by commas; `uid=whsec_…` for one user"
+    )
+    omi_transcript_webhook: str = Field("", description="URL that gets every final in Omi's shape")
+    omi_transcript_webhook_secret: str = Field("", description="Secret that signs what it gets")
+    omi_webhook_allow_private: bool = Field(
+        False, description="Whether that URL may be of a private network or this machine"
+    )
+    omi_write_back: bool = Field(
+        False, description="Write transcripts into Omi (which transcribes the same audio itself)"
+    )
+    omi_dev_api_key: str = Field("", description="Omi developer key for that")
+    omi_api_base: str = Field("https://api.omi.me", description="Omi's API")
+    archive_url: str = Field(
+        "",
+        description="Where transcripts of users go: a folder, or `s3://bucket/prefix`; "
+        "empty for `~/.local/share/parlando/archive`, or for R2 if `R2_ACCOUNT_ID` is set",
+    )
+    archive_endpoint: str = Field("", description="URL of an S3 that isn't Amazon's (MinIO …)")
+    archive_region: str = Field("auto", description="Region of the bucket")
+    archive_access_key_id: str = Field(
+        "",
+        validation_alias=AliasChoices("archive_access_key_id", "r2_access_key_id"),
+        description="Key of the bucket (also read as `R2_ACCESS_KEY_ID`)",
+    )
+    archive_secret_access_key: str = Field(
+        "",
+        validation_alias=AliasChoices("archive_secret_access_key", "r2_secret_access_key"),
+        description="Its secret (also read as `R2_SECRET_ACCESS_KEY`)",
+    )
+    r2_account_id: str = Field("", description="Cloudflare account, for an archive in R2")
+    r2_bucket: str = Field("omi-transcripts", description="Bucket of R2")
 
     @field_validator("buffer_max_s")
     @classmethod
@@ -41,7 +90,7 @@ class GatewaySettings(ServiceSettings):
         """A segment may last 28 s and needs 8 s before it; with less the session would wait for itself."""
         return max(value, 40.0)
 
-    @field_validator("api_keys", "cors_origins", mode="before")
+    @field_validator("api_keys", "cors_origins", "omi_signature_secrets", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         if isinstance(value, str):

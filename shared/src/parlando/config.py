@@ -14,6 +14,7 @@ class SessionConfig(BaseModel):
     prompt: str = Field("", max_length=2000, description="Names and terms that will be spoken")
     words: bool = Field(False, description="Finals carry word times")
     interim: bool = Field(True, description="Partials are sent")
+    batch: bool = Field(False, description="Not live: collected, and cut into long pieces")
     vad_silence_ms: int | None = Field(
         None, ge=100, le=5000, description="Silence that ends a segment; none for the worker's default"
     )

@@ -10,9 +10,12 @@ UID_PATTERN = r"^[A-Za-z0-9_-]{1,128}$"
 SESSION_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
 
 
-def new_session_id() -> str:
-    """A fresh session id with 120 random bits."""
-    return f"s_{secrets.token_hex(15)}"
+def new_session_id(partition: int | None = None, partitions: int = 1) -> str:
+    """A fresh session id with 120 random bits; one whose keys lie in `partition`, if that's given."""
+    while True:
+        name = f"s_{secrets.token_hex(15)}"
+        if partition is None or partition_of(name, partitions) == partition:
+            return name
 
 
 def new_token() -> str:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 import structlog
-from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, WebSocket
 
 from api_gateway import metrics
 from api_gateway.auth import SUBPROTOCOL, Principal, authenticate
@@ -16,7 +16,8 @@ from api_gateway.dialects.native import Native, Wishes, read
 from api_gateway.errors import border
 from api_gateway.live import ClientGone, Finished, LiveConnection, received_by
 from api_gateway.relay import Relay
-from parlando.errors import InvalidRequestError, ParlandoError, SessionTakenError
+from api_gateway.routes.socket import Socket, close
+from parlando.errors import ParlandoError, SessionTakenError
 from parlando.formats import AudioFormat
 from parlando.ids import SESSION_ID_PATTERN, new_session_id, new_token
 from parlando.redislog.writer import SessionWriter
@@ -27,35 +28,13 @@ log = structlog.get_logger(part="live")
 router = APIRouter()
 
 
-class _Socket:
-    """Starlette's WebSocket as `live.Socket`."""
-
-    def __init__(self, websocket: WebSocket) -> None:
-        self._websocket = websocket
-        self._sending = asyncio.Lock()
-
-    async def receive(self) -> str | bytes:
-        message = await self._websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            raise ClientGone
-        data: str | bytes | None = message.get("text")
-        return data if data is not None else message["bytes"]
-
-    async def send(self, message: str) -> None:
-        async with self._sending:
-            try:
-                await self._websocket.send_text(message)
-            except (WebSocketDisconnect, RuntimeError) as error:  # it has been closed under us
-                raise ClientGone from error
-
-
 @router.websocket("/v1/stt/stream")
 async def stream(websocket: WebSocket) -> None:
     """Serve one client; every error is said in an `error` message before the close code."""
     offered = websocket.headers.get("sec-websocket-protocol", "")
     chosen = SUBPROTOCOL if SUBPROTOCOL in [p.strip() for p in offered.split(",")] else None
     await websocket.accept(subprotocol=chosen)
-    socket = _Socket(websocket)
+    socket = Socket(websocket)
     metrics.CONNECTIONS.inc()
     try:
         caller = authenticate(websocket, services(websocket).settings)
@@ -63,28 +42,21 @@ async def stream(websocket: WebSocket) -> None:
     except ClientGone:
         return
     except Finished as finished:
-        await _close(websocket, finished.code)
+        await close(websocket, finished.code)
     except ParlandoError as error:
         outside = border(error)
         metrics.REFUSED.labels(error.code).inc()
         body = {"type": "error", "code": error.code, "message": error.message, "retryable": error.retryable}
         try:
             await socket.send(orjson.dumps(body).decode())
-            await _close(websocket, outside.close, error.code)
+            await close(websocket, outside.close, error.code)
         except ClientGone:
             return
     finally:
         metrics.CONNECTIONS.dec()
 
 
-async def _close(websocket: WebSocket, code: int, reason: str = "") -> None:
-    try:
-        await websocket.close(code, reason)
-    except RuntimeError as error:
-        raise ClientGone from error
-
-
-async def _serve(socket: _Socket, found: Services, caller: Principal, query: dict[str, Any]) -> None:
+async def _serve(socket: Socket, found: Services, caller: Principal, query: dict[str, Any]) -> None:
     wishes = Wishes.of(query)
     first: Command | None = None
     if wishes.session_id is None:
@@ -116,7 +88,7 @@ async def _serve(socket: _Socket, found: Services, caller: Principal, query: dic
             raise
 
 
-async def _first_command(socket: _Socket) -> Command | None:
+async def _first_command(socket: Socket) -> Command | None:
     """What the client says first, if it says it soon: it may name its session or its format."""
     try:
         async with asyncio.timeout(FIRST_WORD_S):
@@ -131,7 +103,7 @@ async def _open(
 ) -> tuple[SessionWriter, dict[str, Any]]:
     """Open a session. A name from the query must be free; one from a message is a wish."""
     capacity = await found.admission.capacity(wishes.format)
-    await _check_language(found, wishes.config.language)
+    await found.admission.check_language(wishes.config.language)
     token = new_token()
     config = wishes.config.model_dump(exclude_none=True)
 
@@ -160,16 +132,6 @@ async def _open(
 async def _reformat(found: Services, writer: SessionWriter, form: AudioFormat) -> None:
     await found.admission.capacity(form)
     await writer.reformat(form)
-
-
-async def _check_language(found: Services, language: str | None) -> None:
-    """Refuse a language that no worker's engine knows; an engine that names none knows any."""
-    known = [set(worker["languages"]) for worker in await found.admission.transcribers()]
-    if language and known and all(known) and language.split("-")[0] not in set.union(*known):
-        raise InvalidRequestError(
-            f"Expected a language that this cluster's engine knows ({', '.join(sorted(set.union(*known)))}), "
-            f"but got {language}"
-        )
 
 
 async def _resume(found: Services, caller: Principal, wishes: Wishes) -> tuple[SessionWriter, dict[str, Any]]:

@@ -12,8 +12,10 @@ import structlog
 from parlando.audio import SAMPLE_RATE
 from parlando.errors import SessionNotFoundError
 from parlando.redislog import heartbeat
+from parlando.redislog import keys as names
 from parlando.redislog.connection import BROKEN, Redis, retried
 from parlando.redislog.keys import SessionKeys
+from parlando.wallclock import Burst
 
 log = structlog.get_logger(part="history")
 
@@ -88,6 +90,59 @@ class History:
             for event in page:
                 yield event
             after += len(page)
+
+    async def arrivals(self, sid: str) -> list[Burst]:
+        """When a session's audio came, if it came in bodies."""
+        key = self.keys(sid).arrivals
+        found: Any = await retried(lambda: self._redis.lrange(key, 0, -1))
+        return [Burst(*map(int, entry.decode().split(":"))) for entry in found]
+
+    async def sessions_of(self, key: str, uid: str) -> list[str]:
+        """The ids of a user's sessions of the last days. `key` is the API key, hashed."""
+        found: list[str] = []
+        for partition in range(self._partitions):
+            name = names.user_sessions(partition, key, uid)
+            page: Any = await retried(lambda name=name: self._redis.zrange(name, 0, -1))  # type: ignore[misc]
+            found += [sid.decode() for sid in page]
+        return found
+
+    async def usage(self, key: str, month: str) -> tuple[int, int]:
+        """Files (or bodies) and milliseconds of audio that a key (hashed) has sent in a month."""
+        files = audio_ms = 0
+        for partition in range(self._partitions):
+            name = names.usage(partition, key, month)
+            found: Any = await retried(lambda name=name: self._redis.hmget(name, "files", "audio_ms"))  # type: ignore[misc]
+            files += int(found[0] or 0)
+            audio_ms += int(found[1] or 0)
+        return files, audio_ms
+
+    async def billed_ms(self, month: str) -> int:
+        """Milliseconds that a paid engine has billed the whole cluster in a month."""
+        return int(await retried(lambda: self._redis.get(names.billed(month))) or 0)
+
+    async def active_users(self, within_s: float, key: str | None = None) -> int:
+        """How many users have sent audio lately: those of a key (hashed), or of all keys."""
+        since = ((await retried(self._redis.time))[0] - within_s) * 1000
+        count = 0
+        for partition in range(self._partitions):
+            name = names.users(partition)
+            found: Any = await retried(
+                lambda name=name: self._redis.zrangebyscore(name, since, "+inf")  # type: ignore[misc]
+            )
+            count += sum(key is None or user.decode().startswith(f"{key[:16]}:") for user in found)
+        return count
+
+    async def forget(self, sid: str) -> None:
+        """Delete everything that Redis knows of a session; whoever works on it drops it."""
+        keys = self.keys(sid)
+        doomed = (keys.session, keys.events, keys.pcm, keys.raw, keys.arrivals)
+        await retried(lambda: self._redis.delete(*doomed))
+
+    async def keep(self, sid: str, seconds: int) -> None:
+        """Have Redis remember an ended session for longer."""
+        keys = self.keys(sid)
+        for key in (keys.session, keys.events, keys.arrivals):
+            await retried(lambda key=key: self._redis.expire(key, seconds))  # type: ignore[misc]
 
     async def workers(self) -> list[dict[str, Any]]:
         """The reports of all workers that live."""

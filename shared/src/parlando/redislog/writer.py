@@ -6,7 +6,7 @@ older one, whose next call raises `SupersededError`.
 
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -24,8 +24,11 @@ from parlando.errors import (
 from parlando.formats import KEPT, AudioFormat
 from parlando.ids import fingerprint
 from parlando.redislog.connection import Redis, Scripts, retried
-from parlando.redislog.keys import PROCESSORS, SessionKeys
+from parlando.redislog.keys import PROCESSORS, SessionKeys, user_sessions
 from parlando.redislog.keys import sessions as queue_of
+
+USER_TTL_S: Final = 7 * 24 * 3600
+"""Seconds that Redis remembers a user who sends nothing any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +174,14 @@ class Sessions:
         push: bool = False,
         window_s: float | None = None,
         settle_s: float = 0,
+        metered: bool = False,
     ) -> SessionWriter:
         """Open session `sid` and queue it for a worker, and for an audio-processor where it needs one.
 
         `token` lets a client come back, `key` is the API key it used; only hashes of both are kept.
         `most` is the largest number of open sessions in the partition, -1 for no limit.
         `uid`: whose transcript it is, for the archive; `push` sends its finals to the webhook.
+        `metered`: whoever sends its audio counts it, for the month's usage.
         `settle_s`: what is open is settled after so long without audio (0: the gateway sees to it).
 
         Raises
@@ -187,7 +192,15 @@ class Sessions:
         keys = self.keys(sid)
         answer = await self._scripts.run(
             "open",
-            [keys.session, keys.pcm, keys.events, keys.queue, keys.raw, keys.intake],
+            [
+                keys.session,
+                keys.pcm,
+                keys.events,
+                keys.queue,
+                keys.raw,
+                keys.intake,
+                user_sessions(keys.partition, fingerprint(key), uid),
+            ],
             [
                 sid,
                 most,
@@ -201,6 +214,8 @@ class Sessions:
                 settle_s,
                 uid,
                 int(push),
+                int(metered),
+                USER_TTL_S,
             ],
         )
         if answer == b"taken":

@@ -1,11 +1,13 @@
 -- Open a new session and queue it for a worker, in one step.
 -- KEYS  1 session hash   2 pcm stream   3 events stream   4 sessions stream   5 raw stream   6 intake stream
+--       7 the user's sessions
 -- ARGV  1 session id   2 most open sessions in this partition (-1: no limit)   3 ttl, seconds
 --       4 may an already closed session of the same owner be replaced (1/0)
 --       5 config, JSON   6 resume token, hashed   7 owner key, hashed
 --       8 seconds it lives on without a client   9 input format, JSON ('' if the bytes are PCM as we keep it)
 --       10 seconds without audio after which an open segment is settled (0: the gateway sees to it)
 --       11 user id, '' for none   12 may a transcript of it be pushed out (1/0)
+--       13 is its audio counted by who sends it (1/0)   14 seconds that the list of a user's sessions is kept
 -- Returns "ok", "taken" or "full".
 local state = redis.call('HGET', KEYS[1], 'state')
 if state then
@@ -23,6 +25,12 @@ redis.call('HSET', KEYS[1], 'state', 'open', 'config', ARGV[5], 'token', ARGV[6]
 if ARGV[9] ~= '' then
   redis.call('HSET', KEYS[1], 'input', ARGV[9], 'raw', 0, 'raw_done', 0, 'intake_epoch', 0,
     'intake_owner', '', 'intake_control', 0, 'intake_entry', redis.call('XADD', KEYS[6], '*', 'sid', ARGV[1]))
+end
+if ARGV[13] == '1' then redis.call('HSET', KEYS[1], 'metered', 1) end
+if ARGV[11] ~= '' then
+  redis.call('ZADD', KEYS[7], now[1] * 1000 + math.floor(now[2] / 1000), ARGV[1])
+  redis.call('ZREMRANGEBYRANK', KEYS[7], 0, -2001)
+  redis.call('EXPIRE', KEYS[7], ARGV[14])
 end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return 'ok'

@@ -1,0 +1,91 @@
+"""A whole file through the live path: a session that is sent at once, and waited for."""
+
+import asyncio
+import time
+from typing import Final
+
+from api_gateway.dependencies import Services
+from api_gateway.relay import Relay
+from parlando.audio import Encoding
+from parlando.config import SessionConfig
+from parlando.errors import AtCapacityError, InvalidAudioError, ParlandoError
+from parlando.events import EVENTS, Closed, Failure
+from parlando.events import Final as FinalEvent
+from parlando.formats import AudioFormat
+from parlando.ids import new_session_id, new_token
+from parlando.redislog.writer import SessionWriter
+from parlando.transcript import FinalSegment, Transcript
+
+ENTRY: Final = 1 << 18  # bytes of one stream entry
+RETRY_S: Final = 0.25
+CONTAINER: Final = AudioFormat(encoding=Encoding.CONTAINER)
+
+
+async def send_file(
+    found: Services, data: bytes, *, key: str, config: SessionConfig, uid: str = "", push: bool = False
+) -> SessionWriter:
+    """Open a session, store the file in it and end it. The words come as they come.
+
+    Raises
+    ------
+    AtCapacityError, UnavailableError
+
+    """
+    writer = await found.sessions.open(
+        new_session_id(),
+        config=config.model_dump(exclude_none=True),
+        token=new_token(),
+        key=key,
+        most=await found.admission.capacity(CONTAINER),
+        form=CONTAINER,
+        uid=uid,
+        push=push,
+    )
+    for start in range(0, len(data), ENTRY):
+        await writer.append(data[start : start + ENTRY], len(data) + ENTRY)
+    await writer.control({"type": "end", "reason": "end"}, ends=True)
+    return writer
+
+
+async def hear_file(
+    found: Services, data: bytes, *, key: str, config: SessionConfig, within_s: float
+) -> Transcript:
+    """What is said in a file. Waits for room, and for the words, up to `within_s` seconds.
+
+    Raises
+    ------
+    InvalidAudioError, AtCapacityError, UnavailableError
+
+    """
+    deadline = time.monotonic() + within_s
+    try:
+        async with asyncio.timeout_at(asyncio.get_running_loop().time() + within_s):
+            while True:
+                try:
+                    writer = await send_file(found, data, key=key, config=config)
+                    break
+                except AtCapacityError:
+                    if time.monotonic() + RETRY_S > deadline:
+                        raise
+                    await asyncio.sleep(RETRY_S)
+            return await _words(found, writer.sid)
+    except TimeoutError as error:
+        raise AtCapacityError(f"The words of the file were not found within {within_s:.0f} s") from error
+
+
+async def _words(found: Services, sid: str) -> Transcript:
+    segments: list[FinalSegment] = []
+    failure: ParlandoError | None = None
+    async with Relay(found.history, found.channels, sid, after=0) as relay:
+        async for batch in relay.batches():
+            for message in batch:
+                event = EVENTS.validate_json(message)
+                if isinstance(event, FinalEvent):
+                    segments.append(event.settled())
+                elif isinstance(event, Failure):
+                    failure = InvalidAudioError(event.message)
+                elif isinstance(event, Closed):
+                    if failure is not None:
+                        raise failure
+                    return Transcript.of(sid, state="closed", duration=event.duration, segments=segments)
+    raise AssertionError("unreachable")

@@ -1,0 +1,44 @@
+"""Omi's webhook signature: `t=<unix>,v1=<hex>[,v1=<hex>]` over `<t>.<uid>.` and the body. Pure."""
+
+import hmac
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Final
+
+TOLERANCE_S: Final = 300
+
+
+def sign(secret: str, uid: str, body: bytes, *, at: int) -> str:
+    """The header for a body, signed at unix time `at`."""
+    return f"t={at},v1={_digest(secret, uid, body, at)}"
+
+
+def _digest(secret: str, uid: str, body: bytes, at: int) -> str:
+    return hmac.new(secret.encode(), f"{at}.{uid}.".encode() + body, sha256).hexdigest()
+
+
+def verify(header: str, secrets: Iterable[str], uid: str, body: bytes, *, now: float) -> bool:
+    """Whether one of the signatures was made with one of `secrets` within the last five minutes."""
+    stamp, signatures = None, []
+    for part in header.split(","):
+        name, _, value = part.strip().partition("=")
+        if name == "t" and value.isdigit():
+            stamp = int(value)
+        elif name == "v1":
+            signatures.append(value)
+    if stamp is None or abs(now - stamp) > TOLERANCE_S:
+        return False
+    expected = [_digest(secret, uid, body, stamp) for secret in secrets]
+    return any(hmac.compare_digest(have.encode(), want.encode()) for have in signatures for want in expected)
+
+
+def secrets_for(configured: Iterable[str], uid: str) -> list[str]:
+    """The secrets that count for a user: its own (`uid=secret`), and those of all."""
+    found = []
+    for entry in configured:
+        name, equals, secret = entry.partition("=")
+        if not equals:
+            found.append(entry)
+        elif name == uid:
+            found.append(secret)
+    return found

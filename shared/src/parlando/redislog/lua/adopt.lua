@@ -1,0 +1,10 @@
+-- Make a session that is about to be opened the running one of a user.
+-- KEYS  1 user hash
+-- ARGV  1 the session that was running ('' for none)   2 the new session   3 its sample rate
+-- Returns 1, or 0 if another session is running by now.
+local sid = redis.call('HGET', KEYS[1], 'sid') or ''
+if sid ~= ARGV[1] then return 0 end
+local now = redis.call('TIME')
+redis.call('HSET', KEYS[1], 'sid', ARGV[2], 'rate', ARGV[3], 'carry', '', 'opening', now[1])
+redis.call('HDEL', KEYS[1], 'burst')
+return 1

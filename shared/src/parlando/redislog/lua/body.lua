@@ -1,0 +1,76 @@
+-- Append one HTTP body to the running session of a user: at most once, whole, and behind those before it.
+-- KEYS  1 user hash   2 seen bodies   3 session hash   4 pcm or raw stream   5 arrivals   6 users   7 usage
+-- ARGV  1 session id   2 sample rate   3 name of the body (a repeat has the same)   4 repeats count within, ms
+--       5 body   6 most that may wait: samples of PCM, or bytes that FFmpeg must convert   7 is it PCM (1/0)
+--       8 the user's name   9 bytes of an entry   10 seconds that a name is kept   11 ttl, seconds   12 longest settle, s
+-- Returns {"ok", milliseconds of audio so far}, {"repeat"}, {"other"} (another session is running),
+--         {"wait"} (it's being opened), {"ended"} or {"full"}.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local u = redis.call('HMGET', KEYS[1], 'sid', 'rate', 'carry', 'opening', 'last', 'burst', 'minute', 'in_minute')
+redis.call('ZADD', KEYS[6], now, ARGV[8])
+redis.call('ZREMRANGEBYSCORE', KEYS[6], 0, now - ARGV[11] * 1000)
+redis.call('EXPIRE', KEYS[1], ARGV[11])
+redis.call('EXPIRE', KEYS[6], ARGV[11])
+local before = redis.call('ZSCORE', KEYS[2], ARGV[3])
+if before and now - tonumber(before) < tonumber(ARGV[4]) then
+  redis.call('HINCRBY', KEYS[1], 'repeats', 1)
+  return {'repeat'}
+end
+if u[1] ~= ARGV[1] or u[2] ~= ARGV[2] then return {'other'} end
+local s = redis.call('HMGET', KEYS[3], 'state', 'received', 'checkpoint', 'raw', 'raw_done')
+if not s[1] then
+  if time[1] - tonumber(u[4]) < 5 then return {'wait'} end
+  return {'ended'}
+end
+if s[1] ~= 'open' then return {'ended'} end
+
+local pcm = ARGV[7] == '1'
+local unit = pcm and 2 or 1
+local data = pcm and (u[3] or '') .. ARGV[5] or ARGV[5]
+local whole = #data - #data % unit
+local start = tonumber(pcm and s[2] or s[4])
+local backlog = start - tonumber(pcm and s[3] or s[5])
+if backlog + whole / unit > tonumber(ARGV[6]) then return {'full'} end
+
+local size = tonumber(ARGV[9])
+for at = 1, whole, size do
+  local part = string.sub(data, at, math.min(at + size - 1, whole))
+  redis.call('XADD', KEYS[4], string.format('%.0f-0', start + (at - 1 + #part) / unit), 'p', part)
+end
+local stop = start + whole / unit
+redis.call('HSET', KEYS[3], pcm and 'received' or 'raw', string.format('%.0f', stop), 'seen', time[1])
+redis.call('EXPIRE', KEYS[3], ARGV[11])
+redis.call('ZADD', KEYS[2], now, ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], 0, now - ARGV[10] * 1000)
+redis.call('EXPIRE', KEYS[2], ARGV[10])
+
+-- Bodies that follow each other at once are one burst: the audio before its last body's arrival.
+local samples_per_ms = ARGV[2] / 1000
+local width = pcm and 1 or 2
+local stream_ms, length_ms = start / width / samples_per_ms, whole / 2 / samples_per_ms
+local stamp = string.format('%.0f', now)
+if u[6] and now - tonumber(u[5]) < math.max(500, length_ms / 2) then
+  local last = redis.call('LINDEX', KEYS[5], -1)
+  if last then redis.call('LSET', KEYS[5], -1, string.match(last, '^%d+') .. ':' .. stamp) end
+else
+  redis.call('RPUSH', KEYS[5], string.format('%.0f:', stream_ms) .. stamp)
+  redis.call('LTRIM', KEYS[5], -20000, -1)
+  local pause = u[6] and (now - tonumber(u[6])) / 1000 or 0
+  local settle = math.min(math.max(10, 2.5 * pause), tonumber(ARGV[12]))
+  redis.call('HSET', KEYS[3], 'settle', string.format('%.0f', settle))
+  redis.call('HSET', KEYS[1], 'burst', stamp)
+end
+redis.call('EXPIRE', KEYS[5], ARGV[11])
+local minute = math.floor(time[1] / 60)
+if u[7] == tostring(minute) then
+  redis.call('HINCRBY', KEYS[1], 'in_minute', 1)
+else
+  redis.call('HSET', KEYS[1], 'minute', minute, 'in_minute', 1,
+    'minute_before', tonumber(u[7] or 0) == minute - 1 and u[8] or 0)
+end
+redis.call('HSET', KEYS[1], 'last', stamp, 'carry', pcm and string.sub(data, whole + 1) or '')
+redis.call('HINCRBY', KEYS[1], 'bodies', 1)
+redis.call('HINCRBY', KEYS[7], 'files', 1)
+redis.call('HINCRBY', KEYS[7], 'audio_ms', math.floor(length_ms))
+return {'ok', math.floor(stream_ms + length_ms)}
