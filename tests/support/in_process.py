@@ -11,6 +11,7 @@ from parlando.redislog.owner import Checkpoint, Claim
 from parlando.redislog.pcm import Control, Frame
 from parlando.vad import VadModel
 from transcriber.cadence import Cadence
+from transcriber.collecting import BatchOptions
 from transcriber.engines.base import Engine
 from transcriber.scheduler import Scheduler
 from transcriber.segmenter import SegmenterOptions
@@ -106,6 +107,7 @@ async def with_takeovers(
             vad=vad.stream(),
             scheduler=scheduler,
             options=SegmenterOptions(),
+            batch=BatchOptions(120, 10_000_000),
             fixed_interval=8000,
         )
         running = asyncio.create_task(session.run())
@@ -147,6 +149,7 @@ async def recognise(
         vad=vad.stream(),
         scheduler=scheduler,
         options=options or SegmenterOptions(),
+        batch=BatchOptions(120, 10_000_000),
         fixed_interval=interval_ms * 16,
     )
     running = asyncio.create_task(session.run())

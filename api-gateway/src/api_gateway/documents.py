@@ -40,7 +40,7 @@ async def _clock(history: History, record: SessionRecord) -> WallClock:
     return WallClock(
         await history.arrivals(record.sid),
         end_ms=round(seconds(record.received) * 1000),
-        opened_ms=record.created * 1000,
+        opened_ms=record.opened_ms,
     )
 
 

@@ -22,9 +22,16 @@ CONTAINER: Final = AudioFormat(encoding=Encoding.CONTAINER)
 
 
 async def send_file(
-    found: Services, data: bytes, *, key: str, config: SessionConfig, uid: str = "", push: bool = False
+    found: Services,
+    data: bytes,
+    *,
+    most: int,
+    key: str,
+    config: SessionConfig,
+    uid: str = "",
+    push: bool = False,
 ) -> SessionWriter:
-    """Open a session, store the file in it and end it. The words come as they come.
+    """Open a session if fewer than `most` are open, store the file in it and end it.
 
     Raises
     ------
@@ -36,7 +43,7 @@ async def send_file(
         config=config.model_dump(exclude_none=True),
         token=new_token(),
         key=key,
-        most=await found.admission.capacity(CONTAINER),
+        most=most,
         form=CONTAINER,
         uid=uid,
         push=push,
@@ -62,7 +69,8 @@ async def hear_file(
         async with asyncio.timeout_at(asyncio.get_running_loop().time() + within_s):
             while True:
                 try:
-                    writer = await send_file(found, data, key=key, config=config)
+                    most = await found.admission.capacity(CONTAINER)
+                    writer = await send_file(found, data, most=most, key=key, config=config)
                     break
                 except AtCapacityError:
                     if time.monotonic() + RETRY_S > deadline:

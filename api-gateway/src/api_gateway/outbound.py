@@ -43,10 +43,11 @@ class Outbound:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RefusedAddressError(f"Expected an http or https URL, but got {url[:80]!r}")
+        target = httpx.URL(url).copy_merge_params(params or {})
         if self._allow_private:
-            return await self._client.post(url, content=body, headers=headers, params=params)
+            return await self._client.post(target, content=body, headers=headers)
         address = await _public_address(parts.hostname, parts.port or _port(parts.scheme))
-        pinned = httpx.URL(url, params=params).copy_with(host=address)
+        pinned = target.copy_with(host=address)
         host = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
         return await self._client.post(
             pinned,

@@ -46,6 +46,8 @@ async def body_of(request: Request, most: int) -> bytes:
 
 async def form_of(request: Request, most: int) -> Form:
     """The multipart form in the body. Raises `TooBigError`, `InvalidRequestError`."""
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise InvalidRequestError("Expected a multipart form with a file, but the body is something else")
     _check_length(request, most + MARGIN)
 
     async def limited() -> AsyncGenerator[bytes, None]:

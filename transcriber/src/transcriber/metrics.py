@@ -15,4 +15,5 @@ QUEUE_DELAY: Final = Histogram(
 INFERENCE: Final = Histogram("parlando_inference_seconds", "One call of the engine", buckets=LATENCY_BUCKETS)
 SETTLED: Final = Counter("parlando_segments_total", "Finals published, by outcome", ["outcome"])
 ENGINE_ERRORS: Final = Counter("parlando_engine_errors_total", "Windows on which the engine failed")
+BILLED: Final = Counter("parlando_billed_seconds_total", "Audio that a paid engine has billed")
 LAG: Final = Gauge("parlando_lag_seconds", "The greatest lag among this worker's sessions")

@@ -8,20 +8,23 @@ another worker could go on.
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 import structlog
 
-from parlando.audio import Pcm16, milliseconds, samples, seconds
+from parlando.audio import SAMPLE_RATE, Pcm16, milliseconds, samples, seconds
 from parlando.config import SessionConfig
 from parlando.errors import EngineError
 from parlando.events import Closed, Failure, Flushed, KeptEvent, SpeechStarted, Status, encode
 from parlando.events import Final as FinalEvent
+from parlando.redislog.claims import Lease
 from parlando.redislog.owner import Checkpoint, Claim, OwnedSession
 from parlando.redislog.pcm import Control, Entry, position_at, unread
 from parlando.vad import VadStream
 from transcriber import metrics
+from transcriber.collecting import BatchOptions, Collector
 from transcriber.context import FORGET, SettledContext
 from transcriber.engines.base import Hypothesis, Window
 from transcriber.listening import Listener, note_failure
@@ -44,6 +47,9 @@ FIRST_PARTIAL: Final = samples(300)  # of speech before a segment's first partia
 RETRY_PARTIAL: Final = samples(200)  # of new audio when a segment has no words yet
 TICK_SILENCE: Final = samples(100)  # no partials while it has been silent for longer
 MOST_UNSETTLED: Final = 3  # segments waiting for their final before reading stops
+BATCH_OPTIONS: Final = SegmenterOptions(
+    silence=5 * SAMPLE_RATE, soft=11 * SAMPLE_RATE, hard=28 * SAMPLE_RATE
+)  # pieces of 10 to 28 s, cut in silences: a paid engine bills at least 10 s for each
 
 log = structlog.get_logger(part="session")
 
@@ -59,6 +65,7 @@ class LiveSession:
         vad: VadStream,
         scheduler: Scheduler,
         options: SegmenterOptions,
+        batch: BatchOptions,
         fixed_interval: int | None = None,
     ) -> None:
         self.claim = claim
@@ -67,6 +74,8 @@ class LiveSession:
         self._scheduler = scheduler
         self._options = options
         self._fixed = fixed_interval
+        self._batch = batch
+        self._collector: Collector | None = None
         self._config = SessionConfig(**claim.config)
         self._last_control = 0
         self._segmenter = Segmenter(vad)
@@ -103,7 +112,15 @@ class LiveSession:
     @property
     def wants_audio(self) -> bool:
         """Whether reading on makes sense; else the audio waits in Redis."""
-        return not self._ending and len(self._unsettled) < MOST_UNSETTLED
+        collected = self._collector is None or self._collector.opens(self._segmenter.received)
+        return collected and not self._ending and len(self._unsettled) < MOST_UNSETTLED
+
+    def told(self, lease: Lease, now: float) -> None:
+        """Take note of how much audio lies in Redis."""
+        if self._collector is not None:
+            self._collector.told(
+                received=lease.received, read=self._segmenter.received, ending=lease.ending, now=now
+            )
 
     @property
     def lag(self) -> int:
@@ -134,7 +151,7 @@ class LiveSession:
                     self._begin(utterance)
                 case Heard(utterance, end, silence):
                     self._tick(utterance, end, silence)
-                case Paused(utterance):
+                case Paused(utterance) if self._speculates:
                     self._work.append(Speculate(utterance, self._config))
                     self._cancel_partial()
                 case Resumed() if self._fixed is None:
@@ -144,12 +161,22 @@ class LiveSession:
                 case Quiet(offset, snapshot):
                     self._settle(None, offset, snapshot)
 
+    @property
+    def _speculates(self) -> bool:
+        """Whether windows are heard that may not be the last word: not where each costs money."""
+        return not (self._config.batch or self._scheduler.engine.info.metered)
+
     def _begin(self, utterance: Utterance) -> None:
         self._work.append(Begin(utterance))
         self._next_tick = utterance.onset + FIRST_PARTIAL
 
     def _tick(self, utterance: Utterance, end: int, silence: int) -> None:
-        if self._fixed is not None and end >= self._next_tick and silence <= TICK_SILENCE:
+        if (
+            self._fixed is not None
+            and self._speculates
+            and end >= self._next_tick
+            and silence <= TICK_SILENCE
+        ):
             self._work.append(Tick(utterance, end, self._config))
             self._next_tick = end + self._fixed
 
@@ -195,13 +222,13 @@ class LiveSession:
 
     def _adopt(self, config: SessionConfig) -> None:
         self._config = config
-        silence = config.vad_silence_ms
-        base = self._options
-        self._segmenter.options = (
-            base
-            if silence is None
-            else SegmenterOptions(samples(silence), base.padding, base.soft, base.hard)
-        )
+        base = BATCH_OPTIONS if config.batch else self._options
+        silence = base.silence if config.vad_silence_ms is None else samples(config.vad_silence_ms)
+        self._segmenter.options = replace(base, silence=silence)
+        if not config.batch:
+            self._collector = None
+        elif self._collector is None:
+            self._collector = Collector(self._batch)
 
     # --- partials at the pace that the load allows ----------------------------------------------
 
@@ -212,6 +239,7 @@ class LiveSession:
         if (
             self._fixed is not None
             or interval is None
+            or not self._speculates
             or not self._config.interim
             or self._ticket is not None
             or self._work

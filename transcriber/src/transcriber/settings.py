@@ -4,8 +4,9 @@ from typing import Literal
 
 from pydantic import AliasChoices, Field
 
-from parlando.audio import SAMPLE_RATE, samples
+from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, samples
 from parlando.settings import ServiceSettings
+from transcriber.collecting import BatchOptions
 from transcriber.segmenter import SegmenterOptions
 
 
@@ -14,7 +15,8 @@ class TranscriberSettings(ServiceSettings):
 
     stt_engine: str = Field(
         "auto",
-        description="`auto`, `moonshine`, `whisper`, `faster-whisper`, or your own `package.module:factory`",
+        description="`auto`, `moonshine`, `whisper`, `faster-whisper`, `openai`, or your own "
+        "`package.module:factory`",
     )
     whisper_model: str | None = Field(
         None, description="Whisper size (`tiny` … `large-v3`, `turbo`) or a path; makes `auto` choose Whisper"
@@ -40,12 +42,35 @@ class TranscriberSettings(ServiceSettings):
     partial_cadence: Literal["adaptive", "fixed"] = Field(
         "adaptive", description="`fixed` counts partials in samples: the same audio gives the same partials"
     )
+    openai_base_url: str = Field(
+        "https://api.groq.com/openai/v1",
+        description="Endpoint of the engine `openai`: any that is compatible",
+    )
+    openai_api_key: str = Field(
+        "",
+        validation_alias=AliasChoices("openai_api_key", "groq_api_key"),
+        description="Its key (also read as `GROQ_API_KEY`)",
+    )
+    openai_model: str = Field("whisper-large-v3-turbo", description="Model to ask it for")
+    openai_timeout_s: float = Field(60, gt=0, description="Seconds for one of its answers")
+    openai_retries: int = Field(4, ge=0, description="Further attempts; `Retry-After` is honoured")
+    openai_least_billed_s: float = Field(10, ge=0, description="Seconds billed for the shortest request")
+    batch_duration_seconds: float = Field(
+        120, gt=0, description="`OMI_MODE=batch`: audio is recognised when it has waited for that long …"
+    )
+    max_batch_size_mb: float = Field(20, gt=0, description="… or so much of it waits")
     worker_sessions: int = Field(12, ge=1, description="Live sessions one worker takes")
     lease_s: float = Field(
         3, ge=1, description="Seconds after which a silent worker's sessions are taken over"
     )
     drain_s: float = Field(10, gt=0, description="Seconds that SIGTERM leaves for handing sessions back")
     metrics_port: int = Field(0, ge=0, le=65535, description="Port for `/metrics` of a worker; 0 for none")
+
+    @property
+    def batch(self) -> BatchOptions:
+        """How audio is collected that isn't live."""
+        most = int(self.max_batch_size_mb * (1 << 20)) // BYTES_PER_SAMPLE
+        return BatchOptions(self.batch_duration_seconds, most)
 
     @property
     def segmenter(self) -> SegmenterOptions:

@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 from parlando.audio import SAMPLE_RATE
 from parlando.errors import FencedError, ParlandoError, UnavailableError
 from parlando.ids import new_worker_id
+from parlando.redislog import keys as names
 from parlando.redislog.connection import BROKEN, connect
 from parlando.redislog.heartbeat import beat, sign_off
 from parlando.redislog.owner import Claim, SessionClaims
@@ -61,6 +62,7 @@ class Worker:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._draining = asyncio.Event()
         self._busy_before = 0.0
+        self._billed_ms = 0
 
     def drain(self) -> None:
         """Stop claiming, hand the sessions back and let `run` return."""
@@ -140,6 +142,7 @@ class Worker:
             vad=self._vad.stream(),
             scheduler=self._scheduler,
             options=self._settings.segmenter,
+            batch=self._settings.batch,
             fixed_interval=self._settings.partial_interval if fixed else None,
         )
         self._sessions[sid] = session
@@ -233,6 +236,7 @@ class Worker:
                 self._tasks[session.sid].cancel()
                 self._drop(session.sid)
                 continue
+            session.told(lease, time.monotonic())
             if lease.overdue_s > 0:
                 log.info("session.abandoned", session=session.sid)
                 await self._claims.own(session.claim).end("disconnected")
@@ -243,9 +247,18 @@ class Worker:
         while True:
             try:
                 await beat(self._redis, self.id, self._report())
+                await self._bill()
             except BROKEN as error:
                 log.warning("redis.away", error=str(error))
             await asyncio.sleep(1.0)
+
+    async def _bill(self) -> None:
+        """Add what a paid engine has billed since the last time to the month's account."""
+        billed_ms = round(self._scheduler.engine.info.billed_s * 1000)
+        if billed_ms > self._billed_ms:
+            await self._redis.incrby(names.billed(names.month()), billed_ms - self._billed_ms)
+            metrics.BILLED.inc((billed_ms - self._billed_ms) / 1000)
+            self._billed_ms = billed_ms
 
     def _report(self) -> dict[str, Any]:
         info = self._scheduler.engine.info

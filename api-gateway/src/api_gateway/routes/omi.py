@@ -14,14 +14,14 @@ from api_gateway.auth import Principal, authenticate
 from api_gateway.dependencies import Services, ServicesDep, services
 from api_gateway.dialects.omi import Omi
 from api_gateway.dialects.openai import FORMATS
-from api_gateway.hearing import hear_file, send_file
+from api_gateway.hearing import CONTAINER, hear_file, send_file
 from api_gateway.live import ClientGone, Finished, LiveConnection
 from api_gateway.relay import Relay
 from api_gateway.routes.socket import Socket, close
 from api_gateway.signature import secrets_for, verify
 from api_gateway.uploads import body_of, form_of
 from parlando.config import SessionConfig
-from parlando.errors import InvalidRequestError, NotAllowedError, ParlandoError
+from parlando.errors import AtCapacityError, InvalidRequestError, NotAllowedError, ParlandoError
 from parlando.formats import HIGHEST_RATE, LOWEST_RATE, AudioFormat
 from parlando.ids import UID_PATTERN, new_session_id, new_token
 from parlando.redislog.writer import SessionWriter
@@ -154,7 +154,7 @@ async def _take(
             config=config.model_dump(exclude_none=True),
             token=new_token(),
             key=caller.key,
-            most=await found.admission.capacity(form) + WAITING,
+            most=await _room(found, form),
             form=form,
             uid=uid,
             push=bool(found.settings.omi_transcript_webhook),
@@ -173,6 +173,14 @@ async def _take(
     return _answer(status, uid, rate, body, message, session_id=taken.sid)
 
 
+async def _room(found: Services, form: AudioFormat) -> int:
+    """How many sessions may be open when another user's begins: bodies are kept even while no worker is."""
+    try:
+        return await found.admission.capacity(form) + WAITING
+    except AtCapacityError:
+        return WAITING
+
+
 async def _take_file(
     request: Request, found: Services, caller: Principal, uid: str, body: bytes
 ) -> JSONResponse:
@@ -183,6 +191,7 @@ async def _take_file(
     writer = await send_file(
         found,
         body,
+        most=await _room(found, CONTAINER),
         key=caller.key,
         config=SessionConfig(interim=False, batch=found.settings.omi_mode == "batch"),
         uid=uid,

@@ -34,6 +34,7 @@ class SessionRecord:
     seq: int
     segments: int
     created: int
+    opened_ms: int
     config: dict[str, Any]
     open_segment: dict[str, Any] | None
     uid: str
@@ -70,6 +71,7 @@ class History:
             seq=int(h["seq"]),
             segments=int(h["segments"]),
             created=int(h["created"]),
+            opened_ms=int(h["opened"]),
             config=orjson.loads(h["config"]),
             open_segment=orjson.loads(h["open"]) if "open" in h else None,
             uid=h.get("uid", b"").decode(),

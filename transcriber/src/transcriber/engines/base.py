@@ -80,13 +80,21 @@ class Hypothesis:
         return " ".join(word.text for word in self.words)
 
 
+@dataclass(slots=True)
+class Bill:
+    """What an engine costs."""
+
+    seconds: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """What an engine can do; the worker adapts to it.
 
     `max_window_s`: longest window in seconds. `batch`: windows worth giving at once (1: no gain).
     `primes`: honours `Window.prefix`. `context_s`: seconds of earlier segments that help.
-    `languages`: ISO 639-1 codes, empty for any.
+    `languages`: ISO 639-1 codes, empty for any. `metered`: every window costs money, so only finals are
+    heard; `Bill.seconds` says how much was billed.
     """
 
     name: str
@@ -99,6 +107,13 @@ class EngineInfo:
     primes: bool
     context_s: float = 0.0
     details: dict[str, Any] = field(default_factory=dict)
+    metered: bool = False
+    bill: Bill = field(default_factory=Bill)
+
+    @property
+    def billed_s(self) -> float:
+        """Seconds of audio that the engine was billed for, in this process."""
+        return self.bill.seconds
 
 
 class Engine(Protocol):

@@ -41,10 +41,28 @@ def _faster_whisper(settings: TranscriberSettings) -> Engine:
     return FasterWhisperEngine(settings.whisper_model or "base", device=settings.device)
 
 
+def _openai(settings: TranscriberSettings) -> Engine:
+    try:
+        from transcriber.engines.openai import OpenAIEngine
+    except ImportError as error:
+        raise EngineError(
+            f"Engine openai needs the package openai ({error}): pip install -e './transcriber[openai]'"
+        ) from error
+    return OpenAIEngine(
+        settings.openai_base_url,
+        settings.openai_api_key,
+        settings.openai_model,
+        timeout_s=settings.openai_timeout_s,
+        retries=settings.openai_retries,
+        least_billed_s=settings.openai_least_billed_s,
+    )
+
+
 ENGINES: Final[dict[str, Callable[[TranscriberSettings], Engine]]] = {
     "moonshine": _moonshine,
     "whisper": _whisper,
     "faster-whisper": _faster_whisper,
+    "openai": _openai,
 }
 """Name → factory. A new engine is one file and one line here, or `package.module:factory` outside."""
 

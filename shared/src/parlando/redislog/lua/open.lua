@@ -17,18 +17,20 @@ end
 if tonumber(ARGV[2]) >= 0 and redis.call('XLEN', KEYS[4]) >= tonumber(ARGV[2]) then return 'full' end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[5])
 local now = redis.call('TIME')
+local opened = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
 local entry = redis.call('XADD', KEYS[4], '*', 'sid', ARGV[1])
 redis.call('HSET', KEYS[1], 'state', 'open', 'config', ARGV[5], 'token', ARGV[6], 'key', ARGV[7],
   'entry', entry, 'created', now[1], 'seen', now[1], 'writer', 1, 'received', 0, 'epoch', 0,
   'owner', '', 'checkpoint', 0, 'decoded', 0, 'controls', 0, 'seq', 0, 'segments', 0,
-  'window', ARGV[8], 'settle', ARGV[10], 'uid', ARGV[11], 'push', ARGV[12])
+  'window', ARGV[8], 'settle', ARGV[10], 'opened', opened,
+  'uid', ARGV[11], 'push', ARGV[12])
 if ARGV[9] ~= '' then
   redis.call('HSET', KEYS[1], 'input', ARGV[9], 'raw', 0, 'raw_done', 0, 'intake_epoch', 0,
     'intake_owner', '', 'intake_control', 0, 'intake_entry', redis.call('XADD', KEYS[6], '*', 'sid', ARGV[1]))
 end
 if ARGV[13] == '1' then redis.call('HSET', KEYS[1], 'metered', 1) end
 if ARGV[11] ~= '' then
-  redis.call('ZADD', KEYS[7], now[1] * 1000 + math.floor(now[2] / 1000), ARGV[1])
+  redis.call('ZADD', KEYS[7], opened, ARGV[1])
   redis.call('ZREMRANGEBYRANK', KEYS[7], 0, -2001)
   redis.call('EXPIRE', KEYS[7], ARGV[14])
 end

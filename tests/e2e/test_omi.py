@@ -1,0 +1,495 @@
+"""Omi's doors: its backend's webhook in both forms, the app's socket, local Whisper, and what owners read."""
+
+import asyncio
+import io
+import json
+import time
+import wave
+
+import httpx
+import numpy as np
+import pytest
+import websockets
+
+from api_gateway.signature import sign
+from support.cluster import Cluster
+from support.omi import Backend
+from support.perfect import script, silence, speak
+from support.speech import FIXTURES, fixture
+from support.streaming import stream
+
+SECRET = "whsec_test"
+USERS = 20
+MINUTES = 10
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return tmp_path_factory.mktemp("archive")
+
+
+@pytest.fixture(scope="module")
+def cluster(archive):
+    """A recogniser that makes no mistakes, and sessions that close two seconds after the last body."""
+    with Cluster(
+        gateways=2,
+        transcribers=2,
+        processors=1,
+        STT_ENGINE="support.perfect:engine",
+        VAD="rms",
+        WORKER_SESSIONS="30",
+        OMI_IDLE_S="3",
+        ARCHIVE_URL=str(archive),
+        API_KEYS="k1,k2",
+        PRICE_PER_HOUR_USD="0.04",
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def moonshine(tmp_path_factory):
+    with Cluster(
+        transcribers=1, processors=1, OMI_IDLE_S="3", ARCHIVE_URL=str(tmp_path_factory.mktemp("archive"))
+    ) as cluster:
+        yield cluster
+
+
+def get(cluster, path: str, *, key: str = "k1", gateway: int = 0, **params) -> httpx.Response:
+    return httpx.get(f"{cluster.http(gateway)}{path}", params=params, headers={"X-API-Key": key}, timeout=20)
+
+
+def post(cluster, path: str, body: bytes = b"", *, key: str | None = "k1", gateway: int = 0, **more):
+    headers = {**({"X-API-Key": key} if key else {}), **more.pop("headers", {})}
+    return httpx.post(f"{cluster.http(gateway)}{path}", content=body, headers=headers, timeout=30, **more)
+
+
+async def transcripts(
+    cluster, uid: str, *, count: int = 1, key: str = "k1", within_s: float = 30
+) -> list[dict]:
+    """The user's transcripts, oldest first, when `count` of them have closed."""
+    deadline = time.monotonic() + within_s
+    while True:
+        answer = await asyncio.to_thread(get, cluster, f"/transcripts/{uid}", key=key)
+        found = answer.json()["transcripts"][::-1]
+        if len([t for t in found if t["state"] == "closed"]) >= count:
+            return found
+        assert time.monotonic() < deadline, found
+        await asyncio.sleep(0.2)
+
+
+def words(found: list[dict]) -> list[str]:
+    return " ".join(transcript["text"] for transcript in found).split()
+
+
+def wav(pcm: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(pcm.tobytes())
+    return out.getvalue()
+
+
+@pytest.mark.timeout(240)
+async def test_ten_minutes_of_twenty_users_lose_and_double_nothing(cluster):
+    """Both forms, lost answers and their retries, two gateways, and two senders for one of the users."""
+    count = MINUTES * 60 * 2
+    backends = [Backend(cluster.http(g), speed=500, seed=g) for g in range(2)]
+    started = time.monotonic()
+
+    async def new_form(number: int) -> None:
+        audio = speak(count, first=number).tobytes()
+        n = (3, 5, 10)[number % 3] * RATE * 2
+        for at in range(0, len(audio), n):
+            backend = backends[(number + at // n) % 2]  # a phone that comes back gets another process
+            assert await backend.burst(
+                "/omi/k1/streaming", f"u{number}", RATE, audio[at : at + n], lossy=0.03
+            )
+
+    async def old_form(number: int) -> None:
+        audio = speak(count, first=number).tobytes()
+        for at in range(0, len(audio), 30 * RATE * 2):
+            url = "/audio?token=k1" if number % 2 else "/omi/k1/audio"
+            body = audio[at : at + 30 * RATE * 2]
+            assert await backends[number % 2].old(url, f"u{number}", RATE, body) == 200
+
+    async def two_senders(number: int) -> None:
+        """Two phones of one user at once: bodies mix, each stays whole."""
+
+        async def one(backend: Backend, first: int) -> None:
+            audio = speak(count // 2, first=first).tobytes()
+            for at in range(0, len(audio), 5 * RATE * 2):
+                assert await backend.burst(
+                    "/omi/k1/streaming", f"u{number}", RATE, audio[at : at + 5 * RATE * 2]
+                )
+
+        await asyncio.gather(one(backends[0], number), one(backends[1], number + count // 2))
+
+    await asyncio.gather(
+        *(new_form(number) for number in range(14)),
+        *(old_form(number) for number in range(14, USERS - 1)),
+        two_senders(USERS - 1),
+    )
+    sent = time.monotonic() - started
+    for number in range(USERS):
+        found = await transcripts(cluster, f"u{number}", within_s=120)
+        heard = words(found)
+        if number == USERS - 1:
+            heard = sorted(heard)
+        assert heard == script(number, count), number
+        assert len(found) == 1
+    repeats = sum(get(cluster, f"/stats/u{n}").json()["repeats"] for n in range(USERS))
+    print(f"\n{USERS * MINUTES} minutes in {sent:.0f} s, all words after {time.monotonic() - started:.0f} s;")
+    print(f"{sum(b.statuses[200] for b in backends)} answers 200, {repeats} repeats")
+    assert {status for b in backends for status in b.statuses} == {200}
+    assert repeats > 100
+    over_socket = await stream(cluster.url(), speak(100), speed=None, token="k1", interim=False)
+    assert over_socket.words == script(0, 100)
+    for backend in backends:
+        await backend.close()
+
+
+async def test_eight_kilohertz_says_what_the_socket_says(moonshine):
+    """Moonshine on real speech at 8 kHz, once through each door; no keys are needed on this machine."""
+    narrow = fixture("jfk.flac")[::2].tobytes()
+    over_socket = await stream(
+        moonshine.url(), np.frombuffer(narrow, "<i2"), speed=4, sample_rate=8000, interim=False
+    )
+    backend = Backend(moonshine.http(), speed=100)
+    for at in range(0, len(narrow), 5 * 16_000):
+        assert await backend.burst("/streaming", "narrow", 8000, narrow[at : at + 5 * 16_000])
+    await backend.close()
+
+    [found] = await transcripts(moonshine, "narrow")
+    assert found["text"] == over_socket.text
+    assert found["duration"] == pytest.approx(11.0, abs=0.01)
+
+
+def test_the_answer_has_the_fields_of_both_guides(cluster):
+    body = speak(20).tobytes()
+    queued = post(cluster, "/streaming?uid=fields&sample_rate=16000", body).json()
+    ok = post(cluster, "/omi/k1/audio?uid=fields&sample_rate=16000", body[:-2]).json()
+
+    assert queued["status"] == "queued"
+    assert ok["status"] == "ok"
+    assert queued["raw_bytes_received"] == queued["received_bytes"] == len(body)
+    assert queued["size_mb"] == round(len(body) / (1 << 20), 2)
+    assert queued["filename"].startswith("streaming_fields_")
+    assert {"uid", "sample_rate", "message"} <= queued.keys()
+
+
+def test_set_up_is_checked_on_every_path_a_user_may_type(cluster):
+    for path in ("/streaming", "/audio", "/omi/setup", "/omi/k1/streaming", "/omi/k1/audio", "/omi/k1/setup"):
+        assert get(cluster, path, uid="a").json() == {"is_setup_completed": True}
+
+
+def test_an_unknown_key_is_404_and_says_so(cluster):
+    for path in ("/omi/wrong/streaming?uid=a", "/omi/wrong/audio?uid=a", "/streaming?uid=a"):
+        refused = post(cluster, path, b"\1\0" * 100, key=None)
+        assert refused.status_code == 404, path
+        assert refused.json()["code"] == "key_not_found"
+    assert get(cluster, "/transcripts/a", key="wrong").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/streaming", b"\0\0", 422),
+        ("/streaming?uid=../etc", b"\0\0", 422),
+        ("/streaming?uid=a&sample_rate=999999", b"\0\0", 422),
+        ("/streaming?uid=a", b"", 400),
+        ("/audio", b"\0\0", 400),
+        ("/streaming?uid=a", bytes(33 << 20), 413),
+    ],
+)
+def test_what_cannot_be_taken_is_refused_for_good(cluster, path, body, status):
+    assert post(cluster, path, body).status_code == status
+
+
+async def test_a_repeat_is_answered_and_ignored(cluster):
+    """The same Idempotency-Key, or, without one, the same bytes within a minute; silence is no repeat."""
+    pcm = speak(10).tobytes()
+    for gateway in (0, 1):
+        keyed = {"headers": {"Idempotency-Key": "one"}, "gateway": gateway}
+        assert post(cluster, "/streaming?uid=again", pcm, **keyed).status_code == 200
+        assert (
+            post(cluster, "/streaming?uid=again", speak(10, first=10).tobytes(), gateway=gateway).status_code
+            == 200
+        )
+    for _ in range(3):
+        post(cluster, "/streaming?uid=again", bytes(16_000))
+
+    [found] = await transcripts(cluster, "again")
+    stats = get(cluster, "/stats/again").json()
+    assert words([found]) == script(0, 20)
+    assert found["duration"] == 10.0 + 1.5
+    assert (stats["bodies"], stats["repeats"]) == (5, 2)
+
+
+async def test_an_odd_byte_waits_for_the_next_body(cluster):
+    pcm = speak(12).tobytes()
+    for at in range(0, len(pcm), 9999):
+        post(cluster, "/streaming?uid=odd", pcm[at : at + 9999])
+
+    [found] = await transcripts(cluster, "odd")
+    assert words([found]) == script(0, 12)
+
+
+async def test_bodies_that_come_together_stay_whole(cluster):
+    """Forty at once, through two gateways: each is appended alone, none is lost."""
+    bodies = [speak(2, first=2 * n).tobytes() for n in range(40)]
+
+    await asyncio.gather(
+        *(
+            asyncio.to_thread(post, cluster, "/streaming?uid=together", b, gateway=n % 2)
+            for n, b in enumerate(bodies)
+        )
+    )
+
+    [found] = await transcripts(cluster, "together")
+    assert sorted(words([found])) == script(0, 80)
+
+
+async def test_another_rate_begins_another_session(cluster):
+    post(cluster, "/streaming?uid=rates&sample_rate=16000", speak(6).tobytes())
+    post(cluster, "/streaming?uid=rates&sample_rate=8000", bytes(16_000))
+    post(cluster, "/streaming?uid=rates&sample_rate=16000", speak(6, first=6).tobytes())
+
+    found = await transcripts(cluster, "rates", count=3)
+    assert words(found) == script(0, 12)
+
+
+async def test_wall_clock_times_skip_what_was_never_sent(cluster):
+    """Omi doesn't send silence: two words that follow each other in the stream lay seconds apart."""
+    before = time.time()
+    post(cluster, "/streaming?uid=clock", speak(2).tobytes())
+    await asyncio.sleep(2)
+    post(cluster, "/streaming?uid=clock", speak(2, first=2).tobytes())
+
+    [found] = await transcripts(cluster, "clock")
+    from datetime import datetime
+
+    def moment(text: str) -> float:
+        return datetime.fromisoformat(text).timestamp()
+
+    assert moment(found["started_at"]) == pytest.approx(before - 1, abs=0.5)
+    assert moment(found["ended_at"]) - moment(found["started_at"]) == pytest.approx(3.0, abs=0.5)
+    assert found["duration"] == 2.0
+
+
+async def test_a_wav_is_a_recording_of_its_own(cluster):
+    recording = wav(speak(8))
+    raw = post(cluster, "/audio?uid=wav", recording)
+    again = post(cluster, "/audio?uid=wav", recording)
+    form = httpx.post(
+        f"{cluster.http()}/audio",
+        headers={"X-API-Key": "k1"},
+        files={"file": ("a.wav", wav(speak(8, first=8)), "audio/wav")},
+        data={"uid": "wav"},
+    )
+
+    assert [answer.status_code for answer in (raw, again, form)] == [200] * 3
+    assert "already" in again.json()["message"]
+    assert sorted(words(await transcripts(cluster, "wav", count=2))) == script(0, 16)
+
+
+async def test_transcripts_are_paged_filtered_written_and_deleted(cluster, archive):
+    for first in (0, 4, 8):
+        post(cluster, "/audio?uid=pages", wav(speak(4, first=first)))
+        await transcripts(cluster, "pages", count=first // 4 + 1)
+    first = get(cluster, "/transcripts/pages", limit=2).json()
+    second = get(cluster, "/transcripts/pages", limit=2, before=first["next"]).json()
+    since = get(cluster, "/transcripts/pages", since=first["transcripts"][1]["started_at"]).json()
+    text = get(cluster, "/transcripts/pages", format="text").text
+    srt = get(cluster, "/transcripts/pages", format="srt").text
+    deadline = time.monotonic() + 10
+    while len(list(archive.glob("pages/*/*/*/*.json"))) < 3:
+        assert time.monotonic() < deadline, "three documents under {uid}/{yyyy}/{mm}/{dd}"
+        await asyncio.sleep(0.1)
+
+    assert [t["text"].split()[0] for t in first["transcripts"]] == ["w0008", "w0004"]
+    assert [t["text"].split()[0] for t in second["transcripts"]] == ["w0000"]
+    assert second["next"] is None
+    assert since["count"] == 2
+    assert text.split() == script(0, 12)
+    assert srt.count(" --> ") == 3
+    assert get(cluster, "/transcripts/pages", key="k2").json()["count"] == 0, (
+        "another key's user of that name"
+    )
+
+    cluster.store().flushall()  # transcripts outlive Redis
+    cluster.wait_ready(2, 1)
+    assert words(get(cluster, "/transcripts/pages").json()["transcripts"][::-1]) == script(0, 12)
+    httpx.delete(f"{cluster.http()}/transcripts/pages", headers={"X-API-Key": "k2"})
+    assert get(cluster, "/transcripts/pages").json()["count"] == 3
+    httpx.delete(f"{cluster.http()}/transcripts/pages", headers={"X-API-Key": "k1"})
+    assert get(cluster, "/transcripts/pages").json()["count"] == 0
+    assert list(archive.glob("pages/*/*/*/*.json")) == []
+
+
+async def test_a_buffer_can_be_cleared_and_that_is_said(cluster):
+    post(cluster, "/streaming?uid=clear", np.r_[speak(4), silence(1)].tobytes())
+    cleared = httpx.delete(f"{cluster.http()}/buffer/clear", headers={"X-API-Key": "k1"}).json()
+    post(cluster, "/streaming?uid=clear", speak(4, first=4).tobytes())
+
+    found = await transcripts(cluster, "clear", count=2)
+    assert cleared["status"] == "cleared"
+    assert words(found)[-4:] == script(4, 4)
+    assert (
+        httpx.delete(f"{cluster.http()}/buffer/nobody", headers={"X-API-Key": "k1"}).json()["status"]
+        == "empty"
+    )
+
+
+async def test_audio_is_taken_while_no_worker_runs(tmp_path):
+    """A deploy, say: the bodies wait in Redis, and are heard when a worker comes."""
+    with Cluster(
+        transcribers=0,
+        STT_ENGINE="support.perfect:engine",
+        VAD="rms",
+        OMI_IDLE_S="3",
+        ARCHIVE_URL=str(tmp_path),
+    ) as cluster:
+        assert post(cluster, "/streaming?uid=early", speak(8).tobytes(), key=None).status_code == 200
+        cluster.add_transcriber()
+        cluster.wait_ready(1)
+
+        assert words(await transcripts(cluster, "early")) == script(0, 8)
+
+
+async def test_usage_and_health(cluster):
+    before = get(cluster, "/stats", key="k2").json()["current_month"]
+    post(cluster, "/streaming?uid=usage", speak(60).tobytes(), key="k2")
+    post(cluster, "/audio?uid=usage", wav(speak(60)), key="k2")
+    assert get(cluster, "/health").json()["active_users"] >= 1
+    assert get(cluster, "/stats", key="k2").json()["active_users"] >= 1
+    assert get(cluster, "/stats/usage", key="k2").json()["last_body_at"]
+    assert get(cluster, "/stats/nobody").status_code == 404
+    await transcripts(cluster, "usage", count=2, key="k2")
+
+    after = get(cluster, "/stats", key="k2").json()["current_month"]
+    assert after["files_processed"] - before["files_processed"] == 2
+    assert after["audio_seconds"] - before["audio_seconds"] == pytest.approx(60)
+    assert after["total_cost_usd"] == round(after["audio_seconds"] / 3600 * 0.04, 4)
+
+
+@pytest.mark.parametrize("policy", ["optional", "required"])
+def test_signatures_are_checked_where_that_is_wished(cluster, policy):
+    process = cluster.add_gateway(OMI_SIGNATURE=policy, OMI_SIGNATURE_SECRETS=f"whsec_old,bob={SECRET}")
+    gateway = len(cluster.ports) - 1
+    try:
+        cluster.wait_ready(2)
+        body, now, user = speak(2).tobytes(), int(time.time()), f"{policy}-bob"
+
+        def status(header: str | None, uid: str) -> int:
+            headers = {"X-Omi-Signature": header} if header else {}
+            return post(cluster, f"/streaming?uid={uid}", body, gateway=gateway, headers=headers).status_code
+
+        assert status(sign("whsec_old", user, body, at=now), user) == 200
+        assert status(sign(SECRET, "bob", body, at=now), "bob") == 200
+        assert status(sign(SECRET, user, body, at=now), user) == 401, "another user's secret"
+        assert status(sign("whsec_old", user, body, at=now - 400), user) == 401, "too old"
+        assert status(sign("whsec_old", user, body + b"x", at=now), user) == 401
+        assert status(None, user) == (200 if policy == "optional" else 401)
+        failures = get(cluster, f"/stats/{user}").json()["signature_failures"]
+        assert failures == (3 if policy == "optional" else 4)
+    finally:
+        process.kill()
+        cluster.gateways.remove(process)
+        cluster.ports.pop()
+
+
+async def test_the_app_socket_sends_finals_only_and_the_tail_at_once(cluster):
+    """50 frames a second, then CloseStream in the middle of a word's silence: the app waits for 500 ms."""
+    pcm = speak(12)[:-2000].tobytes()
+    for url in ("/omi/k1/stt?language=multi", "/omi/stt?api=x&token=k1&language=en-US"):
+        async with websockets.connect(f"{cluster.url()}{url}") as socket:
+            for at in range(0, len(pcm), 640):
+                await socket.send(pcm[at : at + 640])
+                await asyncio.sleep(0.002)
+            await socket.send(json.dumps({"type": "CloseStream"}))
+            closed = time.monotonic()
+            said = [(json.loads(message), time.monotonic() - closed) async for message in socket]
+
+        assert all(message.keys() == {"segments"} for message, _ in said)
+        segments = [segment for message, _ in said for segment in message["segments"]]
+        assert all(segment.keys() == {"text", "speaker", "start", "end"} for segment in segments)
+        assert " ".join(segment["text"] for segment in segments).split() == script(0, 12)
+        assert socket.close_code == 1000
+        print(f"\nthe tail came {1000 * said[-1][1]:.0f} ms after CloseStream")
+        assert said[-1][1] < 0.5
+
+    with pytest.raises(websockets.InvalidStatus):
+        await websockets.connect(f"{cluster.url()}/omi/wrong/stt")
+
+
+@pytest.mark.parametrize("form", ["json", "verbose_json", "text", "srt", "vtt"])
+def test_local_whisper_hears_a_file(cluster, form):
+    answer = httpx.post(
+        f"{cluster.http()}/omi/k1/inference",
+        files={"file": ("audio.wav", wav(speak(10)), "audio/wav")},
+        data={"language": "en", "temperature": "0.0", "temperature_inc": "0.2", "response_format": form},
+        timeout=60,
+    )
+
+    assert answer.status_code == 200
+    if form == "verbose_json":
+        body = answer.json()
+        assert body["language"] == "english"
+        assert body["duration"] == 5.0
+        assert {"start", "end", "text", "avg_logprob"} <= body["segments"][0].keys()
+        assert body["text"].split() == script(0, 10)
+    else:
+        assert "w0009" in answer.text
+
+
+def test_local_whisper_says_what_is_wrong_with_a_file(cluster):
+    def hear(data: bytes, **fields) -> httpx.Response:
+        return httpx.post(
+            f"{cluster.http()}/omi/k1/inference", files={"file": ("a.wav", data)}, data=fields, timeout=60
+        )
+
+    assert hear(b"no audio at all").status_code == 415
+    assert hear(wav(speak(1)), response_format="doc").status_code == 400
+    assert httpx.post(f"{cluster.http()}/omi/k1/inference", content=b"x").status_code == 400
+
+
+@pytest.mark.timeout(120)
+async def test_local_whisper_waits_for_room_instead_of_refusing(tmp_path):
+    """One worker with room for one session: ten files at once all get their words."""
+    with Cluster(
+        processors=1,
+        STT_ENGINE="support.perfect:engine",
+        VAD="rms",
+        WORKER_SESSIONS="1",
+        ARCHIVE_URL=str(tmp_path),
+    ) as cluster:
+
+        def hear(number: int) -> list[str]:
+            files = {"file": ("a.wav", wav(speak(10, first=10 * number)))}
+            answer = httpx.post(f"{cluster.http()}/inference", files=files, timeout=60)
+            assert answer.status_code == 200
+            return answer.json()["text"].split()
+
+        heard = await asyncio.gather(*(asyncio.to_thread(hear, number) for number in range(10)))
+
+    assert heard == [script(10 * number, 10) for number in range(10)]
+
+
+async def test_real_speech_through_every_door(moonshine):
+    """What a phone's owner gets of the same recording, door by door."""
+    pcm = fixture("jfk.flac")
+    backend = Backend(moonshine.http(), speed=100)
+    for at in range(0, len(pcm), 5 * RATE):
+        await backend.burst("/streaming", "jfk", RATE, pcm[at : at + 5 * RATE].tobytes())
+    await backend.close()
+    file = httpx.post(
+        f"{moonshine.http()}/inference",
+        files={"file": ("a.flac", (FIXTURES / "speech/jfk.flac").read_bytes())},
+    )
+
+    [found] = await transcripts(moonshine, "jfk")
+    for text in (found["text"], file.json()["text"]):
+        assert "ask what you can do for your country" in text.lower()

@@ -1,0 +1,35 @@
+"""When a session that isn't live is read: in windows of time or size, for engines that are paid. Pure."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """A window is read when its oldest audio has waited `window_s`, or `most` samples wait."""
+
+    window_s: float
+    most: int
+
+
+class Collector:
+    """Holds one session's audio back in Redis until its window is full."""
+
+    def __init__(self, options: BatchOptions) -> None:
+        self._options = options
+        self._until: float = 0  # samples that may be read
+        self._since: float | None = None  # when the oldest unread audio was first seen
+
+    def opens(self, read: int) -> bool:
+        """Whether audio behind sample `read` may be read now."""
+        return read < self._until
+
+    def told(self, *, received: int, read: int, ending: bool, now: float) -> None:
+        """Take note of how much has come (samples) and how much of it was read; `now` in seconds."""
+        if ending:
+            self._until = float("inf")
+        elif self.opens(read) or received <= read:
+            self._since = None
+        else:
+            self._since = now if self._since is None else self._since
+            if now - self._since >= self._options.window_s or received - read >= self._options.most:
+                self._until, self._since = received, None
