@@ -1,14 +1,8 @@
 """What follows a user's session: the archive in an S3, pushes to a webhook, write-back, and a paid engine."""
 
 import asyncio
-import http.server
-import io
 import json
-import threading
 import time
-import wave
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import boto3
 import httpx
@@ -19,44 +13,11 @@ from moto.server import ThreadedMotoServer
 from api_gateway.signature import verify
 from parlando.embedded.redis_server import free_port
 from support.cluster import Cluster
+from support.endpoint import Endpoint, served
 from support.perfect import PerfectEngine, script, silence, speak
-from transcriber.engines.base import Window
 
 RATE = 16_000
 PERFECT = {"STT_ENGINE": "support.perfect:engine", "VAD": "rms", "OMI_IDLE_S": "2"}
-
-
-class Server:
-    """Notes requests and answers what it's told to."""
-
-    def __init__(self, answer) -> None:
-        self.requests: list[tuple[str, dict[str, str], bytes]] = []
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-                status, headers, said = answer(len(outer.requests), body)
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(said))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(said)
-
-            def log_message(self, *args) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
-@contextmanager
-def served(answer) -> Iterator[Server]:
-    server = Server(answer)
-    yield server
-    server.server.shutdown()
 
 
 def send(cluster, uid: str, pcm: np.ndarray) -> None:
@@ -191,41 +152,12 @@ async def test_transcripts_are_written_back_into_omi_if_that_is_wished(tmp_path)
 # --- a paid engine ----------------------------------------------------------------------------------
 
 
-class Endpoint:
-    """An OpenAI-compatible endpoint that understands perfectly, and is busy at first."""
-
-    def __init__(self, *, busy: int = 1) -> None:
-        self.seconds: list[float] = []
-        self._engine = PerfectEngine()
-        self._busy = busy
-
-    def __call__(self, number: int, body: bytes):
-        if number <= self._busy:
-            return (
-                429,
-                {"Retry-After": "1", "Content-Type": "application/json"},
-                b'{"error":{"message":"slow down"}}',
-            )
-        start = body.index(b"RIFF")
-        with wave.open(io.BytesIO(body[start:])) as file:
-            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-        self.seconds.append(len(samples) / RATE)
-        heard = self._engine.transcribe([Window(samples / np.float32(32768), final=True)])[0]
-        segment = {
-            "id": 0, "seek": 0, "start": 0.0, "end": self.seconds[-1], "text": f" {heard.text}", "tokens": [],
-            "temperature": 0.0, "avg_logprob": -0.1, "compression_ratio": 1.0, "no_speech_prob": 0.01,
-        }  # fmt: skip
-        said = {"task": "transcribe", "language": "english", "duration": self.seconds[-1], "text": heard.text,
-                "segments": [segment] if heard.text else []}  # fmt: skip
-        return 200, {"Content-Type": "application/json"}, json.dumps(said).encode()
-
-
 @pytest.mark.timeout(150)
 async def test_a_paid_engine_in_batches_is_asked_rarely_and_for_long_pieces(tmp_path):
     """Two minutes of Omi's audio: pieces of 10 to 30 s, cut in silences, every word once, the bill known."""
     sentences = [np.r_[speak(7, first=7 * n), silence(0.6)] for n in range(28)]
     pcm = np.concatenate(sentences)
-    endpoint = Endpoint()
+    endpoint = Endpoint(PerfectEngine(), busy=1)
     with (
         served(endpoint) as server,
         Cluster(
@@ -249,18 +181,19 @@ async def test_a_paid_engine_in_batches_is_asked_rarely_and_for_long_pieces(tmp_
             return [t for t in found if t["state"] == "closed"]
 
         [transcript] = await until(closed, within_s=60)
-        month = await until(
-            lambda: (
-                (m := httpx.get(f"{cluster.http()}/stats").json()["current_month"])["billed_seconds"] and m
-            )
-        )
+        expected = sum(max(10, seconds) for seconds in endpoint.seconds)
+
+        def billed() -> float:
+            month = httpx.get(f"{cluster.http()}/stats").json()["current_month"]
+            return month["billed_seconds"]
+
+        await until(lambda: billed() == pytest.approx(expected, abs=0.01))
 
     length = len(pcm) / RATE
     print(f"\n{length:.0f} s in {len(endpoint.seconds)} requests of {[round(s) for s in endpoint.seconds]} s")
     assert transcript["text"].split() == script(0, 7 * 28)
     assert all(10 <= seconds <= 30 for seconds in endpoint.seconds[:-1])
-    assert month["billed_seconds"] == pytest.approx(sum(max(10, s) for s in endpoint.seconds), abs=0.01)
-    assert month["billed_seconds"] <= 1.15 * length
+    assert expected <= 1.15 * length
     assert b"whisper-large-v3-turbo" in server.requests[0][2]
     assert server.requests[0][1]["authorization"] == "Bearer gsk_test"
 

@@ -50,7 +50,11 @@ def cluster(archive):
 @pytest.fixture(scope="module")
 def moonshine(tmp_path_factory):
     with Cluster(
-        transcribers=1, processors=1, OMI_IDLE_S="3", ARCHIVE_URL=str(tmp_path_factory.mktemp("archive"))
+        transcribers=1,
+        processors=1,
+        OMI_IDLE_S="3",
+        PARTITIONS="3",
+        ARCHIVE_URL=str(tmp_path_factory.mktemp("archive")),
     ) as cluster:
         yield cluster
 

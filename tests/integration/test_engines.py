@@ -14,6 +14,7 @@ from parlando.errors import EngineError, ModelError
 from parlando.models.catalogue import MOONSHINE_TINY
 from parlando.models.store import ModelStore
 from parlando.transcript import bare
+from support.endpoint import Endpoint, Server
 from support.in_process import recognise
 from support.speech import FIXTURES, load
 from transcriber.engines.base import Window
@@ -39,9 +40,28 @@ def micro_converted(micro_checkpoint, tmp_path_factory):
     return convert(micro_checkpoint, tmp_path_factory.mktemp("ct2") / "whisper-micro")
 
 
-@pytest.fixture(scope="session", params=["moonshine", "whisper", "faster-whisper"])
+@pytest.fixture(scope="session")
+def openai_server():
+    """Starts an OpenAI-compatible server around an engine."""
+    servers = []
+
+    def start(engine) -> Server:
+        servers.append(Server(Endpoint(engine)))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.server.shutdown()
+
+
+@pytest.fixture(scope="session", params=["moonshine", "whisper", "faster-whisper", "openai"])
 def engine(request):
     match request.param:
+        case "openai":
+            served_engine = load_engine(TranscriberSettings(stt_engine="moonshine"))[0]
+            server = request.getfixturevalue("openai_server")(served_engine)
+            settings = {"openai_base_url": f"{server.url}/v1", "openai_api_key": "k"}
+            return load_engine(TranscriberSettings(stt_engine="openai", **settings))[0]
         case "moonshine":
             ModelStore().pull(MOONSHINE_TINY)
             model = None
@@ -55,7 +75,7 @@ def engine(request):
 @pytest.fixture
 def spoken(engine):
     """(samples, words) of recordings that this engine is meant for."""
-    folder = FIXTURES / "speech" if engine.info.name == "moonshine" else MICRO
+    folder = FIXTURES / "speech" if engine.info.name in ("moonshine", "openai") else MICRO
     rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
     return [
         (to_float(load(folder / row["file"])), row["text"])

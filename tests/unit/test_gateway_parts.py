@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 
 from api_gateway.auth import authenticate
 from api_gateway.dialects.base import Audio, Configure, End, Flush, Ping, Start
-from api_gateway.dialects.native import NativeEvents, Wishes, read
+from api_gateway.dialects.native import Native, Wishes, read
 from api_gateway.outbox import Outbox
 from api_gateway.settings import GatewaySettings
 from parlando import subtitles
@@ -43,9 +43,37 @@ def test_what_is_not_understood_is_answered_with_what_was_expected(message, says
         read(message)
 
 
-def test_formats_that_are_not_served_get_a_clear_error():
-    with pytest.raises(InvalidAudioError, match="Expected 16000 Hz and 1 channel, but got 8000 Hz"):
-        Wishes.of({"sample_rate": "8000"})
+@pytest.mark.parametrize(
+    ("wishes", "says"),
+    [
+        ({"sample_rate": "4000"}, "expected a sample_rate of 8000 to 48000 Hz, got 4000"),
+        ({"channels": "9"}, "channels: .*less than or equal to 8, but got '9'"),
+        ({"channels": "2", "channel": "2"}, "expected channel below 2"),
+        ({"encoding": "opus"}, "encoding: .*'pcm_s16le'.*but got 'opus'"),
+        ({"uid": "../x"}, "uid"),
+    ],
+)
+def test_formats_that_cannot_be_get_a_clear_error(wishes, says):
+    with pytest.raises(InvalidRequestError, match=says):
+        Wishes.of(wishes)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "direct", "frame"),
+    [
+        ({}, True, 2),
+        ({"encoding": "pcm_f32le"}, True, 4),
+        ({"normalize": "true"}, False, 2),
+        ({"sample_rate": "48000", "channels": "2"}, False, 4),
+        ({"encoding": "mulaw", "sample_rate": "8000"}, False, 1),
+        ({"format": "webm"}, False, 1),
+        ({"format": "pcm"}, True, 2),
+    ],
+)
+def test_a_format_says_which_way_its_bytes_go(wishes, direct, frame):
+    form = Wishes.of(wishes).format
+
+    assert (form.direct, form.frame_bytes) == (direct, frame)
 
 
 @given(st.text(max_size=60))
@@ -57,10 +85,10 @@ def test_any_text_is_a_command_or_an_error_of_ours(text):
 
 
 def test_new_text_is_what_was_not_said_before():
-    events = NativeEvents()
+    events = Native()
 
     def said(**event):
-        return orjson.loads(events.write(orjson.dumps(event)))["new_text"]
+        return orjson.loads(events.event(orjson.dumps(event)))["new_text"]
 
     assert said(type="partial", segment=0, stable="I am", text="I am x") == "I am"
     assert said(type="partial", segment=0, stable="I am", text="I am y") == ""

@@ -293,6 +293,7 @@ class Worker:
                         await end(task)
                     await self._claims.release(session.claim)
                     log.info("session.released", session=sid)
+                await self._bill()
                 await sign_off(self._redis, self.id)
         except (TimeoutError, ParlandoError, *BROKEN) as error:
             left = deadline - time.monotonic()
