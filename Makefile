@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
 PINS := constraints.txt pyproject.toml $(wildcard */pyproject.toml)
 PATHS := shared/src api-gateway/src audio-processor/src transcriber/src tests
 
-.PHONY: help run test lint fix clean model compose
+.PHONY: help run test bench lint fix clean model compose
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -26,6 +26,9 @@ test: $(VENV)/dev.done model compose ## Set up and run all tests (ARGS="-k name"
 compose:
 	@if [ -n "$$CI" ] && ! command -v docker-compose >/dev/null && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -y -qq docker-compose >/dev/null || true; fi
+
+bench: $(VENV)/dev.done ## Measure what takes audio in: delay through FFmpeg, Omi's webhook
+	@cd tests && for script in intake_delay omi_webhook; do ../$(BIN)/python -m bench.$$script || exit 1; echo; done
 
 lint: $(VENV)/dev.done ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check $(PATHS)

@@ -255,7 +255,9 @@ def test_compose_scales_and_is_hardened():
 
     assert set(services) == {"redis", "api-gateway", "audio-processor", "transcriber"}
     assert "healthcheck" in services["redis"]
-    assert "ports" not in services["transcriber"], "a published port would forbid --scale"
+    for name in ("transcriber", "audio-processor"):
+        assert "ports" not in services[name], "a published port would forbid --scale"
+    assert services["audio-processor"]["deploy"]["replicas"] == 2
     for name, service in services.items():
         assert service["read_only"], name
         assert service["deploy"]["resources"]["limits"]["memory"], name

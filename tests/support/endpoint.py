@@ -1,4 +1,4 @@
-"""Servers of others on this machine: one that notes what it's sent, and one that transcribes as OpenAI does."""
+"""Servers of others on this machine: one notes what it's sent, one transcribes as OpenAI does."""
 
 import http.server
 import io

@@ -26,7 +26,7 @@ HERE = "http://127.0.0.1:8000"
 
 @app.command("transcribe")
 def transcribe_command(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="WAV or FLAC, 16 kHz, mono.")],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Any audio file.")],
     url: Url = HERE,
     key: Key = None,
     fast: Annotated[bool, typer.Option("--fast", help="As fast as it goes, not in real time.")] = False,

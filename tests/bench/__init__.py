@@ -1,0 +1,1 @@
+"""Measurements, each a script that prints a table: `make bench`."""

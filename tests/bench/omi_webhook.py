@@ -1,0 +1,72 @@
+"""How soon Omi's webhook answers when 100 devices send: python -m bench.omi_webhook
+
+Each device sends a body of one second every second; the answer comes when the bytes are in Redis. Beside it,
+in the same run, the bare HTTP server: GET on the same path.
+"""
+
+import asyncio
+import os
+import platform
+import tempfile
+import time
+
+import httpx
+import numpy as np
+
+from support.cluster import Cluster
+from support.perfect import speak
+
+DEVICES = 100
+SECONDS = 15
+BAR_MS = 50
+
+
+async def measure(base: str, *, post: bool) -> np.ndarray:
+    """Milliseconds of all answers."""
+    took: list[float] = []
+    body = speak(2).tobytes()
+    limits = httpx.Limits(max_connections=DEVICES, max_keepalive_connections=DEVICES)
+    async with httpx.AsyncClient(base_url=base, limits=limits, timeout=30) as client:
+
+        async def device(number: int) -> None:
+            started = time.monotonic() + number / DEVICES
+            for second in range(SECONDS):
+                await asyncio.sleep(max(0.0, started + second - time.monotonic()))
+                asked = time.monotonic()
+                if post:
+                    answer = await client.post(
+                        "/streaming",
+                        params={"uid": f"d{number}", "sample_rate": 16_000},
+                        content=body,
+                        headers={"Idempotency-Key": f"{number}-{second}"},
+                    )
+                else:
+                    answer = await client.get("/streaming")
+                took.append((time.monotonic() - asked) * 1000)
+                assert answer.status_code == 200
+
+        await asyncio.gather(*(device(number) for number in range(DEVICES)))
+    return np.array(took)
+
+
+def main() -> None:
+    """Print a table."""
+    print(f"# Omi's webhook, {DEVICES} devices, {SECONDS} s\n{platform.platform()}, {os.cpu_count()} cores\n")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Cluster(
+            transcribers=1, STT_ENGINE="support.perfect:engine", VAD="rms", ARCHIVE_URL=folder
+        ) as cluster,
+    ):
+        bare = asyncio.run(measure(cluster.http(), post=False))
+        bodies = asyncio.run(measure(cluster.http(), post=True))
+    print(f"{'':12} {'p50':>6} {'p95':>6} {'p99':>6}  (ms)")
+    for name, found in (("GET, bare", bare), ("POST, stored", bodies)):
+        p50, p95, p99 = np.percentile(found, [50, 95, 99])
+        print(f"{name:12} {p50:6.1f} {p95:6.1f} {p99:6.1f}")
+    ratio = np.percentile(bodies, 99) / np.percentile(bare, 99)
+    print(f"bar: p99 of {BAR_MS} ms; ratio of the p99s {ratio:.1f}")
+
+
+if __name__ == "__main__":
+    main()
