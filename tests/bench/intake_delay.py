@@ -77,6 +77,7 @@ async def delays(url: str, name: str) -> np.ndarray:
     watching.cancel()
     times, ends = np.array([t for t, _ in there]), np.array([e for _, e in there]) / 16_000
     moments = np.arange(1.0, SECONDS - 0.6, 0.01)
+    moments = moments[moments <= ends[-1]]
     available = times[np.searchsorted(ends, moments)]
     sent = np.ceil(moments / PIECE_S) * PIECE_S
     await redis.aclose()

@@ -1,11 +1,14 @@
 """Bytes in, PCM out, through real processes of the audio-processor and a real Redis."""
 
 import asyncio
+import io
 import signal
 import subprocess
 
+import httpx
 import numpy as np
 import pytest
+import soundfile
 
 from audio_processor.ffmpeg import find
 from parlando.audio import Encoding
@@ -169,3 +172,76 @@ async def test_an_mp4_with_its_index_at_the_end_is_read_when_it_is_complete(redi
 
     assert abs(len(found.samples) - 176_000) <= 2048
     assert found.controls == ['{"type":"end","reason":"end"}']
+
+
+async def test_no_ffmpeg_outlives_its_session_or_its_processor(cluster, redis):
+    data, form = encoded(JFK, "webm_opus"), form_of("webm_opus")
+    deleted, killed = Stream(redis, "deleted", form), Stream(redis, "left", form)
+    await asyncio.gather(deleted.send(data[: len(data) // 2]), killed.send(data[: len(data) // 2]))
+    async with asyncio.timeout(5):
+        while len(running := ffmpegs()) < 2:
+            await asyncio.sleep(0.05)
+
+    await redis.delete(deleted.keys.session, deleted.keys.pcm, deleted.keys.raw)
+    async with asyncio.timeout(5):
+        while len(ffmpegs()) > 1:
+            await asyncio.sleep(0.05)
+    cluster.processors[-1].kill()
+    async with asyncio.timeout(5):
+        while any(process.is_running() for process in running):
+            await asyncio.sleep(0.05)
+
+    cluster.add_processor()
+    for start in range(len(data) // 2, len(data), PIECE):
+        await killed.writer.append(data[start : start + PIECE], 1 << 30)
+    assert len((await killed.finish()).samples) >= 175_000
+
+
+# --- whole files over HTTP --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def service():
+    with Cluster(transcribers=0, processors=1, CONVERT_MAX_MB="1") as cluster:
+        yield f"http://127.0.0.1:{cluster.processor_port}"
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate", "channels"),
+    [
+        ("wav", "pcm_s16le", 44_100, 2),
+        ("mp3", "mp3", 44_100, 1),
+        ("webm_opus", "opus", 48_000, 1),
+        ("mp4_aac", "aac", 44_100, 1),
+        ("flac", "flac", 16_000, 1),
+    ],
+)
+def test_a_file_is_probed_and_converted(service, name, codec, rate, channels):
+    data = encoded(JFK, name) if name != "wav" else encoded(JFK, name)[: 900 << 10]
+    probed = httpx.post(f"{service}/v1/audio/probe", content=data).json()
+    converted = httpx.post(f"{service}/v1/audio/convert", content=data)
+    samples, found = soundfile.read(io.BytesIO(converted.content), dtype="int16")
+
+    assert (probed["codec"], probed["sample_rate"], probed["channels"]) == (codec, rate, channels)
+    assert probed["duration"] == pytest.approx(len(samples) / 16_000, abs=0.001)
+    assert probed["duration"] == pytest.approx(11.0 if name != "wav" else 5.22, abs=0.1)
+    assert converted.headers["content-type"] == "audio/wav"
+    assert found == 16_000
+
+
+def test_an_mp4_with_its_index_at_the_end_is_probed_and_converted(service, tmp_path):
+    path = tmp_path / "late.m4a"
+    subprocess.run([find(), "-v", "error", "-i", JFK, "-c:a", "aac", path], check=True)
+
+    assert httpx.post(f"{service}/v1/audio/probe", content=path.read_bytes()).json()["codec"] == "aac"
+    assert len(httpx.post(f"{service}/v1/audio/convert", content=path.read_bytes()).content) > 350_000
+
+
+@pytest.mark.parametrize(("data", "status"), [(b"", 415), (b"no audio", 415), (bytes(3 << 20), 413)])
+def test_what_is_no_file_of_ours_is_refused_with_a_reason(service, data, status):
+    for path in ("probe", "convert"):
+        refused = httpx.post(f"{service}/v1/audio/{path}", content=data)
+        assert refused.status_code == status
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert len(refused.json()["detail"]) > 20
+    assert ffmpegs() == []

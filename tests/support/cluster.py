@@ -65,6 +65,7 @@ class Cluster:
         self.ports: list[int] = []
         self.transcribers: list[Process] = []
         self.processors: list[Process] = []
+        self.processor_port = 0  # of the one added last
 
     def __enter__(self) -> "Cluster":
         self.redis.start()
@@ -107,7 +108,8 @@ class Cluster:
         return process
 
     def add_processor(self, **environment: str) -> Process:
-        environment = {"PROCESSOR_PORT": str(free_port()), **environment}
+        self.processor_port = free_port()
+        environment = {"PROCESSOR_PORT": str(self.processor_port), **environment}
         process = self._process("audio_processor", f"processor{len(self.processors)}", **environment)
         self.processors.append(process)
         return process

@@ -64,7 +64,7 @@ class Archivist:
                 log.warning("redis.away", error=str(error))
             except Exception:  # one entry that can't be done must not stop the others
                 log.exception("chore.failed")
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(self._chores.pause(LOOK_EVERY_S))
 
     async def report(self) -> dict[str, Any]:
         """How it goes, for /health."""

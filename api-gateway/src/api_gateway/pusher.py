@@ -56,7 +56,7 @@ class Pusher:
                 log.warning("redis.away", error=str(error))
             except Exception:  # one entry that can't be done must not stop the others
                 log.exception("chore.failed")
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(self._chores.pause(LOOK_EVERY_S))
 
     async def _do(self, chore: Chore, room: asyncio.Semaphore) -> None:
         async with room:

@@ -52,6 +52,10 @@ class Chores:
         for stream in self._streams:
             await ensure_group(self._redis, stream, self._group)
 
+    def pause(self, seconds: float) -> float:
+        """How long to wait between two looks: `seconds`, longer where there are very many partitions."""
+        return seconds * max(1.0, len(self._streams) / 16)
+
     async def due(self) -> list[Chore]:
         """Entries that nobody has tried, and those whose time has come again. Doesn't wait."""
         chores = []
