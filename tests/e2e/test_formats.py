@@ -1,15 +1,21 @@
 """Any audio that clients send live: the words are those of the 16 kHz recording, and so are their times."""
 
 import asyncio
+import contextlib
+import json
 import random
+import subprocess
+import sys
 from difflib import SequenceMatcher
 from pathlib import Path
 from statistics import median
 
 import jiwer
 import pytest
+import websockets
 from whisper.normalizers import EnglishTextNormalizer
 
+from audio_processor.ffmpeg import find
 from parlando.client import connect
 from parlando.transcript import bare
 from support.cluster import Cluster
@@ -18,6 +24,7 @@ from support.speech import FIXTURES, rows
 from support.streaming import Heard, check_promises
 
 JFK = FIXTURES / "speech" / "jfk.flac"
+BIN = Path(sys.executable).parent
 SECONDS = 11.0
 SPEED = 3  # times real time
 AT_ONCE = 8
@@ -46,7 +53,8 @@ def _pieces(data: bytes, how: str, seed: str) -> list[bytes]:
     return pieces
 
 
-async def _send_live(cluster, name: str, how: str, *, words: bool = True) -> Heard:
+async def _send_live(cluster, name: str, how: str, *, words: bool = True, drops: int = 0) -> Heard:
+    """The recording in a format, live; the connection is cut `drops` times on the way."""
     data = encoded(JFK, name)
     heard = Heard()
     async with (
@@ -57,7 +65,11 @@ async def _send_live(cluster, name: str, how: str, *, words: bool = True) -> Hea
 
         async def talk() -> None:
             started, sent = asyncio.get_running_loop().time(), 0
-            for piece in _pieces(data, how, name):
+            pieces = _pieces(data, how, name)
+            cuts = {len(pieces) * (n + 1) // (drops + 1) for n in range(drops)}
+            for number, piece in enumerate(pieces):
+                if number in cuts:
+                    session.drop_connection()
                 await session.send(piece)
                 sent += len(piece)
                 due = started + sent / len(data) * SECONDS / SPEED
@@ -162,3 +174,62 @@ async def test_the_words_of_every_container_are_heard(cluster):
         rate = 100 * jiwer.wer(said, [normal(text) for text in heard])
         print(f"\n{len(spoken)} files: {rate:.1f} % word errors")
         assert rate <= 15
+
+
+@pytest.mark.timeout(120)
+async def test_a_lost_connection_loses_nothing_of_any_format(cluster):
+    """Resumed at a sample of the client's own rate, or at a byte of its container."""
+    names = ["s16le_44100_2", "f32le_48000_2", "mulaw_8000", "webm_opus", "mp3", "wav"]
+    calm = await asyncio.gather(*(_send_live(cluster, name, "odd") for name in names))
+    torn = await asyncio.gather(*(_send_live(cluster, name, "odd", drops=3) for name in names))
+
+    for name, before, after in zip(names, calm, torn, strict=True):
+        assert after.session.resumes == 3, name
+        assert [f["text"] for f in after.finals] == [f["text"] for f in before.finals], name
+
+
+async def test_a_start_behind_the_greeting_may_still_say_the_format(cluster):
+    """As clients do that wait for `connected` before they say anything; and back again."""
+    async with websockets.connect(f"{cluster.url()}/v1/stt/stream") as socket:
+        greeting = json.loads(await socket.recv())
+        for form in ({"format": "wav"}, {"sample_rate": 16_000}, {"format": "ogg"}):
+            await socket.send(json.dumps({"type": "start", **form}))
+        await socket.send(encoded(JFK, "ogg_opus"))
+        await socket.send('{"type":"end"}')
+        said = [json.loads(message) async for message in socket]
+
+    assert greeting["type"] == "connected"
+    text = " ".join(event["text"] for event in said if event["type"] == "final")
+    assert jiwer.wer(SAID, normal(text)) <= 0.05
+    assert said[-1]["reason"] == "end"
+
+
+async def test_audio_that_cannot_be_decoded_is_said_before_the_socket_closes(cluster):
+    async with websockets.connect(f"{cluster.url()}/v1/stt/stream?encoding=container") as socket:
+        await socket.send(b"And so, my fellow Americans" * 1000)
+        said = []
+        with contextlib.suppress(websockets.ConnectionClosedError):
+            while True:
+                said.append(json.loads(await socket.recv()))
+
+    error, closed = said[-2:]
+    assert (error["type"], error["code"], error["retryable"]) == ("error", "invalid_audio", False)
+    assert error["message"].startswith("The audio can't be decoded: it is no known audio format")
+    assert closed["reason"] == "invalid_audio"
+    assert socket.close_code == 1003
+
+
+@pytest.mark.parametrize("options", [[], ["--fast"]])
+def test_the_command_line_takes_any_file(cluster, tmp_path, options):
+    talk, text = tmp_path / "talk.m4a", tmp_path / "talk.txt"
+    subprocess.run([find(), "-v", "error", "-i", JFK, "-t", "4", "-c:a", "aac", talk], check=True)
+    text.write_text("And so, my fellow Americans")
+
+    def parlando(path: Path) -> subprocess.CompletedProcess:
+        command = [BIN / "parlando", "transcribe", path, "--url", cluster.http(), *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    heard, refused = parlando(talk), parlando(text)
+    assert "fellow Americans" in heard.stdout
+    assert refused.returncode == 1
+    assert "no known audio format" in " ".join(refused.stderr.split())

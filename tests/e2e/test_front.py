@@ -112,7 +112,7 @@ def test_the_command_line_says_what_is_wrong(cluster, tmp_path):
     nobody = _parlando("status", "--url", "http://127.0.0.1:9")
 
     assert unreadable.returncode == 1
-    assert "Expected a WAV or FLAC file" in unreadable.stderr
+    assert "No audio-processor is running" in unreadable.stderr
     assert nobody.returncode == 1
     assert "make run" in nobody.stderr
 

@@ -256,6 +256,16 @@ async def test_bodies_that_come_together_stay_whole(cluster):
     assert sorted(words([found])) == script(0, 80)
 
 
+@pytest.mark.timeout(60)
+async def test_a_body_may_have_31_megabytes(cluster):
+    pcm = np.r_[speak(10), silence(970), speak(10, first=10)]
+    assert pcm.nbytes > 31 * 1_000_000
+    assert post(cluster, "/streaming?uid=large", pcm.tobytes()).status_code == 200
+
+    [found] = await transcripts(cluster, "large", within_s=50)
+    assert words([found]) == script(0, 20)
+
+
 async def test_another_rate_begins_another_session(cluster):
     post(cluster, "/streaming?uid=rates&sample_rate=16000", speak(6).tobytes())
     post(cluster, "/streaming?uid=rates&sample_rate=8000", bytes(16_000))

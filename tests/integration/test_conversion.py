@@ -4,6 +4,7 @@ import asyncio
 import io
 import signal
 import subprocess
+import time
 
 import httpx
 import numpy as np
@@ -123,7 +124,7 @@ async def test_a_flush_brings_everything_out_and_the_stream_goes_on(redis):
         await stream.writer.append(data[start : start + PIECE], 1 << 30)
     flushed = await stream.finish()
 
-    assert before == half // 2 * 16_000 // 44_100 + 1
+    assert abs(before - half // 2 * 16_000 / 44_100) <= 1
     assert len(flushed.samples) == len(calm)
     different = np.flatnonzero(flushed.samples != calm)
     assert len(different) == 0 or np.ptp(different) < 200, (
@@ -203,7 +204,19 @@ async def test_no_ffmpeg_outlives_its_session_or_its_processor(cluster, redis):
 @pytest.fixture(scope="module")
 def service():
     with Cluster(transcribers=0, processors=1, CONVERT_MAX_MB="1") as cluster:
-        yield f"http://127.0.0.1:{cluster.processor_port}"
+        url = f"http://127.0.0.1:{cluster.processor_port}"
+        deadline = time.monotonic() + 10
+        while not _answers(f"{url}/ready"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield url
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.ConnectError:
+        return False
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ async def with_takeovers(
         for at in range(start // step * step, len(pcm), step):
             frame = pcm[at : at + step]
             session.feed([Frame(at, frame.astype("<i2").tobytes(), f"{at + len(frame)}-0")])
-            while not session.wants_audio and not running.done():
+            while not session.wants_input and not running.done():
                 await asyncio.sleep(0)
         session.feed([Control(len(pcm), 1, {"type": "end", "reason": "end"}, f"{len(pcm)}-1")])
         await asyncio.wait([running])
@@ -162,7 +162,7 @@ async def recognise(
         for place in [place for place in said if place <= at + len(frame)]:
             number += 1
             session.feed([Control(at + len(frame), number, said.pop(place), f"{at + len(frame)}-{number}")])
-        while not session.wants_audio and not running.done():
+        while not session.wants_input and not running.done():
             await asyncio.sleep(0.001)
     end = Control(len(pcm), number + 1, {"type": "end", "reason": "end"}, f"{len(pcm)}-{number + 1}")
     session.feed([end])

@@ -45,7 +45,10 @@ def _wav(
         (b"\0\0\0\x20ftypM4A " + bytes(20), ContainerLayout("mov")),
         (b"\xff\xf1" + bytes(20), ContainerLayout("aac")),
         (b"\xff\xfb" + bytes(20), ContainerLayout("mp3")),
-        (b"ID3\4" + bytes(20), ContainerLayout(None)),
+        (b"ID3\4\0\0\0\0\0\x0a" + bytes(10) + b"fLaC", ContainerLayout("flac")),
+        (b"ID3\4\0\0\0\0\0\x0a" + bytes(30), ContainerLayout("mp3")),
+        (b"ID3\4\0\0\0\0\2\x0a" + bytes(30), None),
+        (b"ID3\4\0\0\x7f\0\0\0" + bytes(30), ContainerLayout("mp3")),
         (b"something else entirely", ContainerLayout(None)),
     ],
 )

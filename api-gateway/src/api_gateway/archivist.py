@@ -91,6 +91,8 @@ class Archivist:
             log.warning("archive.failed", session=sid, attempt=chore.attempt, error=self._last_error)
             await self._history.keep(sid, KEEP_S)
             return
+        else:
+            await self._history.keep(sid, self._settings.session_ttl_s)
         self._last_error = None
         metrics.ARCHIVED.labels("stored").inc()
         await self._chores.done(chore)

@@ -71,13 +71,22 @@ def _document(record: SessionRecord, finals: list[FinalSegment], clock: WallCloc
     }
 
 
-async def newest_sessions(history: History, key: str, uid: str) -> list[Document]:
-    """The documents of a user's sessions that Redis still knows. `key` is the API key, hashed."""
-    documents = []
+async def newest_sessions(
+    history: History, key: str, uid: str, *, since_ms: int, until_ms: int, limit: int
+) -> list[Document]:
+    """Up to `limit` documents of a user's sessions that Redis still knows, newest first.
+
+    Only those that began from `since_ms` to `until_ms`. `key` is the API key, hashed.
+    """
+    documents: list[Document] = []
     for sid in await history.sessions_of(key, uid):
+        if len(documents) >= limit:
+            break
         try:
             document = await document_of(history, sid)
         except SessionNotFoundError:
+            await history.unlist(key, uid, sid)
             continue
-        documents.append(document)
+        if since_ms <= document["started_ms"] <= until_ms:
+            documents.append(document)
     return documents

@@ -31,6 +31,7 @@ DEMUXERS: Final = (
 """Demuxers that may run: single streams of audio, nothing that names other files."""
 
 _PACKETS: Final = 8  # raw PCM is read in an eighth of FFmpeg's usual pieces: 10 ms instead of 80
+_PROBE: Final = 16_384  # bytes within which FFmpeg must know what it is, and how
 _GLOBAL: Final = ("-hide_banner", "-nostats", "-nostdin", "-loglevel", "error")
 _RESAMPLER: Final = {
     "resampler": "swr",
@@ -72,9 +73,13 @@ def decode(
             "ac": layout.channels,
         }
     else:
-        options |= {"format_whitelist": ",".join(DEMUXERS)}
+        options |= {
+            "format_whitelist": ",".join(DEMUXERS),
+            "formatprobesize": _PROBE,
+            "probesize": _PROBE,
+        }
         if layout.demuxer is not None:
-            options |= {"f": layout.demuxer, "probesize": 4096}
+            options["f"] = layout.demuxer
     stream = ffmpeg.input(source, **options).audio
     stream = _mono(stream, layout, channel)
     if isinstance(layout, PcmLayout):

@@ -25,6 +25,8 @@ WARM_UP_S: Final = 2  # of input before the first sample that is put out
 KEEP_S: Final = 2 * WARM_UP_S + 1  # of input that a restart may want
 BURST_S: Final = 30  # of audio that a container may hold for nothing …
 LEAST_BYTES_PER_S: Final = 25  # … and what each further second must weigh, or it's no recording
+QUIET_S: Final = 0.06  # without output, until a container's FFmpeg has nothing more to say for now …
+QUIET_LOOKS: Final = 10  # … and how often that is looked at
 MOST_ATTEMPTS: Final = 3  # with an FFmpeg that somebody kills
 
 Emit = Callable[[bytes], Awaitable[None]]
@@ -36,17 +38,17 @@ log = structlog.get_logger(part="conversion")
 class Conversion(ABC):
     """One owner's conversion of one session. `emitted` counts samples, those of owners before included.
 
-    `failed` is called when something goes wrong between two calls; the next call then raises it.
+    `stopped` is called when FFmpeg's output has ended, perhaps between two calls; `check` tells why.
     """
 
     def __init__(
-        self, ffmpeg: Ffmpeg, form: AudioFormat, emit: Emit, failed: Callable[[], None], emitted: int
+        self, ffmpeg: Ffmpeg, form: AudioFormat, emit: Emit, stopped: Callable[[], None], emitted: int
     ) -> None:
         self.emitted = emitted
         self._ffmpeg = ffmpeg
         self._format = form
         self._emit = emit
-        self._failed = failed
+        self._stopped = stopped
         self._process: FfmpegProcess | None = None
         self._pump: asyncio.Task[None] | None = None
         self._complaint = ""
@@ -92,8 +94,9 @@ class Conversion(ABC):
             await self._deliver_all(process, drop)
         except BaseException:
             process.stop()  # nobody reads its output any more
-            self._failed()
             raise
+        finally:
+            self._stopped()
 
     async def _deliver_all(self, process: FfmpegProcess, drop: int) -> None:
         carry = b""
@@ -125,7 +128,7 @@ class Conversion(ABC):
         self._complaint = process.reason()
         return self._complaint if status else None
 
-    def check(self) -> None:
+    async def check(self) -> None:
         """Raise what went wrong since the last call."""
         if self._pump is not None and self._pump.done():
             self._pump.result()
@@ -139,11 +142,11 @@ class PcmConversion(Conversion):
         ffmpeg: Ffmpeg,
         form: AudioFormat,
         emit: Emit,
-        failed: Callable[[], None],
+        stopped: Callable[[], None],
         emitted: int,
         layout: PcmLayout,
     ) -> None:
-        super().__init__(ffmpeg, form, emit, failed, emitted)
+        super().__init__(ffmpeg, form, emit, stopped, emitted)
         self._layout = layout
         self._line = command.decode(ffmpeg.path, layout, channel=form.channel, normalize=form.normalize)
         self._recent = bytearray()
@@ -172,7 +175,7 @@ class PcmConversion(Conversion):
         self._recent += data
         if len(self._recent) > 2 * KEEP_S * self._layout.second:
             self._forget()
-        self.check()
+        await self.check()
         if self._process is None:
             await self._restart()
         elif not await self._process.write(data):
@@ -235,14 +238,14 @@ class ContainerConversion(Conversion):
         ffmpeg: Ffmpeg,
         form: AudioFormat,
         emit: Emit,
-        failed: Callable[[], None],
+        stopped: Callable[[], None],
         emitted: int,
         layout: ContainerLayout,
         *,
         keep: int,
         again: Callable[[], AsyncIterator[bytes]],
     ) -> None:
-        super().__init__(ffmpeg, form, emit, failed, emitted)
+        super().__init__(ffmpeg, form, emit, stopped, emitted)
         self._layout = layout
         self._keep = keep
         self._again = again
@@ -275,7 +278,7 @@ class ContainerConversion(Conversion):
         if not data:
             return
         self._fed += len(data)
-        self.check()
+        await self.check()
         if self._ended:
             self._check_keep()
             return
@@ -284,6 +287,12 @@ class ContainerConversion(Conversion):
             await self._start(self._line(), before)
         assert self._process is not None
         if not await self._process.write(data):
+            await self._finish_process()
+
+    async def check(self) -> None:
+        """See `Conversion`; FFmpeg may have ended because it can't decode what came."""
+        await super().check()
+        if self._pump is not None and self._pump.done():
             await self._finish_process()
 
     async def _finish_process(self) -> None:
@@ -311,8 +320,13 @@ class ContainerConversion(Conversion):
             )
 
     async def cut(self) -> None:
-        """See `Conversion`. A container can't be cut: what FFmpeg still holds comes out a little later."""
-        self.check()
+        """See `Conversion`. A container can't be cut: this waits until FFmpeg has put out what it can."""
+        for _ in range(QUIET_LOOKS):
+            await self.check()
+            before = self.emitted
+            await asyncio.sleep(QUIET_S)
+            if self.emitted == before:
+                return
 
     async def finish(self) -> None:
         """See `Conversion`."""

@@ -68,7 +68,8 @@ class File:
         demuxer = layout.demuxer if isinstance(layout, ContainerLayout) else "wav"
         if demuxer == "mov":
             return await self._open_in_memory(head, form, talkative=talkative)
-        self._process = await FfmpegProcess.start(self._line(ContainerLayout(demuxer), form, talkative))
+        line = self._line(ContainerLayout(demuxer), form, talkative)
+        self._process = await FfmpegProcess.start(line, watch=_STREAM)
         self._feeding = asyncio.create_task(self._feed(self._process, head))
         return self._process
 
@@ -98,7 +99,7 @@ class File:
             if self._ffmpeg.opens_descriptors
             else self._line(layout, form, talkative, source=f"file:/proc/self/fd/{file}")
         )
-        self._process = await FfmpegProcess.start(line, descriptors=(file,))
+        self._process = await FfmpegProcess.start(line, descriptors=(file,), watch=_STREAM)
         self._process.close_input()
         return self._process
 
@@ -136,7 +137,7 @@ async def probe(ffmpeg: Ffmpeg, body: AsyncIterator[bytes], most: int) -> dict[s
         await process.wait()
     finally:
         await file.close()
-    first = next((found for line in process.lines if (found := _STREAM.search(line))), None)
+    first = process.found
     if first is None or size == 0:
         raise InvalidAudioError(f"The file can't be decoded: {process.reason()}")
     layout = first["layout"].strip()

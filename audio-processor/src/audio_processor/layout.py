@@ -93,7 +93,18 @@ def sniff(head: bytes, *, complete: bool) -> Layout | None:
         return None
     if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
         return _wav(head, complete=complete)
+    if head[:3] == b"ID3" and len(head) >= 10:
+        return _behind_tag(head, complete=complete)
     return ContainerLayout(_demuxer(head))
+
+
+def _behind_tag(head: bytes, *, complete: bool) -> ContainerLayout | None:
+    """An ID3 tag (www.id3.org, its size in four times 7 bits) may stand before MP3, AAC or FLAC."""
+    a, b, c, d = (byte & 0x7F for byte in head[6:10])
+    stop = 10 + (a << 21 | b << 14 | c << 7 | d)
+    if len(head) < stop + 4 and not complete and stop < LONGEST_HEAD:
+        return None
+    return ContainerLayout(_demuxer(head[stop:]) or "mp3")
 
 
 def _demuxer(head: bytes) -> str | None:
@@ -113,8 +124,6 @@ def _demuxer(head: bytes) -> str | None:
             return name
     if head[4:8] in (b"ftyp", b"styp", b"moov"):
         return "mov"
-    if head[:3] == b"ID3":
-        return None  # it may stand before MP3, AAC or FLAC
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
         return "aac"
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:

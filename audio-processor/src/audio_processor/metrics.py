@@ -6,3 +6,4 @@ from prometheus_client import Counter, Gauge
 
 SESSIONS: Final = Gauge("parlando_processor_sessions", "Live sessions this audio-processor converts")
 CLAIMS: Final = Counter("parlando_processor_claims_total", "Conversions claimed", ["kind"])
+FENCED: Final = Counter("parlando_processor_fenced_total", "Conversions lost to another audio-processor")

@@ -18,6 +18,7 @@ MOST_MEMORY: Final = 1 << 30  # bytes of address space
 CPU_BASE_S: Final = 20  # CPU time that a process gets in advance …
 CPU_SHARE: Final = 0.5  # … and of each second of audio it makes
 MOST_LINES: Final = 20  # of complaints
+LONGEST_LINE: Final = 4096
 GONE: Final = (BrokenPipeError, ConnectionResetError)
 
 _NOISE: Final = re.compile(r"\[[^\]]*@ 0x[0-9a-f]+\]\s*|\bpipe:\d:? ?|\bfd:(\d+)?:? ?")
@@ -39,7 +40,10 @@ log = structlog.get_logger(part="ffmpeg")
 class FfmpegProcess:
     """Start it with `start`; it's gone when `kill` has returned."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, watch: re.Pattern[str] | None = None) -> None:
+        self.found: re.Match[str] | None = None
+        """Where `watch` matched first in what it printed."""
+        self._watch = watch
         self._process = process
         self._complaints: deque[str] = deque(maxlen=MOST_LINES)
         self._earned_s = 0.0
@@ -47,17 +51,18 @@ class FfmpegProcess:
         self._allow(0.0)
 
     @classmethod
-    async def start(cls, command: Sequence[str], *, descriptors: Sequence[int] = ()) -> "FfmpegProcess":
-        """Run `command`; `descriptors` stay open in it."""
-        return cls(
-            await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                pass_fds=tuple(descriptors),
-            )
+    async def start(
+        cls, command: Sequence[str], *, descriptors: Sequence[int] = (), watch: re.Pattern[str] | None = None
+    ) -> "FfmpegProcess":
+        """Run `command`; `descriptors` stay open in it, `watch` is looked for in what it prints."""
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            pass_fds=tuple(descriptors),
         )
+        return cls(process, watch)
 
     @property
     def pid(self) -> int:
@@ -114,8 +119,17 @@ class FfmpegProcess:
 
     async def _drain(self) -> None:
         assert self._process.stderr is not None
-        while line := await self._process.stderr.read(4096):
-            self._complaints.extend(line.decode("utf-8", "replace").splitlines())
+        rest = ""
+        while printed := await self._process.stderr.read(LONGEST_LINE):
+            *lines, rest = (rest + printed.decode("utf-8", "replace")).split("\n")
+            self._note(lines)
+            rest = rest[-LONGEST_LINE:]
+        self._note([rest])
+
+    def _note(self, lines: list[str]) -> None:
+        self._complaints.extend(line for line in lines if line.strip())
+        if self._watch is not None and self.found is None:
+            self.found = next((match for line in lines if (match := self._watch.search(line))), None)
 
     async def wait(self) -> int:
         """Wait until it has ended; its exit status, negative for a signal."""
@@ -131,11 +145,6 @@ class FfmpegProcess:
         assert self._process.stdout is not None
         while await self._process.stdout.read(1 << 20):
             pass  # a pipe is closed when its end has been read
-
-    @property
-    def lines(self) -> list[str]:
-        """What it printed, newest last."""
-        return list(self._complaints)
 
     def reason(self) -> str:
         """Why it couldn't go on, in one sentence."""

@@ -15,7 +15,7 @@ from audio_processor.conversion import ContainerConversion, Conversion, PcmConve
 from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.layout import ContainerLayout, Layout, PcmLayout, of_raw, sniff
 from parlando.audio import SAMPLE_RATE, Encoding
-from parlando.errors import InvalidAudioError, ParlandoError
+from parlando.errors import InvalidAudioError, ParlandoError, SessionLostError
 from parlando.redislog.intake import IntakeClaim, OwnedIntake
 from parlando.redislog.pcm import Control, Entry, Frame, position_at, unread
 
@@ -83,7 +83,7 @@ class IntakeSession:
         """Convert until the session's end, or until its audio proves to be none."""
         try:
             await self._convert()
-        except InvalidAudioError as error:
+        except (InvalidAudioError, SessionLostError) as error:
             log.info("audio.refused", session=self.sid, why=error.message)
             await self.give_up(error)
         finally:
@@ -93,12 +93,12 @@ class IntakeSession:
 
     async def _convert(self) -> None:
         if self._trimmed_away:
-            raise InvalidAudioError(
+            raise SessionLostError(
                 "The audio-processor died, and the stream is too long to be decoded from its beginning again"
             )
         while True:
             if self._conversion is not None:
-                self._conversion.check()
+                await self._conversion.check()
             if not self._entries:
                 self._wake.clear()
                 await self._wake.wait()

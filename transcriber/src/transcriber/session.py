@@ -110,7 +110,7 @@ class LiveSession:
     # --- audio in -----------------------------------------------------------------------------
 
     @property
-    def wants_audio(self) -> bool:
+    def wants_input(self) -> bool:
         """Whether reading on makes sense; else the audio waits in Redis."""
         collected = self._collector is None or self._collector.opens(self._segmenter.received)
         return collected and not self._ending and len(self._unsettled) < MOST_UNSETTLED

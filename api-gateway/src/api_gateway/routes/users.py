@@ -76,11 +76,9 @@ async def _page(
 ) -> list[Document]:
     """Up to `limit` documents, newest first; a session that Redis knows is taken from there."""
     owner = fingerprint(key)
-    fresh = [
-        document
-        for document in await newest_sessions(found.history, owner, uid)
-        if since_ms <= document["started_ms"] <= until_ms
-    ]
+    fresh = await newest_sessions(
+        found.history, owner, uid, since_ms=since_ms, until_ms=until_ms, limit=limit
+    )
     known = {document["session_id"] for document in fresh}
     old: list[Document] = []
     try:
@@ -161,7 +159,7 @@ async def user_stats(uid: Uid, caller: PrincipalDep, found: ServicesDep) -> dict
     state = await found.bodies.state(caller.key, uid)
     if state is None:
         raise SessionNotFoundError(f"Nothing has come of user {uid} in the last week")
-    waiting, session_state, text = 0, None, None
+    waiting, session_state = 0, None
     if state.sid:
         try:
             record = await found.history.record(state.sid)
@@ -174,7 +172,7 @@ async def user_stats(uid: Uid, caller: PrincipalDep, found: ServicesDep) -> dict
         "buffer_size_bytes": waiting * BYTES_PER_SAMPLE,
         "buffer_duration_seconds": seconds(waiting),
         "sample_rate": state.sample_rate,
-        "last_recognition": text,
+        "last_recognition": None,
         "session_id": state.sid or None,
         "session_state": session_state,
         "last_body_at": iso(state.last) if state.last else None,

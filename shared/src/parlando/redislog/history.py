@@ -100,13 +100,20 @@ class History:
         return [Burst(*map(int, entry.decode().split(":"))) for entry in found]
 
     async def sessions_of(self, key: str, uid: str) -> list[str]:
-        """The ids of a user's sessions of the last days. `key` is the API key, hashed."""
-        found: list[str] = []
+        """The ids of a user's sessions of the last days, newest first. `key` is the API key, hashed."""
+        found: list[tuple[float, str]] = []
         for partition in range(self._partitions):
             name = names.user_sessions(partition, key, uid)
-            page: Any = await retried(lambda name=name: self._redis.zrange(name, 0, -1))  # type: ignore[misc]
-            found += [sid.decode() for sid in page]
-        return found
+            page: Any = await retried(
+                lambda name=name: self._redis.zrange(name, 0, -1, withscores=True)  # type: ignore[misc]
+            )
+            found += [(opened, sid.decode()) for sid, opened in page]
+        return [sid for _, sid in sorted(found, reverse=True)]
+
+    async def unlist(self, key: str, uid: str, sid: str) -> None:
+        """Take a session that has expired off its user's list."""
+        name = names.user_sessions(self.keys(sid).partition, key, uid)
+        await retried(lambda: self._redis.zrem(name, sid))
 
     async def usage(self, key: str, month: str) -> tuple[int, int]:
         """Files (or bodies) and milliseconds of audio that a key (hashed) has sent in a month."""

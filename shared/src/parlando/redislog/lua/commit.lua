@@ -3,12 +3,13 @@
 --       5 raw stream   6 intake stream   7 closed stream   8 pushes stream   9 usage hash of the month
 -- ARGV  1 epoch   2 seq before the first event   3 checkpoint ('' to leave it)   4 snapshot, JSON
 --       5 samples decoded   6 segments finished   7 close (1/0)   8 entry id   9 group   10 ttl, seconds
---       11 group of the intake   12 most pushes that wait   13… events, JSON, each with its seq in it
+--       11 group of the intake   12 most pushes that wait   13 ttl of what is to be archived, seconds
+--       14… events, JSON, each with its seq in it
 -- Returns the new seq, or -1 if another worker owns the session. Repeating a commit changes nothing.
 local s = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'uid', 'push', 'received', 'metered', 'intake_entry')
 if s[1] ~= ARGV[1] then return -1 end
 local before, now = tonumber(ARGV[2]), tonumber(s[2])
-local first = 13
+local first = 14
 local count = #ARGV - first + 1
 if now > before then return now end
 if now ~= before then return redis.error_reply('SEQ expected ' .. s[2] .. ' but got ' .. ARGV[2]) end
@@ -39,6 +40,8 @@ if ARGV[7] == '1' then
   end
   redis.call('EXPIRE', KEYS[1], ARGV[10])
   if s[3] and s[3] ~= '' then
+    redis.call('EXPIRE', KEYS[1], ARGV[13])  -- until the archive has it
+    redis.call('EXPIRE', KEYS[3], ARGV[13])
     redis.call('XADD', KEYS[7], '*', 'sid', string.match(KEYS[1], ':session:(.*)$'))
     if not s[6] then
       redis.call('HINCRBY', KEYS[9], 'files', 1)
