@@ -2,7 +2,7 @@
 
 import time
 from hashlib import sha256
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Query, WebSocket
@@ -282,7 +282,6 @@ async def inference(request: Request, found: ServicesDep, key: str | None = None
     form = await form_of(request, found.settings.omi_max_body_mb << 20)
     if form.file is None:
         raise InvalidRequestError("Expected a file in the form, but it has none")
-    wanted: Literal["json", "verbose_json", "text", "srt", "vtt"] | str
     wanted = form.fields.get("response_format") or "json"
     if wanted not in FORMATS:
         raise InvalidRequestError(
