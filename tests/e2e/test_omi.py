@@ -155,6 +155,37 @@ async def test_ten_minutes_of_twenty_users_lose_and_double_nothing(cluster):
         await backend.close()
 
 
+async def test_a_gateway_that_dies_in_the_middle_costs_nothing(tmp_path):
+    """Its port is deaf for a while; Omi tries again after 1 s and 5 s, with the same keys, and gets on."""
+    with Cluster(
+        STT_ENGINE="support.perfect:engine", VAD="rms", OMI_IDLE_S="3", ARCHIVE_URL=str(tmp_path)
+    ) as cluster:
+        backend = Backend(cluster.http(), speed=4, jitter_s=0.02)
+        audio = speak(120).tobytes()
+        sending = asyncio.create_task(backend.burst("/streaming", "deaf", RATE, audio, lossy=0.05))
+        await asyncio.sleep(0.4)
+        cluster.gateways[0].kill()
+        await asyncio.sleep(0.5)
+        cluster.gateways.append(cluster._process("api_gateway", "again", PORT=str(cluster.ports[0])))
+
+        assert await sending
+        assert backend.statuses["failed"] >= 1
+        assert words(await transcripts(cluster, "deaf")) == script(0, 120)
+        await backend.close()
+
+
+async def test_a_dead_path_is_left_alone_for_a_while(cluster):
+    """The simulator's own rule, which Omi's owners meet: five failed bursts open the breaker of a path."""
+    backend = Backend(cluster.http(), speed=10)
+    for _ in range(5):
+        assert not await backend.burst("/omi/wrong/streaming", "u", RATE, b"\1\0" * 100)
+    asked = sum(backend.statuses.values())
+    assert not await backend.burst("/omi/wrong/streaming", "u", RATE, b"\1\0" * 100)
+    assert sum(backend.statuses.values()) == asked == 5, "a 404 is final; the sixth burst isn't sent"
+    assert await backend.burst("/omi/k1/streaming", "breaker", RATE, b"\1\0" * 100), "other paths go on"
+    await backend.close()
+
+
 async def test_eight_kilohertz_says_what_the_socket_says(moonshine):
     """Moonshine on real speech at 8 kHz, once through each door; no keys are needed on this machine."""
     narrow = fixture("jfk.flac")[::2].tobytes()
@@ -407,6 +438,10 @@ def test_signatures_are_checked_where_that_is_wished(cluster, policy):
         assert status(sign("whsec_old", user, body, at=now - 400), user) == 401, "too old"
         assert status(sign("whsec_old", user, body + b"x", at=now), user) == 401
         assert status(None, user) == (200 if policy == "optional" else 401)
+        form = {"file": ("a.wav", wav(speak(2)))}
+        headers = {"X-API-Key": "k1"}
+        unsigned = httpx.post(f"{cluster.http(gateway)}/audio?uid={user}", files=form, headers=headers)
+        assert unsigned.status_code == (200 if policy == "optional" else 401)
         failures = get(cluster, f"/stats/{user}").json()["signature_failures"]
         assert failures == (3 if policy == "optional" else 4)
     finally:

@@ -212,6 +212,21 @@ async def test_a_session_handed_back_is_there_for_the_next_at_once(redis, sessio
     assert (await first.refresh([claim]))[0].lost
 
 
+async def test_workers_that_are_gone_are_taken_off_the_books(redis, sessions, partitions, monkeypatch):
+    """Every start of a worker adds a name to the queue's group; one without work is forgotten later."""
+    monkeypatch.setattr("parlando.redislog.claims.FORGOTTEN_MS", 0)
+    await sessions.open("s", config={}, token="t")
+    gone, busy = await _claims(redis, partitions, "gone"), await _claims(redis, partitions, "busy")
+    partition = sessions.keys("s").partition
+    await _claimed(busy, sessions, "s")
+    await gone.take_new(partition, 1, block_ms=10)
+    await asyncio.sleep(0.01)
+    await busy.tidy()
+
+    names = [c["name"] for c in await redis.xinfo_consumers(sessions.keys("s").queue, "transcribers")]
+    assert names == [b"busy"]
+
+
 async def test_a_closed_session_leaves_no_audio_and_no_work(redis, sessions, partitions):
     writer = await sessions.open("s", config={}, token="t")
     await writer.append(SECOND, MOST)

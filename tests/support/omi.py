@@ -25,6 +25,7 @@ class Backend:
     base: str
     speed: float = 1.0
     seed: int = 0
+    jitter_s: float = 0.003  # by which a body is late on its way
     statuses: Counter = field(default_factory=Counter)
     times: list[float] = field(default_factory=list)
     _failures: Counter = field(default_factory=Counter)
@@ -66,6 +67,7 @@ class Backend:
         return False
 
     async def _post(self, path: str, uid: str, rate: int, body: bytes, headers: dict) -> int | None:
+        await asyncio.sleep(self.chance.uniform(0, self.jitter_s))
         started = time.monotonic()
         try:
             answer = await self.client.post(

@@ -17,6 +17,7 @@ from obstore.exceptions import NotFoundError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
 from api_gateway.settings import GatewaySettings
+from parlando.errors import ParlandoError
 
 AT_ONCE: Final = 16  # objects read at a time
 TIMEOUT: Final = "10s"
@@ -31,7 +32,13 @@ def open_store(settings: GatewaySettings) -> ObjectStore:
         url = f"s3://{settings.r2_bucket}"
     if not url.startswith("s3://"):
         folder = Path(url.removeprefix("file://")) if url else _default_folder()
-        return LocalStore(folder, mkdir=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ParlandoError(
+                f"The archive's folder can't be made ({error}); set ARCHIVE_URL to one that can, or to an S3"
+            ) from error
+        return LocalStore(folder)
     parts = urlsplit(url)
     endpoint = settings.archive_endpoint
     if not endpoint and settings.r2_account_id:

@@ -18,7 +18,6 @@ from api_gateway.documents import Document, document_of
 from api_gateway.outbound import Outbound
 from api_gateway.settings import GatewaySettings
 from parlando.errors import ParlandoError, SessionNotFoundError
-from parlando.ids import new_worker_id
 from parlando.redislog.chores import Chore, Chores
 from parlando.redislog.connection import BROKEN, Redis
 from parlando.redislog.history import History
@@ -47,7 +46,7 @@ class Archivist:
             redis,
             closed,
             ARCHIVERS,
-            worker=new_worker_id("archivist"),
+            worker="gateway",
             partitions=settings.partitions,
             delays_s=DELAYS_S,
         )

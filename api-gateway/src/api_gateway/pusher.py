@@ -17,7 +17,6 @@ from api_gateway.outbound import Outbound, RefusedAddressError
 from api_gateway.settings import GatewaySettings
 from api_gateway.signature import sign
 from parlando.errors import ParlandoError
-from parlando.ids import new_worker_id
 from parlando.redislog.chores import Chore, Chores
 from parlando.redislog.connection import BROKEN, Redis
 from parlando.redislog.keys import PUSHERS, pushes
@@ -40,7 +39,7 @@ class Pusher:
             redis,
             pushes,
             PUSHERS,
-            worker=new_worker_id("pusher"),
+            worker="gateway",
             partitions=settings.partitions,
             delays_s=DELAYS_S,
         )

@@ -18,6 +18,8 @@ async def _report(found: Services) -> dict[str, Any]:
         workers = await found.admission.transcribers()
         processors = await found.admission.processors()
         waiting = await found.sessions.waiting()
+        active = await found.history.active_users(found.settings.omi_idle_s)
+        archive = await found.archivist.report()
     except UnavailableError as error:
         return {
             "status": "unhealthy",
@@ -44,8 +46,8 @@ async def _report(found: Services) -> dict[str, Any]:
         },
         "sessions": {"open": waiting, "unclaimed": max(0, waiting - owned)},
         "lag_ms": max((worker["lag_ms"] for worker in workers), default=0),
-        "active_users": await found.history.active_users(found.settings.omi_idle_s),
-        "archive": await found.archivist.report(),
+        "active_users": active,
+        "archive": archive,
         "keys": "required" if found.settings.api_keys else "none configured: loopback only",
     }
 

@@ -99,6 +99,8 @@ async def audio(
     caller = _caller(request, key)
     most = found.settings.omi_max_body_mb << 20
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        if found.settings.omi_signature == "required":
+            raise NotAllowedError("Signed bodies only: send the WAV as the body, with X-Omi-Signature")
         form = await form_of(request, most)
         uid = uid or form.fields.get("uid")
         if form.file is None:

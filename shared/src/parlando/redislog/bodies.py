@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from parlando.audio import SAMPLE_RATE
-from parlando.errors import AtCapacityError, SessionClosedError, SessionLostError, UnavailableError
+from parlando.errors import (
+    AtCapacityError,
+    ParlandoError,
+    SessionClosedError,
+    SessionLostError,
+    UnavailableError,
+)
 from parlando.formats import AudioFormat
 from parlando.ids import fingerprint, new_session_id
 from parlando.redislog.connection import Scripts, retried
@@ -141,7 +147,11 @@ class Bodies:
         adopted = await self._scripts.run("adopt", [user.user], [sid, following, form.sample_rate])
         if not adopted:
             return
-        await opening(following, form)
+        try:
+            await opening(following, form)
+        except ParlandoError:
+            await retried(lambda: self._sessions.redis.hdel(user.user, "sid"))  # the next body tries anew
+            raise
         if sid:
             await self._end(sid, {"type": "end", "reason": "replaced"})
 

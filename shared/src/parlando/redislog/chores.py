@@ -28,7 +28,8 @@ class Chore:
 
 class Chores:
     """One queue in all partitions. `delays_s[n]`: seconds between attempt n + 1 and the next; the last
-    one goes on for ever.
+    one goes on for ever. All who work on it may share the name `worker`: an entry's own idle time and
+    count of deliveries say whose turn it is.
     """
 
     def __init__(

@@ -14,6 +14,8 @@ from parlando.redislog import keys as names
 from parlando.redislog.connection import Redis, Scripts, retried
 from parlando.redislog.keys import SessionKeys
 
+FORGOTTEN_MS: Final = 3_600_000
+
 
 @dataclass(frozen=True, slots=True)
 class Role:
@@ -108,6 +110,18 @@ class Claims(Generic[C]):
         """Create the consumer groups that don't exist."""
         for partition in range(self._partitions):
             await ensure_group(self._redis, self._role.queue(partition), self._role.group)
+
+    async def tidy(self) -> None:
+        """Take workers off the queue's books that have not been heard of for an hour and hold nothing."""
+        for partition in range(self._partitions):
+            await self._tidy(self._role.queue(partition))
+
+    async def _tidy(self, queue: str) -> None:
+        group = self._role.group
+        consumers: Any = await retried(lambda: self._redis.xinfo_consumers(queue, group))
+        for consumer in consumers:
+            if consumer["pending"] == 0 and consumer["idle"] > FORGOTTEN_MS:
+                await self._redis.xgroup_delconsumer(queue, group, consumer["name"])
 
     async def take_new(self, partition: int, room: int, *, block_ms: int) -> list[C]:
         """Claim up to `room` sessions that nobody owns, waiting up to `block_ms` for the first."""

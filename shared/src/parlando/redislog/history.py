@@ -71,7 +71,7 @@ class History:
             seq=int(h["seq"]),
             segments=int(h["segments"]),
             created=int(h["created"]),
-            opened_ms=int(h["opened"]),
+            opened_ms=int(h.get("opened", int(h["created"]) * 1000)),
             config=orjson.loads(h["config"]),
             open_segment=orjson.loads(h["open"]) if "open" in h else None,
             uid=h.get("uid", b"").decode(),

@@ -136,18 +136,23 @@ class Keeper(Generic[C, S]):
             await asyncio.sleep(CLAIM_PAUSE_S * len(self.sessions) / self.capacity)
 
     async def _take_over_loop(self) -> None:
+        await self._guarded(self._tidy(), "tidy")
         while True:
             for partition in range(self._partitions):
                 if self._room > 0:
                     await self._guarded(self._claims.take_over(partition, self._room), "takeover")
             await asyncio.sleep(TAKE_OVER_EVERY_S * random.uniform(0.8, 1.2))
 
+    async def _tidy(self) -> list[C]:
+        await self._claims.tidy()
+        return []
+
     async def _guarded(self, claiming: Awaitable[list[C]], kind: str) -> None:
         """Run a claim; make the groups if Redis doesn't have them, wait if it's away."""
         try:
             claims = await claiming
         except ResponseError as error:
-            if "NOGROUP" not in str(error):
+            if "NOGROUP" not in str(error) and "no such key" not in str(error):
                 raise
             await self._make_groups()
             return
