@@ -242,6 +242,28 @@ def test_a_file_is_probed_and_converted(service, name, codec, rate, channels):
     assert found == 16_000
 
 
+def test_a_large_file_is_converted_for_a_client_that_reads_late():
+    """Ten minutes of stereo, 115 MB in many parts; nothing is read before everything is sent."""
+    parts, part = 600, np.zeros(96_000, np.int16).tobytes()
+    head = encoded(JFK, "wav")[:36] + b"data" + (len(part) * parts).to_bytes(4, "little")
+
+    def body():
+        yield head.replace((44_100).to_bytes(4, "little"), (48_000).to_bytes(4, "little"))
+        for _ in range(parts):
+            yield part
+
+    with Cluster(transcribers=0, processors=1) as cluster:
+        time.sleep(0.5)
+        url = f"http://127.0.0.1:{cluster.processor_port}/v1/audio/convert"
+        received = 0
+        with httpx.stream("POST", url, content=body(), timeout=60) as answer:
+            assert answer.status_code == 200
+            for piece in answer.iter_bytes():
+                received += len(piece)
+
+    assert received == pytest.approx(600 * 32_000, abs=200)
+
+
 def test_an_mp4_with_its_index_at_the_end_is_probed_and_converted(service, tmp_path):
     path = tmp_path / "late.m4a"
     subprocess.run([find(), "-v", "error", "-i", JFK, "-c:a", "aac", path], check=True)

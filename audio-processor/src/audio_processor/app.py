@@ -9,8 +9,8 @@ from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from audio_processor import files
 from audio_processor.ffmpeg import Ffmpeg
+from audio_processor.files import Files, TooBigError
 from audio_processor.settings import ProcessorSettings
 from audio_processor.worker import ProcessorWorker
 from parlando import __version__
@@ -40,11 +40,12 @@ def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
 
     app = FastAPI(title="Parlando audio-processor", version=__version__, lifespan=lifespan)
     app.state.worker = None
+    decoder = Files(ffmpeg, settings.convert_max_mb << 20) if ffmpeg else None
 
     @app.exception_handler(InvalidAudioError)
     async def refused(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, InvalidAudioError)
-        status = 413 if isinstance(error, files.TooBigError) else 415
+        status = 413 if isinstance(error, TooBigError) else 415
         title = "The file is too big" if status == 413 else "The audio can't be taken"
         body = {"type": "about:blank", "title": title, "status": status}
         return JSONResponse(
@@ -87,7 +88,7 @@ def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
     @app.post("/v1/audio/probe", tags=["audio"], responses=_REFUSED)
     async def probe(request: Request) -> dict[str, Any]:
         """Codec, sample rate, channels and duration of the file that is the request's body."""
-        return await files.probe(_needed(ffmpeg), request.stream(), settings.convert_max_mb << 20)
+        return await _needed(decoder).probe(request.stream())
 
     @app.post(
         "/v1/audio/convert",
@@ -97,7 +98,7 @@ def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
     )
     async def convert(request: Request) -> StreamingResponse:
         """The file that is the request's body as a 16 kHz mono WAV, as it's decoded."""
-        pieces = files.convert(_needed(ffmpeg), request.stream(), settings.convert_max_mb << 20)
+        pieces = _needed(decoder).convert(request.stream())
         first = await anext(pieces, b"")
 
         async def all_pieces() -> AsyncIterator[bytes]:
@@ -110,7 +111,7 @@ def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
     return app
 
 
-def _needed(ffmpeg: Ffmpeg | None) -> Ffmpeg:
-    if ffmpeg is None:
+def _needed(decoder: Files | None) -> Files:
+    if decoder is None:
         raise InvalidAudioError("FFmpeg isn't installed here: put it on the PATH or install imageio-ffmpeg")
-    return ffmpeg
+    return decoder

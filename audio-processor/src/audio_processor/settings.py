@@ -24,5 +24,5 @@ class ProcessorSettings(ServiceSettings):
         60, ge=40, description="Seconds of converted audio that may wait for a transcriber"
     )
     convert_max_mb: int = Field(
-        512, ge=1, description="Largest file taken by `/v1/audio/probe` and `convert`"
+        128, ge=1, description="Largest file taken by `/v1/audio/probe` and `convert`; it is held in memory"
     )
