@@ -404,6 +404,21 @@ async def test_audio_is_taken_while_no_worker_runs(tmp_path):
         assert words(await transcripts(cluster, "early")) == script(0, 8)
 
 
+def test_only_when_it_is_truly_full_omi_is_told_to_come_again(tmp_path):
+    """No worker reads; a minute may wait. Then 503, which Omi tries again, and others are still served."""
+    with Cluster(transcribers=0, OMI_BUFFER_MAX_S="60", ARCHIVE_URL=str(tmp_path)) as cluster:
+
+        def status(uid: str, seconds: int) -> int:
+            return post(cluster, f"/streaming?uid={uid}", speak(2 * seconds).tobytes(), key=None).status_code
+
+        assert [status("full", s) for s in (30, 29)] == [200, 200]
+        full = post(cluster, "/streaming?uid=full", speak(4, first=500).tobytes(), key=None)
+        assert (full.status_code, full.headers["retry-after"]) == (503, "5")
+        assert full.json()["code"] == "at_capacity"
+        assert status("full", 1) == 200, "a second still fits"
+        assert status("other", 30) == 200
+
+
 async def test_usage_and_health(cluster):
     before = get(cluster, "/stats", key="k2").json()["current_month"]
     post(cluster, "/streaming?uid=usage", speak(60).tobytes(), key="k2")

@@ -4,18 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api_gateway.admission import Admission
 from api_gateway.archive import Archive, open_store
 from api_gateway.archivist import Archivist
 from api_gateway.dependencies import Services
 from api_gateway.description import DESCRIPTION
+from api_gateway.doubled_query import DoubledQuery
 from api_gateway.errors import on_invalid, on_parlando_error
 from api_gateway.outbound import Outbound
 from api_gateway.pusher import Pusher
@@ -28,8 +27,6 @@ from parlando.redislog.connection import connect
 from parlando.redislog.history import Channels, History
 from parlando.redislog.writer import Sessions
 from parlando.tasks import end
-
-log = structlog.get_logger(part="app")
 
 
 def create_app(settings: GatewaySettings) -> FastAPI:
@@ -89,17 +86,3 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     for routes in (live, sessions, omi, users, health):
         app.include_router(routes.router)
     return app
-
-
-class DoubledQuery:
-    """Older Omi glues `?sample_rate=…&uid=…` to a URL that may have a query already: take it apart."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve with every further question mark of the query read as `&`."""
-        query = scope.get("query_string", b"")
-        if b"?" in query and scope["path"].endswith(("/streaming", "/audio", "/setup", "/stt")):
-            scope = {**scope, "query_string": query.replace(b"?", b"&")}
-        await self._app(scope, receive, send)

@@ -4,7 +4,6 @@ Any gateway may do it. The live path never waits for it: an archive that can't b
 and Redis keeps the session until then.
 """
 
-import asyncio
 from typing import Any, Final
 
 import httpx
@@ -19,13 +18,12 @@ from api_gateway.outbound import Outbound
 from api_gateway.settings import GatewaySettings
 from parlando.errors import ParlandoError, SessionNotFoundError
 from parlando.redislog.chores import Chore, Chores
-from parlando.redislog.connection import BROKEN, Redis
+from parlando.redislog.connection import Redis
 from parlando.redislog.history import History
-from parlando.redislog.keys import ARCHIVERS, closed
+from parlando.redislog.keys import ARCHIVERS, LONG_TTL_S, closed
 
 LOOK_EVERY_S: Final = 0.5
 DELAYS_S: Final = (5, 15, 60, 300, 900, 1800, 3600)
-KEEP_S: Final = 7 * 24 * 3600  # how long Redis keeps what the archive didn't take
 MOST_SEGMENTS: Final = 500  # that Omi takes at once
 FAILURES: Final = (BaseError, OSError, httpx.HTTPError, ParlandoError)
 
@@ -55,15 +53,7 @@ class Archivist:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        while True:
-            try:
-                for chore in await self._chores.due():
-                    await self._do(chore)
-            except (*BROKEN, ParlandoError) as error:
-                log.warning("redis.away", error=str(error))
-            except Exception:  # one entry that can't be done must not stop the others
-                log.exception("chore.failed")
-            await asyncio.sleep(self._chores.pause(LOOK_EVERY_S))
+        await self._chores.work(self._do, every_s=LOOK_EVERY_S)
 
     async def report(self) -> dict[str, Any]:
         """How it goes, for /health."""
@@ -88,7 +78,7 @@ class Archivist:
             self._last_error = f"{type(error).__name__}: {str(error)[:200]}"
             metrics.ARCHIVED.labels("failed").inc()
             log.warning("archive.failed", session=sid, attempt=chore.attempt, error=self._last_error)
-            await self._history.keep(sid, KEEP_S)
+            await self._history.keep(sid, LONG_TTL_S)
             return
         else:
             await self._history.keep(sid, self._settings.session_ttl_s)

@@ -4,7 +4,6 @@ Any gateway may send them. Each is tried again, ever later, for about a day; a r
 segment id and the same Idempotency-Key.
 """
 
-import asyncio
 import time
 from typing import Any, Final
 
@@ -16,15 +15,13 @@ from api_gateway import metrics
 from api_gateway.outbound import Outbound, RefusedAddressError
 from api_gateway.settings import GatewaySettings
 from api_gateway.signature import sign
-from parlando.errors import ParlandoError
 from parlando.redislog.chores import Chore, Chores
-from parlando.redislog.connection import BROKEN, Redis
+from parlando.redislog.connection import Redis
 from parlando.redislog.keys import PUSHERS, pushes
 
 LOOK_EVERY_S: Final = 0.2
 DELAYS_S: Final = (1, 5, 30, 120, 600, 1800, 3600)
 MOST_ATTEMPTS: Final = 30
-AT_ONCE: Final = 8
 
 log = structlog.get_logger(part="pusher")
 
@@ -46,32 +43,22 @@ class Pusher:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        room = asyncio.Semaphore(AT_ONCE)
-        while True:
-            try:
-                chores = await self._chores.due()
-                await asyncio.gather(*(self._do(chore, room) for chore in chores))
-            except (*BROKEN, ParlandoError) as error:
-                log.warning("redis.away", error=str(error))
-            except Exception:  # one entry that can't be done must not stop the others
-                log.exception("chore.failed")
-            await asyncio.sleep(self._chores.pause(LOOK_EVERY_S))
+        await self._chores.work(self._do, every_s=LOOK_EVERY_S)
 
-    async def _do(self, chore: Chore, room: asyncio.Semaphore) -> None:
-        async with room:
-            final = orjson.loads(chore.fields["e"])
-            try:
-                if final["text"]:
-                    await self._send(chore.fields["uid"].decode(), final)
-            except (httpx.HTTPError, RefusedAddressError) as error:
-                metrics.PUSHED.labels("failed").inc()
-                log.warning("push.failed", attempt=chore.attempt, error=str(error)[:200])
-                if chore.attempt < MOST_ATTEMPTS:
-                    return
-                metrics.PUSHED.labels("given_up").inc()
-            else:
-                metrics.PUSHED.labels("sent").inc()
-            await self._chores.done(chore)
+    async def _do(self, chore: Chore) -> None:
+        final = orjson.loads(chore.fields["e"])
+        try:
+            if final["text"]:
+                await self._send(chore.fields["uid"].decode(), final)
+        except (httpx.HTTPError, RefusedAddressError) as error:
+            metrics.PUSHED.labels("failed").inc()
+            log.warning("push.failed", attempt=chore.attempt, error=str(error)[:200])
+            if chore.attempt < MOST_ATTEMPTS:
+                return
+            metrics.PUSHED.labels("given_up").inc()
+        else:
+            metrics.PUSHED.labels("sent").inc()
+        await self._chores.done(chore)
 
     async def _send(self, uid: str, final: dict[str, Any]) -> None:
         body = orjson.dumps({"segments": [_segment(final)], "session_id": final["session_id"]})

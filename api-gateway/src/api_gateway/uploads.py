@@ -8,15 +8,9 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from parlando.errors import InvalidRequestError, ParlandoError
+from parlando.errors import InvalidRequestError, TooBigError
 
 MARGIN: Final = 1 << 16  # bytes that a form adds to its file
-
-
-class TooBigError(ParlandoError):
-    """Raised when a body is larger than the limit."""
-
-    code = "too_big"
 
 
 class _InMemory(MultiPartParser):

@@ -10,11 +10,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from audio_processor.ffmpeg import Ffmpeg
-from audio_processor.files import Files, TooBigError
+from audio_processor.files import Files
 from audio_processor.settings import ProcessorSettings
 from audio_processor.worker import ProcessorWorker
 from parlando import __version__
-from parlando.errors import InvalidAudioError
+from parlando.errors import InvalidAudioError, ParlandoError, TooBigError
 
 _REFUSED: dict[int | str, dict[str, Any]] = {
     413: {"description": "The file is too big"},
@@ -43,8 +43,9 @@ def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
     decoder = Files(ffmpeg, settings.convert_max_mb << 20) if ffmpeg else None
 
     @app.exception_handler(InvalidAudioError)
+    @app.exception_handler(TooBigError)
     async def refused(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, InvalidAudioError)
+        assert isinstance(error, ParlandoError)
         status = 413 if isinstance(error, TooBigError) else 415
         title = "The file is too big" if status == 413 else "The audio can't be taken"
         body = {"type": "about:blank", "title": title, "status": status}

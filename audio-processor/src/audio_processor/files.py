@@ -16,7 +16,7 @@ from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.layout import ContainerLayout, sniff
 from audio_processor.process import FfmpegProcess
 from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
-from parlando.errors import InvalidAudioError
+from parlando.errors import InvalidAudioError, TooBigError
 
 AT_ONCE: Final = 4  # files in memory; others wait
 HEAD: Final = 1 << 16  # bytes that tell what a file is
@@ -33,12 +33,6 @@ _NAMED: Final = {
     "5.1": 6,
     "7.1": 8,
 }
-
-
-class TooBigError(InvalidAudioError):
-    """Raised when a file is larger than the limit."""
-
-    code = "too_big"
 
 
 class Files:
@@ -92,7 +86,7 @@ class Files:
 
         Raises
         ------
-        InvalidAudioError
+        InvalidAudioError, TooBigError
 
         """
         size = 0

@@ -8,8 +8,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-import structlog
-
 if sys.platform == "linux":
     import resource
 
@@ -33,8 +31,6 @@ _MEANING: Final = {
     "Invalid argument": "it holds no audio that can be decoded",
     "End of file": "it ends before its first audio",
 }
-
-log = structlog.get_logger(part="ffmpeg")
 
 
 class FfmpegProcess:

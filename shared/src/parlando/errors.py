@@ -27,6 +27,12 @@ class InvalidAudioError(ParlandoError):
     code = "invalid_audio"
 
 
+class TooBigError(ParlandoError):
+    """Raised when a body or file is larger than the limit."""
+
+    code = "too_big"
+
+
 class NotAllowedError(ParlandoError):
     """Raised when a key or token is missing, wrong, or not enough."""
 

@@ -5,24 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from parlando import subtitles
+from parlando.languages import NAMES
 from parlando.transcript import FinalSegment, Transcript
-
-_NAMES: Final = {
-    "de": "german",
-    "en": "english",
-    "es": "spanish",
-    "fr": "french",
-    "it": "italian",
-    "ja": "japanese",
-    "ko": "korean",
-    "nl": "dutch",
-    "pl": "polish",
-    "pt": "portuguese",
-    "ru": "russian",
-    "tr": "turkish",
-    "uk": "ukrainian",
-    "zh": "chinese",
-}
 
 
 def _segment(number: int, segment: FinalSegment) -> dict[str, Any]:
@@ -45,7 +29,7 @@ def verbose_json(transcript: Transcript) -> dict[str, Any]:
     spoken: Sequence[FinalSegment] = [s for s in transcript.segments if s.text]
     return {
         "task": "transcribe",
-        "language": _NAMES.get(transcript.language or "en", transcript.language),
+        "language": NAMES.get(transcript.language or "en", transcript.language),
         "duration": transcript.duration,
         "text": transcript.text,
         "segments": [_segment(number, segment) for number, segment in enumerate(spoken)],

@@ -20,8 +20,8 @@ from parlando.errors import (
 from parlando.formats import AudioFormat
 from parlando.ids import fingerprint, new_session_id
 from parlando.redislog.connection import Scripts, retried
-from parlando.redislog.keys import SessionKeys, UserKeys, month, usage
-from parlando.redislog.writer import USER_TTL_S, Sessions, SessionWriter
+from parlando.redislog.keys import LONG_TTL_S, SessionKeys, UserKeys, month, usage
+from parlando.redislog.writer import Sessions, SessionWriter
 
 KEY_KEPT_S: Final = 600
 """Seconds within which a body with the same Idempotency-Key is a repeat."""
@@ -69,8 +69,7 @@ class Bodies:
         self._most_s = most_s
         self._idle_s = idle_s
 
-    def keys(self, key: str, uid: str) -> UserKeys:
-        """The keys of a user of an API key."""
+    def _keys(self, key: str, uid: str) -> UserKeys:
         return UserKeys.of(fingerprint(key), uid, self._sessions.partitions)
 
     async def take(
@@ -87,7 +86,7 @@ class Bodies:
         UnavailableError
 
         """
-        user = self.keys(key, uid)
+        user = self._keys(key, uid)
         form = AudioFormat(sample_rate=rate)
         for _ in range(ATTEMPTS):
             sid = (await self._running(user))[0]
@@ -134,7 +133,7 @@ class Bodies:
                 user.name,
                 second,
                 KEY_KEPT_S,
-                USER_TTL_S,
+                LONG_TTL_S,
                 self._idle_s,
             ],
         )
@@ -156,7 +155,7 @@ class Bodies:
             await self._end(sid, {"type": "end", "reason": "replaced"})
 
     async def _end(self, sid: str, control: dict[str, Any]) -> None:
-        writer = SessionWriter(self._scripts, self._sessions.keys(sid), 1, 0, USER_TTL_S)
+        writer = SessionWriter(self._scripts, self._sessions.keys(sid), 1, 0, LONG_TTL_S)
         try:
             await writer.control(control, ends=True)
         except (SessionLostError, SessionClosedError):
@@ -164,24 +163,24 @@ class Bodies:
 
     async def known(self, key: str, uid: str, name: str) -> bool:
         """Whether a file of that name has come lately."""
-        mark = f"{self.keys(key, uid).seen}:{name}"
+        mark = f"{self._keys(key, uid).seen}:{name}"
         return bool(await retried(lambda: self._sessions.redis.exists(mark)))
 
     async def remember(self, key: str, uid: str, name: str, *, named: bool) -> None:
         """Note that a file of that name has come."""
-        mark = f"{self.keys(key, uid).seen}:{name}"
+        mark = f"{self._keys(key, uid).seen}:{name}"
         kept = KEY_KEPT_S if named else HASH_KEPT_S
         await retried(lambda: self._sessions.redis.set(mark, 1, ex=kept))
 
     async def refused_signature(self, key: str, uid: str) -> None:
         """Count a body whose signature was wrong."""
-        user = self.keys(key, uid).user
+        user = self._keys(key, uid).user
         await retried(lambda: self._sessions.redis.hincrby(user, "signature_failures", 1))
-        await retried(lambda: self._sessions.redis.expire(user, USER_TTL_S))
+        await retried(lambda: self._sessions.redis.expire(user, LONG_TTL_S))
 
     async def state(self, key: str, uid: str) -> UserState | None:
         """How the user's bodies come; None if none has come in the last week."""
-        user = self.keys(key, uid).user
+        user = self._keys(key, uid).user
         found: Any = await retried(lambda: self._sessions.redis.hgetall(user))
         if not found:
             return None
@@ -198,7 +197,7 @@ class Bodies:
 
     async def discard(self, key: str, uid: str) -> bool:
         """Throw away what of the user's audio is not recognised yet; whether there was a session."""
-        user = self.keys(key, uid)
+        user = self._keys(key, uid)
         sid, rate = await self._running(user)
         if not sid:
             return False

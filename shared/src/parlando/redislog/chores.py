@@ -4,16 +4,23 @@ An attempt that fails leaves its entry pending; it's due again when it has been 
 the count of its deliveries tells. So retries survive whoever tries them.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
 from redis.exceptions import ResponseError
 
+from parlando.errors import UnavailableError
 from parlando.redislog.claims import ensure_group
-from parlando.redislog.connection import Redis, retried
+from parlando.redislog.connection import BROKEN, Redis, retried
 
 PAGE: Final = 100
+MOST_PAGES: Final = 20  # of entries that have failed, looked through at a time
+AT_ONCE: Final = 8  # attempts
+
+log = structlog.get_logger(part="chores")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +60,28 @@ class Chores:
         for stream in self._streams:
             await ensure_group(self._redis, stream, self._group)
 
-    def pause(self, seconds: float) -> float:
-        """How long to wait between two looks: `seconds`, longer where there are very many partitions."""
-        return seconds * max(1.0, len(self._streams) / 16)
+    async def work(self, do: Callable[[Chore], Awaitable[None]], *, every_s: float) -> None:
+        """Until cancelled: have `do` try what is due, a few at once. `do` calls `done` when it has succeeded.
+
+        Looks every `every_s` seconds, more rarely where there are very many partitions.
+        """
+        room = asyncio.Semaphore(AT_ONCE)
+
+        async def guarded(chore: Chore) -> None:
+            async with room:
+                try:
+                    await do(chore)
+                except (*BROKEN, UnavailableError) as error:
+                    log.warning("redis.away", error=str(error))
+                except Exception:  # one entry that can't be done must not stop the others
+                    log.exception("chore.failed", stream=chore.stream, attempt=chore.attempt)
+
+        while True:
+            try:
+                await asyncio.gather(*(guarded(chore) for chore in await self.due()))
+            except (*BROKEN, UnavailableError) as error:
+                log.warning("redis.away", error=str(error))
+            await asyncio.sleep(every_s * max(1.0, len(self._streams) / 16))
 
     async def due(self) -> list[Chore]:
         """Entries that nobody has tried, and those whose time has come again. Doesn't wait."""
@@ -79,10 +105,19 @@ class Chores:
         ]
 
     async def _again(self, stream: str) -> list[Chore]:
-        pending: Any = await self._redis.xpending_range(
-            stream, self._group, "-", "+", PAGE, idle=int(self._delays_s[0] * 1000)
-        )
-        chores = []
+        chores: list[Chore] = []
+        after, idle_ms = "-", int(self._delays_s[0] * 1000)
+        for _ in range(MOST_PAGES):
+            page: Any = await self._redis.xpending_range(stream, self._group, after, "+", PAGE, idle=idle_ms)
+            chores += await self._claimed(stream, page)
+            if len(page) < PAGE:
+                break
+            after = f"({page[-1]['message_id'].decode()}"
+        return chores
+
+    async def _claimed(self, stream: str, pending: list[dict[str, Any]]) -> list[Chore]:
+        """Those of the pending entries whose time has come."""
+        chores: list[Chore] = []
         for entry in pending:
             tried = entry["times_delivered"]
             delay_ms = int(self._delays_s[min(tried, len(self._delays_s)) - 1] * 1000)

@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 import structlog
 
-from parlando.audio import SAMPLE_RATE
 from parlando.errors import SessionNotFoundError
 from parlando.redislog import heartbeat
 from parlando.redislog import keys as names
@@ -38,8 +37,6 @@ class SessionRecord:
     config: dict[str, Any]
     open_segment: dict[str, Any] | None
     uid: str
-    ended: int | None
-    sample_rate: int
 
 
 class History:
@@ -75,8 +72,6 @@ class History:
             config=orjson.loads(h["config"]),
             open_segment=orjson.loads(h["open"]) if "open" in h else None,
             uid=h.get("uid", b"").decode(),
-            ended=int(h["ended"]) if "ended" in h else None,
-            sample_rate=orjson.loads(h["input"])["sample_rate"] if "input" in h else SAMPLE_RATE,
         )
 
     async def events(self, sid: str, *, after: int, count: int = 500) -> list[bytes]:

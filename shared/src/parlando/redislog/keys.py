@@ -33,6 +33,8 @@ PROCESSORS: Final = "processors"
 ARCHIVERS: Final = "archivers"
 PUSHERS: Final = "pushers"
 WORKERS: Final = "stt:workers"
+LONG_TTL_S: Final = 7 * 24 * 3600
+"""Seconds that Redis remembers a user who sends nothing any more, and what the archive hasn't taken."""
 
 
 def sessions(partition: int) -> str:

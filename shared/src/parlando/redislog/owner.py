@@ -16,7 +16,6 @@ from parlando.redislog.claims import RECOGNITION, Claims
 from parlando.redislog.connection import Redis, Scripts
 from parlando.redislog.keys import PROCESSORS, TRANSCRIBERS, SessionKeys
 
-ARCHIVE_TTL_S: Final = 7 * 24 * 3600  # how long Redis keeps what the archive hasn't taken
 MOST_PUSHES: Final = 100_000  # finals that may wait for a webhook which doesn't answer
 
 
@@ -132,7 +131,7 @@ class OwnedSession:
                 self._ttl_s,
                 PROCESSORS,
                 MOST_PUSHES,
-                ARCHIVE_TTL_S,
+                names.LONG_TTL_S,
                 *bodies,
             ],
         )

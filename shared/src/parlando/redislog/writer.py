@@ -6,7 +6,7 @@ older one, whose next call raises `SupersededError`.
 
 import secrets
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -24,11 +24,8 @@ from parlando.errors import (
 from parlando.formats import KEPT, AudioFormat
 from parlando.ids import fingerprint
 from parlando.redislog.connection import Redis, Scripts, retried
-from parlando.redislog.keys import PROCESSORS, SessionKeys, user_sessions
+from parlando.redislog.keys import LONG_TTL_S, PROCESSORS, SessionKeys, user_sessions
 from parlando.redislog.keys import sessions as queue_of
-
-USER_TTL_S: Final = 7 * 24 * 3600
-"""Seconds that Redis remembers a user who sends nothing any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +212,7 @@ class Sessions:
                 uid,
                 int(push),
                 int(metered),
-                USER_TTL_S,
+                LONG_TTL_S,
             ],
         )
         if answer == b"taken":

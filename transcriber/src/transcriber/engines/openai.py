@@ -16,26 +16,11 @@ from openai import OpenAI, OpenAIError, omit
 
 from parlando.audio import SAMPLE_RATE, Float32
 from parlando.errors import EngineError
+from parlando.languages import CODES
 from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
 from transcriber.engines.spelling import nothing, silent, words_of
 
 AT_ONCE: Final = 8  # requests under way
-_CODES: Final = {
-    "dutch": "nl",
-    "english": "en",
-    "french": "fr",
-    "german": "de",
-    "italian": "it",
-    "japanese": "ja",
-    "korean": "ko",
-    "polish": "pl",
-    "portuguese": "pt",
-    "russian": "ru",
-    "spanish": "es",
-    "turkish": "tr",
-    "ukrainian": "uk",
-    "chinese": "zh",
-}
 
 
 class OpenAIEngine:
@@ -109,7 +94,7 @@ def _wav(samples: Float32) -> bytes:
 
 def _hypothesis(answer: Any, window: Window) -> Hypothesis:
     named = (getattr(answer, "language", None) or window.language or "").lower()
-    language = _CODES.get(named, named.split("-")[0]) or None
+    language = CODES.get(named, named.split("-")[0]) or None
     segments = getattr(answer, "segments", None) or []
     heard = [s for s in segments if not silent(s.no_speech_prob, s.avg_logprob)]
     text = answer.text.strip() if not segments else "".join(s.text for s in heard).strip()

@@ -29,7 +29,7 @@ if ARGV[3] ~= '' then
   redis.call('XTRIM', KEYS[2], 'MINID', ARGV[3] .. '-1')
 end
 if ARGV[7] == '1' then
-  redis.call('HSET', KEYS[1], 'state', 'closed', 'owner', '', 'ended', redis.call('TIME')[1])
+  redis.call('HSET', KEYS[1], 'state', 'closed', 'owner', '')
   redis.call('HDEL', KEYS[1], 'open', 'snapshot', 'intake_state')
   redis.call('DEL', KEYS[2], KEYS[5])
   redis.call('XACK', KEYS[4], ARGV[9], ARGV[8])
