@@ -80,7 +80,7 @@ def spoken(engine):
     return [
         (to_float(load(folder / row["file"])), row["text"])
         for row in rows
-        if row["text"] and row.get("duration_s", 5) < 14
+        if row["text"] and row.get("duration_s", 5) < 14 and "containers/" not in row["file"]
     ]
 
 
