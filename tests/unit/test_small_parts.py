@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parlando.audio import Encoding, PcmDecoder
+from parlando.audio_buffer import AudioBuffer
 from parlando.client.ring import UnackedAudio
 from parlando.errors import EngineError, InvalidAudioError
 from support.perfect import PerfectEngine, speak
-from transcriber.audio_buffer import AudioBuffer
 from transcriber.cadence import PATIENCE, Cadence
 from transcriber.engines.base import Window
 from transcriber.engines.word_times import align

@@ -53,6 +53,21 @@ class Admission:
                 f"Expected a language that this cluster's engine knows ({names}), but got {language}"
             )
 
+    async def check_task(self, task: str) -> None:
+        """Refuse a task that an engine of the cluster can't do, for any of them may get it.
+
+        Raises
+        ------
+        InvalidRequestError
+
+        """
+        for worker in await self.transcribers():
+            if task not in worker["tasks"]:
+                raise InvalidRequestError(
+                    f"The engine {worker['engine']} {worker['model']} can't {task}; set WHISPER_MODEL, "
+                    "for Whisper can"
+                )
+
     async def language_or_none(self, language: str | None) -> str | None:
         """A language that phones and players ask for by habit: only if it's one and the engine knows it."""
         if not language or not LANGUAGE.match(language):

@@ -7,24 +7,30 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from api_gateway.admission import Admission
-from api_gateway.archive import Archive, open_store
+from api_gateway.archive import Archive, store_of
 from api_gateway.archivist import Archivist
+from api_gateway.callbacks import Caller
 from api_gateway.dependencies import Services
 from api_gateway.description import DESCRIPTION
 from api_gateway.doubled_query import DoubledQuery
-from api_gateway.errors import on_invalid, on_parlando_error
-from api_gateway.outbound import Outbound
+from api_gateway.errors import on_failure, on_http_error, on_invalid, on_parlando_error
 from api_gateway.pusher import Pusher
-from api_gateway.routes import health, live, omi, sessions, users
+from api_gateway.request_ids import RequestIds
+from api_gateway.routes import health, live, omi, sessions, transcriptions, users
+from api_gateway.routes import jobs as job_routes
 from api_gateway.settings import GatewaySettings
 from parlando import __version__
+from parlando.blobs import Blobs
 from parlando.errors import ParlandoError
+from parlando.outbound import Outbound
 from parlando.redislog.bodies import Bodies
 from parlando.redislog.connection import connect
 from parlando.redislog.history import Channels, History
+from parlando.redislog.jobs import Jobs
 from parlando.redislog.writer import Sessions
 from parlando.tasks import end
 
@@ -44,8 +50,17 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             ttl_s=settings.session_ttl_s,
             window_s=settings.resume_window_s,
         )
-        outbound = Outbound(allow_private=settings.omi_webhook_allow_private)
-        archive = Archive(open_store(settings))
+        outbound = Outbound(
+            allow_private=settings.omi_webhook_allow_private, setting="OMI_WEBHOOK_ALLOW_PRIVATE"
+        )
+        of_jobs = Outbound(allow_private=settings.allow_private_urls, setting="ALLOW_PRIVATE_URLS")
+        jobs = Jobs(
+            redis,
+            partitions=settings.partitions,
+            ttl_s=settings.job_ttl_s,
+            most=settings.max_jobs_waiting,
+        )
+        archive = Archive(store_of(settings))
         archivist = Archivist(redis, history, archive, outbound, settings)
         app.state.services = Services(
             settings=settings,
@@ -56,8 +71,12 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             bodies=Bodies(sessions, most_s=settings.omi_buffer_max_s, idle_s=settings.omi_idle_s),
             archive=archive,
             archivist=archivist,
+            blobs=Blobs.of(settings),
+            jobs=jobs,
+            outbound=of_jobs,
         )
-        loops = [channels.run(), archivist.run()]
+        caller = Caller(redis, jobs, of_jobs, settings)
+        loops = [channels.run(), archivist.run(), caller.run()]
         if settings.omi_transcript_webhook:
             loops.append(Pusher(redis, outbound, settings).run())
         tasks = [asyncio.create_task(loop) for loop in loops]
@@ -66,6 +85,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         finally:
             await end(*tasks)
             await outbound.aclose()
+            await of_jobs.aclose()
             await channels.aclose()
             await redis.aclose()
             await channels_redis.aclose()
@@ -78,11 +98,14 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         exception_handlers={
             ParlandoError: on_parlando_error,
             RequestValidationError: on_invalid,
+            HTTPException: on_http_error,
+            Exception: on_failure,
         },
     )
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(settings.cors_origins), allow_headers=["*"])
     app.add_middleware(DoubledQuery)
-    for routes in (live, sessions, omi, users, health):
+    app.add_middleware(RequestIds)
+    for routes in (live, sessions, job_routes, transcriptions, omi, users, health):
         app.include_router(routes.router)
     return app

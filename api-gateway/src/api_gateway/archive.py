@@ -4,65 +4,36 @@ One object per session, written once: `{uid}/{yyyy}/{mm}/{dd}/{session}.json`, b
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import obstore
 import orjson
 from obstore.exceptions import NotFoundError
-from obstore.store import LocalStore, ObjectStore, S3Store
+from obstore.store import ObjectStore
 
 from api_gateway.settings import GatewaySettings
-from parlando.errors import ParlandoError
+from parlando.objects import data_folder, open_store
 
 AT_ONCE: Final = 16  # objects read at a time
-TIMEOUT: Final = "10s"
 
 Document = dict[str, Any]
 
 
-def open_store(settings: GatewaySettings) -> ObjectStore:
-    """The store that the settings name. Nothing is connected to yet."""
-    url = settings.archive_url
-    if not url and settings.r2_account_id:
-        url = f"s3://{settings.r2_bucket}"
-    if not url.startswith("s3://"):
-        folder = Path(url.removeprefix("file://")) if url else _default_folder()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ParlandoError(
-                f"The archive's folder can't be made ({error}); set ARCHIVE_URL to one that can, or to an S3"
-            ) from error
-        return LocalStore(folder)
-    parts = urlsplit(url)
-    endpoint = settings.archive_endpoint
-    if not endpoint and settings.r2_account_id:
-        endpoint = f"https://{settings.r2_account_id}.r2.cloudflarestorage.com"
-    options: dict[str, Any] = {"region": settings.archive_region}
-    if endpoint:
-        options |= {"endpoint": endpoint}
-    if settings.archive_access_key_id:
-        options |= {
-            "access_key_id": settings.archive_access_key_id,
-            "secret_access_key": settings.archive_secret_access_key,
-        }
-    return S3Store(
-        parts.netloc,
-        prefix=parts.path.strip("/") or None,
-        client_options={"allow_http": endpoint.startswith("http://"), "timeout": TIMEOUT},
-        retry_config={"max_retries": 1},
-        **options,
+def store_of(settings: GatewaySettings) -> ObjectStore:
+    """The store that the settings name; R2 if only an account there is named."""
+    url, endpoint = settings.archive_url, settings.archive_endpoint
+    if settings.r2_account_id:
+        url = url or f"s3://{settings.r2_bucket}"
+        endpoint = endpoint or f"https://{settings.r2_account_id}.r2.cloudflarestorage.com"
+    return open_store(
+        url or str(data_folder("archive")),
+        endpoint=endpoint,
+        region=settings.archive_region,
+        access_key_id=settings.archive_access_key_id,
+        secret=settings.archive_secret_access_key,
     )
-
-
-def _default_folder() -> Path:
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "parlando" / "archive"
 
 
 class Archive:

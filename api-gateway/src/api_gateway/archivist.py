@@ -14,9 +14,9 @@ from obstore.exceptions import BaseError
 from api_gateway import metrics
 from api_gateway.archive import Archive
 from api_gateway.documents import Document, document_of
-from api_gateway.outbound import Outbound
 from api_gateway.settings import GatewaySettings
 from parlando.errors import ParlandoError, SessionNotFoundError
+from parlando.outbound import Outbound
 from parlando.redislog.chores import Chore, Chores
 from parlando.redislog.connection import Redis
 from parlando.redislog.history import History

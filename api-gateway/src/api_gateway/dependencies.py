@@ -11,10 +11,13 @@ from api_gateway.archive import Archive
 from api_gateway.archivist import Archivist
 from api_gateway.auth import Principal, authenticate
 from api_gateway.settings import GatewaySettings
+from parlando.blobs import Blobs
 from parlando.errors import SessionNotFoundError
 from parlando.ids import fingerprint
+from parlando.outbound import Outbound
 from parlando.redislog.bodies import Bodies
 from parlando.redislog.history import Channels, History, SessionRecord
+from parlando.redislog.jobs import Jobs
 from parlando.redislog.writer import Sessions
 
 
@@ -30,6 +33,9 @@ class Services:
     bodies: Bodies
     archive: Archive
     archivist: Archivist
+    blobs: Blobs
+    jobs: Jobs
+    outbound: Outbound
 
 
 def services(connection: HTTPConnection) -> Services:

@@ -12,9 +12,9 @@ import orjson
 import structlog
 
 from api_gateway import metrics
-from api_gateway.outbound import Outbound, RefusedAddressError
 from api_gateway.settings import GatewaySettings
 from api_gateway.signature import sign
+from parlando.outbound import Outbound, RefusedAddressError
 from parlando.redislog.chores import Chore, Chores
 from parlando.redislog.connection import Redis
 from parlando.redislog.keys import PUSHERS, pushes

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import NoDecode
 
-from parlando.settings import ServiceSettings
+from parlando.blobs import BlobSettings
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(BlobSettings):
     """Address, keys and limits of the front doors."""
 
     host: str = Field("0.0.0.0", description="Address to listen on; without keys always 127.0.0.1")
@@ -37,6 +37,24 @@ class GatewaySettings(ServiceSettings):
     )
     ack_interval_ms: int = Field(250, ge=20, description="At most one `ack` in that time")
     max_message_kb: int = Field(16384, ge=64, description="Largest WebSocket message taken")
+    job_ttl_s: int = Field(86_400, ge=60, description="Seconds that a job is kept after its end")
+    max_jobs_waiting: int = Field(10_000, ge=1, description="Jobs that may wait; more are refused")
+    callback_secret: str = Field(
+        "",
+        description="Secret that signs what `callback_url` gets; empty for the API key that submitted it",
+    )
+    model_aliases: Annotated[tuple[str, ...], NoDecode] = Field(
+        (
+            "whisper-1",
+            "gpt-4o-transcribe",
+            "gpt-4o-mini-transcribe",
+            "gpt-4o-transcribe-diarize",
+            "omniASR_CTC_300M_v2",
+            "omniASR_CTC_1B_v2",
+        ),
+        description="Model names of OpenAI's API that mean the engine that runs, separated by commas; "
+        "`*` for any name",
+    )
     price_per_hour_usd: float = Field(0.0, ge=0, description="What an hour of audio costs you, for `/stats`")
     omi_mode: Literal["live", "batch"] = Field(
         "live", description="`batch` collects Omi's audio for a paid engine (see `BATCH_DURATION_SECONDS`)"
@@ -90,7 +108,7 @@ class GatewaySettings(ServiceSettings):
         """A segment may last 28 s and needs 8 s before it; with less the session would wait for itself."""
         return max(value, 40.0)
 
-    @field_validator("api_keys", "cors_origins", "omi_signature_secrets", mode="before")
+    @field_validator("api_keys", "cors_origins", "omi_signature_secrets", "model_aliases", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         if isinstance(value, str):

@@ -1,4 +1,7 @@
-"""Omi's webhook signature: `t=<unix>,v1=<hex>[,v1=<hex>]` over `<t>.<uid>.` and the body. Pure."""
+"""Webhook signatures, `t=<unix>,v1=<hex>[,v1=<hex>]`. Pure.
+
+Omi's are over `<t>.<uid>.` and the body, those of jobs over `<t>.` and the body.
+"""
 
 import hmac
 from collections.abc import Iterable
@@ -11,6 +14,12 @@ TOLERANCE_S: Final = 300
 def sign(secret: str, uid: str, body: bytes, *, at: int) -> str:
     """The header for a body, signed at unix time `at`."""
     return f"t={at},v1={_digest(secret, uid, body, at)}"
+
+
+def sign_plain(secret: str, body: bytes, *, at: int) -> str:
+    """The header for a body that concerns no user."""
+    made = hmac.new(secret.encode(), f"{at}.".encode() + body, sha256).hexdigest()
+    return f"t={at},v1={made}"
 
 
 def _digest(secret: str, uid: str, body: bytes, at: int) -> str:

@@ -68,6 +68,7 @@ def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
                 else "not found: put ffmpeg on the PATH or install imageio-ffmpeg",
             },
             "sessions": worker.sessions if worker else 0,
+            "jobs": worker.jobs if worker else 0,
         }
 
     @app.get("/health", tags=["operation"])

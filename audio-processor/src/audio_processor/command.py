@@ -5,6 +5,7 @@ as soxr, but a sample of the output depends on a few milliseconds of input only.
 and FFmpeg can be started anywhere and gives the same samples (docs/decisions/0005).
 """
 
+import re
 from typing import Any, Final
 
 import ffmpeg
@@ -30,9 +31,12 @@ DEMUXERS: Final = (
 )
 """Demuxers that may run: single streams of audio, nothing that names other files."""
 
+DURATION: Final = re.compile(r"Duration: (?P<h>\d+):(?P<m>\d\d):(?P<s>\d\d\.\d+)")
+"""Where FFmpeg prints, at level info, how long a file's header says it is."""
+
 _PACKETS: Final = 8  # raw PCM is read in an eighth of FFmpeg's usual pieces: 10 ms instead of 80
 _PROBE: Final = 16_384  # bytes within which FFmpeg must know what it is, and how
-_GLOBAL: Final = ("-hide_banner", "-nostats", "-nostdin", "-loglevel", "error")
+_GLOBAL: Final = ("-hide_banner", "-nostats", "-nostdin", "-loglevel")
 _RESAMPLER: Final = {
     "resampler": "swr",
     "filter_type": "kaiser",
@@ -52,10 +56,13 @@ def decode(
     channel: int | None = None,
     normalize: bool = False,
     form: str = "s16le",
+    split: bool = False,
+    level: str = "error",
 ) -> list[str]:
     """The command that turns `source` into 16 kHz mono s16le on standard output.
 
-    `descriptor`: the open file to read, for `source` "fd:". `form`: "s16le" or "wav".
+    `descriptor`: the open file to read, for `source` "fd:". `form`: "s16le" or "wav". `split`: not mono, but
+    all channels. `level`: how much FFmpeg says.
     """
     options: dict[str, Any] = {
         "protocol_whitelist": "fd" if source == "fd:" else source.partition(":")[0],
@@ -81,7 +88,8 @@ def decode(
         if layout.demuxer is not None:
             options["f"] = layout.demuxer
     stream = ffmpeg.input(source, **options).audio
-    stream = _mono(stream, layout, channel)
+    if not split:
+        stream = _mono(stream, layout, channel)
     if isinstance(layout, PcmLayout):
         stream = stream.filter("asetrate", layout.rate)
     stream = stream.filter("aresample", SAMPLE_RATE, **_RESAMPLER)
@@ -89,10 +97,11 @@ def decode(
         stream = stream.filter("highpass", f=70).filter(
             "alimiter", limit=0.9, attack=5, release=50, level="disabled", latency=1
         )
-    out = stream.output(
-        "pipe:1", format=form, acodec="pcm_s16le", ar=SAMPLE_RATE, ac=1, flush_packets=1, fflags="+bitexact"
-    )
-    command: list[str] = ffmpeg.compile(out.global_args(*_GLOBAL), cmd=program)
+    written: dict[str, Any] = {"format": form, "acodec": "pcm_s16le", "ar": SAMPLE_RATE}
+    if not split:
+        written["ac"] = 1
+    out = stream.output("pipe:1", **written, flush_packets=1, fflags="+bitexact")
+    command: list[str] = ffmpeg.compile(out.global_args(*_GLOBAL, level), cmd=program)
     return command
 
 

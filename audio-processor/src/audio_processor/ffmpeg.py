@@ -12,6 +12,12 @@ class Ffmpeg:
     path: str
     opens_descriptors: bool
 
+    def source(self, descriptor: int) -> tuple[str, int | None]:
+        """How to name an open file to it: an URL, and the number that goes with it, if one does."""
+        if self.opens_descriptors:
+            return "fd:", descriptor
+        return f"file:/proc/self/fd/{descriptor}", None
+
 
 def find() -> str | None:
     """The path of an FFmpeg, or None."""

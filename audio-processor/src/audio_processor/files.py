@@ -53,8 +53,7 @@ class Files:
             process: FfmpegProcess | None = None
             try:
                 layout = await self._receive(memory, body)
-                line = self._line(layout, memory, form)
-                line = [level if part == "error" else part for part in line]
+                line = self._line(layout, memory, form, level)
                 process = await FfmpegProcess.start(line, descriptors=(memory,), watch=_STREAM)
                 process.close_input()
                 yield process
@@ -76,10 +75,11 @@ class Files:
         found = sniff(os.pread(memory, HEAD, 0), complete=True)
         return found if isinstance(found, ContainerLayout) else ContainerLayout("wav")
 
-    def _line(self, layout: ContainerLayout, memory: int, form: str) -> list[str]:
-        if self._ffmpeg.opens_descriptors:
-            return command.decode(self._ffmpeg.path, layout, form=form, source="fd:", descriptor=memory)
-        return command.decode(self._ffmpeg.path, layout, form=form, source=f"file:/proc/self/fd/{memory}")
+    def _line(self, layout: ContainerLayout, memory: int, form: str, level: str) -> list[str]:
+        source, descriptor = self._ffmpeg.source(memory)
+        return command.decode(
+            self._ffmpeg.path, layout, form=form, source=source, descriptor=descriptor, level=level
+        )
 
     async def probe(self, body: AsyncIterator[bytes]) -> dict[str, Any]:
         """Codec, rate in Hz, channels and duration in seconds of a file; it's decoded from end to end.

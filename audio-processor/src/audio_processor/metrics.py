@@ -6,4 +6,5 @@ from prometheus_client import Counter, Gauge
 
 SESSIONS: Final = Gauge("parlando_processor_sessions", "Live sessions this audio-processor converts")
 CLAIMS: Final = Counter("parlando_processor_claims_total", "Conversions claimed", ["kind"])
+JOBS: Final = Counter("parlando_processor_jobs_total", "Jobs claimed", ["kind"])
 FENCED: Final = Counter("parlando_processor_fenced_total", "Conversions lost to another audio-processor")

@@ -1,11 +1,13 @@
 """The audio-processor's settings."""
 
+from typing import Literal
+
 from pydantic import Field
 
-from parlando.settings import ServiceSettings
+from parlando.blobs import BlobSettings
 
 
-class ProcessorSettings(ServiceSettings):
+class ProcessorSettings(BlobSettings):
     """Address of its HTTP side, and limits."""
 
     processor_host: str = Field("127.0.0.1", description="Address that the audio-processor listens on")
@@ -22,6 +24,18 @@ class ProcessorSettings(ServiceSettings):
     )
     processor_backlog_s: float = Field(
         60, ge=40, description="Seconds of converted audio that may wait for a transcriber"
+    )
+    processor_jobs: int = Field(
+        4,
+        ge=1,
+        description="Jobs one audio-processor cuts up at a time (more for keys that have none running)",
+    )
+    max_chunks: int = Field(
+        64, ge=8, description="Chunks of jobs, a megabyte each, that may wait in Redis (per partition)"
+    )
+    max_job_hours: float = Field(24, gt=0, description="Longest recording of a job")
+    vad: Literal["auto", "silero", "rms"] = Field(
+        "auto", description="Voice detector; `auto` is Silero, or RMS if it can't be loaded"
     )
     convert_max_mb: int = Field(
         128, ge=1, description="Largest file taken by `/v1/audio/probe` and `convert`; it is held in memory"

@@ -1,4 +1,4 @@
-"""The worker: converts the sessions that its keeper owns, each with an FFmpeg of its own.
+"""The worker: converts the sessions that its keeper owns, each with an FFmpeg of its own, and cuts up jobs.
 
 The owner of all the service's tasks.
 """
@@ -11,15 +11,22 @@ import structlog
 
 from audio_processor import metrics
 from audio_processor.ffmpeg import Ffmpeg
+from audio_processor.jobs import JobWorker
+from audio_processor.preparation import Means
 from audio_processor.session import IntakeSession
 from audio_processor.settings import ProcessorSettings
+from parlando import vad
 from parlando.audio import SAMPLE_RATE
-from parlando.errors import InvalidAudioError, ParlandoError
+from parlando.background import background_thread
+from parlando.blobs import Blobs
+from parlando.errors import InvalidAudioError, ParlandoError, UnavailableError
 from parlando.ids import new_worker_id
+from parlando.outbound import Outbound
 from parlando.redislog.connection import BROKEN, connect, retried
-from parlando.redislog.heartbeat import beat, sign_off
+from parlando.redislog.heartbeat import alive, beat, sign_off
 from parlando.redislog.intake import IntakeClaim, IntakeClaims
 from parlando.redislog.keeper import Keeper, KeeperMetrics
+from parlando.redislog.preparing import JobClaims
 from parlando.tasks import end
 
 BEAT_EVERY_S: Final = 1.0
@@ -55,7 +62,45 @@ class ProcessorWorker:
             give_up=self._give_up,
             metrics=KeeperMetrics(metrics.SESSIONS, metrics.CLAIMS, metrics.FENCED),
         )
+        self._thread = background_thread("voice")
+        self._outbound = (
+            Outbound(allow_private=settings.allow_private_urls, setting="ALLOW_PRIVATE_URLS")
+            if settings.allow_url_fetch
+            else None
+        )
+        self._fleet: list[dict[str, Any]] = []
+        self._job_claims = JobClaims(
+            self._redis,
+            worker=self.id,
+            partitions=settings.partitions,
+            lease_s=settings.processor_lease_s,
+        )
+        self._jobs = JobWorker(
+            self._job_claims,
+            Means(
+                blobs=Blobs.of(settings),
+                ffmpeg=ffmpeg,
+                vad=vad.load(settings.vad),
+                thread=self._thread,
+                outbound=self._outbound,
+                most_bytes=settings.max_upload_mb << 20,
+                most_chunks=settings.max_chunks,
+                most_samples=int(settings.max_job_hours * 3600 * SAMPLE_RATE),
+                languages=self._languages,
+            ),
+            room=settings.processor_jobs,
+        )
         self._draining = asyncio.Event()
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs it's cutting up."""
+        return self._jobs.count
+
+    def _languages(self) -> int:
+        """How many languages the transcribers' engines tell apart; 0 for any."""
+        known = [set(report["languages"]) for report in self._fleet if report["kind"] == "transcriber"]
+        return len(set.union(*known)) if known and all(known) else 0
 
     @property
     def sessions(self) -> int:
@@ -69,14 +114,21 @@ class ProcessorWorker:
     async def run(self) -> None:
         """Work until `drain` is called."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(loop) for loop in (*self._keeper.loops(), self._beat_loop())]
+            tasks = [
+                group.create_task(loop)
+                for loop in (*self._keeper.loops(), *self._jobs.loops(), self._beat_loop())
+            ]
             await self._draining.wait()
             await end(*tasks)
         try:
             await self._keeper.hand_back()
+            await self._jobs.hand_back()
             await sign_off(self._redis, self.id)
         except (ParlandoError, *BROKEN) as error:
             log.warning("drain.incomplete", error=str(error))
+        if self._outbound is not None:
+            await self._outbound.aclose()
+        self._thread.shutdown(wait=False, cancel_futures=True)
         await self._redis.aclose()
 
     def _begin(self, claim: IntakeClaim) -> IntakeSession:
@@ -113,11 +165,13 @@ class ProcessorWorker:
                 "kind": "processor",
                 "sessions": self.sessions,
                 "capacity": self._settings.processor_sessions,
+                "jobs": self.jobs,
             }
             try:
                 await beat(self._redis, self.id, report)
+                self._fleet = await alive(self._redis)
                 self.connected = True
-            except BROKEN as error:
+            except (*BROKEN, UnavailableError) as error:
                 self.connected = False
                 log.warning("redis.away", error=str(error))
             await asyncio.sleep(BEAT_EVERY_S)

@@ -77,6 +77,38 @@ class AtCapacityError(ParlandoError):
     retryable = True
 
 
+class JobNotFoundError(ParlandoError):
+    """Raised when no job of that id is known (never submitted, deleted, or expired)."""
+
+    code = "job_not_found"
+
+
+class JobNotReadyError(ParlandoError):
+    """Raised when the result of a job is asked for that hasn't got one."""
+
+    code = "job_not_ready"
+    retryable = True
+
+
+class JobEndedError(ParlandoError):
+    """Raised when something is done to a job that has ended."""
+
+    code = "job_ended"
+
+
+class ConflictError(ParlandoError):
+    """Raised when an idempotency key is used again for something else."""
+
+    code = "conflict"
+
+
+class StorageError(ParlandoError):
+    """Raised when the blob store can't be reached, or is full."""
+
+    code = "storage_unavailable"
+    retryable = True
+
+
 class FencedError(ParlandoError):
     """Raised when a worker writes for a session that another worker owns by now."""
 

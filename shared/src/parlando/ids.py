@@ -7,6 +7,8 @@ from hashlib import sha256
 UID_PATTERN = r"^[A-Za-z0-9_-]{1,128}$"
 """What Omi allows in a user's id; it becomes a part of keys and paths."""
 
+JOB_ID_PATTERN = r"^j_[0-9a-f]{30}$"
+
 SESSION_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
 
 
@@ -16,6 +18,16 @@ def new_session_id(partition: int | None = None, partitions: int = 1) -> str:
         name = f"s_{secrets.token_hex(15)}"
         if partition is None or partition_of(name, partitions) == partition:
             return name
+
+
+def new_job_id() -> str:
+    """A fresh job id with 120 random bits."""
+    return f"j_{secrets.token_hex(15)}"
+
+
+def job_id_for(key: str, name: str) -> str:
+    """The id of the job that `key` submits under an idempotency key: the same each time."""
+    return f"j_{sha256(f'{fingerprint(key)}:{name}'.encode()).hexdigest()[:30]}"
 
 
 def new_token() -> str:

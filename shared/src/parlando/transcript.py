@@ -34,7 +34,7 @@ class TimedWord(BaseModel):
 
 
 class FinalSegment(BaseModel):
-    """The settled text of one utterance. Times in seconds of the session's audio."""
+    """The settled text of one utterance. Times in seconds of the session's (or the job's) audio."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,10 +46,11 @@ class FinalSegment(BaseModel):
     language: str | None = None
     words: tuple[TimedWord, ...] = ()
     reason: str | None = None
+    speaker: str | None = None
 
 
 class Transcript(BaseModel):
-    """All finals of a session so far, in order."""
+    """All finals of a session (or a job) so far, in order."""
 
     session_id: str
     state: str
@@ -60,7 +61,13 @@ class Transcript(BaseModel):
 
     @classmethod
     def of(
-        cls, session_id: str, *, state: str, duration: float, segments: Iterable[FinalSegment]
+        cls,
+        session_id: str,
+        *,
+        state: str,
+        duration: float,
+        segments: Iterable[FinalSegment],
+        language: str | None = None,
     ) -> "Transcript":
         """The transcript made of `segments`; finals without text stay in it, with their reason."""
         kept = tuple(segments)
@@ -69,7 +76,7 @@ class Transcript(BaseModel):
             session_id=session_id,
             state=state,
             duration=duration,
-            language=next((s.language for s in spoken if s.language), None),
+            language=next((s.language for s in spoken if s.language), language),
             text=" ".join(segment.text for segment in spoken),
             segments=kept,
         )

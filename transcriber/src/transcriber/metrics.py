@@ -16,4 +16,5 @@ INFERENCE: Final = Histogram("parlando_inference_seconds", "One call of the engi
 SETTLED: Final = Counter("parlando_segments_total", "Finals published, by outcome", ["outcome"])
 ENGINE_ERRORS: Final = Counter("parlando_engine_errors_total", "Windows on which the engine failed")
 BILLED: Final = Counter("parlando_billed_seconds_total", "Audio that a paid engine has billed")
+CHUNKS: Final = Counter("parlando_chunks_total", "Chunks of jobs heard, by outcome", ["outcome"])
 LAG: Final = Gauge("parlando_lag_seconds", "The greatest lag among this worker's sessions")

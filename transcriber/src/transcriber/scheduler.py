@@ -1,4 +1,4 @@
-"""One queue in front of the engine: finals, then first partials, then partials; one inference thread.
+"""One queue in front of the engine: finals, first partials, partials, then chunks of jobs; one at a time.
 
 A window is cut from the audio when its turn has come, so a partial is never older than it must be.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum
 
+from parlando.background import background_thread
 from parlando.errors import EngineError
 from transcriber import metrics
 from transcriber.cadence import Cadence
@@ -22,6 +23,7 @@ class Lane(IntEnum):
     FINAL = 0
     FIRST_PARTIAL = 1
     PARTIAL = 2
+    CHUNK = 3
 
 
 class Ticket:
@@ -58,6 +60,7 @@ class Scheduler:
         self._lanes: dict[Lane, deque[Ticket]] = {lane: deque() for lane in Lane}
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._background = background_thread("chunks")
 
     def submit(self, lane: Lane, make_window: Callable[[], Window]) -> Ticket:
         """Queue a window; `make_window` is called when the engine is ready for it."""
@@ -68,8 +71,8 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """Windows in the queue."""
-        return sum(len(lane) for lane in self._lanes.values())
+        """Windows of live sessions in the queue."""
+        return sum(len(queue) for lane, queue in self._lanes.items() if lane is not Lane.CHUNK)
 
     async def run(self) -> None:
         """Serve the queue until cancelled."""
@@ -82,9 +85,14 @@ class Scheduler:
             await self._serve(tickets)
 
     def _next(self) -> list[Ticket]:
-        """The next tickets to run together: as many as the engine gains from, best lanes first."""
+        """The next tickets to run together: as many as the engine gains from, best lanes first.
+
+        Chunks are heard only when nothing live waits, for a live window would have to wait for them.
+        """
         chosen: list[Ticket] = []
-        for queue in self._lanes.values():
+        for lane, queue in self._lanes.items():
+            if lane is Lane.CHUNK and chosen:
+                break
             while queue and len(chosen) < self.engine.info.batch:
                 ticket = queue.popleft()
                 if ticket.start():
@@ -95,12 +103,20 @@ class Scheduler:
         now = time.monotonic()
         for ticket in tickets:
             metrics.QUEUE_DELAY.labels(ticket.lane.name.lower()).observe(now - ticket.queued_at)
-        self.cadence.observe(max(now - ticket.queued_at for ticket in tickets))
+        if tickets[0].lane is not Lane.CHUNK:
+            self.cadence.observe(max(now - ticket.queued_at for ticket in tickets))
         windows = [ticket.make_window() for ticket in tickets]
         try:
-            answers: list[Hypothesis | EngineError] = [*await self._infer(windows)]
+            answers: list[Hypothesis | EngineError] = [*await self._infer(windows, tickets[0].lane)]
         except EngineError as error:
-            answers = [error] if len(tickets) == 1 else [await self._alone(window) for window in windows]
+            answers = (
+                [error]
+                if len(tickets) == 1
+                else [
+                    await self._alone(window, ticket.lane)
+                    for window, ticket in zip(windows, tickets, strict=True)
+                ]
+            )
         for ticket, answer in zip(tickets, answers, strict=True):
             if ticket.answer.done():  # its session is gone
                 continue
@@ -109,19 +125,19 @@ class Scheduler:
             else:
                 ticket.answer.set_result(answer)
 
-    async def _alone(self, window: Window) -> Hypothesis | EngineError:
+    async def _alone(self, window: Window, lane: Lane) -> Hypothesis | EngineError:
         """One window of a batch that failed: its neighbours shall not suffer for it."""
         try:
-            return (await self._infer([window]))[0]
+            return (await self._infer([window], lane))[0]
         except EngineError as error:
             return error
 
-    async def _infer(self, windows: list[Window]) -> list[Hypothesis]:
+    async def _infer(self, windows: list[Window], lane: Lane) -> list[Hypothesis]:
+        """Have the engine hear windows, one batch at a time; chunks in a thread that yields to others."""
         started = time.monotonic()
+        thread = self._background if lane is Lane.CHUNK else self._thread
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._thread, self.engine.transcribe, windows
-            )
+            return await asyncio.get_running_loop().run_in_executor(thread, self.engine.transcribe, windows)
         finally:
             took = time.monotonic() - started
             self.busy_s += took
@@ -130,3 +146,4 @@ class Scheduler:
     def close(self) -> None:
         """Let the inference thread end."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+        self._background.shutdown(wait=False, cancel_futures=True)

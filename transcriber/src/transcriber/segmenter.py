@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 
 from parlando.audio import SAMPLE_RATE, Float32, Pcm16, samples, to_float
+from parlando.audio_buffer import AudioBuffer
 from parlando.vad import FRAME, VadStream
-from transcriber.audio_buffer import AudioBuffer
 
 ENTER: Final = 0.5  # probability at which silence becomes speech
 LEAVE: Final = 0.35  # below it speech becomes silence

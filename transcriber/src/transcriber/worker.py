@@ -5,6 +5,7 @@ The composition root of the service, and the owner of all its tasks.
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from typing import Any, Final
 
 import structlog
@@ -13,6 +14,7 @@ from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
 from parlando.errors import ParlandoError
 from parlando.ids import new_worker_id
 from parlando.redislog import keys as names
+from parlando.redislog.chunks import ChunkClaims
 from parlando.redislog.claims import Lease
 from parlando.redislog.connection import BROKEN, connect
 from parlando.redislog.heartbeat import beat, sign_off
@@ -22,6 +24,7 @@ from parlando.tasks import end
 from parlando.vad import VadModel
 from transcriber import metrics
 from transcriber.cadence import Cadence
+from transcriber.chunks import ChunkWorker
 from transcriber.engines.base import Engine
 from transcriber.scheduler import Scheduler
 from transcriber.session import LiveSession
@@ -61,6 +64,10 @@ class Worker:
             watch=self._watch,
             metrics=KeeperMetrics(metrics.SESSIONS, metrics.CLAIMS, metrics.FENCED),
         )
+        self._chunk_claims = ChunkClaims(
+            self._redis, worker=self.id, partitions=settings.partitions, lease_s=settings.lease_s
+        )
+        self._chunks = ChunkWorker(self._chunk_claims, self._scheduler, partitions=settings.partitions)
         self._draining = asyncio.Event()
         self._busy_before = 0.0
         self._billed_ms = 0
@@ -72,9 +79,10 @@ class Worker:
     async def run(self) -> None:
         """Work until `drain` is called."""
         await self._claims.ensure_groups()
+        await self._chunk_claims.ensure_groups()
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(self._scheduler.run())
-            tasks = [group.create_task(loop) for loop in (*self._keeper.loops(), self._beat_loop())]
+            tasks = [group.create_task(loop) for loop in self._loops()]
             log.info("worker.ready", worker=self.id, capacity=self._settings.worker_sessions)
             await self._draining.wait()
             log.info("worker.draining", sessions=len(self._keeper.sessions))
@@ -83,6 +91,9 @@ class Worker:
             await end(serving)
         self._scheduler.close()
         await self._redis.aclose()
+
+    def _loops(self) -> list[Coroutine[Any, Any, None]]:
+        return [*self._keeper.loops(), *self._chunks.loops(), self._beat_loop()]
 
     # --- sessions -----------------------------------------------------------------------------
 
@@ -143,6 +154,8 @@ class Worker:
             "engine": info.name,
             "model": info.model,
             "languages": sorted(info.languages),
+            "tasks": sorted(info.tasks),
+            "chunks": self._chunks.count,
             "why": self._why,
             "vad": self._vad.name,
             "vad_why": self._vad.why,
@@ -159,6 +172,7 @@ class Worker:
         try:
             async with asyncio.timeout(self._settings.drain_s):
                 await self._keeper.hand_back()
+                await self._chunks.hand_back()
                 await self._bill()
                 await sign_off(self._redis, self.id)
         except (TimeoutError, ParlandoError, *BROKEN) as error:

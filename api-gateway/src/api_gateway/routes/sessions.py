@@ -1,14 +1,13 @@
 """Reading sessions: their state, their transcript, their events as they come."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
-import orjson
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response, StreamingResponse
 
 from api_gateway.dependencies import RecordDep, Services, ServicesDep
 from api_gateway.relay import Relay
+from api_gateway.sse import last_seen, respond
 from parlando.audio import milliseconds, seconds
 from parlando.events import EVENTS, Final
 from parlando.redislog.history import SessionRecord
@@ -75,24 +74,4 @@ async def events(
     record: RecordDep, found: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
 ) -> StreamingResponse:
     """Server-sent events: all kept events behind `Last-Event-ID`, then live ones and partials."""
-    after = int(last_event_id) if last_event_id and last_event_id.isdigit() else 0
-    return StreamingResponse(
-        _event_stream(found, record.sid, after),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
-
-
-async def _event_stream(found: Services, sid: str, after: int) -> AsyncIterator[bytes]:
-    """Frames with an `id` for kept events; a comment when nothing came for a while."""
-    yield b"retry: 2000\n\n"
-    async with Relay(found.history, found.channels, sid, after=after) as relay:
-        async for batch in relay.batches():
-            if not batch:
-                yield b": still here\n\n"
-            for message in batch:
-                body = orjson.loads(message)
-                identity = b"id: %d\n" % body["seq"] if "seq" in body else b""
-                yield b"%sevent: %s\ndata: %s\n\n" % (identity, body["type"].encode(), message)
-                if body["type"] == "closed":
-                    return
+    return respond(Relay(found.history, found.channels, record.sid, after=last_seen(last_event_id)))

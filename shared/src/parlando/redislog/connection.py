@@ -65,17 +65,29 @@ async def retried(call: Callable[[], Awaitable[T]], *, within: float = 8.0) -> T
                 return await call()
     except BROKEN as error:
         raise UnavailableError(f"Redis can't be reached: {error}") from error
+    except broken.OutOfMemoryError as error:
+        raise UnavailableError("Redis is out of memory; give it more, or wait until work is done") from error
     raise AssertionError("unreachable")
+
+
+def _sources() -> dict[str, str]:
+    """Script name → its text; one that begins with `-- with <name>` gets that file put in front."""
+    texts = {
+        path.name.removesuffix(".lua"): path.read_text()
+        for path in (files("parlando.redislog") / "lua").iterdir()
+        if path.name.endswith(".lua")
+    }
+    for name, text in texts.items():
+        if text.startswith("-- with "):
+            prelude = text.partition("\n")[0].removeprefix("-- with ").strip()
+            texts[name] = texts[prelude] + text
+    return texts
 
 
 class Scripts:
     """The Lua scripts of `lua/`, by name, run by hash and loaded when the server doesn't know them."""
 
-    _sources: Final = {
-        path.name.removesuffix(".lua"): path.read_text()
-        for path in (files("parlando.redislog") / "lua").iterdir()
-        if path.name.endswith(".lua")
-    }
+    _sources: Final = _sources()
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis

@@ -18,6 +18,16 @@ Keys of one session share the hash tag `{p}` of its partition, so that scripts s
 | stt:{p}:closed          | stream           | group `archivers`; one entry per ended session of a user   |
 | stt:{p}:pushes          | stream           | group `pushers`; finals on their way to a webhook          |
 | stt:{p}:usage:<key>:<m> | hash             | what a key has used in month <m>                           |
+| stt:{p}:waiting         | sorted set       | jobs that nobody has begun, in the order in which they will|
+| stt:{p}:flows           | hash             | virtual times of that order, one per key and priority      |
+| stt:{p}:jobs            | stream           | group `processors`; one entry per job that is being cut up |
+| stt:{p}:chunks          | stream           | group `transcribers`; pieces of jobs with their audio      |
+| stt:{p}:shares          | hash             | how many jobs and chunks of each key are being worked on   |
+| stt:{p}:job:<id>        | hash             | a job's record                                             |
+| stt:{p}:parts:<id>      | hash             | its pieces: entries of those queued, results out of order  |
+| stt:{p}:events:<id>     | stream + channel | a job's results in order, as for sessions                  |
+| stt:{p}:job-list:<key>  | sorted set       | a key's jobs by the time they were submitted               |
+| stt:{p}:callbacks       | stream           | group `callers`; ended jobs whose owner is to be told      |
 | stt:billed:<m>          | string           | what a paid engine has billed in month <m>, milliseconds   |
 | stt:workers             | hash             | worker id → heartbeat (JSON)                               |
 """
@@ -32,6 +42,7 @@ TRANSCRIBERS: Final = "transcribers"
 PROCESSORS: Final = "processors"
 ARCHIVERS: Final = "archivers"
 PUSHERS: Final = "pushers"
+CALLERS: Final = "callers"
 WORKERS: Final = "stt:workers"
 LONG_TTL_S: Final = 7 * 24 * 3600
 """Seconds that Redis remembers a user who sends nothing any more, and what the archive hasn't taken."""
@@ -55,6 +66,41 @@ def closed(partition: int) -> str:
 def pushes(partition: int) -> str:
     """The queue of finals to be pushed out."""
     return f"stt:{{{partition}}}:pushes"
+
+
+def jobs(partition: int) -> str:
+    """The work queue of jobs that have been let in."""
+    return f"stt:{{{partition}}}:jobs"
+
+
+def waiting(partition: int) -> str:
+    """The jobs that nobody has begun."""
+    return f"stt:{{{partition}}}:waiting"
+
+
+def flows(partition: int) -> str:
+    """The virtual times that put the waiting jobs in order."""
+    return f"stt:{{{partition}}}:flows"
+
+
+def shares(partition: int) -> str:
+    """How much of each key is being worked on."""
+    return f"stt:{{{partition}}}:shares"
+
+
+def chunks(partition: int) -> str:
+    """The work queue of pieces of jobs."""
+    return f"stt:{{{partition}}}:chunks"
+
+
+def callbacks(partition: int) -> str:
+    """The queue of ended jobs whose owner is to be told."""
+    return f"stt:{{{partition}}}:callbacks"
+
+
+def job_list(partition: int, key: str) -> str:
+    """The jobs of an API key (hashed) in a partition, by the time they were submitted."""
+    return f"stt:{{{partition}}}:job-list:{key[:16]}"
 
 
 def usage(partition: int, key: str, month: str) -> str:
@@ -162,3 +208,47 @@ class SessionKeys:
     def events(self) -> str:
         """The stream and channel of its events."""
         return f"stt:{{{self.partition}}}:events:{self.sid}"
+
+
+@dataclass(frozen=True, slots=True)
+class JobKeys:
+    """The keys of one job."""
+
+    job: str
+    partition: int
+
+    @classmethod
+    def of(cls, job: str, partitions: int) -> "JobKeys":
+        """The keys of a job when the keyspace has `partitions`."""
+        return cls(job, partition_of(job, partitions))
+
+    @property
+    def record(self) -> str:
+        """The job's hash."""
+        return f"stt:{{{self.partition}}}:job:{self.job}"
+
+    @property
+    def parts(self) -> str:
+        """Its pieces: `e<n>` the queue's entry of piece n, `r<n>` a result that waits for those before it."""
+        return f"stt:{{{self.partition}}}:parts:{self.job}"
+
+    @property
+    def events(self) -> str:
+        """The stream and channel of its results, under the name that a session's would have."""
+        return SessionKeys(self.job, self.partition).events
+
+    def all(self, key: str) -> list[str]:
+        """What every script on a job of `key` (hashed) is given, in the order of `lua/job.lua`."""
+        return [
+            self.record,
+            self.parts,
+            self.events,
+            jobs(self.partition),
+            chunks(self.partition),
+            waiting(self.partition),
+            flows(self.partition),
+            shares(self.partition),
+            callbacks(self.partition),
+            usage(self.partition, key, month()),
+            job_list(self.partition, key),
+        ]

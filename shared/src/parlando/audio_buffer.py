@@ -1,4 +1,4 @@
-"""A session's recent samples, addressed by their position on the session's clock. Pure."""
+"""The recent samples of a session or file, addressed by their position in it. Pure."""
 
 import numpy as np
 

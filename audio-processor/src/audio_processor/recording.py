@@ -1,0 +1,101 @@
+"""One file as PCM: FFmpeg decodes it as fast as it's read, mixed to one channel or each for itself."""
+
+import os
+from collections.abc import AsyncIterator
+from typing import Final
+
+import numpy as np
+
+from audio_processor import command
+from audio_processor.ffmpeg import Ffmpeg
+from audio_processor.layout import ContainerLayout, PcmLayout, sniff
+from audio_processor.process import FfmpegProcess
+from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, Pcm16, WholeFrames
+from parlando.background import yield_to_others
+from parlando.errors import InvalidAudioError
+
+HEAD: Final = 1 << 16  # bytes that tell what a file is
+HEADER: Final = 12  # bytes of the WAV's header at least
+
+
+class Recording:
+    """A file behind `descriptor`. `split`: all its channels, else one that's mixed of them."""
+
+    def __init__(self, ffmpeg: Ffmpeg, descriptor: int, *, split: bool) -> None:
+        self._ffmpeg = ffmpeg
+        self._descriptor = descriptor
+        self._split = split
+        self.channels = 1
+        self.samples = 0
+        """Samples read so far, in each channel."""
+        self.promised = 0
+        """Samples that the file's header says it has; 0 if it says nothing."""
+
+    def _line(self) -> list[str]:
+        found = sniff(os.pread(self._descriptor, HEAD, 0), complete=True)
+        layout = found if isinstance(found, ContainerLayout) else ContainerLayout("wav")
+        source, descriptor = self._ffmpeg.source(self._descriptor)
+        return command.decode(
+            self._ffmpeg.path,
+            layout,
+            form="wav",
+            source=source,
+            descriptor=descriptor,
+            split=self._split,
+            level="info",
+        )
+
+    async def pcm(self) -> AsyncIterator[Pcm16]:
+        """Its samples at 16 kHz, int16 of shape (n, channels), as they're decoded.
+
+        A file that's damaged further on gives what comes before.
+
+        Raises
+        ------
+        InvalidAudioError
+            if nothing can be decoded.
+
+        """
+        process = await FfmpegProcess.start(
+            self._line(), descriptors=(self._descriptor,), watch=command.DURATION
+        )
+        try:
+            yield_to_others(process.pid)
+            process.close_input()
+            header = await self._header(process)
+            frames = WholeFrames(BYTES_PER_SAMPLE * self.channels)
+            data: bytes = header
+            while True:
+                if whole := frames.push(data):
+                    block = np.frombuffer(whole, "<i2").reshape(-1, self.channels)
+                    self.samples += len(block)
+                    self.promised = self._promised(process)
+                    process.progressed(self.samples * self.channels / SAMPLE_RATE)
+                    yield block
+                if not (data := await process.read()):
+                    break
+            await process.wait()
+            if not self.samples:
+                raise InvalidAudioError(f"The file can't be decoded: {process.reason()}")
+        finally:
+            await process.kill()
+
+    async def _header(self, process: FfmpegProcess) -> bytes:
+        """Read FFmpeg's own WAV header; the bytes behind it."""
+        head = b""
+        while data := await process.read():
+            head += data
+            if len(head) < HEADER or head[:4] != b"RIFF":
+                continue
+            layout = sniff(head, complete=False)
+            if isinstance(layout, PcmLayout):
+                self.channels = layout.channels
+                return head[layout.skip :]
+        await process.wait()
+        raise InvalidAudioError(f"The file can't be decoded: {process.reason()}")
+
+    def _promised(self, process: FfmpegProcess) -> int:
+        if process.found is None:
+            return 0
+        hours, minutes, whole = (float(process.found[name]) for name in ("h", "m", "s"))
+        return int((hours * 3600 + minutes * 60 + whole) * SAMPLE_RATE)

@@ -1,0 +1,134 @@
+"""The blob store: the audio of jobs, from their upload until it has been cut up."""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import obstore
+from obstore.exceptions import NotFoundError
+from obstore.store import LocalStore, ObjectStore
+from pydantic import Field
+
+from parlando.errors import StorageError
+from parlando.objects import FAILURES, data_folder, open_store
+from parlando.settings import ServiceSettings
+
+FOLDER: Final = "jobs"
+PART: Final = 5 << 20  # bytes sent at a time: S3's smallest part
+AT_ONCE: Final = 2  # parts on their way
+
+
+class BlobSettings(ServiceSettings):
+    """Where the audio of jobs lies, for gateway and audio-processor alike."""
+
+    blob_url: str = Field(
+        "",
+        description="Where the audio of jobs lies until it's decoded: a folder that gateways and "
+        "audio-processors share, or `s3://bucket/prefix`; empty for `~/.local/share/parlando/blobs`",
+    )
+    blob_endpoint: str = Field("", description="URL of an S3 that isn't Amazon's (MinIO, R2 …)")
+    blob_region: str = Field("auto", description="Region of the bucket")
+    blob_access_key_id: str = Field("", description="Key of the bucket")
+    blob_secret_access_key: str = Field("", description="Its secret")
+    allow_url_fetch: bool = Field(False, description="Whether a job may name a URL instead of a file")
+    allow_private_urls: bool = Field(
+        False, description="Whether URLs of jobs (`url`, `callback_url`) may be of a private network"
+    )
+    max_upload_mb: int = Field(2048, ge=1, description="Largest file of a job")
+
+
+class Blobs:
+    """Blobs by name. Every call raises `StorageError` if the store can't be reached, or is full."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    @classmethod
+    def of(cls, settings: BlobSettings) -> "Blobs":
+        """The store that the settings name."""
+        return cls(
+            open_store(
+                settings.blob_url or str(data_folder("blobs")),
+                endpoint=settings.blob_endpoint,
+                region=settings.blob_region,
+                access_key_id=settings.blob_access_key_id,
+                secret=settings.blob_secret_access_key,
+            )
+        )
+
+    async def put(self, name: str, body: AsyncIterator[bytes]) -> None:
+        """Store what `body` gives, as it comes. What `body` raises is raised."""
+        raised: list[BaseException] = []
+
+        async def watched() -> AsyncIterator[bytes]:
+            try:
+                async for part in body:
+                    yield part
+            except BaseException as error:
+                raised.append(error)
+                raise
+
+        try:
+            await obstore.put_async(
+                self._store,
+                _path(name),
+                watched(),
+                use_multipart=True,
+                chunk_size=PART,
+                max_concurrency=AT_ONCE,
+            )
+        except Exception as error:
+            if raised:
+                raise raised[0] from None
+            if isinstance(error, FAILURES):
+                raise StorageError(f"The file can't be stored: {error}") from error
+            raise
+
+    async def open(self, name: str) -> int | None:
+        """A descriptor of a file with the blob's bytes, which can seek; None if there's no such blob.
+
+        What isn't on this machine is copied into a file without a name, gone when it's closed.
+        """
+        try:
+            if isinstance(self._store, LocalStore):
+                return os.open(Path(str(self._store.prefix)) / _path(name), os.O_RDONLY | os.O_CLOEXEC)
+            answer = await obstore.get_async(self._store, _path(name))
+            with tempfile.TemporaryFile() as file:
+                async for part in answer.stream():
+                    file.write(part)
+                file.flush()
+                file.seek(0)
+                return os.dup(file.fileno())
+        except (NotFoundError, FileNotFoundError):
+            return None
+        except FAILURES as error:
+            raise StorageError(f"The file can't be read: {error}") from error
+
+    async def delete(self, name: str) -> None:
+        """Delete a blob, if it's there."""
+        try:
+            await obstore.delete_async(self._store, _path(name))
+        except (NotFoundError, FileNotFoundError):
+            pass
+        except FAILURES as error:
+            raise StorageError(f"The file can't be deleted: {error}") from error
+
+    async def older_than(self, seconds: float) -> list[str]:
+        """The names of blobs that were stored longer ago than that."""
+        now = datetime.now(UTC)
+        try:
+            return [
+                item["path"].removeprefix(f"{FOLDER}/")
+                async for page in obstore.list(self._store, prefix=FOLDER)
+                for item in page
+                if (now - item["last_modified"]).total_seconds() > seconds
+            ]
+        except FAILURES as error:
+            raise StorageError(f"The files can't be listed: {error}") from error
+
+
+def _path(name: str) -> str:
+    return f"{FOLDER}/{name}"

@@ -1,0 +1,199 @@
+"""What a gateway does with jobs: submit them, look at them, cancel them."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from parlando.errors import AtCapacityError, ConflictError, JobNotFoundError
+from parlando.ids import fingerprint
+from parlando.jobs import JobOptions, JobStatus
+from parlando.redislog import keys as names
+from parlando.redislog.connection import Redis, Scripts, retried
+from parlando.redislog.keys import LONG_TTL_S, JobKeys
+from parlando.transcript import FinalSegment
+
+PAGE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a job's audio is. `blob`: its path in the blob store; `url`: where to fetch it first, or ""."""
+
+    blob: str
+    name: str
+    size: int = 0
+    digest: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job's hash. Times in unix milliseconds (0: not yet), audio in samples, `key` hashed."""
+
+    job: str
+    key: str
+    status: JobStatus
+    options: JobOptions
+    source: Source
+    created_ms: int
+    started_ms: int
+    ended_ms: int
+    updated_ms: int
+    attempts: int
+    duration: int
+    """0 until all of it has been decoded."""
+    expected: int
+    """What the file's header says, of all channels together; 0 if it says nothing."""
+    cut: bool
+    """Whether all its chunks are queued."""
+    progress: float
+    language: str | None
+    error: dict[str, str] | None
+
+    @classmethod
+    def of(cls, job: str, found: dict[bytes, bytes]) -> "JobRecord":
+        """What a hash says."""
+        h = {name.decode(): value.decode() for name, value in found.items()}
+        return cls(
+            job=job,
+            key=h["key"],
+            status=JobStatus(h["state"]),
+            options=JobOptions.model_validate_json(h["options"]),
+            source=Source(h["blob"], h["name"], int(h.get("size", 0)), h.get("digest", ""), h.get("url", "")),
+            created_ms=int(h["created"]),
+            started_ms=int(h.get("started", 0)),
+            ended_ms=int(h.get("ended", 0)),
+            updated_ms=int(h.get("updated", h["created"])),
+            attempts=int(h["attempts"]),
+            duration=int(h.get("duration", 0)),
+            expected=int(h["expected"]),
+            cut="cut" in h,
+            progress=float(h["shown"]),
+            language=h.get("language"),
+            error=orjson.loads(h["error"]) if h.get("error") else None,
+        )
+
+
+class Jobs:
+    """The jobs of a keyspace. `ttl_s`: how long an ended one is kept; `most`: how many may wait."""
+
+    def __init__(self, redis: Redis, *, partitions: int, ttl_s: int, most: int) -> None:
+        self._redis = redis
+        self._scripts = Scripts(redis)
+        self._partitions = partitions
+        self._ttl_s = ttl_s
+        self._most = most
+
+    def keys(self, job: str) -> JobKeys:
+        """The keys of a job."""
+        return JobKeys.of(job, self._partitions)
+
+    async def submit(
+        self, job: str, source: Source, options: JobOptions, *, key: str, listed: bool = True
+    ) -> bool:
+        """Queue a job; False if it was submitted before, with the same audio.
+
+        Raises
+        ------
+        ConflictError
+            if a job of that id has other audio.
+        AtCapacityError, UnavailableError
+
+        """
+        owner = fingerprint(key)
+        fields = {
+            "blob": source.blob,
+            "name": source.name,
+            "size": source.size,
+            "digest": source.digest,
+            "url": source.url,
+        }
+        if options.language:
+            fields["language"] = options.language
+        answer: Any = await self._scripts.run(
+            "submit_job",
+            self.keys(job).all(owner),
+            [
+                owner,
+                options.model_dump_json(exclude_none=True),
+                options.priority.value,
+                options.priority.weight,
+                max(1, self._most // self._partitions),
+                self._ttl_s,
+                LONG_TTL_S,
+                int(bool(options.callback_url)),
+                int(listed),
+                *(part for field in fields.items() for part in field),
+            ],
+        )
+        match answer[0]:
+            case b"ok":
+                return True
+            case b"full":
+                raise AtCapacityError(f"{self._most} jobs are waiting, which is the most; try again later")
+            case _ if answer[1].decode() == owner and answer[2].decode() == source.digest:
+                return False
+            case _:
+                raise ConflictError("This Idempotency-Key was used before, with another file")
+
+    async def record(self, job: str) -> JobRecord:
+        """Where a job stands. Raises `JobNotFoundError`."""
+        name = self.keys(job).record
+        found: Any = await retried(lambda: self._redis.hgetall(name))
+        if not found:
+            raise JobNotFoundError(f"No job {job} is known; it may have been deleted or expired")
+        return JobRecord.of(job, found)
+
+    async def segments(self, job: str) -> AsyncIterator[FinalSegment]:
+        """The results so far, in the order of the audio (with split channels: in that of the chunks)."""
+        name, after, number = self.keys(job).events, 0, 0
+        while True:
+            start = f"({after}-0"
+            page: Any = await retried(lambda start=start: self._redis.xrange(name, min=start, count=PAGE))  # type: ignore[misc]
+            for identifier, fields in page:
+                after = int(identifier.partition(b"-")[0])
+                for segment in orjson.loads(fields[b"e"]).get("segments", ()):
+                    yield FinalSegment(segment=number, **segment)
+                    number += 1
+            if len(page) < PAGE:
+                return
+
+    async def newest(self, key: str, *, before_ms: int | None, limit: int) -> list[JobRecord]:
+        """Up to `limit` jobs of a key, newest first, submitted before `before_ms`."""
+        owner, found = fingerprint(key), []
+        until = "+inf" if before_ms is None else f"({before_ms}"
+        for partition in range(self._partitions):
+            name = names.job_list(partition, owner)
+            page: Any = await retried(
+                lambda name=name: self._redis.zrevrangebyscore(  # type: ignore[misc]
+                    name, until, "-inf", start=0, num=limit, withscores=True
+                )
+            )
+            found += [(created, job.decode()) for job, created in page]
+        records = []
+        for _, job in sorted(found, reverse=True)[:limit]:
+            try:
+                records.append(await self.record(job))
+            except JobNotFoundError:
+                listed = names.job_list(self.keys(job).partition, owner)
+                await retried(lambda listed=listed, job=job: self._redis.zrem(listed, job))  # type: ignore[misc]
+        return records
+
+    async def cancel(self, record: JobRecord) -> None:
+        """Stop a job that hasn't ended. Its audio is for the caller to delete."""
+        await self._scripts.run("end_job", self.keys(record.job).all(record.key), ["", "cancelled", ""])
+
+    async def forget(self, record: JobRecord) -> None:
+        """Delete what Redis knows of a job that has ended."""
+        await self._scripts.run("forget_job", self.keys(record.job).all(record.key), [])
+
+    async def waiting(self) -> int:
+        """How many jobs nobody has begun."""
+        return sum(
+            [
+                int(await retried(lambda p=p: self._redis.zcard(names.waiting(p))))  # type: ignore[misc]
+                for p in range(self._partitions)
+            ]
+        )

@@ -1,0 +1,17 @@
+-- with job
+-- Begin an attempt at a piece; its entry was delivered before.
+-- ARGV  1 index   2 entry   3 the first 16 digits of the key   4 most attempts
+-- Returns {options, language or false}, or nil if there's nothing to do.
+local state = redis.call('HGET', JOB, 'state')
+if not state or redis.call('HGET', PARTS, 'e' .. ARGV[1]) ~= ARGV[2] then
+  drop(CHUNKS, TRANSCRIBERS, ARGV[2])
+  if not state then less('chunk:' .. ARGV[3]) end
+  return nil
+end
+if redis.call('HINCRBY', PARTS, 'a' .. ARGV[1], 1) > tonumber(ARGV[4]) then
+  local why = redis.call('HGET', PARTS, 'w' .. ARGV[1]) or 'its transcribers died'
+  finish('failed', cjson.encode({code = 'chunk_failed',
+    message = 'Chunk ' .. ARGV[1] .. ' failed ' .. ARGV[4] .. ' times: ' .. why}))
+  return nil
+end
+return redis.call('HMGET', JOB, 'options', 'language')

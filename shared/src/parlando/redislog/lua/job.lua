@@ -1,0 +1,76 @@
+-- What all scripts on jobs share; put in front of those that say so.
+-- KEYS  1 the job's hash   2 its pieces: e<n> entry of piece n in the queue, a<n> attempts at it,
+--         w<n> why the last one failed, r<n> its result while it waits for those before it
+--       3 its events stream and channel   4 jobs stream   5 chunks stream   6 waiting jobs
+--       7 virtual times of the waiting   8 shares: job:<key> and chunk:<key> count what is worked on
+--       9 callbacks stream   10 usage hash of the month   11 the key's list of jobs
+local JOB, PARTS, EVENTS, JOBS, CHUNKS, WAITING, FLOWS, SHARES, CALLBACKS, USAGE, LIST = unpack(KEYS)
+local PROCESSORS, TRANSCRIBERS = 'processors', 'transcribers'
+local ID = string.match(JOB, ':job:(.*)$')
+
+local function now()
+  local time = redis.call('TIME')
+  return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+end
+
+local function ended(state)
+  return state == 'completed' or state == 'failed' or state == 'cancelled'
+end
+
+-- Count one less of `what` (job:<key> or chunk:<key>).
+local function less(what)
+  if redis.call('HINCRBY', SHARES, what, -1) <= 0 then redis.call('HDEL', SHARES, what) end
+end
+
+local function drop(stream, group, entry)
+  redis.call('XACK', stream, group, entry)
+  redis.call('XDEL', stream, entry)
+end
+
+-- Decoded audio over all audio; never less than what was said before, 1 only when it's done.
+local function progress()
+  local j = redis.call('HMGET', JOB, 'decoded', 'audio', 'expected', 'position', 'shown', 'cut', 'state')
+  local whole = j[6] and tonumber(j[2]) or math.max(tonumber(j[3]), tonumber(j[4]))
+  local share = 0
+  if j[7] == 'completed' then share = 1 elseif whole > 0 then share = tonumber(j[1]) / whole end
+  if j[7] ~= 'completed' then share = math.min(share, 0.99) end
+  share = math.max(share, tonumber(j[5]))
+  redis.call('HSET', JOB, 'shown', string.format('%.4f', share))
+  return share
+end
+
+-- Append an event and publish it. `more` is JSON members with a comma in front, or ''.
+local function emit(kind, more)
+  local seq = redis.call('HINCRBY', JOB, 'seq', 1)
+  local event = string.format('{"type":"%s","seq":%.0f,"job_id":"%s","status":"%s","progress":%.4f%s}',
+    kind, seq, ID, redis.call('HGET', JOB, 'state'), progress(), more)
+  redis.call('XADD', EVENTS, string.format('%.0f-0', seq), 'e', event)
+  redis.call('PUBLISH', EVENTS, event)
+  redis.call('HSET', JOB, 'updated', now())
+end
+
+-- End the job. `why`: JSON of the error, or ''. Its entry among the jobs stays with the processor that has it,
+-- which still has audio to delete.
+local function finish(state, why)
+  local j = redis.call('HMGET', JOB, 'key', 'audio', 'ttl', 'callback')
+  local pieces = redis.call('HGETALL', PARTS)
+  for i = 1, #pieces, 2 do
+    if string.sub(pieces[i], 1, 1) == 'e' then
+      drop(CHUNKS, TRANSCRIBERS, pieces[i + 1])
+      less('chunk:' .. string.sub(j[1], 1, 16))
+    end
+  end
+  redis.call('DEL', PARTS)
+  redis.call('ZREM', WAITING, string.sub(j[1], 1, 16) .. ':' .. ID)
+  redis.call('HSET', JOB, 'state', state, 'ended', now(), 'error', why)
+  if state == 'cancelled' then redis.call('DEL', EVENTS) end
+  if state == 'completed' then
+    redis.call('HINCRBY', USAGE, 'files', 1)
+    redis.call('HINCRBY', USAGE, 'audio_ms', math.floor(tonumber(j[2]) / 16))
+  end
+  emit(state, why ~= '' and ',"error":' .. why or '')
+  redis.call('EXPIRE', JOB, j[3])
+  redis.call('EXPIRE', EVENTS, j[3])
+  if j[4] == '1' and state ~= 'cancelled' then redis.call('XADD', CALLBACKS, '*', 'job', ID) end
+end
+

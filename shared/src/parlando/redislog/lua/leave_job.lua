@@ -1,0 +1,16 @@
+-- with job
+-- Take a job off the queue: its audio is cut up and deleted, or it has ended; or hand it back for another.
+-- ARGV  1 epoch   2 entry   3 the first 16 digits of the key   4 hand it back (1/0)
+-- Returns 1, or 0 if another worker owns it.
+local epoch = redis.call('HGET', JOB, 'epoch')
+if epoch and epoch ~= ARGV[1] then return 0 end
+if redis.call('XDEL', JOBS, ARGV[2]) == 0 then return 1 end
+redis.call('XACK', JOBS, PROCESSORS, ARGV[2])
+if ARGV[4] == '1' and epoch then
+  redis.call('HINCRBY', JOB, 'epoch', 1)
+  redis.call('HINCRBY', JOB, 'attempts', -1)
+  redis.call('HSET', JOB, 'owner', '', 'entry', redis.call('XADD', JOBS, '*', 'job', ID, 'key', ARGV[3]))
+else
+  less('job:' .. ARGV[3])
+end
+return 1
