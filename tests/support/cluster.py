@@ -52,14 +52,16 @@ class Cluster:
         self, *, gateways: int = 1, transcribers: int = 1, processors: int = 0, **environment: str
     ) -> None:
         self.redis = RedisServer()
+        self._folder = tempfile.TemporaryDirectory()
+        self.blobs = Path(self._folder.name) / "blobs"
         self.environment = {
             "REDIS_URL": self.redis.url,
             "PYTHONPATH": str(TESTS),
             "LOG_FORMAT": "json",
             "OMP_NUM_THREADS": "1",
+            "BLOB_URL": str(self.blobs),
             **environment,
         }
-        self._folder = tempfile.TemporaryDirectory()
         self._counts = (gateways, transcribers, processors)
         self.gateways: list[Process] = []
         self.ports: list[int] = []

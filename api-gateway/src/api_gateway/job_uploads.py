@@ -55,6 +55,7 @@ class _Form:
         self._value = b""
         self._name = ""
         self._is_file = False
+        self._complete = False
         self._parts: list[bytes] = []
         self._parser = MultipartParser(
             options[b"boundary"],
@@ -66,6 +67,7 @@ class _Form:
                 "on_headers_finished": self._end_headers,
                 "on_part_data": self._on_data,
                 "on_part_end": self._end,
+                "on_end": self._end_form,
             },
         )
 
@@ -78,10 +80,11 @@ class _Form:
 
     def finish(self) -> None:
         """The body has ended."""
-        try:
-            self._parser.finalize()
-        except FormParserError as error:
-            raise InvalidRequestError(f"The multipart form ends too early: {error}") from error
+        if not self._complete:
+            raise InvalidRequestError("The multipart form ends too early: its last boundary is missing")
+
+    def _end_form(self) -> None:
+        self._complete = True
 
     def _begin(self) -> None:
         self._headers, self._parts, self._header, self._value = {}, [], b"", b""

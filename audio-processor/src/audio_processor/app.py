@@ -1,10 +1,13 @@
 """The HTTP side of the audio-processor, and the owner of its worker."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -15,6 +18,8 @@ from audio_processor.settings import ProcessorSettings
 from audio_processor.worker import ProcessorWorker
 from parlando import __version__
 from parlando.errors import InvalidAudioError, ParlandoError, TooBigError
+
+log = structlog.get_logger(part="app")
 
 _REFUSED: dict[int | str, dict[str, Any]] = {
     413: {"description": "The file is too big"},
@@ -32,11 +37,12 @@ def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
             return
         app.state.worker = worker = ProcessorWorker(settings, ffmpeg)
         working = asyncio.create_task(worker.run())
+        working.add_done_callback(_end_with)
         try:
             yield
         finally:
             worker.drain()
-            await working
+            await asyncio.wait([working])
 
     app = FastAPI(title="Parlando audio-processor", version=__version__, lifespan=lifespan)
     app.state.worker = None
@@ -111,6 +117,13 @@ def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
         return StreamingResponse(all_pieces(), media_type="audio/wav")
 
     return app
+
+
+def _end_with(working: "asyncio.Task[None]") -> None:
+    """A process whose worker has failed must not look alive: it ends, for its supervisor to start it anew."""
+    if not working.cancelled() and working.exception() is not None:
+        log.critical("worker.failed", exc_info=working.exception())
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def _needed(decoder: Files | None) -> Files:

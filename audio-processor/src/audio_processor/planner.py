@@ -19,7 +19,7 @@ ENTER: Final = 0.5  # probability at which silence becomes speech
 LEAVE: Final = 0.35  # below it speech becomes silence
 ONSET_FRAMES: Final = 2  # frames of speech that begin a stretch of it
 GAP: Final = samples(96)  # silence that ends a stretch of speech
-PADDING: Final = samples(300)  # of silence that stays around a chunk's speech
+PADDING: Final = samples(500)  # that stay around a chunk's speech; the detector may be late
 BLOCK: Final = samples(30)  # resolution of the search for the quietest place
 LONGEST: Final = LONGEST_CHUNK_S * SAMPLE_RATE
 LOOKBACK: Final = 5 * SAMPLE_RATE  # where speech without a pause may be cut, before a chunk's end
@@ -44,8 +44,10 @@ LONG: Final = Pauses(
     )
 )
 """Chunks that use an engine's window well."""
-EAGER: Final = Pauses(((8 * SAMPLE_RATE, samples(200)), (SAMPLE_RATE, samples(500)), (0, samples(1000))))
-"""Chunks as long as utterances, for those who wait for the first words."""
+EAGER: Final = Pauses(
+    ((8 * SAMPLE_RATE, samples(200)), (3 * SAMPLE_RATE, samples(500)), (0, samples(1500)))
+)
+"""Chunks nearly as short as utterances, for those who wait for the first words; they cost some accuracy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from parlando.transcript import FinalSegment, TimedWord, join
 from transcriber.engines.base import Hypothesis, Word
 
 APART_S: Final = 0.4  # silence between two utterances
+PAUSE_S: Final = 1.0  # silence that ends a segment, wherever it is in the sentence
 SENTENCE_S: Final = 1.0  # a segment ends with its sentence, if it's longer than this …
 CLAUSE_S: Final = 6.0  # … with a comma, if it's longer than this …
 LONGEST_S: Final = 10.0  # … and with any word, if it's longer than this
@@ -123,8 +124,10 @@ def _ends_before(group: Sequence[_Timed], after: _Timed) -> bool:
     if after.start == group[0].start and after.end == group[0].end:  # no word has a time of its own
         return False
     text = last.word.text
+    silence = after.start - last.end
     return (
-        after.start - last.end >= APART_S
+        silence >= PAUSE_S
+        or (silence >= APART_S and text.endswith(_CLAUSE_ENDS + _SENTENCE_ENDS))
         or (text.endswith(_SENTENCE_ENDS) and length >= SENTENCE_S)
         or (text.endswith(_CLAUSE_ENDS) and length >= CLAUSE_S)
         or length >= LONGEST_S

@@ -11,12 +11,12 @@ from typing import Any, Final
 import structlog
 
 from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
-from parlando.errors import ParlandoError
+from parlando.errors import ParlandoError, UnavailableError
 from parlando.ids import new_worker_id
 from parlando.redislog import keys as names
 from parlando.redislog.chunks import ChunkClaims
 from parlando.redislog.claims import Lease
-from parlando.redislog.connection import BROKEN, connect
+from parlando.redislog.connection import BROKEN, connect, once
 from parlando.redislog.heartbeat import beat, sign_off
 from parlando.redislog.keeper import Keeper, KeeperMetrics
 from parlando.redislog.owner import Claim, SessionClaims
@@ -128,7 +128,7 @@ class Worker:
             try:
                 await beat(self._redis, self.id, self._report())
                 await self._bill()
-            except BROKEN as error:
+            except (*BROKEN, UnavailableError) as error:
                 log.warning("redis.away", error=str(error))
             await asyncio.sleep(BEAT_EVERY_S)
 
@@ -136,7 +136,8 @@ class Worker:
         """Add what a paid engine has billed since the last time to the month's account."""
         billed_ms = round(self._scheduler.engine.info.billed_s * 1000)
         if billed_ms > self._billed_ms:
-            await self._redis.incrby(names.billed(names.month()), billed_ms - self._billed_ms)
+            more = billed_ms - self._billed_ms
+            await once(lambda: self._redis.incrby(names.billed(names.month()), more))
             metrics.BILLED.inc((billed_ms - self._billed_ms) / 1000)
             self._billed_ms = billed_ms
 

@@ -2,30 +2,68 @@
 
 import asyncio
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from parlando.cli import models, status, transcribe, up
+from parlando.cli import jobs, live, models, status, transcribe, up
+from parlando.cli.options import HERE, Key, Url
 from parlando.errors import ParlandoError
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Live speech to text on your own machines.",
+    help="Live and recorded speech to text on your own machines.",
 )
 app.add_typer(models.app, name="models", help="Model weights: list, pull, path.")
 
-Url = Annotated[str, typer.Option("--url", envvar="PARLANDO_URL", help="A gateway.")]
-Key = Annotated[str | None, typer.Option("--key", envvar="PARLANDO_API_KEY", help="An API key.")]
-HERE = "http://127.0.0.1:8000"
+app.add_typer(jobs.app, name="jobs", help="Jobs: list, show, cancel.")
+
+
+class Format(StrEnum):
+    """What a result can be written as."""
+
+    TEXT = "text"
+    JSON = "json"
+    SRT = "srt"
+    VTT = "vtt"
+    TSV = "tsv"
 
 
 @app.command("transcribe")
 def transcribe_command(
+    files: Annotated[list[str], typer.Argument(help="Audio or video files of any format, or globs.")],
+    url: Url = HERE,
+    key: Key = None,
+    form: Annotated[Format, typer.Option("--format", help="How the result is written.")] = Format.TEXT,
+    out: Annotated[
+        Path | None, typer.Option(file_okay=False, help="A folder for the results; none to print them.")
+    ] = None,
+    parallel: Annotated[int, typer.Option(min=1, max=32, help="Files at a time.")] = 4,
+    language: Annotated[str, typer.Option(help="ISO 639-1; none to detect it.")] = "",
+    prompt: Annotated[str, typer.Option(help="Names and terms that are spoken.")] = "",
+    words: Annotated[bool, typer.Option("--words", help="Word times, in json.")] = False,
+    translate: Annotated[bool, typer.Option("--translate", help="Into English.")] = False,
+    split: Annotated[bool, typer.Option("--split", help="Every channel is a speaker of its own.")] = False,
+) -> None:
+    """Transcribe recorded files, as jobs. Exits with 1 if one of them failed."""
+    fields = {
+        "language": language,
+        "prompt": prompt,
+        "words": str(words).lower(),
+        "task": "translate" if translate else "transcribe",
+        "channels": "split" if split else "mix",
+    }
+    order = transcribe.Order(form.value, out, fields)
+    raise typer.Exit(asyncio.run(transcribe.run(files, order, url=url, key=key, parallel=parallel)))
+
+
+@app.command("live")
+def live_command(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Any audio file.")],
     url: Url = HERE,
     key: Key = None,
@@ -34,7 +72,7 @@ def transcribe_command(
     prompt: Annotated[str, typer.Option(help="Names and terms that will be spoken.")] = "",
 ) -> None:
     """Stream a file through the live path; stable text is bold, the rest may still change."""
-    asyncio.run(transcribe.run(file, url=url, key=key, fast=fast, language=language, prompt=prompt))
+    asyncio.run(live.run(file, url=url, key=key, fast=fast, language=language, prompt=prompt))
 
 
 @app.command("status")

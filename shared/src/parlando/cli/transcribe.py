@@ -1,84 +1,108 @@
-"""`parlando transcribe FILE`: a file through the live path, with the text as it settles."""
+"""`parlando transcribe FILE…`: files as jobs, several at a time, with a bar for each."""
 
 import asyncio
-import time
+import glob
+import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import soundfile
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
-from parlando.client import ClientError, ClientSession, connect
-from parlando.errors import ParlandoError
+from parlando.cli.gateway import Gateway, GatewayError
 
-FRAME_S: Final = 0.04  # of audio sent at a time
-FAST_BYTES: Final = 16_000  # … or so many bytes, as fast as it goes
+PIECE: Final = 1 << 18  # bytes of a file sent at a time
+SUFFIXES: Final = {"text": "txt", "json": "json", "srt": "srt", "vtt": "vtt", "tsv": "tsv"}
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
-    """What is sent: its bytes, how many of them are a second (None if nobody can tell), in which format."""
+class Order:
+    """What is done with each file."""
 
-    data: bytes
-    second: float | None
-    query: dict[str, str]
+    form: str
+    folder: Path | None
+    fields: dict[str, str]
 
 
-def load(file: Path) -> Recording:
-    """A file as it's sent: 16 kHz mono as plain PCM, everything else as it is."""
+def files_of(patterns: Sequence[str]) -> list[Path]:
+    """The files that names and globs stand for. Raises `GatewayError` for one that stands for none."""
+    found: list[Path] = []
+    for pattern in patterns:
+        names = (
+            [Path(pattern)]
+            if Path(pattern).is_file()
+            else sorted(map(Path, glob.glob(pattern, recursive=True)))
+        )
+        files = [name for name in names if name.is_file()]
+        if not files:
+            raise GatewayError(f"No file is called {pattern}")
+        found += [file for file in files if file not in found]
+    return found
+
+
+async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | None, parallel: int) -> int:
+    """Transcribe; 0 if every file was, 1 if one failed."""
+    files = files_of(patterns)
+    console, errors = Console(), Console(stderr=True)
+    room = asyncio.Semaphore(parallel)
+    failures = 0
+    if order.folder is not None:
+        order.folder.mkdir(parents=True, exist_ok=True)
+    async with Gateway(url, key) as gateway:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
+
+            async def one(file: Path) -> tuple[Path, str | GatewayError]:
+                async with room:
+                    bar = progress.add_task(file.name, total=1.0)
+                    try:
+                        return file, await _transcribe(gateway, file, order, progress, bar)
+                    except GatewayError as error:
+                        return file, error
+                    finally:
+                        progress.remove_task(bar)
+
+            stems = Counter(file.stem for file in files)
+            tasks = [asyncio.create_task(one(file)) for file in files]
+            for task in tasks:  # results in the order of the files
+                file, result = await task
+                if isinstance(result, GatewayError):
+                    failures += 1
+                    errors.print(f"[red]{file}:[/red] {result.message}", highlight=False, soft_wrap=True)
+                elif order.folder is not None:
+                    stem = file.stem if stems[file.stem] == 1 else file.name
+                    target = order.folder / f"{stem}.{SUFFIXES[order.form]}"
+                    target.write_text(result)
+                    errors.print(f"{file} → {target}", highlight=False, soft_wrap=True)
+                else:
+                    if len(files) > 1:
+                        errors.print(f"[bold]{file}[/bold]", highlight=False)
+                    console.file.write(result if result.endswith("\n") else f"{result}\n")
+    return 1 if failures else 0
+
+
+async def _transcribe(gateway: Gateway, file: Path, order: Order, progress: Progress, bar: TaskID) -> str:
+    """Upload, follow, fetch. A job that's given up (Ctrl-C) is cancelled."""
+    size = max(1, os.path.getsize(file))
+
+    def sent(count: int) -> None:
+        progress.update(bar, description=f"{file.name} ↑", completed=count / size)
+
+    job = await gateway.submit(file, order.fields, sent)
     try:
-        samples, rate = soundfile.read(file, dtype="int16", always_2d=True)
-    except soundfile.LibsndfileError:
-        return Recording(file.read_bytes(), None, {"encoding": "container"})
-    if rate == SAMPLE_RATE and samples.shape[1] == 1:
-        return Recording(samples[:, 0].tobytes(), SAMPLE_RATE * BYTES_PER_SAMPLE, {})
-    data = file.read_bytes()
-    return Recording(data, len(data) * rate / max(1, len(samples)), {"encoding": "container"})
-
-
-async def _send(session: ClientSession, recording: Recording, *, fast: bool) -> None:
-    second = None if fast else recording.second
-    step = FAST_BYTES if second is None else max(1, int(second * FRAME_S) // 2 * 2)
-    started = time.monotonic()
-    for at in range(0, len(recording.data), step):
-        await session.send(recording.data[at : at + step])
-        if second is not None:
-            await asyncio.sleep(max(0.0, started + (at + step) / second - time.monotonic()))
-    await session.end()
-
-
-async def run(
-    file: Path, *, url: str, key: str | None, fast: bool, language: str | None, prompt: str
-) -> None:
-    """Stream the file and print finals as lines; on a terminal the open segment shows below them."""
-    recording = load(file)
-    console = Console()
-    socket_url = url.replace("http", "ws", 1)
-    try:
-        async with connect(
-            socket_url,
-            api_key=key,
-            give_up_s=10,
-            language=language,
-            prompt=prompt or None,
-            **recording.query,
-        ) as session:
-            sending = asyncio.create_task(_send(session, recording, fast=fast))
-            with Live(console=console, refresh_per_second=20, transient=True) as live:
-                async for event in session:
-                    if event["type"] == "partial":
-                        stable = event["stable"]
-                        tail = event["text"].removeprefix(stable)
-                        live.update(Text.assemble((stable, "bold"), (tail, "dim italic")))
-                    elif event["type"] == "final" and event["text"]:
-                        live.update("")
-                        console.print(Text(event["text"]), soft_wrap=True)
-                    elif event["type"] == "status":
-                        console.print(f"[yellow]{event['status']}: {event['ms']} ms ({event['reason']})[/]")
-            await sending
-    except ClientError as error:
-        raise ParlandoError(str(error)) from error
+        async for event in gateway.follow(job["job_id"]):
+            progress.update(bar, description=file.name, completed=event["progress"])
+            if event["type"] in ("failed", "cancelled"):
+                raise GatewayError(event.get("error", {}).get("message", f"The job was {event['type']}"))
+    except asyncio.CancelledError:
+        await gateway.cancel(job["job_id"])
+        raise
+    return await gateway.result(job["job_id"], order.form)

@@ -48,26 +48,37 @@ def _worth_retrying(error: Exception) -> bool:
     return True
 
 
+async def once(call: Callable[[], Awaitable[T]]) -> T:
+    """The answer of `call`. Raises `UnavailableError` if Redis can't be reached, or is full."""
+    try:
+        return await call()
+    except BROKEN as error:
+        raise UnavailableError(f"Redis can't be reached: {error}") from error
+    except broken.ResponseError as error:
+        if "command not allowed when used memory" not in str(error):
+            raise
+        raise UnavailableError("Redis is out of memory; give it more, or wait until work is done") from error
+
+
 async def retried(call: Callable[[], Awaitable[T]], *, within: float = 8.0) -> T:
     """The answer of `call`, tried again while Redis restarts or fails over. `call` must be repeatable.
 
     Raises
     ------
     UnavailableError
-        if Redis doesn't come back `within` that many seconds.
+        if Redis doesn't come back `within` that many seconds, or is full.
 
     """
-    try:
+
+    async def persistent() -> T:
         async for attempt in stamina.retry_context(
             on=_worth_retrying, attempts=None, timeout=within, wait_initial=0.05, wait_max=0.5
         ):
             with attempt:
                 return await call()
-    except BROKEN as error:
-        raise UnavailableError(f"Redis can't be reached: {error}") from error
-    except broken.OutOfMemoryError as error:
-        raise UnavailableError("Redis is out of memory; give it more, or wait until work is done") from error
-    raise AssertionError("unreachable")
+        raise AssertionError("unreachable")
+
+    return await once(persistent)
 
 
 def _sources() -> dict[str, str]:

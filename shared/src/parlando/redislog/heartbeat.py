@@ -4,17 +4,17 @@ from typing import Any, Final
 
 import orjson
 
-from parlando.redislog.connection import Redis, retried
+from parlando.redislog.connection import Redis, once, retried
 from parlando.redislog.keys import WORKERS
 
 FORGOTTEN_S: Final = 60  # a report that old is deleted by whoever reads it
 
 
 async def beat(redis: Redis, worker: str, report: dict[str, Any]) -> None:
-    """Say that `worker` lives. Raises the connection's errors; the next beat is the retry."""
-    seconds, micros = await redis.time()
-    stamped = {**report, "worker": worker, "at": seconds + micros / 1e6}
-    await redis.hset(WORKERS, worker, orjson.dumps(stamped))
+    """Say that `worker` lives. Raises `UnavailableError`; the next beat is the retry."""
+    seconds, micros = await once(redis.time)
+    stamped = orjson.dumps({**report, "worker": worker, "at": seconds + micros / 1e6})
+    await once(lambda: redis.hset(WORKERS, worker, stamped))
 
 
 async def sign_off(redis: Redis, worker: str) -> None:

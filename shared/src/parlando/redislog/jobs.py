@@ -71,7 +71,7 @@ class JobRecord:
             expected=int(h["expected"]),
             cut="cut" in h,
             progress=float(h["shown"]),
-            language=h.get("language"),
+            language=h.get("language") or None,
             error=orjson.loads(h["error"]) if h.get("error") else None,
         )
 

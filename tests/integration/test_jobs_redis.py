@@ -1,0 +1,369 @@
+"""Jobs in Redis: their order, their shares, who owns them, results in order and once, ends."""
+
+import asyncio
+
+import orjson
+import pytest
+
+from parlando.errors import (
+    AtCapacityError,
+    ConflictError,
+    FencedError,
+    JobEndedError,
+    JobNotFoundError,
+    UnavailableError,
+)
+from parlando.ids import fingerprint, job_id_for, new_job_id
+from parlando.jobs import JobOptions, JobStatus, Priority
+from parlando.redislog import keys as names
+from parlando.redislog.chunks import ChunkClaims
+from parlando.redislog.connection import connect
+from parlando.redislog.jobs import Jobs, Source
+from parlando.redislog.preparing import Chunk, JobClaims, OwnedJob
+from parlando.transcript import FinalSegment
+
+WHAT = {"start": 0, "speech": [[0, 16_000]], "stands_for": 16_000}
+
+
+class Bench:
+    """Everything that works on jobs, over one Redis."""
+
+    def __init__(self, url: str) -> None:
+        self.redis = connect(url)
+        self.jobs = Jobs(self.redis, partitions=1, ttl_s=100, most=50)
+        self.processors = [self._processor(n) for n in range(2)]
+        self.transcribers = [
+            ChunkClaims(self.redis, worker=f"t{n}", partitions=1, lease_s=0.1) for n in range(2)
+        ]
+
+    def _processor(self, number: int) -> JobClaims:
+        return JobClaims(self.redis, worker=f"p{number}", partitions=1, lease_s=0.1)
+
+    async def submit(self, key: str = "k", job: str | None = None, digest: str = "", **options) -> str:
+        job = job or new_job_id()
+        source = Source(f"blob-{job}", "a.wav", 10, digest)
+        await self.jobs.submit(job, source, JobOptions(**options), key=key)
+        return job
+
+    async def begin(self, number: int = 0):
+        """The next job's claim and pen."""
+        await self.processors[number].admit(room=True)
+        (claim,) = await self.processors[number].take_new()
+        return claim, OwnedJob(self.processors[number].scripts, claim)
+
+    async def add(self, pen: OwnedJob, index: int, *, most: int = 64, language_first: bool = False) -> bool:
+        chunk = Chunk(index, WHAT, b"\1\0" * 10)
+        return await pen.add(
+            chunk, most=most, position=16_000 * (index + 1), expected=0, language_first=language_first
+        )
+
+    async def take(self, number: int = 0):
+        (claim,) = await self.transcribers[number].take_new(0, 1, block_ms=100)
+        return claim
+
+    async def hear(self, claim, text: str, number: int = 0, language: str | None = "en") -> None:
+        segment = FinalSegment(segment=0, start=0.0, end=1.0, text=text)
+        await self.transcribers[number].done(claim, [segment] if text else [], language)
+
+    async def texts(self, job: str) -> list[str]:
+        return [segment.text async for segment in self.jobs.segments(job)]
+
+    async def events(self, job: str) -> list[dict]:
+        found = await self.redis.xrange(self.jobs.keys(job).events)
+        return [orjson.loads(fields[b"e"]) for _, fields in found]
+
+
+@pytest.fixture
+async def bench(redis_server):
+    bench = Bench(redis_server.url)
+    for claims in (*bench.processors, *bench.transcribers):
+        await claims.ensure_groups()
+    yield bench
+    await bench.redis.aclose()
+
+
+async def test_a_job_from_its_submission_to_its_result(bench):
+    job = await bench.submit(words=True)
+    assert (await bench.jobs.record(job)).status is JobStatus.UPLOADED
+    claim, pen = await bench.begin()
+    assert (await bench.jobs.record(job)).status is JobStatus.PROCESSING_AUDIO
+    assert await bench.add(pen, 0)
+    assert await bench.add(pen, 1)
+    await pen.cut(32_000, 1)
+    assert (await bench.jobs.record(job)).status is JobStatus.AUDIO_READY
+    first, second = await bench.take(), await bench.take(1)
+    assert first.options.words
+    assert first.pcm == b"\1\0" * 10
+    await bench.hear(second, "two", 1)
+    assert await bench.texts(job) == []  # results come out in the order of the audio
+    record = await bench.jobs.record(job)
+    assert (record.status, record.progress) == (JobStatus.TRANSCRIBING, 0.0)
+    await bench.hear(first, "one")
+    await bench.processors[0].leave(claim)
+    record = await bench.jobs.record(job)
+    assert (record.status, record.progress, record.duration) == (JobStatus.COMPLETED, 1.0, 32_000)
+    assert await bench.texts(job) == ["one", "two"]
+    events = await bench.events(job)
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert [event["type"] for event in events] == [
+        "progress",
+        "progress",
+        "segments",
+        "segments",
+        "completed",
+    ]
+    shares = [event["progress"] for event in events]
+    assert shares == sorted(shares)
+    for left in (names.jobs(0), names.chunks(0)):
+        assert await bench.redis.xlen(left) == 0
+    assert await bench.redis.hgetall(names.shares(0)) == {}
+    assert await bench.redis.exists(bench.jobs.keys(job).parts) == 0
+    assert await bench.redis.ttl(bench.jobs.keys(job).record) <= 100
+
+
+async def test_silence_is_a_job_without_words(bench):
+    job = await bench.submit()
+    _, pen = await bench.begin()
+    await pen.cut(160_000, 1)
+    assert (await bench.jobs.record(job)).status is JobStatus.COMPLETED
+    assert await bench.texts(job) == []
+
+
+async def test_the_waiting_are_served_fairly_among_keys(bench):
+    """A key that comes late with one job doesn't wait for the two dozen of another."""
+    for _ in range(24):
+        await bench.submit("greedy")
+    await bench.begin()
+    modest = await bench.submit("modest")
+    urgent = await bench.submit("greedy", priority=Priority.HIGH)
+    order = [(await bench.begin())[0].keys.job for _ in range(4)]
+    assert modest in order[:3]
+    assert urgent in order[:3]
+
+
+async def test_a_key_with_nothing_running_gets_in_where_there_is_no_room(bench):
+    for _ in range(3):
+        await bench.submit("greedy")
+    await bench.begin()
+    processor = bench.processors[0]
+    assert not await processor.admit(room=False)
+    modest = await bench.submit("modest")
+    assert await processor.admit(room=False)
+    (claim,) = await processor.take_new()
+    assert claim.keys.job == modest
+
+
+async def test_the_queue_of_chunks_is_shared_out_among_keys(bench):
+    await bench.submit("a")
+    _, a = await bench.begin()
+    added = 0
+    while await bench.add(a, added, most=16):
+        added += 1
+    assert added == 16
+    await bench.submit("b")
+    _, b = await bench.begin()
+    assert await bench.add(b, 0, most=16)  # though the queue is full of another's
+    for _ in range(7):
+        await bench.hear(await bench.take(), "x")
+    assert not await bench.add(a, added, most=16)  # 9 of a's are left, more than its half
+    for index in range(1, 8):
+        assert await bench.add(b, index, most=16)
+    assert not await bench.add(b, 8, most=16)
+
+
+async def test_only_the_owner_adds_and_repeats_change_nothing(bench):
+    await bench.submit()
+    claim, old = await bench.begin()
+    assert await bench.add(old, 0)
+    assert await bench.add(old, 0)
+    assert await bench.redis.xlen(names.chunks(0)) == 1
+    await asyncio.sleep(0.15)
+    (taken,) = await bench.processors[1].take_over()
+    assert taken.epoch == claim.epoch + 1
+    with pytest.raises(FencedError):
+        await bench.add(old, 1)
+    with pytest.raises(FencedError):
+        await old.cut(1, 1)
+    assert await bench.processors[0].refresh(claim) == "lost"
+    new = OwnedJob(bench.processors[1].scripts, taken)
+    assert await bench.add(new, 0)  # begun anew: what's queued is skipped
+    assert await bench.add(new, 1)
+    assert await bench.redis.xlen(names.chunks(0)) == 2
+
+
+async def test_a_job_on_which_three_processors_died_fails(bench):
+    job = await bench.submit()
+    await bench.begin()
+    for number in (1, 0, 1):
+        await asyncio.sleep(0.15)
+        (claim,) = await bench.processors[number].take_over()
+    record = await bench.jobs.record(job)
+    assert record.status is JobStatus.FAILED
+    assert record.error["code"] == "audio_failed"
+    assert claim.record.status is JobStatus.FAILED  # whoever has it still deletes the audio
+
+
+async def test_a_job_that_is_handed_back_costs_no_attempt(bench):
+    job = await bench.submit()
+    for _ in range(5):
+        (await bench.processors[0].admit(room=True))
+        (claim,) = await bench.processors[0].take_new()
+        await bench.processors[0].leave(claim, hand_back=True)
+    assert (await bench.jobs.record(job)).attempts == 0
+    assert await bench.redis.hgetall(names.shares(0)) == {f"job:{fingerprint('k')[:16]}".encode(): b"1"}
+
+
+async def test_a_chunk_is_tried_three_times_then_its_job_fails_and_the_other_results_stay(bench):
+    job = await bench.submit()
+    _, pen = await bench.begin()
+    for index in range(2):
+        await bench.add(pen, index)
+    await bench.hear(await bench.take(), "kept")
+    for number in (0, 1):
+        claim = await bench.take(number)
+        assert claim.index == 1
+        await bench.transcribers[number].give_back(claim, "it broke")
+    claim = await bench.take()  # one dies
+    await asyncio.sleep(0.15)
+    assert await bench.transcribers[1].take_over(0, 1) == []
+    record = await bench.jobs.record(job)
+    assert record.status is JobStatus.FAILED
+    assert record.error == {"code": "chunk_failed", "message": "Chunk 1 failed 3 times: it broke"}
+    assert await bench.texts(job) == ["kept"]
+    with pytest.raises(JobEndedError):
+        await bench.add(pen, 2)
+    await bench.hear(claim, "too late")
+    assert await bench.texts(job) == ["kept"]
+
+
+async def test_a_chunk_of_a_dead_worker_goes_to_another_and_counts_once(bench):
+    job = await bench.submit()
+    _, pen = await bench.begin()
+    await bench.add(pen, 0)
+    await pen.cut(16_000, 1)
+    slow = await bench.take()
+    assert await bench.transcribers[1].take_over(0, 1) == []  # its lease runs
+    await asyncio.sleep(0.15)
+    (taken,) = await bench.transcribers[1].take_over(0, 1)
+    assert (taken.index, taken.pcm) == (slow.index, slow.pcm)
+    await bench.hear(taken, "first", 1)
+    await bench.hear(slow, "second")
+    assert await bench.texts(job) == ["first"]
+    assert await bench.redis.hget(names.shares(0), f"chunk:{fingerprint('k')[:16]}") is None
+
+
+async def test_a_kept_lease_is_not_taken_over(bench):
+    await bench.submit()
+    _, pen = await bench.begin()
+    await bench.add(pen, 0)
+    claim = await bench.take()
+    for _ in range(5):
+        await asyncio.sleep(0.05)
+        await bench.transcribers[0].refresh([claim])
+        assert await bench.transcribers[1].take_over(0, 1) == []
+
+
+async def test_cancelling_removes_everything_and_tells_who_listens(bench):
+    job = await bench.submit()
+    _, pen = await bench.begin()
+    await bench.add(pen, 0)
+    await bench.add(pen, 1)
+    claim = await bench.take()
+    await bench.hear(claim, "secret")
+    record = await bench.jobs.record(job)
+    await bench.jobs.cancel(record)
+    assert (await bench.jobs.record(job)).status is JobStatus.CANCELLED
+    assert await bench.redis.xlen(names.chunks(0)) == 0
+    assert [event["type"] for event in await bench.events(job)] == ["cancelled"]
+    assert await bench.texts(job) == []
+    with pytest.raises(JobEndedError):
+        await bench.add(pen, 2)
+    await bench.jobs.forget(record)
+    with pytest.raises(JobNotFoundError):
+        await bench.jobs.record(job)
+    assert await bench.jobs.newest("k", before_ms=None, limit=9) == []
+
+
+async def test_a_waiting_job_that_is_cancelled_is_never_begun(bench):
+    job = await bench.submit()
+    await bench.jobs.cancel(await bench.jobs.record(job))
+    assert not await bench.processors[0].admit(room=True)
+    assert await bench.jobs.waiting() == 0
+
+
+async def test_a_repeat_gives_the_first_job_unless_its_audio_differs(bench):
+    job = job_id_for("k", "once")
+    assert job == job_id_for("k", "once") != job_id_for("other", "once")
+    source, options = Source("b", "a.wav", 1, digest="d1"), JobOptions()
+    assert await bench.jobs.submit(job, source, options, key="k")
+    assert not await bench.jobs.submit(job, source, options, key="k")
+    with pytest.raises(ConflictError):
+        await bench.jobs.submit(job, Source("b", "a.wav", 1, digest="d2"), options, key="k")
+    assert await bench.jobs.waiting() == 1
+
+
+async def test_too_many_waiting_are_refused(bench):
+    for _ in range(50):
+        await bench.submit()
+    with pytest.raises(AtCapacityError):
+        await bench.submit()
+
+
+async def test_later_chunks_wait_for_the_language_of_the_first(bench):
+    await bench.submit()
+    _, pen = await bench.begin()
+    assert await bench.add(pen, 0, language_first=True)
+    assert not await bench.add(pen, 1, language_first=True)
+    await bench.hear(await bench.take(), "hallo", language="de")
+    assert await bench.add(pen, 1, language_first=True)
+    assert (await bench.take()).language == "de"
+
+
+async def test_a_first_chunk_without_words_holds_nobody_up(bench):
+    await bench.submit()
+    _, pen = await bench.begin()
+    await bench.add(pen, 0, language_first=True)
+    await bench.hear(await bench.take(), "", language=None)
+    assert await bench.add(pen, 1, language_first=True)
+    claim = await bench.take()
+    assert not claim.language
+    await bench.hear(claim, "salut", language="fr")
+    assert (await bench.jobs.record(claim.keys.job)).language == "fr"
+
+
+async def test_jobs_are_listed_newest_first_by_key(bench):
+    mine = []
+    for _ in range(3):
+        mine.append(await bench.submit("me"))
+        await asyncio.sleep(0.002)
+    await bench.submit("you")
+    page = await bench.jobs.newest("me", before_ms=None, limit=2)
+    assert [record.job for record in page] == mine[:0:-1]
+    rest = await bench.jobs.newest("me", before_ms=page[-1].created_ms, limit=2)
+    assert [record.job for record in rest] == mine[:1]
+
+
+async def test_usage_and_callbacks_are_noted_at_the_end(bench):
+    await bench.submit(callback_url="https://example.org/hook")
+    _, pen = await bench.begin()
+    await pen.cut(32_000, 1)
+    assert await bench.redis.hgetall(names.usage(0, fingerprint("k"), names.month())) == {
+        b"files": b"1",
+        b"audio_ms": b"2000",
+    }
+    assert await bench.redis.xlen(names.callbacks(0)) == 1
+
+
+async def test_redis_without_memory_says_so_and_goes_on_when_it_has_some(bench):
+    job = await bench.submit()
+    _, pen = await bench.begin()
+    await bench.redis.config_set("maxmemory", "1")
+    with pytest.raises(UnavailableError, match="out of memory"):
+        await bench.add(pen, 0)
+    with pytest.raises(UnavailableError, match="out of memory"):
+        await bench.submit()
+    await bench.redis.config_set("maxmemory", "0")
+    assert await bench.add(pen, 0)
+    await pen.cut(16_000, 1)
+    await bench.hear(await bench.take(), "all there")
+    assert await bench.texts(job) == ["all there"]

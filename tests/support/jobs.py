@@ -1,0 +1,59 @@
+"""Submitting jobs to a cluster, and waiting for them."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+ENDS = ("completed", "failed", "cancelled")
+
+
+def submit(
+    base: str, file: Path | bytes, *, key: str | None = None, headers: dict | None = None, **fields: str
+) -> dict[str, Any]:
+    """Submit a file; the answer's body."""
+    answer = httpx.post(
+        f"{base}/v1/stt/jobs",
+        files={"file": ("audio", file) if isinstance(file, bytes) else (file.name, file.read_bytes())},
+        data=fields,
+        headers={**({"Authorization": f"Bearer {key}"} if key else {}), **(headers or {})},
+        timeout=60,
+    )
+    assert answer.status_code == 202, answer.text
+    return answer.json()
+
+
+def look(base: str, job: str, *, key: str | None = None) -> dict[str, Any]:
+    """Where a job stands."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    answer = httpx.get(f"{base}/v1/stt/jobs/{job}", headers=headers, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def wait(base: str, job: str, *, within_s: float = 60, key: str | None = None) -> dict[str, Any]:
+    """The job when it has ended."""
+    deadline = time.monotonic() + within_s
+    while True:
+        found = look(base, job, key=key)
+        if found["status"] in ENDS:
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+
+
+def transcribe(base: str, file: Path | bytes, **fields: str) -> dict[str, Any]:
+    """The result of a file."""
+    done = wait(base, submit(base, file, **fields)["job_id"])
+    assert done["status"] == "completed", done
+    return done["result"]
+
+
+def events(base: str, job: str, *, after: int = 0) -> list[dict[str, Any]]:
+    """All events of a job up to its end, as a viewer gets them."""
+    with httpx.stream(
+        "GET", f"{base}/v1/stt/jobs/{job}/events", headers={"Last-Event-ID": str(after)}, timeout=60
+    ) as answer:
+        return [orjson.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: ")]
