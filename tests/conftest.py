@@ -1,9 +1,15 @@
 """Fixtures that several tests use."""
 
+import hashlib
+import lzma
+
 import hypothesis.internal.observability  # noqa: F401 its plugin would import it at the very end of a run
 import pytest
 
 from support.redis_server import RedisServer
+from support.speech import MICRO
+
+MICRO_SHA256 = "2caee35ab5632ac1dbb0264d57c103dca7c968e0aa992b29f0025cbe559e0e08"
 
 
 @pytest.fixture
@@ -13,3 +19,12 @@ def redis_server():
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def micro_checkpoint(tmp_path_factory):
+    """A tiny real Whisper's checkpoint."""
+    path = tmp_path_factory.mktemp("micro") / "whisper-micro.pt"
+    path.write_bytes(lzma.decompress((MICRO / "whisper-micro.pt.xz").read_bytes()))
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == MICRO_SHA256
+    return path

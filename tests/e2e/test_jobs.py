@@ -39,7 +39,14 @@ WORDS = (
     "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
 )
 PERFECT = {"STT_ENGINE": "support.perfect:engine", "VAD": "rms"}
-CHROMIUM = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--virtual-time-budget=3000"]
+CHROMIUM = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--virtual-time-budget=3000",
+]
 PLAYER = """<video><track default src="data:text/vtt;base64,VTT"></video><pre></pre><script>
     const [track, shown] = [document.querySelector("track"), document.querySelector("pre")];
     track.track.mode = "showing";

@@ -1,8 +1,6 @@
 """One suite for all engines: what the worker relies on, on real speech."""
 
-import hashlib
 import json
-import lzma
 
 import jiwer
 import numpy as np
@@ -16,21 +14,10 @@ from parlando.models.store import ModelStore
 from parlando.transcript import bare
 from support.endpoint import Endpoint, Server
 from support.in_process import recognise
-from support.speech import FIXTURES, load
+from support.speech import FIXTURES, MICRO, load
 from transcriber.engines.base import Window
 from transcriber.engines.registry import load as load_engine
 from transcriber.settings import TranscriberSettings
-
-MICRO = FIXTURES / "whisper-micro"
-MICRO_SHA256 = "2caee35ab5632ac1dbb0264d57c103dca7c968e0aa992b29f0025cbe559e0e08"
-
-
-@pytest.fixture(scope="session")
-def micro_checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("micro") / "whisper-micro.pt"
-    path.write_bytes(lzma.decompress((MICRO / "whisper-micro.pt.xz").read_bytes()))
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == MICRO_SHA256
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ class PerfectEngine:
             name="perfect",
             model="script",
             languages=frozenset(),
-            tasks=frozenset({"transcribe"}),
+            tasks=frozenset({"transcribe", "translate"}),
             max_window_s=30.0,
             batch=batch,
             word_times=True,
@@ -81,7 +81,7 @@ class PerfectEngine:
             number = loud[start] - BASE
             if loud[start] == 0 or (end - start) * 2 <= WORD:
                 continue
-            text = word(number)
+            text = word(number) if window.task == "transcribe" else word(number).upper()
             if end == len(loud) and end - start < WORD and not window.final:
                 text = f"misheard{end}"
             words.append(Word(text, float(start / RATE), float(end / RATE)))

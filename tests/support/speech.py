@@ -13,6 +13,7 @@ import soundfile
 from audio_processor.ffmpeg import find
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
+MICRO = FIXTURES / "whisper-micro"
 COLLECTION = Path(__file__).parents[3] / "shared" / "speech"
 RATE = 16_000
 

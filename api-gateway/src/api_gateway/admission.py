@@ -64,8 +64,8 @@ class Admission:
         for worker in await self.transcribers():
             if task not in worker["tasks"]:
                 raise InvalidRequestError(
-                    f"The engine {worker['engine']} {worker['model']} can't {task}; set WHISPER_MODEL, "
-                    "for Whisper can"
+                    f"The engine {worker['engine']} {worker['model']} can't {task}; a multilingual Whisper "
+                    "can (WHISPER_MODEL)"
                 )
 
     async def language_or_none(self, language: str | None) -> str | None:

@@ -38,9 +38,11 @@ Uid = Annotated[str, Query(pattern=UID_PATTERN, description="The Omi user")]
 Rate = Annotated[int, Query(ge=LOWEST_RATE, le=HIGHEST_RATE, description="Hz; the body is mono s16le")]
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "The body isn't audio, or no form with a file"},
     401: {"description": "The signature is wrong"},
     404: {"description": "No such key"},
     413: {"description": "The body is too big"},
+    415: {"description": "The audio can't be decoded"},
     422: {"description": "A parameter doesn't fit"},
     503: {"description": "Really full; send it again"},
 }

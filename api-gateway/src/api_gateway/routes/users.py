@@ -2,7 +2,7 @@
 
 import time
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Query
 from obstore.exceptions import BaseError
@@ -19,8 +19,10 @@ from parlando.transcript import FinalSegment, Transcript
 
 router = APIRouter(tags=["users"])
 
+LAST_MS: Final = 253_402_300_799_000  # the end of the year 9999, unix milliseconds
 Uid = Annotated[str, Path(pattern=UID_PATTERN)]
 _ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "A time isn't understood"},
     401: {"description": "No valid key"},
     503: {"description": "Redis or the archive can't be reached"},
 }
@@ -30,11 +32,11 @@ def _moment(text: str) -> int:
     """Unix milliseconds of an ISO 8601 moment or a unix time in seconds."""
     try:
         return round(float(text) * 1000)
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
     try:
         return round(datetime.fromisoformat(text).timestamp() * 1000)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InvalidRequestError(
             f"Expected an ISO 8601 time or a unix time, but got {text[:40]!r}"
         ) from error
@@ -46,7 +48,9 @@ async def transcripts(
     caller: PrincipalDep,
     found: ServicesDep,
     since: Annotated[str | None, Query(description="Only those that began at this time or later")] = None,
-    before: Annotated[str | None, Query(description="The `next` of the page before")] = None,
+    before: Annotated[
+        int | None, Query(ge=0, le=1 << 53, description="The `next` of the page before")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     form: Annotated[Literal["json", "text", "srt", "vtt"], Query(alias="format")] = "json",
 ) -> Response:
@@ -55,7 +59,7 @@ async def transcripts(
     As text or subtitles they come in the order in which they were spoken.
     """
     since_ms = _moment(since) if since else 0
-    until_ms = round(float(before)) - 1 if before else round(time.time() * 1000) + 3_600_000
+    until_ms = before - 1 if before is not None else round(time.time() * 1000) + 3_600_000
     page = await _page(found, caller.key, uid, since_ms=since_ms, until_ms=until_ms, limit=limit + 1)
     more, page = len(page) > limit, page[:limit]
     if form != "json":
