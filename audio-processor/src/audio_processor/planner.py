@@ -44,9 +44,7 @@ LONG: Final = Pauses(
     )
 )
 """Chunks that use an engine's window well."""
-EAGER: Final = Pauses(
-    ((8 * SAMPLE_RATE, samples(200)), (3 * SAMPLE_RATE, samples(500)), (0, samples(1500)))
-)
+EAGER: Final = Pauses(((8 * SAMPLE_RATE, samples(200)), (3 * SAMPLE_RATE, samples(500)), (0, samples(1500))))
 """Chunks nearly as short as utterances, for those who wait for the first words; they cost some accuracy."""
 
 

@@ -49,7 +49,7 @@ async def transcripts(
     found: ServicesDep,
     since: Annotated[str | None, Query(description="Only those that began at this time or later")] = None,
     before: Annotated[
-        int | None, Query(ge=0, le=1 << 53, description="The `next` of the page before")
+        int | None, Query(ge=0, le=LAST_MS, description="The `next` of the page before")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     form: Annotated[Literal["json", "text", "srt", "vtt"], Query(alias="format")] = "json",
