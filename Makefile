@@ -20,15 +20,16 @@ model: $(VENV)/run.done ## Fetch the embedded model, once
 	@$(BIN)/parlando models pull moonshine-tiny
 
 test: $(VENV)/dev.done model compose ## Set up and run all tests (ARGS="-k name" for some)
-	$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile -m "not alone" $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/pytest -m alone $(ARGS) || [ $$? -eq 5 ]
 
 # In CI the tests shall not skip what needs docker-compose; nobody else's machine is touched.
 compose:
 	@if [ -n "$$CI" ] && ! command -v docker-compose >/dev/null && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -y -qq docker-compose >/dev/null || true; fi
 
-bench: $(VENV)/dev.done ## Measure what takes audio in: delay through FFmpeg, Omi's webhook
-	@cd tests && for script in intake_delay omi_webhook; do ../$(BIN)/python -m bench.$$script || exit 1; echo; done
+bench: $(VENV)/dev.done ## Measure: delay through FFmpeg, Omi's webhook, an hour as one job
+	@cd tests && for script in intake_delay omi_webhook long_file; do ../$(BIN)/python -m bench.$$script || exit 1; echo; done
 
 lint: $(VENV)/dev.done ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check $(PATHS)

@@ -4,12 +4,11 @@ From bytes in Redis to their samples in Redis, sent in real time in pieces of 20
 """
 
 import asyncio
-import os
-import platform
 import time
 
 import numpy as np
 
+from bench.machine import describe
 from parlando.redislog.connection import connect
 from support.cluster import Cluster
 from support.conversion import Stream, form_of
@@ -87,7 +86,7 @@ async def delays(url: str, name: str) -> np.ndarray:
 
 def main() -> None:
     """Print a table."""
-    print(f"# Added delay of the audio-processor\n{platform.platform()}, {os.cpu_count()} cores\n")
+    print(f"# Added delay of the audio-processor\n{describe()}\n")
     print(f"{'format':16} {'p50':>6} {'p95':>6}  bar (ms)")
     with Cluster(gateways=0, transcribers=0, processors=1) as cluster:
         time.sleep(2)

@@ -5,14 +5,13 @@ in the same run, the bare HTTP server: GET on the same path.
 """
 
 import asyncio
-import os
-import platform
 import tempfile
 import time
 
 import httpx
 import numpy as np
 
+from bench.machine import describe
 from support.cluster import Cluster
 from support.perfect import speak
 
@@ -51,7 +50,7 @@ async def measure(base: str, *, post: bool) -> np.ndarray:
 
 def main() -> None:
     """Print a table."""
-    print(f"# Omi's webhook, {DEVICES} devices, {SECONDS} s\n{platform.platform()}, {os.cpu_count()} cores\n")
+    print(f"# Omi's webhook, {DEVICES} devices, {SECONDS} s\n{describe()}\n")
     with (
         tempfile.TemporaryDirectory() as folder,
         Cluster(

@@ -226,7 +226,7 @@ def test_the_command_line_takes_any_file(cluster, tmp_path, options):
     text.write_text("And so, my fellow Americans")
 
     def parlando(path: Path) -> subprocess.CompletedProcess:
-        command = [BIN / "parlando", "transcribe", path, "--url", cluster.http(), *options]
+        command = [BIN / "parlando", "live", path, "--url", cluster.http(), *options]
         return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     heard, refused = parlando(talk), parlando(text)

@@ -99,7 +99,7 @@ def _parlando(*words, **environment) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_line_transcribes_a_file(cluster):
-    done = _parlando("transcribe", JFK, "--fast", "--url", cluster.http())
+    done = _parlando("live", JFK, "--fast", "--url", cluster.http())
 
     assert done.returncode == 0, done.stderr
     assert "country" in done.stdout
@@ -108,7 +108,7 @@ def test_the_command_line_transcribes_a_file(cluster):
 def test_the_command_line_says_what_is_wrong(cluster, tmp_path):
     (tmp_path / "not.wav").write_bytes(b"nothing")
 
-    unreadable = _parlando("transcribe", tmp_path / "not.wav", "--url", cluster.http())
+    unreadable = _parlando("live", tmp_path / "not.wav", "--url", cluster.http())
     nobody = _parlando("status", "--url", "http://127.0.0.1:9")
 
     assert unreadable.returncode == 1

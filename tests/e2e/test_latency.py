@@ -16,6 +16,8 @@ from support.streaming import check_promises, stream
 from transcriber.engines.registry import load
 from transcriber.settings import TranscriberSettings
 
+pytestmark = pytest.mark.alone
+
 FRAME_S = 0.02
 CLIPS = ("two_cities.flac", "jfk.flac", "1688-142285-0001.flac", "1688-142285-0003.flac")
 

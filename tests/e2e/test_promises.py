@@ -59,6 +59,7 @@ async def test_trap_1_the_end_may_come_at_any_moment_of_the_last_second(cluster)
     await asyncio.gather(*(ends_after(cut) for cut in range(0, 16_000, 1600)))
 
 
+@pytest.mark.alone
 async def test_trap_2_the_tail_comes_within_300_ms_of_the_end(cluster):
     pcm = speak(5)[:-GAP]
 
@@ -69,6 +70,7 @@ async def test_trap_2_the_tail_comes_within_300_ms_of_the_end(cluster):
     assert heard.times[-1] - last_word < 0.3 + 0.3  # as much again for a busy machine
 
 
+@pytest.mark.alone
 async def test_trap_2_an_empty_session_gets_a_final_and_a_closing(cluster):
     heard = await stream(cluster.url(), np.zeros(0, np.int16))
 
@@ -113,6 +115,7 @@ async def test_trap_5_sessions_do_not_leak_their_settings_into_each_other(cluste
     assert not quiet.of("partial")
 
 
+@pytest.mark.alone
 async def test_trap_7_a_pong_comes_back_within_100_ms_at_full_load(cluster):
     pcm = speak(20)
     waits = []
@@ -291,6 +294,7 @@ async def test_the_transcript_is_there_during_and_after_the_session(cluster):
     assert state["lag_ms"] == 0
 
 
+@pytest.mark.alone
 async def test_trap_20_a_late_viewer_gets_everything_from_last_event_id(cluster):
     heard = await _exact(cluster, np.r_[speak(4), silence(1), speak(4, first=4)], script(0, 8))
     url = f"{cluster.http()}/v1/stt/sessions/{heard.session.id}/events"

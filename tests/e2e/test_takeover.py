@@ -16,6 +16,8 @@ from support.perfect import script, silence, speak
 from support.speech import fixture
 from support.streaming import Heard, check_promises, send, stream
 
+pytestmark = pytest.mark.alone
+
 KILLS = 20
 MOONSHINE_KILLS = 12  # 20 were tried; each costs 5 s of everybody's time
 

@@ -16,6 +16,8 @@ from support.streaming import Heard, check_promises, stream
 from transcriber.engines.base import Window
 from transcriber.engines.moonshine import MoonshineEngine
 
+pytestmark = pytest.mark.alone
+
 AT_ONCE = 6
 SPEED = 1.25  # times real time
 SCATTER = 0.6  # points by which the mean of a few runs may miss the bar on a busy machine

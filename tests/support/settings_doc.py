@@ -9,13 +9,16 @@ from pydantic_settings import BaseSettings
 
 from api_gateway.settings import GatewaySettings
 from audio_processor.settings import ProcessorSettings
+from parlando.blobs import BlobSettings
 from parlando.settings import ServiceSettings
 from transcriber.settings import TranscriberSettings
 
 ROOT = Path(__file__).parents[2]
 START, END = "<!-- settings: start -->", "<!-- settings: end -->"
+SHARED = (ServiceSettings, BlobSettings)
 SECTIONS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("All services", ServiceSettings),
+    ("Gateway and audio-processor", BlobSettings),
     ("Gateway", GatewaySettings),
     ("Transcriber", TranscriberSettings),
     ("Audio-processor", ProcessorSettings),
@@ -23,13 +26,19 @@ SECTIONS: tuple[tuple[str, type[BaseSettings]], ...] = (
 
 
 def _rows(settings: type[BaseSettings]) -> list[tuple[str, str, str]]:
-    shared = ServiceSettings.model_fields if settings is not ServiceSettings else {}
+    kinds = [kind for kind in SHARED if settings is not kind and issubclass(settings, kind)]
+    shared = {name for kind in kinds for name in kind.model_fields}
     rows = []
     for name, field in settings.model_fields.items():
         if name not in shared:
-            default = "" if field.default in (None, ()) else str(field.default)
-            rows.append((name.upper(), default, field.description or ""))
+            rows.append((name.upper(), _default(field.default), field.description or ""))
     return rows
+
+
+def _default(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "" if value is None else str(value)
 
 
 def table() -> str:

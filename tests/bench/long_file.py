@@ -1,0 +1,154 @@
+"""An hour of recordings as one job: how long it takes with one transcriber and with two, and what it takes.
+
+The hour is made of real clips with silences between them, so that it's known what is said when. A live
+session is measured too, alone and beside the job.
+"""
+
+import asyncio
+import io
+import threading
+import time
+from statistics import median
+
+import jiwer
+import numpy as np
+import psutil
+import soundfile
+from whisper.normalizers import EnglishTextNormalizer
+
+from audio_processor.planner import Planner
+from bench.machine import describe
+from parlando import vad
+from parlando.audio import to_float
+from parlando.vad import FRAME
+from support.cluster import Cluster
+from support.jobs import look, submit, wait
+from support.speech import clips, fixture, load
+from support.streaming import stream
+
+RATE = 16_000
+HOUR_S = 3600
+GAPS_S = (0.5, 0.8, 1.5, 3.0, 8.0)
+NEAR_S = 0.2
+normal = EnglishTextNormalizer()
+
+
+def build(seconds: float) -> tuple[np.ndarray, list[tuple[float, int]], list]:
+    """The recording, where each clip begins in it, and the clips."""
+    rng, spoken = np.random.default_rng(7), clips("a_english_read")
+    parts, places, length = [], [], 0
+    while length < seconds * RATE:
+        for number in rng.permutation(len(spoken)):
+            pcm = load(spoken[number].path)
+            gap = np.zeros(int(rng.choice(GAPS_S) * RATE), np.int16)
+            places.append((length / RATE, int(number)))
+            parts += [pcm, gap]
+            length += len(pcm) + len(gap)
+    return np.concatenate(parts), places, spoken
+
+
+def onset(pcm: np.ndarray) -> float:
+    """Where the voice detector hears a clip begin when it's alone, in seconds."""
+    padded = np.concatenate([np.zeros(RATE, np.int16), pcm, np.zeros(4 * RATE, np.int16)])
+    padded = padded[: len(padded) // FRAME * FRAME]
+    pieces = Planner().push(padded, vad.load().stream().push(to_float(padded)))
+    return pieces[0].speech[0][0] / RATE - 1 if pieces else 0.0
+
+
+class Memory(threading.Thread):
+    """The resident megabytes of the cluster's processes, every half second."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(daemon=True)
+        self.seen: dict[str, list[float]] = {}
+        self.going = True
+        groups = {
+            "gateway": cluster.gateways,
+            "audio-processor": cluster.processors,
+            "transcriber": cluster.transcribers,
+        }
+        self._processes = {name: psutil.Process(ours[0].process.pid) for name, ours in groups.items() if ours}
+        self._store = cluster.store()
+
+    def run(self) -> None:
+        while self.going:
+            for name, process in self._processes.items():
+                children = sum(child.memory_info().rss for child in process.children())
+                megabytes = (process.memory_info().rss + children) / (1 << 20)
+                self.seen.setdefault(name, []).append(megabytes)
+            redis = self._store.info("memory")["used_memory"] / (1 << 20)
+            self.seen.setdefault("redis (used)", []).append(redis)
+            time.sleep(0.5)
+
+
+def timed(cluster: Cluster, data: bytes) -> tuple[float, dict]:
+    started = time.monotonic()
+    job = submit(cluster.http(), data, words="true")["job_id"]
+    done = wait(cluster.http(), job, within_s=600)
+    assert done["status"] == "completed", done["error"]
+    return time.monotonic() - started, done["result"]
+
+
+async def live(cluster: Cluster, runs: int) -> str:
+    """A live session's first partial after its first word began, its last final after its end: medians."""
+    firsts, lasts = [], []
+    pcm = fixture("jfk.flac")
+    padded = np.concatenate([pcm, np.zeros(2 * RATE, np.int16)])
+    for _ in range(runs):
+        heard = await stream(cluster.url(), padded, frame_ms=20)
+        timed_events = list(zip(heard.events, heard.times, strict=True))
+        begin = next(e["start"] for e in heard.events if e["type"] == "speech_started")
+        firsts.append(next(at for e, at in timed_events if e["type"] == "partial") - begin)
+        lasts.append(
+            [at for e, at in timed_events if e["type"] == "final" and e["text"]][-1] - len(pcm) / RATE
+        )
+    return f"{1000 * median(firsts):6.0f} ms       {1000 * median(lasts):6.0f} ms"
+
+
+def compare_live(cluster: Cluster, data: bytes) -> None:
+    """A live session with the cluster to itself, and beside a job."""
+    print("\nlive session            first partial   last final after the end of speech")
+    print("alone                  ", asyncio.run(live(cluster, 3)))
+    job = submit(cluster.http(), data)["job_id"]
+    print("beside the job         ", asyncio.run(live(cluster, 3)))
+    print(f"(the job stood at {look(cluster.http(), job)['progress']:.0%} then)")
+
+
+def check_words(result: dict, places: list[tuple[float, int]], spoken: list) -> None:
+    """Word errors, and how far from its place each clip's first word is."""
+    words = [word for segment in result["segments"] for word in segment["words"]]
+    starts = np.array([word["start"] for word in words])
+    onsets = [onset(load(clip.path)) for clip in spoken]
+    off = np.array([np.abs(starts - (place + onsets[number])).min() for place, number in places])
+    said = normal(" ".join(spoken[number].text for _, number in places))
+    print(f"word errors: {100 * jiwer.wer(said, normal(result['text'])):.1f} %")
+    print(f"first words within {NEAR_S} s of where their clip was put: {(off <= NEAR_S).sum()} of {len(off)}")
+    print(f"off by {1000 * np.median(off):.0f} ms (median), {1000 * np.percentile(off, 99):.0f} ms (p99)")
+
+
+def main() -> None:
+    pcm, places, spoken = build(HOUR_S)
+    out = io.BytesIO()
+    soundfile.write(out, pcm, RATE, format="FLAC")
+    data = out.getvalue()
+    print(f"# One job of {len(pcm) / RATE:.0f} s: {len(data) >> 20} MB FLAC, {len(places)} clips")
+    print(describe())
+    walls = {}
+    for count in (1, 2):
+        with Cluster(transcribers=count, processors=1) as cluster:
+            memory = Memory(cluster)
+            memory.start()
+            walls[count], result = timed(cluster, data)
+            memory.going = False
+            if count == 2:
+                compare_live(cluster, data)
+    print(f"\nwall time: {walls[1]:.1f} s with 1 transcriber, {walls[2]:.1f} s with 2", end="")
+    print(f": {walls[1] / walls[2]:.2f} times faster")
+    print("memory, MB: at a third, at two thirds, most")
+    for name, seen in memory.seen.items():
+        print(f"  {name:<16} {seen[len(seen) // 3]:6.0f} {seen[len(seen) * 2 // 3]:6.0f} {max(seen):6.0f}")
+    check_words(result, places, spoken)
+
+
+if __name__ == "__main__":
+    main()
