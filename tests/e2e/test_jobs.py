@@ -527,3 +527,52 @@ async def test_live_sessions_keep_their_pace_beside_a_long_job(cluster):
     check_promises(heard)
     assert normal(heard.text) == WORDS
     assert wait(base, job)["status"] == "completed"
+
+
+# --- the command line ---------------------------------------------------------------------------------
+
+
+def _parlando(cluster, *words) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).with_name("parlando"), *map(str, words), "--url", cluster.http()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_the_command_line_transcribes_files_of_any_format(cluster, tmp_path):
+    """Globs, several at a time, results in a folder; the exit status tells whether one failed."""
+    for name in ("one.flac", "two.flac"):
+        shutil.copy(JFK, tmp_path / name)
+    (tmp_path / "one.wav").write_bytes(wav(fixture("1688-142285-0003.flac")))
+    out = tmp_path / "out"
+    done = _parlando(
+        cluster, "transcribe", tmp_path / "*.*", "--format", "srt", "--out", out, "--parallel", 2
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(file.name for file in out.iterdir()) == ["one.flac.srt", "one.wav.srt", "two.srt"]
+    assert normal(" ".join(cue.content for cue in srt.parse((out / "two.srt").read_text()))) == WORDS
+
+    done = _parlando(cluster, "transcribe", JFK, "--format", "json", "--words")
+    assert json.loads(done.stdout)["segments"][0]["words"]
+
+    (tmp_path / "broken.mp3").write_bytes(b"not audio" * 100)
+    done = _parlando(cluster, "transcribe", tmp_path / "broken.mp3", JFK)
+    assert done.returncode == 1
+    assert "can't be decoded" in done.stderr
+    assert normal(done.stdout) == WORDS
+
+    done = _parlando(cluster, "transcribe", tmp_path / "nothing*.wav")
+    assert done.returncode == 1
+    assert "No file is called" in done.stderr
+
+
+def test_the_command_line_lists_shows_and_deletes_jobs(cluster):
+    job = wait(cluster.http(), submit(cluster.http(), JFK)["job_id"])["job_id"]
+    listed = _parlando(cluster, "jobs", "list", "--limit", 200).stdout
+    assert job in listed
+    assert "jfk.flac" in listed
+    shown = _parlando(cluster, "jobs", "show", job).stdout
+    assert "completed" in shown
+    assert WORDS in normal(shown)
+    assert _parlando(cluster, "jobs", "cancel", job).stdout == "deleted\n"
+    gone = _parlando(cluster, "jobs", "show", job)
+    assert gone.returncode == 1
+    assert "No job" in gone.stderr

@@ -71,6 +71,8 @@ async def test_a_killed_audio_processor_changes_no_byte(cluster, redis, cut_at):
     streams = {n: Stream(redis, f"killed-{n}-{cut_at}", form) for n, (_, form) in forms.items()}
     sending = [asyncio.create_task(s.send(forms[n][0], over_s=4)) for n, s in streams.items()]
     await asyncio.sleep(4 * cut_at)
+    while not all([int(await redis.hget(s.keys.session, "intake_epoch")) for s in streams.values()]):
+        await asyncio.sleep(0.02)
     cluster.processors[-1].kill()
     cluster.add_processor()
     await asyncio.gather(*sending)

@@ -53,7 +53,6 @@ class PerfectEngine:
 
     def __init__(self, *, primes: bool = False, batch: int = 1) -> None:
         self.delay_s = float(os.environ.get("PERFECT_DELAY_MS", "0")) / 1000
-        self.calls: list[list[Window]] = []
         self.info = EngineInfo(
             name="perfect",
             model="script",

@@ -13,6 +13,7 @@ from parlando.client.ring import UnackedAudio
 from parlando.errors import EngineError, InvalidAudioError
 from support.perfect import PerfectEngine, speak
 from transcriber.cadence import PATIENCE, Cadence
+from transcriber.engines import word_times
 from transcriber.engines.base import Window
 from transcriber.engines.word_times import align
 from transcriber.guards import compression, cut_loop
@@ -157,3 +158,11 @@ async def test_trap_6_one_poisonous_window_of_a_batch_fails_alone():
 
     assert isinstance(answers[1], EngineError)
     assert [answers[n].text for n in (0, 2, 3)] == ["w0000"] * 3
+
+
+def test_the_median_of_seven_is_numpys():
+    rows = np.random.default_rng(5).normal(size=(4, 50)).astype(np.float32)
+    padded = np.pad(rows, ((0, 0), (3, 3)), mode="reflect")
+    expected = np.median(np.lib.stride_tricks.sliding_window_view(padded, 7, axis=1), axis=-1)
+    assert (word_times._median_filtered(rows) == expected).all()
+    assert (word_times._median_filtered(rows[:, :3]) == rows[:, :3]).all()

@@ -1,5 +1,6 @@
 """Uploads of jobs: a multipart form whose file goes to the blob store as it comes, never whole in memory."""
 
+import asyncio
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator
@@ -18,6 +19,10 @@ from parlando.redislog.jobs import Source
 MOST_FIELDS: Final = 64
 MOST_TEXT: Final = 1 << 16  # bytes of all fields that aren't the file
 LONGEST_NAME: Final = 200
+AT_ONCE: Final = 32  # uploads that are stored, each with a few megabytes on their way; others wait
+SILENT_S: Final = 60  # without a byte, after which an upload is given up
+
+_room = asyncio.Semaphore(AT_ONCE)
 
 
 @dataclass(slots=True)
@@ -146,7 +151,7 @@ async def receive(request: Request, blobs: Blobs, *, most: int) -> Upload:
     name = secrets.token_hex(16)
 
     async def file() -> AsyncIterator[bytes]:
-        async for data in request.stream():
+        async for data in _timely(request.stream()):
             form.push(data)
             _check(form.size, most)
             while form.pieces:
@@ -163,13 +168,29 @@ async def receive(request: Request, blobs: Blobs, *, most: int) -> Upload:
         async for piece in body:
             yield piece
 
-    try:
-        await blobs.put(name, whole())
-    except BaseException:
-        await blobs.delete(name)
-        raise
+    async with _room:
+        try:
+            await blobs.put(name, whole())
+        except BaseException:
+            await blobs.delete(name)
+            raise
     source = Source(name, form.filename or "", form.size, form.digest.hexdigest())
     return Upload(source, form.fields)
+
+
+async def _timely(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The stream, as long as it goes on: whoever stops sending gives its place to another."""
+    while True:
+        try:
+            async with asyncio.timeout(SILENT_S):
+                data = await anext(stream, None)
+        except TimeoutError as error:
+            raise InvalidRequestError(
+                f"Expected more of the body, but nothing came for {SILENT_S} s"
+            ) from error
+        if data is None:
+            return
+        yield data
 
 
 def _check(size: int, most: int) -> None:

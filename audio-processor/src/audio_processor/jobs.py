@@ -20,6 +20,7 @@ LOOK_EVERY_S: Final = 0.1
 TAKE_OVER_EVERY_S: Final = 0.5
 REFRESH_EVERY_S: Final = 0.4
 EXTRA: Final = 4  # times the usual number of jobs, for keys that have none running
+OVER: Final = ("gone", "failed", "cancelled")  # states of a job that somebody else has ended
 SWEEP_EVERY_S: Final = 3600.0
 FORGOTTEN_S: Final = 8 * 24 * 3600.0  # a blob that old belongs to no job any more
 
@@ -87,7 +88,7 @@ class JobWorker:
     async def _refresh(self) -> None:
         for claim, task in list(self._running.values()):
             state = await self._claims.refresh(claim)
-            if state in ("lost", "gone", "failed", "cancelled"):
+            if state == "lost" or state in OVER:
                 task.cancel()
 
     def _start(self, claim: JobClaim, kind: str) -> None:
@@ -102,16 +103,11 @@ class JobWorker:
         preparation = Preparation(claim, OwnedJob(self._claims.scripts, claim), self._means)
         try:
             if not claim.record.status.ended:
-                await preparation.run()
-            await self._let_go(claim, preparation)
+                await self._prepare(claim, preparation)
+            await preparation.tidy()
+            await self._claims.leave(claim)
         except FencedError:
             log.warning("job.fenced", job=claim.keys.job)
-        except JobEndedError:
-            await self._let_go(claim, preparation)
-        except asyncio.CancelledError:
-            if await self._claims.refresh(claim) in ("gone", "failed", "cancelled"):
-                await self._let_go(claim, preparation)
-            raise
         except (ParlandoError, *BROKEN) as error:
             log.warning("job.left", job=claim.keys.job, error=str(error))  # its lease ends; another takes it
         except Exception:  # a fault of ours on this file must not take the others along
@@ -120,9 +116,15 @@ class JobWorker:
             if self._running.get(claim.keys.job, (None,))[0] is claim:
                 del self._running[claim.keys.job]
 
-    async def _let_go(self, claim: JobClaim, preparation: Preparation) -> None:
-        await preparation.tidy()
-        await self._claims.leave(claim)
+    async def _prepare(self, claim: JobClaim, preparation: Preparation) -> None:
+        """Cut the job up, unless it ends meanwhile: then only its audio is left to be deleted."""
+        try:
+            await preparation.run()
+        except JobEndedError:
+            pass
+        except asyncio.CancelledError:
+            if await self._claims.refresh(claim) not in OVER:
+                raise
 
     async def hand_back(self) -> None:
         """Give every job back; another processor begins it anew, and skips the chunks that are queued.

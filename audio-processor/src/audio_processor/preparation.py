@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ from parlando.vad import FRAME, VadModel
 
 BLOCK: Final = 256 * FRAME  # samples that the voice detector hears at once: 8 s
 WAIT_S: Final = 0.05  # until a full queue is tried again
-PATIENCE_S: Final = 60.0  # how long Redis or the blob store may be away before the job is left to another
+AWAY_S: Final = 0.5  # … if it's Redis that is full, or away …
+PATIENCE_S: Final = 60.0  # … for so long, before the job is left to another
 
 log = structlog.get_logger(part="jobs")
 
@@ -53,7 +55,7 @@ class Means:
 
 
 class Preparation:
-    """A claimed job. `run` returns when its chunks are queued and its audio is deleted."""
+    """A claimed job. `run` returns when its chunks are queued, or it has failed; `tidy` deletes its audio."""
 
     def __init__(self, claim: JobClaim, pen: OwnedJob, means: Means) -> None:
         self.claim = claim
@@ -77,7 +79,6 @@ class Preparation:
             await self._pen.fail(error.code, error.message)
         except InvalidAudioError as error:
             await self._pen.fail(error.code, error.message)
-        await self.tidy()
 
     async def tidy(self) -> None:
         """Delete the audio."""
@@ -171,7 +172,7 @@ class Preparation:
         )
         chunk = Chunk(self._index, work.model_dump(exclude_none=True), piece.pcm.tobytes())
         asks_language = self._record.options.language is None and self._means.languages() != 1
-        left = PATIENCE_S
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 if await self._pen.add(
@@ -182,12 +183,12 @@ class Preparation:
                     language_first=asks_language,
                 ):
                     break
+                deadline = time.monotonic() + PATIENCE_S
             except UnavailableError as error:
-                left -= WAIT_S * 10
                 log.warning("chunk.waits", job=self._record.job, error=error.message)
-                if left <= 0:
+                if time.monotonic() > deadline:
                     raise
-                await asyncio.sleep(WAIT_S * 9)
+                await asyncio.sleep(AWAY_S)
             await asyncio.sleep(WAIT_S)
         self._index += 1
 

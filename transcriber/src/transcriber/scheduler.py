@@ -1,4 +1,7 @@
-"""One queue in front of the engine: finals, first partials, partials, then chunks of jobs; one at a time.
+"""One queue in front of the engine: finals, then first partials, then partials; one inference thread.
+
+Chunks of jobs come last; an engine that can hears them in a thread of their own, to which the system gives
+what the others leave, so that no live window waits for one.
 
 A window is cut from the audio when its turn has come, so a partial is never older than it must be.
 """
@@ -6,9 +9,10 @@ A window is cut from the audio when its turn has come, so a partial is never old
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum
+from typing import Final
 
 from parlando.background import background_thread
 from parlando.errors import EngineError
@@ -24,6 +28,9 @@ class Lane(IntEnum):
     FIRST_PARTIAL = 1
     PARTIAL = 2
     CHUNK = 3
+
+
+LIVE: Final = (Lane.FINAL, Lane.FIRST_PARTIAL, Lane.PARTIAL)
 
 
 class Ticket:
@@ -60,7 +67,7 @@ class Scheduler:
         self._lanes: dict[Lane, deque[Ticket]] = {lane: deque() for lane in Lane}
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
-        self._background = background_thread("chunks")
+        self._background = background_thread("chunks") if engine.info.concurrent else self._thread
 
     def submit(self, lane: Lane, make_window: Callable[[], Window]) -> Ticket:
         """Queue a window; `make_window` is called when the engine is ready for it."""
@@ -72,25 +79,32 @@ class Scheduler:
     @property
     def waiting(self) -> int:
         """Windows of live sessions in the queue."""
-        return sum(len(queue) for lane, queue in self._lanes.items() if lane is not Lane.CHUNK)
+        return sum(len(self._lanes[lane]) for lane in LIVE)
 
     async def run(self) -> None:
         """Serve the queue until cancelled."""
+        if self.engine.info.concurrent:
+            await asyncio.gather(self._serve_lanes(LIVE), self._serve_lanes((Lane.CHUNK,)))
+        else:
+            await self._serve_lanes(tuple(Lane))
+
+    async def _serve_lanes(self, lanes: Sequence[Lane]) -> None:
         while True:
-            tickets = self._next()
+            tickets = self._next(lanes)
             if not tickets:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
             await self._serve(tickets)
 
-    def _next(self) -> list[Ticket]:
+    def _next(self, lanes: Sequence[Lane]) -> list[Ticket]:
         """The next tickets to run together: as many as the engine gains from, best lanes first.
 
-        Chunks are heard only when nothing live waits, for a live window would have to wait for them.
+        Chunks only when nothing live waits, for a live window would have to wait for them.
         """
         chosen: list[Ticket] = []
-        for lane, queue in self._lanes.items():
+        for lane in lanes:
+            queue = self._lanes[lane]
             if lane is Lane.CHUNK and chosen:
                 break
             while queue and len(chosen) < self.engine.info.batch:
@@ -133,7 +147,7 @@ class Scheduler:
             return error
 
     async def _infer(self, windows: list[Window], lane: Lane) -> list[Hypothesis]:
-        """Have the engine hear windows, one batch at a time; chunks in a thread that yields to others."""
+        """Have the engine hear windows, one batch at a time in each thread."""
         started = time.monotonic()
         thread = self._background if lane is Lane.CHUNK else self._thread
         try:

@@ -20,6 +20,7 @@ async def _report(found: Services) -> dict[str, Any]:
         waiting = await found.sessions.waiting()
         active = await found.history.active_users(found.settings.omi_idle_s)
         archive = await found.archivist.report()
+        jobs = await found.jobs.waiting()
     except UnavailableError as error:
         return {
             "status": "unhealthy",
@@ -43,6 +44,11 @@ async def _report(found: Services) -> dict[str, Any]:
         "audio_processors": {
             "alive": len(processors),
             "sessions": sum(worker["sessions"] for worker in processors),
+        },
+        "jobs": {
+            "waiting": jobs,
+            "being_cut": sum(worker["jobs"] for worker in processors),
+            "chunks_being_heard": sum(worker["chunks"] for worker in workers),
         },
         "sessions": {"open": waiting, "unclaimed": max(0, waiting - owned)},
         "lag_ms": max((worker["lag_ms"] for worker in workers), default=0),

@@ -2,7 +2,6 @@
 
 import asyncio
 import glob
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,7 +90,7 @@ async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | Non
 
 async def _transcribe(gateway: Gateway, file: Path, order: Order, progress: Progress, bar: TaskID) -> str:
     """Upload, follow, fetch. A job that's given up (Ctrl-C) is cancelled."""
-    size = max(1, os.path.getsize(file))
+    size = _size(file)
 
     def sent(count: int) -> None:
         progress.update(bar, description=f"{file.name} ↑", completed=count / size)
@@ -106,3 +105,7 @@ async def _transcribe(gateway: Gateway, file: Path, order: Order, progress: Prog
         await gateway.cancel(job["job_id"])
         raise
     return await gateway.result(job["job_id"], order.form)
+
+
+def _size(file: Path) -> int:
+    return max(1, file.stat().st_size)

@@ -147,21 +147,25 @@ class OwnedJob:
         self, chunk: Chunk, *, most: int, position: int, expected: int, language_first: bool
     ) -> bool:
         """Queue a chunk; False if there's no room for it yet. See `add_chunk.lua`."""
-        answer = await self._scripts.run(
-            "add_chunk",
-            self._keys,
-            [
-                self._claim.epoch,
-                chunk.index,
-                orjson.dumps(chunk.what),
-                chunk.pcm,
-                most,
-                position,
-                expected,
-                int(language_first),
-            ],
-        )
-        return self._check(answer) == "ok"
+        what = orjson.dumps(chunk.what)
+        for pcm in (b"", chunk.pcm):  # a megabyte isn't sent in vain
+            answer = await self._scripts.run(
+                "add_chunk",
+                self._keys,
+                [
+                    self._claim.epoch,
+                    chunk.index,
+                    what,
+                    pcm,
+                    most,
+                    position,
+                    expected,
+                    int(language_first),
+                ],
+            )
+            if self._check(answer) != "ok":
+                return False
+        return True
 
     async def cut(self, duration: int, channels: int) -> None:
         """Say that all chunks are queued: the file has `duration` samples in each of its channels."""

@@ -94,7 +94,8 @@ class EngineInfo:
     `max_window_s`: longest window in seconds. `batch`: windows worth giving at once (1: no gain).
     `primes`: honours `Window.prefix`. `context_s`: seconds of earlier segments that help.
     `languages`: ISO 639-1 codes, empty for any. `metered`: every window costs money, so only finals are
-    heard; `Bill.seconds` says how much was billed.
+    heard; `Bill.seconds` says how much was billed. `concurrent`: may hear chunks of jobs in one thread while
+    it hears live windows in another.
     """
 
     name: str
@@ -108,6 +109,7 @@ class EngineInfo:
     context_s: float = 0.0
     details: dict[str, Any] = field(default_factory=dict)
     metered: bool = False
+    concurrent: bool = False
     bill: Bill = field(default_factory=Bill)
 
     @property
@@ -117,7 +119,7 @@ class EngineInfo:
 
 
 class Engine(Protocol):
-    """Blocking, used from one thread at a time."""
+    """Blocking; used from one thread at a time, unless `info.concurrent`."""
 
     info: EngineInfo
 

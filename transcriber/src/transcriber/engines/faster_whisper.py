@@ -32,6 +32,7 @@ class FasterWhisperEngine:
             model=Path(model).name,
             languages=frozenset(self._model.supported_languages),
             tasks=frozenset({"transcribe", "translate"} if multilingual else {"transcribe"}),
+            concurrent=True,
             max_window_s=30.0,
             batch=1,
             word_times=True,

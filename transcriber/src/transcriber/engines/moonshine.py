@@ -165,6 +165,7 @@ class MoonshineEngine:
             word_times=not self._merged,
             primes=True,
             context_s=8.0,
+            concurrent=True,
             details={"decoder": "merged" if self._merged else "split int8"},
         )
 

@@ -47,6 +47,7 @@ class OpenAIEngine:
             model=model,
             languages=frozenset(),
             tasks=frozenset({"transcribe", "translate"}),
+            concurrent=True,
             max_window_s=30.0,
             batch=AT_ONCE,
             word_times=True,

@@ -6,13 +6,17 @@ cross-attention), with the frames of any encoder.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
-MEDIAN_WIDTH = 7  # frames
+MEDIAN_WIDTH: Final = 7  # frames
+_EXCHANGES: Final = (
+    *((0, 5), (0, 3), (1, 6), (2, 4), (0, 1), (3, 5), (2, 6)),
+    *((2, 3), (3, 6), (4, 5), (1, 4), (1, 3), (3, 4)),
+)
+"""Compare and swap these, and the median of seven is the fourth (Devillard, "Fast median search", 1998)."""
 
 Weights = npt.NDArray[np.floating[Any]]
 
@@ -28,11 +32,8 @@ def align(weights: Weights, lengths: Sequence[int], frame_s: float) -> list[tupl
     flat = weights.reshape(-1, *weights.shape[2:])
     spread = flat.std(axis=1, keepdims=True) + 1e-9
     flat = (flat - flat.mean(axis=1, keepdims=True)) / spread
-    edge = MEDIAN_WIDTH // 2
-    padded = np.pad(flat, ((0, 0), (0, 0), (edge, edge)), mode="reflect") if flat.shape[2] > edge else flat
-    if flat.shape[2] > edge:
-        flat = np.median(sliding_window_view(padded, MEDIAN_WIDTH, axis=2), axis=-1)
-    starts = _first_frames(-flat.mean(axis=0))
+    mean = np.mean([_median_filtered(head) for head in flat], axis=0)
+    starts = _first_frames(-mean)
     frames = weights.shape[3]
     edges = [*np.cumsum([0, *lengths])]
     spans = []
@@ -40,6 +41,19 @@ def align(weights: Weights, lengths: Sequence[int], frame_s: float) -> list[tupl
         last = starts[end] if end < len(starts) else frames
         spans.append((round(float(starts[begin] * frame_s), 3), round(float(last * frame_s), 3)))
     return spans
+
+
+def _median_filtered(rows: Weights) -> Weights:
+    """`rows` of shape (rows, frames), each frame the median of the seven around it; mirrored at the edges."""
+    edge = MEDIAN_WIDTH // 2
+    frames = rows.shape[1]
+    if frames <= edge:
+        return rows
+    padded = np.pad(rows, ((0, 0), (edge, edge)), mode="reflect")
+    seven = [padded[:, at : at + frames] for at in range(MEDIAN_WIDTH)]
+    for a, b in _EXCHANGES:
+        seven[a], seven[b] = np.minimum(seven[a], seven[b]), np.maximum(seven[a], seven[b])
+    return seven[edge]
 
 
 def _first_frames(cost: Weights) -> list[int]:

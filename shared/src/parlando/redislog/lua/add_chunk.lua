@@ -1,7 +1,7 @@
 -- with job
 -- Queue the next piece of a job, if there's room for one more of this key: the queue is shared out alike among
 -- the keys that have jobs running.
--- ARGV  1 epoch   2 index   3 what the piece is, JSON   4 its PCM   5 most pieces in the queue
+-- ARGV  1 epoch   2 index   3 what the piece is, JSON   4 its PCM; '' to ask whether there's room   5 most pieces in the queue
 --       6 samples read so far, of all channels   7 samples that the file's header promises, 0 if it says nothing
 --       8 must the language of the first piece be known first (1/0)
 -- Returns "ok", "full", "lost" (to another worker) or "ended". Repeating it changes nothing.
@@ -17,6 +17,7 @@ for _, field in ipairs(redis.call('HKEYS', SHARES)) do
 end
 local mine = tonumber(redis.call('HGET', SHARES, 'chunk:' .. key) or 0)
 if mine >= math.max(4, math.floor(tonumber(ARGV[5]) / math.max(keys, 1))) then return 'full' end
+if ARGV[4] == '' then return 'ok' end
 local entry = redis.call('XADD', CHUNKS, '*', 'job', ID, 'index', index, 'key', j[4], 'what', ARGV[3], 'pcm', ARGV[4])
 redis.call('HSET', PARTS, 'e' .. ARGV[2], entry)
 redis.call('HINCRBY', SHARES, 'chunk:' .. key, 1)

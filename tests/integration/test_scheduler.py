@@ -1,0 +1,111 @@
+"""Who is heard first, and with whom."""
+
+import asyncio
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from parlando.audio import to_float
+from parlando.errors import EngineError
+from support.perfect import PerfectEngine, speak
+from transcriber.cadence import Cadence
+from transcriber.engines.base import Window
+from transcriber.scheduler import Lane, Scheduler
+
+
+def window(number: int) -> Window:
+    return Window(to_float(speak(1, first=number)), final=True)
+
+
+class NotingEngine(PerfectEngine):
+    """Notes what it's given together."""
+
+    def __init__(self) -> None:
+        super().__init__(batch=4)
+        self.calls: list[list[Window]] = []
+
+    def transcribe(self, windows):
+        self.calls.append(list(windows))
+        return super().transcribe(windows)
+
+
+@pytest.fixture
+async def scheduler():
+    scheduler = Scheduler(NotingEngine(), Cadence(8000))
+    yield scheduler
+    scheduler.close()
+
+
+async def heard(scheduler: Scheduler, lanes: list[Lane]) -> list[list[int]]:
+    """The windows of each call of the engine, by their number."""
+    tickets = [scheduler.submit(lane, lambda n=n: window(n)) for n, lane in enumerate(lanes)]
+    serving = asyncio.create_task(scheduler.run())
+    answers = await asyncio.gather(*(ticket.answer for ticket in tickets))
+    serving.cancel()
+    assert [answer.text for answer in answers] == [f"w{n:04d}" for n in range(len(lanes))]
+
+    def number(heard: Window) -> int:
+        return round(float(np.abs(heard.samples).max()) * 32768) - 6000
+
+    return [[number(each) for each in call] for call in scheduler.engine.calls]
+
+
+async def test_live_windows_go_before_chunks_and_never_with_them(scheduler):
+    lanes = [Lane.CHUNK, Lane.CHUNK, Lane.PARTIAL, Lane.FINAL, Lane.CHUNK, Lane.FIRST_PARTIAL]
+    assert await heard(scheduler, lanes) == [[3, 5, 2], [0, 1, 4]]
+
+
+async def test_chunks_fill_the_batch_of_an_engine_that_gains_from_it(scheduler):
+    assert await heard(scheduler, [Lane.CHUNK] * 6) == [[0, 1, 2, 3], [4, 5]]
+
+
+async def test_chunks_do_not_make_partials_rarer(scheduler):
+    await heard(scheduler, [Lane.CHUNK] * 4)
+    assert scheduler.cadence.delay_s == 0.0
+
+
+async def test_a_chunk_that_the_engine_fails_on_harms_none_in_its_batch():
+    class Failing(PerfectEngine):
+        def transcribe(self, windows):
+            found = super().transcribe(windows)
+            if any(hypothesis.text == "w0001" for hypothesis in found):
+                raise EngineError("w0001")
+            return found
+
+    scheduler = Scheduler(Failing(batch=4), Cadence(8000))
+    tickets = [scheduler.submit(Lane.CHUNK, lambda n=n: window(n)) for n in range(3)]
+    serving = asyncio.create_task(scheduler.run())
+    answers = await asyncio.gather(*(ticket.answer for ticket in tickets), return_exceptions=True)
+    serving.cancel()
+    scheduler.close()
+    assert [str(getattr(answer, "text", answer)) for answer in answers] == ["w0000", "w0001", "w0002"]
+    assert isinstance(answers[1], EngineError)
+
+
+async def test_an_engine_that_can_hears_live_windows_while_it_hears_a_chunk():
+    """A live window doesn't wait for a chunk that takes long."""
+
+    class Slow(PerfectEngine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.info = replace(self.info, concurrent=True)
+
+        def transcribe(self, windows):
+            if np.abs(windows[0].samples).max() * 32768 < 6001:  # word 0
+                released.wait(10)
+            return super().transcribe(windows)
+
+    released = threading.Event()
+    scheduler = Scheduler(Slow(), Cadence(8000))
+    serving = asyncio.create_task(scheduler.run())
+    chunk = scheduler.submit(Lane.CHUNK, lambda: window(0))
+    await asyncio.sleep(0.05)
+    live = scheduler.submit(Lane.FINAL, lambda: window(1))
+    assert (await asyncio.wait_for(live.answer, 5)).text == "w0001"
+    assert not chunk.answer.done()
+    released.set()
+    assert (await asyncio.wait_for(chunk.answer, 5)).text == "w0000"
+    serving.cancel()
+    scheduler.close()
