@@ -18,6 +18,7 @@ from openai import OpenAI
 from whisper.normalizers import EnglishTextNormalizer
 
 from support.cluster import Cluster
+from support.jobs import submit
 from support.perfect import script, speak
 from support.speech import FIXTURES, MICRO
 
@@ -139,6 +140,20 @@ def test_errors_are_the_typed_exceptions(cluster, client):
 def test_an_error_while_streaming_is_an_exception_too(client):
     with pytest.raises(openai.APIError, match="can't be decoded"):
         list(ask(client, file=("x.wav", b"no audio " * 100), stream=True))
+
+
+def test_a_full_cluster_and_a_failing_engine_are_typed_exceptions_too(tmp_path):
+    path = tmp_path / "speech.wav"
+    soundfile.write(path, speak(1, first=666), 16_000)
+    with Cluster(STT_ENGINE="support.poison:engine", VAD="rms", MAX_JOBS_WAITING="1") as cluster:
+        client = OpenAI(base_url=f"{cluster.http()}/v1", api_key="none", max_retries=0)
+        waiting = submit(cluster.http(), path)["job_id"]  # no audio-processor runs yet
+        with pytest.raises(openai.RateLimitError):
+            ask(client, file=path.open("rb"))
+        httpx.delete(f"{cluster.http()}/v1/stt/jobs/{waiting}")
+        cluster.add_processor()
+        with pytest.raises(openai.InternalServerError, match="word 666 is too much"):
+            ask(client, file=path.open("rb"))
 
 
 def test_nothing_is_left_of_a_request(cluster, client):
