@@ -234,6 +234,8 @@ def test_the_same_idempotency_key_gives_the_same_job(cluster):
 def test_a_url_is_fetched(cluster, tmp_path):
     base = cluster.http()
     port = free_port()
+    (tmp_path / "folder").mkdir()  # the server answers /folder with a redirect to /folder/
+    shutil.copy(JFK, tmp_path / "folder" / "index.html")
     shutil.copy(JFK, tmp_path / "jfk.flac")
     server = subprocess.Popen(
         [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", tmp_path],
@@ -243,7 +245,12 @@ def test_a_url_is_fetched(cluster, tmp_path):
     try:
         time.sleep(0.5)
         (tmp_path / "big.wav").write_bytes(bytes(41 << 20))
-        for path, code in (("jfk.flac", None), ("nothing.flac", "url_failed"), ("big.wav", "url_refused")):
+        for path, code in (
+            ("jfk.flac", None),
+            ("folder", None),
+            ("nothing.flac", "url_failed"),
+            ("big.wav", "url_refused"),
+        ):
             answer = httpx.post(f"{base}/v1/stt/jobs", json={"url": f"http://127.0.0.1:{port}/{path}"})
             assert answer.status_code == 202
             done = wait(base, answer.json()["job_id"])
@@ -396,6 +403,18 @@ def test_a_chunk_that_kills_its_workers_fails_its_job_and_no_other():
             "message": "Chunk 1 failed 3 times: its transcribers died",
         }
         assert transcribe(base, wav(speak(4)))["text"].split() == script(0, 4)
+
+
+def test_several_partitions_and_gateways(perfect):
+    """Jobs lie in all partitions; any gateway knows them all, in the order in which they were submitted."""
+    with Cluster(gateways=2, transcribers=2, processors=2, PARTITIONS="3", **PERFECT) as cluster:
+        jobs = [submit(cluster.http(number % 2), wav(speak(3 + number)))["job_id"] for number in range(8)]
+        for number, job in enumerate(jobs):
+            assert wait(cluster.http(1), job)["result"]["text"].split() == script(0, 3 + number)
+        pages = [httpx.get(f"{cluster.http()}/v1/stt/jobs", params={"limit": 5}).json()]
+        pages.append(httpx.get(f"{cluster.http(1)}/v1/stt/jobs", params={"before": pages[0]["next"]}).json())
+        assert [job["job_id"] for page in pages for job in page["jobs"]] == jobs[::-1]
+        assert {key.split(":")[1] for key in cluster.store().keys("stt:*:job:*")} == {"{0}", "{1}", "{2}"}
 
 
 def test_redis_without_memory_stops_jobs_but_loses_none(perfect):

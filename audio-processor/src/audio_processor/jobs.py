@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 import structlog
@@ -50,7 +50,7 @@ class JobWorker:
             self._guarded("sweep", SWEEP_EVERY_S, lambda: sweep(self._means.blobs)),
         ]
 
-    async def _guarded(self, what: str, every_s: float, once: Any) -> None:
+    async def _guarded(self, what: str, every_s: float, once: Callable[[], Awaitable[None]]) -> None:
         """Do `once` again and again; Redis may be away, empty or full."""
         while True:
             try:

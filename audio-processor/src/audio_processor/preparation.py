@@ -75,9 +75,7 @@ class Preparation:
         try:
             if not self._record.cut:
                 await self._cut_up()
-        except JobFailedError as error:
-            await self._pen.fail(error.code, error.message)
-        except InvalidAudioError as error:
+        except (JobFailedError, InvalidAudioError) as error:
             await self._pen.fail(error.code, error.message)
 
     async def tidy(self) -> None:

@@ -1,7 +1,7 @@
 """HTTP to where users want it: not into private networks, unless that's allowed.
 
 The name is resolved once, its addresses are checked, and the connection goes to the address that was
-checked; redirects aren't followed.
+checked; redirects are followed for a GET only.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import httpx
 from parlando.errors import ParlandoError
 
 TIMEOUT_S: Final = 10.0
+MOST_REDIRECTS: Final = 5
 
 
 class RefusedAddressError(ParlandoError):
@@ -52,14 +53,20 @@ class Outbound:
 
     @asynccontextmanager
     async def get(self, url: str) -> AsyncIterator[httpx.Response]:
-        """GET an answer whose body isn't read yet.
+        """GET an answer whose body isn't read yet; redirects are followed, each to an address that is checked.
 
         Raises
         ------
         RefusedAddressError, httpx.HTTPError
 
         """
-        answer = await self._client.send(await self._request("GET", _parsed(url), {}), stream=True)
+        target = _parsed(url)
+        for _ in range(MOST_REDIRECTS + 1):
+            answer = await self._client.send(await self._request("GET", target, {}), stream=True)
+            if not answer.has_redirect_location:
+                break
+            await answer.aclose()
+            target = target.join(answer.headers["location"])
         try:
             yield answer
         finally:
