@@ -22,6 +22,7 @@ import webvtt
 from whisper.normalizers import EnglishTextNormalizer
 
 from parlando.audio import to_float
+from parlando.client import ClientError, JobsClient, Parlando
 from parlando.embedded.redis_server import free_port
 from parlando.models.catalogue import MOONSHINE_TINY
 from parlando.models.store import ModelStore
@@ -596,3 +597,54 @@ def test_the_command_line_lists_shows_and_deletes_jobs(cluster):
     gone = _parlando(cluster, "jobs", "show", job)
     assert gone.returncode == 1
     assert "No job" in gone.stderr
+
+
+# --- the Python client --------------------------------------------------------------------------------
+
+
+async def test_the_python_client(cluster, tmp_path):
+    told: list[int] = []
+    async with JobsClient(cluster.http()) as jobs:
+        result = await jobs.transcribe(JFK, words=True, sent=told.append)
+        assert normal(result["text"]) == WORDS
+        assert result["segments"][0]["words"]
+        assert told[-1] == JFK.stat().st_size
+        job = (await jobs.submit(JFK, idempotency_key="client"))["job_id"]
+        assert (await jobs.submit(JFK, idempotency_key="client"))["job_id"] == job
+        assert (await jobs.wait(job))["status"] == "completed"
+        assert job in [found["job_id"] for found in await jobs.list(limit=100)]
+        (tmp_path / "broken.wav").write_bytes(b"nothing")
+        with pytest.raises(ClientError, match="invalid_audio"):
+            await jobs.transcribe(tmp_path / "broken.wav")
+        with pytest.raises(ClientError, match="can't translate"):
+            await jobs.transcribe(JFK, task="translate")
+    async with JobsClient(f"http://127.0.0.1:{free_port()}") as nobody:
+        with pytest.raises(ClientError, match="unreachable"):
+            await nobody.list()
+
+
+async def test_a_caller_that_is_cancelled_cancels_its_job(perfect):
+    async with JobsClient(perfect.http()) as jobs:
+        store = perfect.store()
+        store.hset("stt:{0}:shares", "chunk:", 1000)  # nothing has room
+        transcribing = asyncio.create_task(jobs.transcribe(JFK))
+        await asyncio.sleep(1)
+        newest = (await jobs.list(limit=1))[0]
+        transcribing.cancel()
+        await asyncio.wait([transcribing])
+        assert (await jobs.job(newest["job_id"]))["status"] == "cancelled"
+        store.hdel("stt:{0}:shares", "chunk:")
+
+
+def test_the_client_without_await(cluster):
+    with Parlando(cluster.http()) as parlando:
+        assert normal(parlando.transcribe(JFK, language="en")["text"]) == WORDS
+        job = parlando.submit(JFK)["job_id"]
+        assert [event["type"] for event in parlando.events(job)][-1] == "completed"
+        assert parlando.wait(job)["result"]["duration"] == 11.0
+        assert "-->" in parlando.result(job, "srt")
+        assert parlando.job(job)["status"] == "completed"
+        assert parlando.list(limit=1)[0]["job_id"] == job
+        assert parlando.cancel(job)["status"] == "deleted"
+        with pytest.raises(ClientError, match="job_not_found"):
+            parlando.job(job)

@@ -53,7 +53,7 @@ class Outbound:
 
     @asynccontextmanager
     async def get(self, url: str) -> AsyncIterator[httpx.Response]:
-        """GET an answer whose body isn't read yet; redirects are followed, each to an address that is checked.
+        """GET an answer whose body isn't read yet. Redirects are followed, to addresses that are checked.
 
         Raises
         ------

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from parlando.cli import jobs, live, models, status, transcribe, up
 from parlando.cli.options import HERE, Key, Url
+from parlando.client import ClientError
 from parlando.errors import ParlandoError
 
 app = typer.Typer(
@@ -95,6 +96,8 @@ def main() -> None:
     """The entry point; our own errors are one sentence, not a traceback."""
     try:
         app()
-    except ParlandoError as error:
-        Console(stderr=True).print(f"[red]parlando:[/red] {error.message}", highlight=False)
+    except (ParlandoError, ClientError) as error:
+        why = error.reason if isinstance(error, ClientError) else error.message
+        hint = "; start one with: make run" if getattr(error, "code", "") == "unreachable" else ""
+        Console(stderr=True).print(f"[red]parlando:[/red] {why}{hint}", highlight=False)
         sys.exit(1)

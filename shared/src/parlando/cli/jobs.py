@@ -1,27 +1,16 @@
 """`parlando jobs list|show|cancel`."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from parlando.cli.gateway import Gateway
 from parlando.cli.options import HERE, Key, Url
+from parlando.client import Parlando
 
 app = typer.Typer(no_args_is_help=True)
-T = TypeVar("T")
 Job = Annotated[str, typer.Argument(help="A job's id.")]
-
-
-def _with(url: str, key: str | None, ask: Callable[[Gateway], Awaitable[T]]) -> T:
-    async def asked() -> T:
-        async with Gateway(url, key) as gateway:
-            return await ask(gateway)
-
-    return asyncio.run(asked())
 
 
 def _row(job: dict[str, Any]) -> tuple[str, ...]:
@@ -45,15 +34,17 @@ def list_command(
     table = Table("job", "status", "done", "audio", "file", box=None)
     table.columns[0].no_wrap = True
     table.columns[0].min_width = 32
-    for job in _with(url, key, lambda gateway: gateway.jobs(limit)):
-        table.add_row(*_row(job))
+    with Parlando(url, api_key=key) as parlando:
+        for job in parlando.list(limit=limit):
+            table.add_row(*_row(job))
     Console().print(table)
 
 
 @app.command("show")
 def show_command(job: Job, url: Url = HERE, key: Key = None) -> None:
     """Where a job stands, and its text once it's completed."""
-    document = _with(url, key, lambda gateway: gateway.job(job))
+    with Parlando(url, api_key=key) as parlando:
+        document = parlando.job(job)
     result = document.pop("result", None)
     for name, value in document.items():
         if value is not None:
@@ -65,4 +56,5 @@ def show_command(job: Job, url: Url = HERE, key: Key = None) -> None:
 @app.command("cancel")
 def cancel_command(job: Job, url: Url = HERE, key: Key = None) -> None:
     """Cancel a job, or delete one that has ended."""
-    print(_with(url, key, lambda gateway: gateway.cancel(job))["status"])
+    with Parlando(url, api_key=key) as parlando:
+        print(parlando.cancel(job)["status"])

@@ -11,7 +11,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from parlando.cli.gateway import Gateway, GatewayError
+from parlando.client import ClientError, JobsClient
 
 PIECE: Final = 1 << 18  # bytes of a file sent at a time
 SUFFIXES: Final = {"text": "txt", "json": "json", "srt": "srt", "vtt": "vtt", "tsv": "tsv"}
@@ -27,7 +27,7 @@ class Order:
 
 
 def files_of(patterns: Sequence[str]) -> list[Path]:
-    """The files that names and globs stand for. Raises `GatewayError` for one that stands for none."""
+    """The files that names and globs stand for. Raises `ClientError` for one that stands for none."""
     found: list[Path] = []
     for pattern in patterns:
         names = (
@@ -37,7 +37,7 @@ def files_of(patterns: Sequence[str]) -> list[Path]:
         )
         files = [name for name in names if name.is_file()]
         if not files:
-            raise GatewayError(f"No file is called {pattern}")
+            raise ClientError("no_file", f"No file is called {pattern}")
         found += [file for file in files if file not in found]
     return found
 
@@ -50,7 +50,7 @@ async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | Non
     failures = 0
     if order.folder is not None:
         order.folder.mkdir(parents=True, exist_ok=True)
-    async with Gateway(url, key) as gateway:
+    async with JobsClient(url, api_key=key) as gateway:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -59,12 +59,12 @@ async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | Non
         )
         with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
 
-            async def one(file: Path) -> tuple[Path, str | GatewayError]:
+            async def one(file: Path) -> tuple[Path, str | ClientError]:
                 async with room:
                     bar = progress.add_task(file.name, total=1.0)
                     try:
                         return file, await _transcribe(gateway, file, order, progress, bar)
-                    except GatewayError as error:
+                    except ClientError as error:
                         return file, error
                     finally:
                         progress.remove_task(bar)
@@ -73,9 +73,9 @@ async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | Non
             tasks = [asyncio.create_task(one(file)) for file in files]
             for task in tasks:  # results in the order of the files
                 file, result = await task
-                if isinstance(result, GatewayError):
+                if isinstance(result, ClientError):
                     failures += 1
-                    errors.print(f"[red]{file}:[/red] {result.message}", highlight=False, soft_wrap=True)
+                    errors.print(f"[red]{file}:[/red] {result.reason}", highlight=False, soft_wrap=True)
                 elif order.folder is not None:
                     stem = file.stem if stems[file.stem] == 1 else file.name
                     target = order.folder / f"{stem}.{SUFFIXES[order.form]}"
@@ -88,19 +88,18 @@ async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | Non
     return 1 if failures else 0
 
 
-async def _transcribe(gateway: Gateway, file: Path, order: Order, progress: Progress, bar: TaskID) -> str:
+async def _transcribe(gateway: JobsClient, file: Path, order: Order, progress: Progress, bar: TaskID) -> str:
     """Upload, follow, fetch. A job that's given up (Ctrl-C) is cancelled."""
     size = _size(file)
 
     def sent(count: int) -> None:
         progress.update(bar, description=f"{file.name} ↑", completed=count / size)
 
-    job = await gateway.submit(file, order.fields, sent)
+    job = await gateway.submit(file, sent=sent, **order.fields)
     try:
-        async for event in gateway.follow(job["job_id"]):
+        async for event in gateway.events(job["job_id"]):
             progress.update(bar, description=file.name, completed=event["progress"])
-            if event["type"] in ("failed", "cancelled"):
-                raise GatewayError(event.get("error", {}).get("message", f"The job was {event['type']}"))
+        await gateway.wait(job["job_id"])
     except asyncio.CancelledError:
         await gateway.cancel(job["job_id"])
         raise

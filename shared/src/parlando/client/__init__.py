@@ -1,5 +1,7 @@
-"""The Python client: `async with connect(url) as session`."""
+"""The Python client: `connect` for live audio, `JobsClient` for recordings, `Parlando` without `await`."""
 
+from parlando.client.jobs import JobsClient
 from parlando.client.session import ClientError, ClientSession, connect
+from parlando.client.sync import Parlando
 
-__all__ = ["ClientError", "ClientSession", "connect"]
+__all__ = ["ClientError", "ClientSession", "JobsClient", "Parlando", "connect"]

@@ -1,0 +1,167 @@
+"""Recorded files as jobs, over a gateway's REST API.
+
+async with JobsClient("http://127.0.0.1:8000") as jobs:
+    result = await jobs.transcribe("talk.m4a", words=True)
+    print(result["text"])
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Final, Self, cast
+
+import httpx
+import orjson
+
+from parlando.client.session import ClientError
+
+WAIT_S: Final = 0.5  # until a connection that broke is tried again …
+TRIES: Final = 20  # … so many times
+ENDS: Final = ("completed", "failed", "cancelled")
+
+Document = dict[str, Any]
+
+
+class _Counted:
+    """A file that tells how much of it was read."""
+
+    def __init__(self, file: BinaryIO, told: Callable[[int], None]) -> None:
+        self._file = file
+        self._told = told
+
+    def read(self, size: int = -1) -> bytes:
+        """Some of it."""
+        data = self._file.read(size)
+        self._told(self._file.tell())
+        return data
+
+    def fileno(self) -> int:
+        """For whoever wants to know how long it is."""
+        return self._file.fileno()
+
+
+class JobsClient:
+    """Connections to one gateway. Every call raises `ClientError` if it refuses, or can't be reached.
+
+    `options` of a job are those of docs/protocols.md: language, prompt, words, task, channels, callback_url,
+    priority.
+    """
+
+    def __init__(self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None) -> None:
+        self._url = url.rstrip("/")
+        self._jobs = f"{self._url}/v1/stt/jobs"
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._client = httpx.AsyncClient(headers=headers, timeout=httpx.Timeout(60, read=120))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        try:
+            answer = await self._client.request(method, self._jobs + path, **more)
+        except httpx.HTTPError as error:
+            raise ClientError("unreachable", f"No gateway answers at {self._url} ({error!r})") from error
+        if answer.is_error:
+            raise _refusal(answer)
+        return answer
+
+    async def submit(
+        self,
+        file: str | os.PathLike[str],
+        *,
+        idempotency_key: str | None = None,
+        sent: Callable[[int], None] | None = None,
+        **options: Any,
+    ) -> Document:
+        """Upload a file; where the job stands then. `sent` is told how many of its bytes have gone."""
+        path, opened = _opened(file)
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        fields = {name: _field(value) for name, value in options.items() if value is not None}
+        with opened:
+            counted = cast(BinaryIO, _Counted(opened, sent)) if sent else opened
+            files = {"file": (path.name, counted)}
+            answer = await self._ask("POST", "", files=files, data=fields, headers=headers)
+        return cast(Document, answer.json())
+
+    async def events(self, job_id: str, *, after: int = 0) -> AsyncIterator[Document]:
+        """A job's events behind number `after`, up to the last one, over broken connections."""
+        for _ in range(TRIES):
+            try:
+                async with self._client.stream(
+                    "GET", f"{self._jobs}/{job_id}/events", headers={"Last-Event-ID": str(after)}
+                ) as answer:
+                    if answer.is_error:
+                        await answer.aread()
+                        raise _refusal(answer)
+                    async for line in answer.aiter_lines():
+                        if line.startswith("data: "):
+                            event = orjson.loads(line[6:])
+                            after = event["seq"]
+                            yield event
+                            if event["type"] in ENDS:
+                                return
+            except httpx.HTTPError:
+                await asyncio.sleep(WAIT_S)
+        raise ClientError("unreachable", f"The connection to {self._url} broke too often")
+
+    async def wait(self, job_id: str) -> Document:
+        """The job when it has ended, with its result. Raises `ClientError` if it failed or was cancelled."""
+        async for event in self.events(job_id):
+            if event["type"] in ("failed", "cancelled"):
+                error = event.get("error", {"code": "cancelled", "message": "The job was cancelled"})
+                raise ClientError(error["code"], error["message"])
+        return await self.job(job_id)
+
+    async def transcribe(self, file: str | os.PathLike[str], **options: Any) -> Document:
+        """What is said in a file: the result of a job, which is cancelled if the caller is."""
+        submitted = await self.submit(file, **options)
+        try:
+            return cast(Document, (await self.wait(submitted["job_id"]))["result"])
+        except asyncio.CancelledError:
+            await self.cancel(submitted["job_id"])
+            raise
+
+    async def result(self, job_id: str, form: str = "text") -> str:
+        """A completed job's result as `json`, `text`, `srt`, `vtt` or `tsv`."""
+        return (await self._ask("GET", f"/{job_id}/result", params={"format": form})).text
+
+    async def job(self, job_id: str) -> Document:
+        """Where a job stands; with its result once it's completed."""
+        return cast(Document, (await self._ask("GET", f"/{job_id}")).json())
+
+    async def list(self, *, limit: int = 20, before: int | None = None) -> list[Document]:
+        """The newest jobs of this key."""
+        params = {"limit": limit} | ({} if before is None else {"before": before})
+        return cast("list[Document]", (await self._ask("GET", "", params=params)).json()["jobs"])
+
+    async def cancel(self, job_id: str) -> Document:
+        """Cancel a job, or delete one that has ended."""
+        return cast(Document, (await self._ask("DELETE", f"/{job_id}")).json())
+
+
+def _opened(file: str | os.PathLike[str]) -> tuple[Path, BinaryIO]:
+    path = Path(file)
+    return path, path.open("rb")
+
+
+def _field(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _refusal(answer: httpx.Response) -> ClientError:
+    try:
+        problem = answer.json()
+        return ClientError(problem["code"], problem["detail"])
+    except (ValueError, KeyError, TypeError):
+        return ClientError("http", f"The gateway answered {answer.status_code}")

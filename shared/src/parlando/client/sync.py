@@ -1,0 +1,81 @@
+"""Jobs without `await`.
+
+with Parlando("http://127.0.0.1:8000") as parlando:
+    print(parlando.transcribe("talk.m4a")["text"])
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from parlando.client.jobs import Document, JobsClient
+
+
+class Parlando:
+    """`JobsClient`, each call of which waits for its answer. For one thread, outside of event loops."""
+
+    def __init__(self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None) -> None:
+        self._runner = asyncio.Runner()
+        self._jobs = JobsClient(url, api_key=api_key)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._runner.run(self._jobs.aclose())
+        self._runner.close()
+
+    def transcribe(self, file: str | os.PathLike[str], **options: Any) -> Document:
+        """What is said in a file: the result of a job."""
+        return self._runner.run(self._jobs.transcribe(file, **options))
+
+    def submit(
+        self,
+        file: str | os.PathLike[str],
+        *,
+        idempotency_key: str | None = None,
+        sent: Callable[[int], None] | None = None,
+        **options: Any,
+    ) -> Document:
+        """Upload a file; where the job stands then."""
+        return self._runner.run(
+            self._jobs.submit(file, idempotency_key=idempotency_key, sent=sent, **options)
+        )
+
+    def events(self, job_id: str, *, after: int = 0) -> Iterator[Document]:
+        """A job's events behind number `after`, up to the last one."""
+        events = self._jobs.events(job_id, after=after)
+
+        async def following() -> Document | None:
+            return await anext(events, None)
+
+        while (event := self._runner.run(following())) is not None:
+            yield event
+
+    def wait(self, job_id: str) -> Document:
+        """The job when it has ended, with its result. Raises `ClientError` if it failed or was cancelled."""
+        return self._runner.run(self._jobs.wait(job_id))
+
+    def result(self, job_id: str, form: str = "text") -> str:
+        """A completed job's result as `json`, `text`, `srt`, `vtt` or `tsv`."""
+        return self._runner.run(self._jobs.result(job_id, form))
+
+    def job(self, job_id: str) -> Document:
+        """Where a job stands; with its result once it's completed."""
+        return self._runner.run(self._jobs.job(job_id))
+
+    def list(self, *, limit: int = 20, before: int | None = None) -> list[Document]:
+        """The newest jobs of this key."""
+        return self._runner.run(self._jobs.list(limit=limit, before=before))
+
+    def cancel(self, job_id: str) -> Document:
+        """Cancel a job, or delete one that has ended."""
+        return self._runner.run(self._jobs.cancel(job_id))
