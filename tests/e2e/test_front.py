@@ -105,6 +105,26 @@ def test_the_command_line_transcribes_a_file(cluster):
     assert "country" in done.stdout
 
 
+async def test_the_command_line_follows_a_session(cluster):
+    """From its beginning, while somebody else speaks."""
+    speaking = asyncio.create_task(stream(cluster.url(), fixture("jfk.flac"), session_id="tailed", speed=2))
+    await asyncio.sleep(2)
+    done = await asyncio.to_thread(_parlando, "tail", "tailed", "--url", cluster.http())
+    heard = await speaking
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == heard.words
+    gone = await asyncio.to_thread(_parlando, "tail", "nobody", "--url", cluster.http())
+    assert gone.returncode == 1
+    assert "No session" in gone.stderr
+
+
+def test_listening_says_what_it_needs(cluster):
+    """Here is no microphone, and perhaps no sounddevice or PortAudio either."""
+    done = _parlando("listen", "--url", cluster.http())
+    assert done.returncode == 1
+    assert "install" in done.stderr or "no microphone" in done.stderr
+
+
 def test_the_command_line_says_what_is_wrong(cluster, tmp_path):
     (tmp_path / "not.wav").write_bytes(b"nothing")
 

@@ -158,7 +158,7 @@ async def test_ten_minutes_of_twenty_users_lose_and_double_nothing(cluster):
 async def test_a_gateway_that_dies_in_the_middle_costs_nothing(tmp_path):
     """Its port is deaf for a while; Omi tries again after 1 s and 5 s, with the same keys, and gets on."""
     with Cluster(
-        STT_ENGINE="support.perfect:engine", VAD="rms", OMI_IDLE_S="3", ARCHIVE_URL=str(tmp_path)
+        STT_ENGINE="support.perfect:engine", VAD="rms", OMI_IDLE_S="12", ARCHIVE_URL=str(tmp_path)
     ) as cluster:
         backend = Backend(cluster.http(), speed=4, jitter_s=0.02)
         audio = speak(120).tobytes()

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from parlando.cli import jobs, live, models, status, transcribe, up
+from parlando.cli import jobs, listen, live, models, status, tail, transcribe, up
 from parlando.cli.options import HERE, Key, Url
 from parlando.client import ClientError
 from parlando.errors import ParlandoError
@@ -76,6 +76,25 @@ def live_command(
     asyncio.run(live.run(file, url=url, key=key, fast=fast, language=language, prompt=prompt))
 
 
+@app.command("listen")
+def listen_command(
+    url: Url = HERE,
+    key: Key = None,
+    language: Annotated[str | None, typer.Option(help="ISO 639-1; none to detect it.")] = None,
+    prompt: Annotated[str, typer.Option(help="Names and terms that will be spoken.")] = "",
+) -> None:
+    """The microphone, live, until Ctrl-C. Needs the package sounddevice."""
+    asyncio.run(listen.run(url=url, key=key, language=language, prompt=prompt))
+
+
+@app.command("tail")
+def tail_command(
+    session: Annotated[str, typer.Argument(help="A session's id.")], url: Url = HERE, key: Key = None
+) -> None:
+    """Somebody's captions, from the beginning and as they come."""
+    tail.run(session, url=url, key=key)
+
+
 @app.command("status")
 def status_command(url: Url = HERE) -> None:
     """How the cluster is: Redis, engine, workers, lag."""
@@ -99,5 +118,5 @@ def main() -> None:
     except (ParlandoError, ClientError) as error:
         why = error.reason if isinstance(error, ClientError) else error.message
         hint = "; start one with: make run" if getattr(error, "code", "") == "unreachable" else ""
-        Console(stderr=True).print(f"[red]parlando:[/red] {why}{hint}", highlight=False)
+        Console(stderr=True).print(f"[red]parlando:[/red] {why}{hint}", highlight=False, soft_wrap=True)
         sys.exit(1)

@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Final
 
 import soundfile
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
-from parlando.client import ClientError, ClientSession, connect
-from parlando.errors import ParlandoError
+from parlando.cli.captions import Captions
+from parlando.client import ClientSession, connect
 
 FRAME_S: Final = 0.04  # of audio sent at a time
 FAST_BYTES: Final = 16_000  # … or so many bytes, as fast as it goes
@@ -56,29 +53,17 @@ async def run(
 ) -> None:
     """Stream the file and print finals as lines; on a terminal the open segment shows below them."""
     recording = load(file)
-    console = Console()
     socket_url = url.replace("http", "ws", 1)
-    try:
-        async with connect(
-            socket_url,
-            api_key=key,
-            give_up_s=10,
-            language=language,
-            prompt=prompt or None,
-            **recording.query,
-        ) as session:
-            sending = asyncio.create_task(_send(session, recording, fast=fast))
-            with Live(console=console, refresh_per_second=20, transient=True) as live:
-                async for event in session:
-                    if event["type"] == "partial":
-                        stable = event["stable"]
-                        tail = event["text"].removeprefix(stable)
-                        live.update(Text.assemble((stable, "bold"), (tail, "dim italic")))
-                    elif event["type"] == "final" and event["text"]:
-                        live.update("")
-                        console.print(Text(event["text"]), soft_wrap=True)
-                    elif event["type"] == "status":
-                        console.print(f"[yellow]{event['status']}: {event['ms']} ms ({event['reason']})[/]")
-            await sending
-    except ClientError as error:
-        raise ParlandoError(str(error)) from error
+    async with connect(
+        socket_url,
+        api_key=key,
+        give_up_s=10,
+        language=language,
+        prompt=prompt or None,
+        **recording.query,
+    ) as session:
+        sending = asyncio.create_task(_send(session, recording, fast=fast))
+        with Captions() as captions:
+            async for event in session:
+                captions.show(event)
+        await sending

@@ -1,0 +1,38 @@
+"""Captions on a terminal: finals as lines, the open segment below them, stable text in bold."""
+
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+
+class Captions:
+    """Use as a context manager; `show` every event of a session."""
+
+    def __init__(self) -> None:
+        self._console = Console()
+        self._live = Live(console=self._console, refresh_per_second=20, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def show(self, event: dict[str, Any]) -> None:
+        """Show what is new."""
+        match event["type"]:
+            case "partial":
+                stable = event["stable"]
+                tail = event["text"].removeprefix(stable)
+                self._live.update(Text.assemble((stable, "bold"), (tail, "dim italic")))
+            case "final" if event["text"]:
+                self._live.update("")
+                self._console.print(Text(event["text"]), soft_wrap=True)
+            case "status":
+                self._console.print(f"[yellow]{event['status']}: {event['ms']} ms ({event['reason']})[/]")

@@ -1,0 +1,60 @@
+"""`parlando listen`: the microphone, live."""
+
+import asyncio
+from typing import Any, Final
+
+from parlando.audio import SAMPLE_RATE
+from parlando.cli.captions import Captions
+from parlando.client import ClientError, connect
+
+FRAME: Final = SAMPLE_RATE // 25  # samples: 40 ms
+MOST_WAITING: Final = 500  # frames that the network may be behind
+
+
+def _sounddevice() -> Any:
+    try:
+        import sounddevice
+    except ImportError as error:
+        raise ClientError(
+            "no_microphone", "The package sounddevice is missing: .venv/bin/pip install sounddevice"
+        ) from error
+    except OSError as error:  # it found no PortAudio
+        raise ClientError(
+            "no_microphone", f"{error}; install it (Debian and Ubuntu: apt install libportaudio2)"
+        ) from error
+    return sounddevice
+
+
+async def run(*, url: str, key: str | None, language: str | None, prompt: str) -> None:
+    """Send the microphone until Ctrl-C, and show what is heard."""
+    sound = _sounddevice()
+    loop = asyncio.get_running_loop()
+    frames: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING)
+
+    def take(data: Any, count: int, times: Any, status: Any) -> None:
+        loop.call_soon_threadsafe(_put, frames, bytes(data))
+
+    try:
+        microphone = sound.RawInputStream(SAMPLE_RATE, FRAME, channels=1, dtype="int16", callback=take)
+    except sound.PortAudioError as error:
+        raise ClientError("no_microphone", f"There's no microphone to use: {error}") from error
+    options = {"language": language, "prompt": prompt or None}
+    with Captions() as captions, microphone:
+        async with connect(url.replace("http", "ws", 1), api_key=key, give_up_s=10, **options) as session:
+
+            async def send() -> None:
+                try:
+                    while True:
+                        await session.send(await frames.get())
+                finally:
+                    await session.end()
+
+            sending = asyncio.create_task(send())
+            loop.add_signal_handler(2, sending.cancel)  # Ctrl-C: the tail is still heard
+            async for event in session:
+                captions.show(event)
+
+
+def _put(frames: asyncio.Queue[bytes], data: bytes) -> None:
+    if not frames.full():
+        frames.put_nowait(data)
