@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
 PINS := constraints.txt pyproject.toml $(wildcard */pyproject.toml)
 PATHS := shared/src api-gateway/src audio-processor/src transcriber/src tests
 
-.PHONY: help run test bench lint fix clean model compose
+.PHONY: help run test bench lint fix clean model tools screenshots
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -19,14 +19,18 @@ run: $(VENV)/run.done model ## Run the whole cluster on this machine (Ctrl-C sto
 model: $(VENV)/run.done ## Fetch the embedded model, once
 	@$(BIN)/parlando models pull moonshine-tiny
 
-test: $(VENV)/dev.done model compose ## Set up and run all tests (ARGS="-k name" for some)
+test: $(VENV)/dev.done model tools ## Set up and run all tests (ARGS="-k name" for some)
 	@$(BIN)/pytest -n 2 --dist loadfile -m "not alone" $(ARGS) || [ $$? -eq 5 ]
 	@$(BIN)/pytest -m alone $(ARGS) || [ $$? -eq 5 ]
 
-# In CI the tests shall not skip what needs docker-compose; nobody else's machine is touched.
-compose:
-	@if [ -n "$$CI" ] && ! command -v docker-compose >/dev/null && command -v apt-get >/dev/null; then \
-		apt-get update -qq && apt-get install -y -qq docker-compose >/dev/null || true; fi
+# In CI the tests shall not skip what needs docker-compose or a browser; nobody else's machine is touched.
+tools:
+	@for tool in docker-compose chromium; do \
+		if [ -n "$$CI" ] && ! command -v $$tool >/dev/null && command -v apt-get >/dev/null; then \
+			apt-get update -qq && apt-get install -y -qq $$tool >/dev/null || true; fi; done
+
+screenshots: $(VENV)/dev.done model ## Make the pictures in docs/images (needs Chromium)
+	@SCREENSHOTS=1 $(BIN)/pytest -q tests/e2e/test_web_live.py tests/e2e/test_web_files.py tests/e2e/test_viewers.py
 
 bench: $(VENV)/dev.done ## Measure: delay through FFmpeg, Omi's webhook, an hour as one job
 	@cd tests && for script in intake_delay omi_webhook long_file; do ../$(BIN)/python -m bench.$$script || exit 1; echo; done

@@ -15,6 +15,7 @@ from api_gateway.outbox import Outbox
 from api_gateway.settings import GatewaySettings
 from parlando import subtitles
 from parlando.errors import InvalidAudioError, InvalidRequestError, NotAllowedError
+from parlando.redislog.published import Published
 from parlando.transcript import FinalSegment, Transcript
 
 
@@ -96,12 +97,16 @@ def test_new_text_is_what_was_not_said_before():
     assert said(type="final", segment=1, text="Yes.") == "Yes."
 
 
-def _final(seq: int, segment: int = 0) -> bytes:
-    return orjson.dumps({"type": "final", "seq": seq, "segment": segment})
+def _raw(messages: list[Published]) -> list[bytes]:
+    return [message.raw for message in messages]
 
 
-def _partial(segment: int, text: str) -> bytes:
-    return orjson.dumps({"type": "partial", "segment": segment, "text": text})
+def _final(seq: int, segment: int = 0) -> Published:
+    return Published(orjson.dumps({"type": "final", "seq": seq, "segment": segment}))
+
+
+def _partial(segment: int, text: str) -> Published:
+    return Published(orjson.dumps({"type": "partial", "segment": segment, "text": text}))
 
 
 def test_a_slow_client_skips_partials_but_never_finals():
@@ -112,7 +117,7 @@ def test_a_slow_client_skips_partials_but_never_finals():
     outbox.put(_partial(1, "a"))
     outbox.put(_partial(1, "b"))
 
-    assert outbox.take() == [_final(1, 0), _partial(1, "b")]
+    assert _raw(outbox.take()) == _raw([_final(1, 0), _partial(1, "b")])
 
 
 def test_a_gap_is_filled_from_the_history():
@@ -121,9 +126,9 @@ def test_a_gap_is_filled_from_the_history():
     outbox.put(_final(3, 2))
 
     assert outbox.behind
-    assert outbox.take() == [_final(1)]
+    assert _raw(outbox.take()) == _raw([_final(1)])
     outbox.refill([_final(2, 1), _final(3, 2)], complete=True)
-    assert outbox.take() == [_final(2, 1), _final(3, 2)]
+    assert _raw(outbox.take()) == _raw([_final(2, 1), _final(3, 2)])
     assert not outbox.behind
 
 
@@ -137,10 +142,10 @@ def test_every_kept_event_goes_out_once_and_in_order(arrivals, data):
         if data.draw(st.booleans()):
             if outbox.behind:
                 outbox.refill([_final(n) for n in range(outbox.newest + 1, newest + 1)], complete=True)
-            sent += [orjson.loads(message)["seq"] for message in outbox.take()]
+            sent += [message.seq for message in outbox.take()]
     outbox.missed()
     outbox.refill([_final(n) for n in range(outbox.newest + 1, newest + 1)], complete=True)
-    sent += [orjson.loads(message)["seq"] for message in outbox.take()]
+    sent += [message.seq for message in outbox.take()]
 
     assert sent == list(range(1, newest + 1))
 

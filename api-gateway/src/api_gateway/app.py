@@ -14,13 +14,15 @@ from api_gateway.admission import Admission
 from api_gateway.archive import Archive, store_of
 from api_gateway.archivist import Archivist
 from api_gateway.callbacks import Caller
+from api_gateway.cluster import Cluster
 from api_gateway.dependencies import Services
 from api_gateway.description import DESCRIPTION
 from api_gateway.doubled_query import DoubledQuery
 from api_gateway.errors import on_failure, on_http_error, on_invalid, on_parlando_error
 from api_gateway.pusher import Pusher
 from api_gateway.request_ids import RequestIds
-from api_gateway.routes import health, live, omi, sessions, transcriptions, users
+from api_gateway.routes import cluster as cluster_routes
+from api_gateway.routes import health, live, omi, sessions, transcriptions, users, viewers, web
 from api_gateway.routes import jobs as job_routes
 from api_gateway.settings import GatewaySettings
 from parlando import __version__
@@ -31,6 +33,7 @@ from parlando.redislog.bodies import Bodies
 from parlando.redislog.connection import connect
 from parlando.redislog.history import Channels, History
 from parlando.redislog.jobs import Jobs
+from parlando.redislog.viewers import Viewers
 from parlando.redislog.writer import Sessions
 from parlando.tasks import end
 
@@ -62,21 +65,25 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         )
         archive = Archive(store_of(settings))
         archivist = Archivist(redis, history, archive, outbound, settings)
+        admission = Admission(history)
+        cluster = Cluster(redis, admission, sessions, jobs, history)
         app.state.services = Services(
             settings=settings,
             sessions=sessions,
             history=history,
             channels=channels,
-            admission=Admission(history),
+            admission=admission,
             bodies=Bodies(sessions, most_s=settings.omi_buffer_max_s, idle_s=settings.omi_idle_s),
             archive=archive,
             archivist=archivist,
             blobs=Blobs.of(settings),
             jobs=jobs,
             outbound=of_jobs,
+            viewers=Viewers(redis, partitions=settings.partitions),
+            cluster=cluster,
         )
         caller = Caller(redis, jobs, of_jobs, settings)
-        loops = [channels.run(), archivist.run(), caller.run()]
+        loops = [channels.run(), archivist.run(), caller.run(), cluster.run()]
         if settings.omi_transcript_webhook:
             loops.append(Pusher(redis, outbound, settings).run())
         tasks = [asyncio.create_task(loop) for loop in loops]
@@ -106,6 +113,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         app.add_middleware(CORSMiddleware, allow_origins=list(settings.cors_origins), allow_headers=["*"])
     app.add_middleware(DoubledQuery)
     app.add_middleware(RequestIds)
-    for routes in (live, sessions, job_routes, transcriptions, omi, users, health):
+    for routes in (live, sessions, viewers, job_routes, transcriptions, omi, users, cluster_routes, health):
         app.include_router(routes.router)
+    web.mount(app)
     return app

@@ -22,7 +22,8 @@ class Principal:
     key: str = ""
 
 
-def _offered(connection: HTTPConnection) -> str | None:
+def offered_token(connection: HTTPConnection) -> str | None:
+    """The key or token that a request carries, in any of the places where it may."""
     headers = connection.headers
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
     if credentials and scheme.lower() in ("bearer", "token"):
@@ -55,7 +56,7 @@ def authenticate(
 
     """
     if settings.api_keys:
-        secret = (offered or _offered(connection) or "").encode()
+        secret = (offered or offered_token(connection) or "").encode()
         matches = [compare_digest(secret, key.encode()) for key in settings.api_keys]
         if not any(matches):
             raise NotAllowedError("A valid API key is needed: Authorization: Bearer <key>, or ?token=<key>")

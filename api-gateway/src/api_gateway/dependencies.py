@@ -9,15 +9,17 @@ from starlette.requests import HTTPConnection
 from api_gateway.admission import Admission
 from api_gateway.archive import Archive
 from api_gateway.archivist import Archivist
-from api_gateway.auth import Principal, authenticate
+from api_gateway.auth import Principal, authenticate, offered_token
+from api_gateway.cluster import Cluster
 from api_gateway.settings import GatewaySettings
 from parlando.blobs import Blobs
-from parlando.errors import SessionNotFoundError
+from parlando.errors import NotAllowedError, SessionNotFoundError
 from parlando.ids import fingerprint
 from parlando.outbound import Outbound
 from parlando.redislog.bodies import Bodies
 from parlando.redislog.history import Channels, History, SessionRecord
 from parlando.redislog.jobs import Jobs
+from parlando.redislog.viewers import Viewers, is_viewer_token
 from parlando.redislog.writer import Sessions
 
 
@@ -36,6 +38,8 @@ class Services:
     blobs: Blobs
     jobs: Jobs
     outbound: Outbound
+    viewers: Viewers
+    cluster: Cluster
 
 
 def services(connection: HTTPConnection) -> Services:
@@ -62,3 +66,24 @@ async def readable(sid: str, caller: PrincipalDep, found: ServicesDep) -> Sessio
 
 
 RecordDep = Annotated[SessionRecord, Depends(readable)]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Leave to read a session: `token` is a viewer's, or "" for the owner."""
+
+    record: SessionRecord
+    token: str = ""
+
+
+async def visible(sid: str, connection: HTTPConnection, found: ServicesDep) -> Reading:
+    """A session that the caller may follow: its own, or one whose viewer token it has."""
+    token = offered_token(connection) or ""
+    if not is_viewer_token(token):
+        return Reading(await readable(sid, principal(connection), found))
+    if not await found.viewers.admits(sid, token):
+        raise NotAllowedError("This link has been revoked, or its session has expired")
+    return Reading(await found.history.record(sid), token)
+
+
+ReadingDep = Annotated[Reading, Depends(visible)]

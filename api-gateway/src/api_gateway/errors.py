@@ -29,6 +29,7 @@ BORDERS: Final[dict[str, Border]] = {
     "key_not_found": Border(404, 1008, "No such key"),
     "session_taken": Border(409, 1008, "The session id is in use"),
     "session_not_found": Border(404, 1008, "No such session"),
+    "viewer_not_found": Border(404, 1008, "No such viewer"),
     "session_closed": Border(409, 1008, "The session has ended"),
     "session_lost": Border(503, 1011, "The session was lost"),
     "superseded": Border(409, 1008, "A newer connection took over"),

@@ -87,7 +87,7 @@ async def _words(found: Services, sid: str) -> Transcript:
     async with Relay(found.history, found.channels, sid, after=0) as relay:
         async for batch in relay.batches():
             for message in batch:
-                event = EVENTS.validate_json(message)
+                event = EVENTS.validate_json(message.raw)
                 if isinstance(event, FinalEvent):
                     segments.append(event.settled())
                 elif isinstance(event, Failure):

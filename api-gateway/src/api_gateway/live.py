@@ -11,14 +11,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-import orjson
-
 from api_gateway import metrics
 from api_gateway.dialects.base import Audio, Command, Configure, Dialect, End, Flush, Ping, Start
 from api_gateway.relay import Relay
 from api_gateway.settings import GatewaySettings
 from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, PcmDecoder, WholeFrames, milliseconds
 from parlando.errors import InvalidRequestError, ParlandoError, SessionClosedError, SessionLostError
+from parlando.events import age_s
 from parlando.formats import AudioFormat
 from parlando.redislog.writer import SessionWriter
 
@@ -220,8 +219,10 @@ class LiveConnection:
     async def _append(self, pcm: bytes) -> None:
         throttled, most = False, self._most_backlog
         second = self._writer.format.bytes_per_second
-        with metrics.APPEND.time():
-            appended = await self._writer.append(pcm, most)
+        asked_at = time.monotonic()
+        appended = await self._writer.append(pcm, most)
+        metrics.APPEND.observe(took := time.monotonic() - asked_at)
+        metrics.STAGES.observe("store", took)
         while not appended.stored:
             if not throttled:
                 throttled = True
@@ -280,11 +281,13 @@ class LiveConnection:
     async def _deliver(self) -> None:
         async for batch in self._relay.batches():
             for event in batch:
-                message = self._dialect.event(event)
+                message = self._dialect.event(event.raw)
                 if message is not None:
                     await self._socket.send(message)
-                if b'"type":"closed"' in event and (body := orjson.loads(event))["type"] == "closed":
-                    raise Finished(1003 if body["reason"] == "invalid_audio" else 1000)
+                if event.type == "partial":
+                    metrics.STAGES.observe("deliver", age_s(event.body["timestamp"]))
+                if event.type == "closed":
+                    raise Finished(1003 if event.body["reason"] == "invalid_audio" else 1000)
 
     async def _say(self, **message: Any) -> None:
         said = self._dialect.say(**message)
@@ -297,9 +300,10 @@ class LiveConnection:
     async def _watch(self) -> None:
         """Keep the session alive in Redis; settle stalled audio; give up on a silent client."""
         touched = 0.0
+        often = min(TOUCH_EVERY_S, self._settings.resume_window_s / 3)
         while True:
             now = time.monotonic()
-            if now - touched >= TOUCH_EVERY_S and not self._ended:
+            if now - touched >= often and not self._ended:
                 await self._writer.touch()
                 touched = now
             if self._audio_open and not self._ended and now - self._audio_at >= self._settings.stall_flush_s:

@@ -4,8 +4,20 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from parlando.latencies import Latencies
 from parlando.metrics import LATENCY_BUCKETS
 
+STAGES: Final = Latencies()
+"""The last minute, by stage, for the heartbeat: `store` (audio into Redis), and `deliver` (from a partial
+being published to it being sent to the client, by the clocks of both machines)."""
+
+
+def level(gauge: Gauge) -> float:
+    """What a gauge without labels shows."""
+    return next(iter(gauge.collect())).samples[0].value
+
+
+VIEWERS: Final = Gauge("parlando_gateway_viewers", "Followers of events over HTTP")
 CONNECTIONS: Final = Gauge("parlando_gateway_connections", "Open live sockets")
 OPENED: Final = Counter("parlando_gateway_sessions_total", "Sessions opened or resumed", ["how"])
 REFUSED: Final = Counter("parlando_gateway_refused_total", "Connections refused or cut", ["code"])

@@ -5,9 +5,9 @@ only the newest matter: a client that reads slowly skips partials, never finals.
 """
 
 from collections import deque
-from typing import Any, Final
+from typing import Final
 
-import orjson
+from parlando.redislog.published import Published
 
 MOST_KEPT: Final = 64
 
@@ -20,44 +20,41 @@ class Outbox:
         self.behind = False
         """Whether the history holds events that are not here."""
         self._seen = sent  # the last kept event known to exist
-        self._kept: deque[tuple[int, bytes]] = deque()
-        self._passing: list[tuple[dict[str, Any], bytes]] = []
+        self._kept: deque[tuple[int, Published]] = deque()
+        self._passing: list[Published] = []
 
-    def put(self, message: bytes) -> None:
+    def put(self, message: Published) -> None:
         """Take a message from the channel."""
-        body = orjson.loads(message)
-        seq = body.get("seq")
-        if seq is not None:
-            self._keep(seq, message, body)
+        if message.seq is not None:
+            self._keep(message.seq, message)
         else:
-            if body["type"] == "partial":
-                self._passing = [p for p in self._passing if p[0]["type"] != "partial"]
-            self._passing.append((body, message))
+            if message.type == "partial":
+                self._passing = [p for p in self._passing if p.type != "partial"]
+            self._passing.append(message)
 
-    def _keep(self, seq: int, message: bytes, body: dict[str, Any]) -> None:
+    def _keep(self, seq: int, message: Published) -> None:
         self._seen = max(self._seen, seq)
         if seq <= self.newest or self.behind:
             return
         if seq != self.newest + 1 or len(self._kept) >= MOST_KEPT:
             self.behind = True
             return
-        self._append(seq, message, body)
+        self._append(seq, message)
 
-    def _append(self, seq: int, message: bytes, body: dict[str, Any]) -> None:
+    def _append(self, seq: int, message: Published) -> None:
         self._kept.append((seq, message))
-        if body["type"] == "final":
-            self._passing = [p for p in self._passing if p[0].get("segment", -1) > body["segment"]]
+        if message.type == "final":
+            self._passing = [p for p in self._passing if p.body.get("segment", -1) > message.body["segment"]]
 
     def missed(self) -> None:
         """The channel was interrupted: what it carried is in the history."""
         self.behind = True
 
-    def refill(self, messages: list[bytes], *, complete: bool) -> None:
+    def refill(self, messages: list[Published], *, complete: bool) -> None:
         """Take events read from the history behind `newest`; `complete` if it has no more of them."""
         for message in messages:
-            body = orjson.loads(message)
-            if body["seq"] > self.newest:
-                self._append(body["seq"], message, body)
+            if message.seq is not None and message.seq > self.newest:
+                self._append(message.seq, message)
         if complete and not messages:
             self._seen = self.newest  # the history ends here, whatever was heard of
         self.behind = not complete or self._seen > self.newest
@@ -67,13 +64,13 @@ class Outbox:
         """The last kept event that was sent or waits here; the history is read from behind it."""
         return self._kept[-1][0] if self._kept else self.sent
 
-    def take(self) -> list[bytes]:
+    def take(self) -> list[Published]:
         """Everything that may be sent now."""
         messages = [message for _, message in self._kept]
         if self._kept:
             self.sent = self._kept[-1][0]
             self._kept.clear()
         if not self.behind:
-            messages += [message for _, message in self._passing]
+            messages += self._passing
             self._passing = []
         return messages

@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator
 from typing import Final
 
-import orjson
 from starlette.responses import StreamingResponse
 
+from api_gateway import metrics
 from api_gateway.relay import Relay
 
 ENDS: Final = frozenset({"closed", "completed", "failed", "cancelled"})
@@ -19,23 +19,33 @@ def last_seen(header: str | None) -> int:
 
 def respond(relay: Relay) -> StreamingResponse:
     """An answer that follows the relay."""
+    return stream(_frames(relay))
+
+
+def stream(frames: AsyncIterator[bytes]) -> StreamingResponse:
+    """An answer of server-sent events that no proxy keeps back."""
     return StreamingResponse(
-        _frames(relay),
+        frames,
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
 async def _frames(relay: Relay) -> AsyncIterator[bytes]:
-    """Frames with an `id` for kept events; a comment when nothing came for a while."""
+    """Frames, a comment when nothing came for a while, and a word to those who may read no longer."""
     yield b"retry: 2000\n\n"
+    with metrics.VIEWERS.track_inprogress():
+        async for frames in _followed(relay):
+            yield frames
+
+
+async def _followed(relay: Relay) -> AsyncIterator[bytes]:
     async with relay:
         async for batch in relay.batches():
             if not batch:
                 yield b": still here\n\n"
-            for message in batch:
-                body = orjson.loads(message)
-                identity = b"id: %d\n" % body["seq"] if "seq" in body else b""
-                yield b"%sevent: %s\ndata: %s\n\n" % (identity, body["type"].encode(), message)
-                if body["type"] in ENDS:
-                    return
+            else:
+                yield b"".join(message.frame for message in batch)
+            if any(message.type in ENDS for message in batch):
+                return
+    yield b'event: revoked\ndata: {"type":"revoked"}\n\n'

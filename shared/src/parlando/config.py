@@ -11,6 +11,7 @@ class SessionConfig(BaseModel):
     language: str | None = Field(
         None, pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$", description="ISO 639-1; none to detect it"
     )
+    title: str = Field("", max_length=200, description="What viewers see above the captions")
     prompt: str = Field("", max_length=2000, description="Names and terms that will be spoken")
     words: bool = Field(False, description="Finals carry word times")
     interim: bool = Field(True, description="Partials are sent")

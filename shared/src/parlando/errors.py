@@ -51,6 +51,12 @@ class SessionNotFoundError(ParlandoError):
     code = "session_not_found"
 
 
+class ViewerNotFoundError(ParlandoError):
+    """Raised when a session has no viewer of that id."""
+
+    code = "viewer_not_found"
+
+
 class SessionClosedError(ParlandoError):
     """Raised when audio is sent to a session that has ended."""
 

@@ -17,6 +17,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def age_s(timestamp: str) -> float:
+    """Seconds since a time as `now` writes it, by this machine's clock; never less than 0."""
+    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(timestamp)).total_seconds())
+
+
 class Event(BaseModel):
     """What every event has."""
 

@@ -53,6 +53,7 @@ class Transcript(BaseModel):
     """All finals of a session (or a job) so far, in order."""
 
     session_id: str
+    title: str | None = None
     state: str
     duration: float
     language: str | None
@@ -68,12 +69,14 @@ class Transcript(BaseModel):
         duration: float,
         segments: Iterable[FinalSegment],
         language: str | None = None,
+        title: str | None = None,
     ) -> "Transcript":
         """The transcript made of `segments`; finals without text stay in it, with their reason."""
         kept = tuple(segments)
         spoken = [segment for segment in kept if segment.text]
         return cls(
             session_id=session_id,
+            title=title,
             state=state,
             duration=duration,
             language=next((s.language for s in spoken if s.language), language),

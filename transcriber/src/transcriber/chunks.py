@@ -8,7 +8,7 @@ import numpy as np
 import structlog
 from redis.exceptions import ResponseError
 
-from parlando.audio import samples, to_float
+from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, samples, to_float
 from parlando.errors import EngineError, ParlandoError, UnavailableError
 from parlando.redislog.chunks import ChunkClaim, ChunkClaims
 from parlando.redislog.connection import BROKEN
@@ -122,6 +122,7 @@ class ChunkWorker:
         language = claim.options.language or claim.language or heard.language
         await self._claims.done(claim, found, language)
         metrics.CHUNKS.labels("done").inc()
+        self._scheduler.note_heard(len(claim.pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE)
 
     async def _give_back(self, claim: ChunkClaim, why: str) -> None:
         metrics.CHUNKS.labels("failed").inc()

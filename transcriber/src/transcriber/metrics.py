@@ -4,6 +4,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from parlando.latencies import Latencies
 from parlando.metrics import LATENCY_BUCKETS
 
 SESSIONS: Final = Gauge("parlando_transcriber_sessions", "Live sessions this worker owns")
@@ -17,4 +18,8 @@ SETTLED: Final = Counter("parlando_segments_total", "Finals published, by outcom
 ENGINE_ERRORS: Final = Counter("parlando_engine_errors_total", "Windows on which the engine failed")
 BILLED: Final = Counter("parlando_billed_seconds_total", "Audio that a paid engine has billed")
 CHUNKS: Final = Counter("parlando_chunks_total", "Chunks of jobs heard, by outcome", ["outcome"])
+STAGES: Final = Latencies()
+"""The last minute, by stage, for the heartbeat: `queue` (waiting for the engine), `engine`, and `final`
+(from the endpoint being heard to the final being published)."""
+
 LAG: Final = Gauge("parlando_lag_seconds", "The greatest lag among this worker's sessions")

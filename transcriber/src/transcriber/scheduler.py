@@ -64,6 +64,8 @@ class Scheduler:
         self.cadence = cadence
         self.busy_s = 0.0
         """Seconds the engine has worked."""
+        self.heard_s = 0.0
+        """Seconds of audio that are settled, as told by `note_heard`."""
         self._lanes: dict[Lane, deque[Ticket]] = {lane: deque() for lane in Lane}
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
@@ -75,6 +77,10 @@ class Scheduler:
         self._lanes[lane].append(ticket)
         self._wake.set()
         return ticket
+
+    def note_heard(self, seconds: float) -> None:
+        """Count audio that is settled: what the engine's work was good for."""
+        self.heard_s += seconds
 
     @property
     def waiting(self) -> int:
@@ -119,6 +125,8 @@ class Scheduler:
             metrics.QUEUE_DELAY.labels(ticket.lane.name.lower()).observe(now - ticket.queued_at)
         if tickets[0].lane is not Lane.CHUNK:
             self.cadence.observe(max(now - ticket.queued_at for ticket in tickets))
+            for ticket in tickets:
+                metrics.STAGES.observe("queue", now - ticket.queued_at)
         windows = [ticket.make_window() for ticket in tickets]
         try:
             answers: list[Hypothesis | EngineError] = [*await self._infer(windows, tickets[0].lane)]
@@ -156,6 +164,8 @@ class Scheduler:
             took = time.monotonic() - started
             self.busy_s += took
             metrics.INFERENCE.observe(took)
+            if lane is not Lane.CHUNK:
+                metrics.STAGES.observe("engine", took)
 
     def close(self) -> None:
         """Let the inference thread end."""

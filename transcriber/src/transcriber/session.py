@@ -6,6 +6,7 @@ another worker could go on.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
@@ -80,7 +81,7 @@ class LiveSession:
         self._last_control = 0
         self._segmenter = Segmenter(vad)
         self._segments = claim.segments
-        self._decoded = claim.decoded
+        self._decoded = self._settled = claim.decoded
         self._unsettled: deque[Settle] = deque()
         self._work: deque[Work] = deque()
         self._wake = asyncio.Event()
@@ -383,6 +384,9 @@ class LiveSession:
         elif work.end is not None:
             events += self._goodbye(work.end, work.received)
         self._decoded = max(self._decoded, utterance.end if utterance else work.checkpoint.offset)
+        settled = max(self._settled, self._decoded)
+        self._scheduler.note_heard(seconds(settled - self._settled))
+        self._settled = settled
         state = {**work.checkpoint.snapshot, "context": self._listener.context.dump()}
         await self._pen.commit(
             events,
@@ -391,6 +395,8 @@ class LiveSession:
             checkpoint=Checkpoint(work.checkpoint.offset, state),
             close=work.then == "end",
         )
+        if utterance is not None:
+            metrics.STAGES.observe("final", time.monotonic() - work.heard_at)
 
     async def _final(self, utterance: Utterance, config: SessionConfig) -> list[KeptEvent]:
         segment = self._current

@@ -1,6 +1,7 @@
 """What a session has to do for its audio, in the order of the audio. Values only."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from parlando.config import SessionConfig
@@ -45,7 +46,8 @@ class End:
 class Settle:
     """Publish the final of `utterance`, if there is one, and store the checkpoint.
 
-    `then`: answer a flush, or close the session as `end` says, in the same step.
+    `then`: answer a flush, or close the session as `end` says, in the same step. `heard_at`: when the
+    endpoint was heard, in seconds of `time.monotonic`.
     """
 
     utterance: Utterance | None
@@ -54,6 +56,7 @@ class Settle:
     received: int
     then: Literal["flush", "end"] | None = None
     end: End | None = None
+    heard_at: float = field(default_factory=time.monotonic)
 
 
 Work = Begin | Tick | Speculate | Settle

@@ -5,6 +5,7 @@ The composition root of the service, and the owner of all its tasks.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from transcriber.session import LiveSession
 from transcriber.settings import TranscriberSettings
 
 BEAT_EVERY_S: Final = 1.0
+PACE_BEATS: Final = 30  # the real-time factor is that of so many beats
 
 log = structlog.get_logger(part="worker")
 
@@ -69,7 +71,7 @@ class Worker:
         )
         self._chunks = ChunkWorker(self._chunk_claims, self._scheduler, partitions=settings.partitions)
         self._draining = asyncio.Event()
-        self._busy_before = 0.0
+        self._pace = deque([(0.0, 0.0)], maxlen=PACE_BEATS)  # engine's and audio's seconds, beat by beat
         self._billed_ms = 0
 
     def drain(self) -> None:
@@ -146,8 +148,10 @@ class Worker:
         sessions = self._keeper.sessions.values()
         lag = max((session.lag for session in sessions), default=0) / SAMPLE_RATE
         metrics.LAG.set(lag)
-        busy = self._scheduler.busy_s
-        load, self._busy_before = busy - self._busy_before, busy
+        before = self._pace[-1][0]
+        self._pace.append((self._scheduler.busy_s, self._scheduler.heard_s))
+        busy, heard = (now - then for now, then in zip(self._pace[-1], self._pace[0], strict=True))
+        load = self._scheduler.busy_s - before
         return {
             "kind": "transcriber",
             "sessions": len(sessions),
@@ -163,6 +167,8 @@ class Worker:
             "lag_ms": round(lag * 1000),
             "queue_delay_ms": round(self._scheduler.cadence.delay_s * 1000),
             "engine_load": round(min(load, 1.0), 3),
+            "real_time_factor": round(busy / heard, 4) if heard else None,
+            "latencies": metrics.STAGES.report(),
         }
 
     # --- leaving ------------------------------------------------------------------------------

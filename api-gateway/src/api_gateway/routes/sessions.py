@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response, StreamingResponse
 
-from api_gateway.dependencies import RecordDep, Services, ServicesDep
+from api_gateway.dependencies import ReadingDep, RecordDep, Services, ServicesDep
 from api_gateway.relay import Relay
 from api_gateway.sse import last_seen, respond
 from parlando.audio import milliseconds, seconds
@@ -46,13 +46,13 @@ async def session(record: RecordDep) -> dict[str, Any]:
 
 @router.get("/{sid}/transcript", responses={**_ERRORS, 200: {"content": {"text/vtt": {}, "text/plain": {}}}})
 async def transcript(
-    record: RecordDep,
+    reading: ReadingDep,
     found: ServicesDep,
     form: Annotated[Literal["json", "text", "srt", "vtt"], Query(alias="format")] = "json",
 ) -> Response:
     """All finals so far, while the session runs and until it expires."""
     media_type, write = FORMATS[form]
-    return Response(write(await _transcript(record, found)), media_type=media_type)
+    return Response(write(await _transcript(reading.record, found)), media_type=media_type)
 
 
 async def _transcript(record: SessionRecord, found: Services) -> Transcript:
@@ -61,6 +61,7 @@ async def _transcript(record: SessionRecord, found: Services) -> Transcript:
         record.sid,
         state=record.state,
         duration=seconds(record.received),
+        title=record.config.get("title") or None,
         segments=(event.settled() for event in events if isinstance(event, Final)),
     )
 
@@ -71,7 +72,18 @@ async def _transcript(record: SessionRecord, found: Services) -> Transcript:
     response_class=StreamingResponse,
 )
 async def events(
-    record: RecordDep, found: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
+    reading: ReadingDep, found: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
 ) -> StreamingResponse:
-    """Server-sent events: all kept events behind `Last-Event-ID`, then live ones and partials."""
-    return respond(Relay(found.history, found.channels, record.sid, after=last_seen(last_event_id)))
+    """Server-sent events: all kept events behind `Last-Event-ID`, then live ones and partials.
+
+    A viewer whose token is revoked gets `revoked`, and then nothing.
+    """
+    sid, token = reading.record.sid, reading.token
+
+    async def admitted() -> bool:
+        return await found.viewers.admits(sid, token)
+
+    after = last_seen(last_event_id)
+    return respond(
+        Relay(found.history, found.channels, sid, after=after, admitted=admitted if token else None)
+    )

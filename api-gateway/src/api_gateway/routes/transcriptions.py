@@ -225,7 +225,7 @@ async def _ended(request: Request, found: Services, job: str) -> JobRecord:
 async def _wait(found: Services, job: str) -> None:
     async with Relay(found.history, found.channels, job, after=0) as relay:
         async for batch in relay.batches():
-            if any(orjson.loads(message)["type"] in ENDS for message in batch):
+            if any(message.type in ENDS for message in batch):
                 return
 
 
@@ -277,8 +277,7 @@ async def _stream(found: Services, job: str, wishes: Wishes) -> AsyncIterator[by
                 if not batch:
                     yield b": still here\n\n"
                 for message in batch:
-                    event = orjson.loads(message)
-                    for raw in event.get("segments", ()):
+                    for raw in message.body.get("segments", ()):
                         segment = FinalSegment(segment=len(segments), **raw)
                         delta = segment.text if not text else f" {segment.text}"
                         yield _frame(_delta(segment, delta, len(segments) + 1, first=not text, wishes=wishes))
@@ -286,7 +285,7 @@ async def _stream(found: Services, job: str, wishes: Wishes) -> AsyncIterator[by
                             yield _frame(openai.diarized_segment(len(segments) + 1, segment, wishes.speakers))
                         text += delta
                         segments.append(segment)
-                    if event["type"] in ENDS:
+                    if message.type in ENDS:
                         yield await _last(found, job, text, segments, wishes)
                         return
     finally:

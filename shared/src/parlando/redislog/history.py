@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import structlog
@@ -14,9 +14,14 @@ from parlando.redislog import heartbeat
 from parlando.redislog import keys as names
 from parlando.redislog.connection import BROKEN, Redis, retried
 from parlando.redislog.keys import SessionKeys
+from parlando.redislog.published import Published
 from parlando.wallclock import Burst
 
 log = structlog.get_logger(part="history")
+
+
+LOOKED_AT: Final = 500
+"""Newest sessions of a partition among which those of a key are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,29 @@ class History:
         name = names.user_sessions(self.keys(sid).partition, key, uid)
         await retried(lambda: self._redis.zrem(name, sid))
 
+    async def live(self, key: str, most: int = 50) -> list[SessionRecord]:
+        """Up to `most` sessions of an API key (hashed) that haven't ended, newest first."""
+        found: list[SessionRecord] = []
+        for partition in range(self._partitions):
+            queue = names.sessions(partition)
+            entries: Any = await retried(
+                lambda queue=queue: self._redis.xrevrange(queue, count=LOOKED_AT)  # type: ignore[misc]
+            )
+            sids = [fields[b"sid"].decode() for _, fields in entries]
+            owners = await retried(lambda sids=sids: self._owners(sids))  # type: ignore[misc]
+            for sid, owner in zip(sids, owners, strict=True):
+                if owner == key.encode() and len(found) < most:
+                    with suppress(SessionNotFoundError):
+                        found.append(await self.record(sid))
+        return sorted(found, key=lambda record: record.opened_ms, reverse=True)
+
+    async def _owners(self, sids: list[str]) -> list[bytes | None]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for sid in sids:
+                pipe.hget(self.keys(sid).session, "key")
+            owners: list[bytes | None] = await pipe.execute()
+        return owners
+
     async def usage(self, key: str, month: str) -> tuple[int, int]:
         """Files (or bodies) and milliseconds of audio that a key (hashed) has sent in a month."""
         files = audio_ms = 0
@@ -153,20 +181,23 @@ class History:
         return await heartbeat.alive(self._redis)
 
 
+Listener = Callable[[Published | None], None]
+
+
 class Channels:
     """One subscription for a whole process; listeners are called in the order of publication.
 
-    A listener gets each message's bytes, or None when the connection was lost and messages may have
-    been missed: it then reads the kept ones from the history.
+    A listener gets each message, the same object as the others, or None when the connection was lost and
+    messages may have been missed: it then reads the kept ones from the history.
     """
 
     def __init__(self, redis: Redis) -> None:
         self._pubsub = redis.pubsub(ignore_subscribe_messages=True)
-        self._listeners: dict[str, set[Callable[[bytes | None], None]]] = {}
+        self._listeners: dict[str, set[Listener]] = {}
         self._changed = asyncio.Event()
         self._subscribing = asyncio.Lock()
 
-    async def subscribe(self, channel: str, listener: Callable[[bytes | None], None]) -> None:
+    async def subscribe(self, channel: str, listener: Listener) -> None:
         """Call `listener` for each message from now on."""
         listeners = self._listeners.setdefault(channel, set())
         listeners.add(listener)
@@ -175,7 +206,7 @@ class Channels:
                 await retried(lambda: self._pubsub.subscribe(channel))
             self._changed.set()
 
-    async def unsubscribe(self, channel: str, listener: Callable[[bytes | None], None]) -> None:
+    async def unsubscribe(self, channel: str, listener: Listener) -> None:
         """Stop calling `listener`."""
         listeners = self._listeners.get(channel, set())
         listeners.discard(listener)
@@ -196,8 +227,9 @@ class Channels:
                 await self._restore()
                 continue
             if message is not None and message["type"] == "message":
+                published = Published(message["data"])
                 for listener in tuple(self._listeners.get(message["channel"].decode(), ())):
-                    listener(message["data"])
+                    listener(published)
 
     async def _restore(self) -> None:
         while self._listeners:

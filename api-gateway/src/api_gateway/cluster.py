@@ -1,0 +1,150 @@
+"""The cluster as people watch it: what every process says of itself, and what it comes to."""
+
+import asyncio
+import time
+from typing import Any, Final
+
+import structlog
+
+from api_gateway import metrics
+from api_gateway.admission import Admission
+from parlando.audio import milliseconds
+from parlando.errors import UnavailableError
+from parlando.events import now
+from parlando.ids import new_worker_id
+from parlando.latencies import merge, quantile
+from parlando.redislog.connection import BROKEN, Redis
+from parlando.redislog.heartbeat import beat, sign_off
+from parlando.redislog.history import History, SessionRecord
+from parlando.redislog.jobs import Jobs
+from parlando.redislog.writer import Sessions
+
+BEAT_EVERY_S: Final = 1.0
+FRESH_S: Final = 0.9  # how long an overview is good for, however many look at it
+STAGES: Final = ("store", "queue", "engine", "final", "deliver")
+"""In the order in which audio passes them; see the metrics of gateway and transcriber."""
+
+log = structlog.get_logger(part="cluster")
+
+
+class Cluster:
+    """A gateway's sign of life, and the overview of all."""
+
+    def __init__(
+        self, redis: Redis, admission: Admission, sessions: Sessions, jobs: Jobs, history: History
+    ) -> None:
+        self.id = new_worker_id("gateway")
+        self._redis = redis
+        self._admission = admission
+        self._sessions = sessions
+        self._jobs = jobs
+        self._history = history
+        self._lock = asyncio.Lock()
+        self._made = -FRESH_S
+        self._overview: dict[str, Any] = {}
+
+    async def run(self) -> None:
+        """Say every second that this gateway lives, until cancelled."""
+        try:
+            while True:
+                try:
+                    await beat(self._redis, self.id, _self_report())
+                except (*BROKEN, UnavailableError) as error:
+                    log.warning("redis.away", error=str(error))
+                await asyncio.sleep(BEAT_EVERY_S)
+        finally:
+            try:
+                async with asyncio.timeout(1):
+                    await sign_off(self._redis, self.id)
+            except (*BROKEN, TimeoutError):
+                log.info("redis.away")  # the report grows old by itself
+
+    async def overview(self) -> dict[str, Any]:
+        """Everything but the caller's own sessions. Raises `UnavailableError`."""
+        async with self._lock:
+            if time.monotonic() - self._made >= FRESH_S:
+                self._overview = await self._look()
+                self._made = time.monotonic()
+            return self._overview
+
+    async def _look(self) -> dict[str, Any]:
+        workers = await self._admission.workers()
+        kinds: dict[str, list[dict[str, Any]]] = {"gateway": [], "processor": [], "transcriber": []}
+        for worker in sorted(workers, key=lambda worker: str(worker["worker"])):
+            kinds[worker["kind"]].append({k: v for k, v in worker.items() if k not in _NOT_SHOWN})
+        transcribers = kinds["transcriber"]
+        waiting = await self._sessions.waiting()
+        owned = sum(worker["sessions"] for worker in transcribers)
+        paces = [w["real_time_factor"] for w in transcribers if w["real_time_factor"] is not None]
+        return {
+            "at": now(),
+            "sessions": {
+                "open": waiting,
+                "unclaimed": max(0, waiting - owned),
+                "capacity": sum(worker["capacity"] for worker in transcribers),
+            },
+            "viewers": sum(worker["viewers"] for worker in kinds["gateway"]),
+            "jobs": {
+                "waiting": await self._jobs.waiting(),
+                "being_cut": sum(worker["jobs"] for worker in kinds["processor"]),
+                "chunks_being_heard": sum(worker["chunks"] for worker in transcribers),
+            },
+            "lag_ms": max((worker["lag_ms"] for worker in transcribers), default=0),
+            "queue_delay_ms": max((worker["queue_delay_ms"] for worker in transcribers), default=0),
+            "engine_load": _mean([worker["engine_load"] for worker in transcribers]),
+            "real_time_factor": _mean(paces),
+            "latency_ms": _latencies(workers),
+            "languages": sorted({code for worker in workers for code in worker.get("languages", ())}),
+            "gateways": kinds["gateway"],
+            "audio_processors": kinds["processor"],
+            "transcribers": transcribers,
+        }
+
+    async def sessions_of(self, key: str) -> list[dict[str, Any]]:
+        """The newest live sessions of an API key (hashed)."""
+        return [_session(record) for record in await self._history.live(key)]
+
+
+_NOT_SHOWN: Final = frozenset({"kind", "at", "latencies", "languages", "tasks"})
+
+
+def _self_report() -> dict[str, Any]:
+    return {
+        "kind": "gateway",
+        "connections": int(metrics.level(metrics.CONNECTIONS)),
+        "viewers": int(metrics.level(metrics.VIEWERS)),
+        "latencies": metrics.STAGES.report(),
+    }
+
+
+def _latencies(workers: list[dict[str, Any]]) -> dict[str, dict[str, float | int | None]]:
+    merged = merge(worker.get("latencies", {}) for worker in workers)
+    return {
+        stage: {
+            "p50": _ms(quantile(merged.get(stage, {}), 0.5)),
+            "p95": _ms(quantile(merged.get(stage, {}), 0.95)),
+            "count": sum(merged.get(stage, {}).values()),
+        }
+        for stage in STAGES
+    }
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)
+
+
+def _mean(values: list[float]) -> float | None:
+    return round(sum(values) / len(values), 4) if values else None
+
+
+def _session(record: SessionRecord) -> dict[str, Any]:
+    return {
+        "session_id": record.sid,
+        "title": record.config.get("title") or None,
+        "state": record.state,
+        "created_at": record.created,
+        "received_ms": milliseconds(record.received),
+        "lag_ms": milliseconds(max(0, record.received - record.decoded)) if record.open_segment else 0,
+        "segments": record.segments,
+        "worker": record.owner or None,
+    }

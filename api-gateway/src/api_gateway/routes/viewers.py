@@ -1,0 +1,63 @@
+"""Sharing a session: viewer tokens, which may read one session and can be revoked."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+
+from api_gateway.dependencies import RecordDep, ServicesDep
+from parlando.redislog.viewers import Viewer
+
+router = APIRouter(prefix="/v1/stt/sessions/{sid}/viewers", tags=["sessions"])
+
+_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"description": "No valid key"},
+    404: {"description": "No such session or viewer"},
+    503: {"description": "Redis can't be reached, or the session has a hundred viewer tokens"},
+}
+
+
+class Sharing(BaseModel):
+    """To whom the session is shown."""
+
+    label: str = Field("", max_length=100, description="Whom it's for; told in the list only")
+
+
+def _document(viewer: Viewer) -> dict[str, Any]:
+    created = datetime.fromtimestamp(viewer.created, UTC).isoformat().replace("+00:00", "Z")
+    return {"viewer_id": viewer.id, "label": viewer.label, "created_at": created}
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses={
+        **_ERRORS,
+        400: {"description": "The request isn't understood"},
+        413: {"description": "Too much"},
+    },
+)
+async def share(
+    request: Request, record: RecordDep, found: ServicesDep, sharing: Sharing | None = None
+) -> dict[str, Any]:
+    """A new viewer token, told this once, and the page for it."""
+    viewer, token = await found.viewers.add(record.sid, sharing.label if sharing else "")
+    base = str(request.base_url).rstrip("/")
+    return {**_document(viewer), "token": token, "url": f"{base}/watch/{record.sid}?token={token}"}
+
+
+@router.get("", responses=_ERRORS)
+async def listed(record: RecordDep, found: ServicesDep) -> dict[str, Any]:
+    """Those who may watch, oldest first."""
+    return {"viewers": [_document(viewer) for viewer in await found.viewers.all(record.sid)]}
+
+
+@router.delete("/{viewer_id}", responses=_ERRORS)
+async def revoke(
+    record: RecordDep, found: ServicesDep, viewer_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
+) -> dict[str, str]:
+    """Revoke a token. Whoever watches with it is cut off at once."""
+    await found.viewers.revoke(record.sid, viewer_id)
+    return {"viewer_id": viewer_id, "status": "revoked"}

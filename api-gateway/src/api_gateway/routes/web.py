@@ -1,0 +1,65 @@
+"""The web app: its pages and modules as files, without a build step."""
+
+from pathlib import Path
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import FileResponse
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+FOLDER: Final = Path(__file__).parents[1] / "web"
+
+_POLICY: Final = (
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self' data:",
+    "media-src 'self' blob:",
+    "connect-src 'self'",
+    "manifest-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+)
+HEADERS: Final = {
+    "Content-Security-Policy": "; ".join(_POLICY),
+    "Cache-Control": "no-cache",  # asked for again each time, and answered with 304
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "microphone=(self), display-capture=(self), camera=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",  # the address of a viewer's page holds its token
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class _Guarded:
+    """ASGI middleware that adds `HEADERS`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, guarded)
+
+
+async def _app_page(request: Request) -> FileResponse:
+    return FileResponse(FOLDER / "index.html", headers=HEADERS)
+
+
+async def _watch_page(request: Request) -> FileResponse:
+    return FileResponse(FOLDER / "watch.html", headers=HEADERS)
+
+
+def mount(app: FastAPI) -> None:
+    """Serve `/`, `/watch/{session}` and what they load."""
+    app.add_route("/", _app_page, include_in_schema=False)
+    app.add_route("/watch/{sid}", _watch_page, include_in_schema=False)
+    app.mount("/app", _Guarded(StaticFiles(directory=FOLDER, follow_symlink=True)))

@@ -1,0 +1,66 @@
+/** The web app: which view is shown, the settings, and what the views share. */
+
+import { FilesView } from "./files.js";
+import { ClusterView } from "./cluster.js";
+import { LiveView } from "./live.js";
+import { ParlandoClient } from "./parlando.js";
+import { $, applyTheme, tell } from "./dom.js";
+
+const stored = { key: "parlando.key", theme: "parlando.theme" };
+const client = new ParlandoClient(location.origin, { apiKey: localStorage.getItem(stored.key) ?? "" });
+
+/** Ask for a key when the cluster wants one. True if that was the matter. */
+function needsKey(error) {
+  if (error?.code !== "not_allowed") return false;
+  tell($("settings-why"), client.apiKey ? "The cluster doesn't know this key." : "This cluster asks for an API key.", "warn");
+  openSettings();
+  return true;
+}
+
+function openSettings() {
+  $("settings-key").value = client.apiKey;
+  $("settings-theme").value = localStorage.getItem(stored.theme) ?? "";
+  if (!$("settings").open) $("settings").showModal();
+}
+
+$("open-settings").addEventListener("click", () => {
+  tell($("settings-why"), "");
+  openSettings();
+});
+$("settings-theme").addEventListener("change", ({ target }) => {
+  localStorage.setItem(stored.theme, target.value);
+  applyTheme(target.value);
+});
+$("settings").addEventListener("close", () => {
+  const key = $("settings-key").value.trim();
+  if (key === client.apiKey) return;
+  client.apiKey = key;
+  localStorage.setItem(stored.key, key);
+  for (const view of Object.values(views)) view.refresh?.();
+});
+applyTheme(localStorage.getItem(stored.theme) ?? "");
+
+const views = {
+  live: new LiveView(client, needsKey),
+  files: new FilesView(client, needsKey),
+  cluster: new ClusterView(client, needsKey),
+};
+
+function show() {
+  const name = location.hash.slice(1);
+  const chosen = name in views ? name : "live";
+  for (const [each, view] of Object.entries(views)) {
+    $(`view-${each}`).hidden = each !== chosen;
+    view.shown?.(each === chosen);
+  }
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.hash === `#${chosen}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+addEventListener("hashchange", () => {
+  if (location.hash === "#main") return; // the skip link
+  show();
+});
+show();

@@ -1,0 +1,123 @@
+/** The Cluster view: numbers and small charts, every second. */
+
+import { Chart } from "./chart.js";
+import { $, explain, make } from "./dom.js";
+
+const STAGES = {
+  store: "Storing audio",
+  queue: "Waiting for the recogniser",
+  engine: "Recognising a window",
+  final: "From the end of a sentence to its text",
+  deliver: "On the way to the reader",
+};
+const ms = (value) => (value === null || value === undefined ? "–" : `${value && value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
+const percent = (value) => (value === null || value === undefined ? "–" : `${Math.round(value * 100)} %`);
+
+const TILES = [
+  ["Live sessions", (c) => c.sessions.open, (c) => `${c.sessions.open} of ${c.sessions.capacity}`],
+  ["Lag", (c) => c.lag_ms, (c) => ms(c.lag_ms)],
+  ["Wait for the recogniser", (c) => c.queue_delay_ms, (c) => ms(c.queue_delay_ms)],
+  ["Recognisers busy", (c) => c.engine_load ?? 0, (c) => percent(c.engine_load)],
+  ["Real-time factor", (c) => c.real_time_factor ?? 0, (c) => c.real_time_factor?.toFixed(3) ?? "–"],
+  ["Jobs waiting", (c) => c.jobs.waiting, (c) => c.jobs.waiting],
+  ["Chunks being heard", (c) => c.jobs.chunks_being_heard, (c) => c.jobs.chunks_being_heard],
+  ["Viewers", (c) => c.viewers, (c) => c.viewers],
+];
+
+export class ClusterView {
+  constructor(client, needsKey) {
+    this.client = client;
+    this.needsKey = needsKey;
+    this.tiles = TILES.map(([name, number, text]) => {
+      const value = make("p", { className: "value" }, "–");
+      const chart = new Chart(name);
+      $("cluster-tiles").append(make("div", { className: "tile" }, make("p", { className: "small" }, name), value, chart.element));
+      return { number, text, value, chart };
+    });
+    this.stages = Object.entries(STAGES).map(([stage, name]) => this.stage(stage, name));
+    const head = row("th", ["Stage", "Median", "95 of 100 within", "Measured", "Median, two minutes"]);
+    $("cluster-stages").append(make("thead", {}, head), make("tbody", {}, ...this.stages.map((each) => each.row)));
+  }
+
+  stage(stage, name) {
+    const [p50, p95, count] = [make("td"), make("td"), make("td")];
+    const chart = new Chart(`Median: ${name}`);
+    return { stage, p50, p95, count, chart, row: make("tr", {}, make("td", {}, name), p50, p95, count, make("td", {}, chart.element)) };
+  }
+
+  /** Called when the view comes and goes: nothing is asked while nobody looks. */
+  shown(visible) {
+    this.watching?.abort();
+    this.watching = visible ? new AbortController() : null;
+    if (visible) this.watch(this.watching.signal);
+  }
+
+  refresh() {
+    if (this.watching) this.shown(true);
+  }
+
+  async watch(signal) {
+    const onconnection = (connected) => (connected ? this.say("open", "Live") : this.say("reconnecting", "Connection lost, trying again"));
+    try {
+      for await (const cluster of this.client.watchCluster({ signal, onconnection })) {
+        if (signal.aborted) return;
+        if (cluster.detail) this.say("failed", cluster.detail);
+        else this.draw(cluster);
+      }
+    } catch (error) {
+      if (!signal.aborted && !this.needsKey(error)) this.say("failed", explain(error));
+    }
+  }
+
+  say(state, text) {
+    $("cluster-state").dataset.state = state;
+    if ($("cluster-state").textContent !== text) $("cluster-state").textContent = text;
+  }
+
+  draw(cluster) {
+    this.say(cluster.transcribers.length ? "open" : "failed", cluster.transcribers.length ? "Live" : "No transcriber is running");
+    for (const { number, text, value, chart } of this.tiles) {
+      value.textContent = text(cluster);
+      chart.add(number(cluster), value.textContent);
+    }
+    for (const { stage, p50, p95, count, chart } of this.stages) {
+      const found = cluster.latency_ms[stage];
+      p50.textContent = ms(found.p50);
+      p95.textContent = ms(found.p95);
+      count.textContent = found.count;
+      chart.add(found.p50 ?? 0, ms(found.p50));
+    }
+    const processes = [
+      ...cluster.gateways.map((g) => ["Gateway", g.worker, `${g.connections} connections, ${g.viewers} viewers`, ""]),
+      ...cluster.audio_processors.map((p) => ["Audio-processor", p.worker, `${p.sessions} of ${p.capacity} sessions, ${p.jobs} jobs`, ""]),
+      ...cluster.transcribers.map((t) => [
+        "Transcriber",
+        t.worker,
+        `${t.sessions} of ${t.capacity} sessions, ${t.chunks} chunks`,
+        `${t.engine} ${t.model}, ${percent(t.engine_load)} busy`,
+      ]),
+    ];
+    fill($("cluster-processes"), ["Kind", "Name", "Work", "Recogniser"], processes);
+    const sessions = cluster.your_sessions.map((s) => [
+      make("a", { href: `/watch/${encodeURIComponent(s.session_id)}` }, s.title || s.session_id),
+      s.state,
+      `${Math.round(s.received_ms / 1000)} s`,
+      ms(s.lag_ms),
+      s.segments,
+    ]);
+    fill($("cluster-sessions"), ["Session", "State", "Heard", "Lag", "Sentences"], sessions);
+  }
+}
+
+function row(tag, cells) {
+  return make("tr", {}, ...cells.map((cell) => make(tag, {}, cell instanceof Node ? cell : String(cell))));
+}
+
+/** Fill a table, unless it says so already. */
+function fill(table, names, rows) {
+  const said = JSON.stringify(rows.map((cells) => cells.map((cell) => cell.textContent ?? cell)));
+  if (table.dataset.said === said) return;
+  table.dataset.said = said;
+  const body = rows.length ? rows.map((cells) => row("td", cells)) : [row("td", ["None"])];
+  table.replaceChildren(make("thead", {}, row("th", names)), make("tbody", {}, ...body));
+}

@@ -1,0 +1,54 @@
+/** What was transcribed in this browser: results, and the audio where it isn't too big, in IndexedDB. */
+
+const NAME = "parlando";
+const STORE = "files";
+const MOST = 30;
+const MOST_AUDIO = 64 << 20; // bytes of a file that is kept to be played after a reload
+
+function database() {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(NAME, 1);
+    request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "id" });
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+async function transact(mode, action) {
+  const opened = await database();
+  try {
+    return await new Promise((resolve, reject) => {
+      const transaction = opened.transaction(STORE, mode);
+      const request = action(transaction.objectStore(STORE));
+      transaction.oncomplete = () => resolve(request?.result);
+      transaction.onerror = transaction.onabort = () => reject(transaction.error);
+    });
+  } finally {
+    opened.close();
+  }
+}
+
+/** All entries, newest first. */
+export async function entries() {
+  try {
+    const found = await transact("readonly", (store) => store.getAll());
+    return found.sort((a, b) => b.created - a.created);
+  } catch {
+    return []; // a private window, say
+  }
+}
+
+/** Keep an entry {id, name, created, status, …}; the oldest go when there are too many. */
+export async function keep({ file, ...entry }) {
+  const kept = file && file.size <= MOST_AUDIO ? { ...entry, file } : entry;
+  try {
+    await transact("readwrite", (store) => store.put(kept));
+    for (const { id } of (await entries()).slice(MOST)) await forget(id);
+  } catch {
+    if (kept.file) await keep(entry); // no room for the audio
+  }
+}
+
+export function forget(id) {
+  return transact("readwrite", (store) => store.delete(id)).catch(() => {});
+}

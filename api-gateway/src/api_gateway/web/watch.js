@@ -1,0 +1,64 @@
+/** The viewers' page: somebody's captions, large; or an overlay for a video mixer (`?mode=overlay`). */
+
+import { $, applyTheme, explain } from "./dom.js";
+import { ParlandoClient } from "./parlando.js";
+import { TranscriptView } from "./transcript.js";
+
+const query = new URLSearchParams(location.search);
+const session = decodeURIComponent(location.pathname.split("/")[2] ?? "");
+const token = query.get("token") ?? "";
+const overlay = query.get("mode") === "overlay";
+const stored = { size: "parlando.watch.size", theme: "parlando.theme" };
+
+const client = new ParlandoClient(location.origin, { apiKey: localStorage.getItem("parlando.key") ?? "" });
+const view = new TranscriptView($("watch-transcript"), { most: overlay ? 1 : Infinity });
+
+function state(name, text) {
+  $("watch-state").dataset.state = name;
+  $("watch-state").textContent = text;
+}
+
+function size(change) {
+  const now = Number(query.get("size") ?? localStorage.getItem(stored.size) ?? 1);
+  const next = Math.min(4, Math.max(0.4, (Number.isFinite(now) ? now : 1) * change));
+  if (change !== 1) {
+    query.delete("size");
+    localStorage.setItem(stored.size, String(next));
+  }
+  document.documentElement.style.setProperty("--scale", String(next));
+}
+
+$("watch-smaller").addEventListener("click", () => size(1 / 1.2));
+$("watch-larger").addEventListener("click", () => size(1.2));
+$("watch-theme").addEventListener("change", ({ target }) => {
+  localStorage.setItem(stored.theme, target.value);
+  applyTheme(target.value);
+});
+$("watch-theme").value = localStorage.getItem(stored.theme) ?? "";
+if (!overlay) applyTheme($("watch-theme").value);
+const other = new URL(location.href);
+other.searchParams.set("mode", "overlay");
+$("watch-overlay").href = other.href;
+document.body.classList.toggle("overlay", overlay);
+size(1);
+
+const TOLD = {
+  closed: () => state("idle", "Ended"),
+  revoked: () => state("failed", "This link has been revoked"),
+  partial: (event) => view.partial(event),
+  final: (event) => view.final(event),
+  status: ({ status, ms }) => status === "lost" && view.remark(`${(ms / 1000).toFixed(1)} s of sound were lost.`),
+};
+
+function connection(connected) {
+  if (connected) state("open", "Live");
+  else state("reconnecting", "Connection lost, trying again");
+}
+
+try {
+  const { title } = await client.transcript(session, { token });
+  if (title) $("watch-title").textContent = document.title = title;
+  for await (const event of client.watch(session, { token, onconnection: connection })) TOLD[event.type]?.(event);
+} catch (error) {
+  state("failed", explain(error));
+}

@@ -1,0 +1,235 @@
+/** What a server refused, or what can't go on. */
+export declare class ParlandoError extends Error {
+  /** The server's code (`not_allowed`, `at_capacity` …), or `unreachable`, `insecure`, `no_audio`, `aborted`. */
+  code: string;
+  /** HTTP status, or 0. */
+  status: number;
+}
+
+export interface Word {
+  word: string;
+  start: number;
+  end: number;
+  confidence?: number;
+}
+
+export interface Segment {
+  start: number;
+  end: number;
+  text: string;
+  confidence?: number;
+  language?: string;
+  speaker?: string;
+  words?: Word[];
+}
+
+export interface Connected {
+  type: "connected";
+  session_id: string;
+  resume_token: string;
+  engine: string;
+  model: string;
+  sample_rate: number;
+  received: number;
+  seq: number;
+  resumed?: boolean;
+  state?: "open" | "ending" | "closed";
+}
+export interface SpeechStarted {
+  type: "speech_started";
+  session_id: string;
+  segment: number;
+  start: number;
+}
+/** `text` begins with `stable`, which never changes again. */
+export interface Partial {
+  type: "partial";
+  session_id: string;
+  segment: number;
+  text: string;
+  stable: string;
+  new_text?: string;
+  start: number;
+  end: number;
+  confidence?: number;
+  lag_ms?: number;
+}
+export interface Final extends Segment {
+  type: "final";
+  session_id: string;
+  seq: number;
+  segment: number;
+  new_text?: string;
+  reason?: "no_speech" | "suppressed" | "too_short" | "engine_failed";
+}
+export interface Status {
+  type: "status";
+  status: "throttled" | "flowing" | "lost";
+  ms: number;
+  reason: string;
+}
+export interface Closed {
+  type: "closed";
+  session_id: string;
+  seq: number;
+  duration: number;
+  segments: number;
+  reason: string;
+}
+export interface Refusal {
+  type: "error";
+  code: string;
+  message: string;
+  retryable: boolean;
+}
+
+export type SessionState = "connecting" | "open" | "reconnecting" | "closed";
+
+export interface SessionEvents {
+  connected: Connected;
+  ack: { type: "ack"; received: number; received_ms: number };
+  speech_started: SpeechStarted;
+  partial: Partial;
+  final: Final;
+  status: Status;
+  flushed: { type: "flushed"; seq: number };
+  closed: Closed;
+  error: Refusal;
+  state: SessionState;
+  failed: ParlandoError;
+}
+
+export interface LiveOptions {
+  language?: string;
+  title?: string;
+  prompt?: string;
+  words?: boolean;
+  interim?: boolean;
+  vad_silence_ms?: number;
+  session_id?: string;
+  uid?: string;
+  /** Come back to a session, with its `ticket`; `lastSeq: 0` for everything that was said. */
+  resume?: Ticket;
+}
+
+export interface Ticket {
+  id: string;
+  resumeToken: string;
+  lastSeq: number;
+}
+
+export interface Following {
+  signal?: AbortSignal;
+  /** Told whether the connection stands. It is made again by itself. */
+  onconnection?: (connected: boolean, error?: unknown) => void;
+}
+
+export interface Viewer {
+  viewer_id: string;
+  label: string;
+  created_at: string;
+}
+
+export interface Transcript {
+  session_id: string;
+  title?: string;
+  state: string;
+  duration: number;
+  language?: string;
+  text: string;
+  segments: (Segment & { segment: number; reason?: string })[];
+}
+
+export declare class ParlandoClient {
+  constructor(url?: string, options?: { apiKey?: string });
+  readonly url: string;
+  readonly jobs: Jobs;
+  live(options?: LiveOptions): LiveSession;
+  transcript(sessionId: string, options?: { format?: "json"; token?: string }): Promise<Transcript>;
+  transcript(sessionId: string, options: { format: "text" | "srt" | "vtt"; token?: string }): Promise<string>;
+  watch(
+    sessionId: string,
+    options?: Following & { token?: string },
+  ): AsyncGenerator<SpeechStarted | Partial | Final | Status | Closed | { type: "revoked" }>;
+  share(sessionId: string, options?: { label?: string }): Promise<Viewer & { token: string; url: string }>;
+  viewers(sessionId: string): Promise<Viewer[]>;
+  revoke(sessionId: string, viewerId: string): Promise<void>;
+  cluster(): Promise<Record<string, any>>;
+  watchCluster(options?: Following): AsyncGenerator<Record<string, any>>;
+}
+
+export declare class LiveSession extends EventTarget {
+  readonly id: string;
+  readonly resumeToken: string;
+  readonly state: SessionState;
+  /** How often the connection was lost and made again. */
+  readonly resumes: number;
+  readonly throttled: boolean;
+  readonly unackedMs: number;
+  readonly ticket: Ticket;
+  on<Type extends keyof SessionEvents>(type: Type, listener: (event: SessionEvents[Type]) => void): () => void;
+  send(pcm: ArrayBuffer | ArrayBufferView): void;
+  flush(): void;
+  configure(changes: Omit<LiveOptions, "resume" | "session_id" | "uid">): void;
+  end(): Promise<Closed>;
+  closed(): Promise<Closed>;
+  leave(): void;
+  pending(): Uint8Array[];
+}
+
+export interface JobOptions {
+  language?: string;
+  prompt?: string;
+  words?: boolean;
+  task?: "transcribe" | "translate";
+  channels?: "mix" | "split";
+  callback_url?: string;
+  priority?: "low" | "normal" | "high";
+}
+
+export interface Job {
+  job_id: string;
+  status: "uploaded" | "processing_audio" | "audio_ready" | "transcribing" | "completed" | "failed" | "cancelled";
+  progress: number;
+  audio_seconds: number | null;
+  eta_s: number | null;
+  filename: string | null;
+  error: { code: string; message: string } | null;
+  created_at: string;
+  result?: { text: string; language: string | null; duration: number; segments: Segment[] };
+}
+
+export interface JobEvent {
+  type: "progress" | "segments" | "completed" | "failed" | "cancelled";
+  job_id: string;
+  status: Job["status"];
+  progress: number;
+  segments?: Segment[];
+  error?: { code: string; message: string };
+}
+
+export declare class Jobs {
+  submit(
+    file: Blob,
+    options?: JobOptions & { name?: string; onprogress?: (share: number) => void; signal?: AbortSignal },
+  ): Promise<Job>;
+  events(jobId: string, options?: Following): AsyncGenerator<JobEvent>;
+  wait(jobId: string, options?: { onprogress?: (share: number) => void; signal?: AbortSignal }): Promise<Job & Required<Pick<Job, "result">>>;
+  get(jobId: string): Promise<Job>;
+  list(options?: { limit?: number; before?: number }): Promise<{ jobs: Job[]; next: number | null }>;
+  cancel(jobId: string): Promise<{ job_id: string; status: string }>;
+  result(jobId: string, format?: "json"): Promise<NonNullable<Job["result"]>>;
+  result(jobId: string, format: "text" | "srt" | "vtt" | "tsv"): Promise<string>;
+}
+
+/** Frames of 16 kHz mono PCM16: events `frame` (detail: ArrayBuffer), `level` (detail: 0 to 1), `ended`. */
+export declare class Capture extends EventTarget {
+  static microphone(options?: { deviceId?: string; frameMs?: number }): Promise<Capture>;
+  static tab(options?: { frameMs?: number }): Promise<Capture>;
+  static stream(stream: MediaStream, options?: { frameMs?: number }): Promise<Capture>;
+  static element(element: HTMLMediaElement, options?: { frameMs?: number }): Promise<Capture>;
+  feed(session: LiveSession): this;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  stop(): Promise<void>;
+}

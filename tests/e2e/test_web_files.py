@@ -1,0 +1,216 @@
+"""The web app's Files view in a real browser, and what holds for every page: accessibility, small screens."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from support.browser import CHROMIUM, Watched, chromium, holds, opened, picture
+from support.cluster import Cluster
+from support.encoding import encoded
+from support.speech import FIXTURES
+
+JFK = FIXTURES / "speech" / "jfk.flac"
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    pytest.mark.timeout(120),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(transcribers=1, processors=1) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """JFK as FLAC, MP3 and WebM."""
+    folder = tmp_path_factory.mktemp("recordings")
+    paths = [folder / "speech.flac", folder / "speech.mp3", folder / "speech.webm"]
+    shutil.copy(JFK, paths[0])
+    paths[1].write_bytes(encoded(JFK, "mp3"))
+    paths[2].write_bytes(encoded(JFK, "webm_opus"))
+    return paths
+
+
+async def transcribed(watched: Watched, paths: list[Path]) -> None:
+    await watched.page.set_input_files("#files-input", paths)
+    await holds(
+        watched.page, f"document.querySelectorAll('#files-list details').length === {len(paths)}", within=40
+    )
+
+
+async def test_three_files_become_transcripts_that_can_be_played_by_word(cluster, recordings):
+    async with chromium() as browser, opened(browser, f"{cluster.http()}/#files") as watched:
+        page = watched.page
+        await transcribed(watched, recordings)
+        cards = page.locator("#files-list > li")
+        assert sorted(await cards.locator("h2").all_inner_texts()) == sorted(path.name for path in recordings)
+        for text in await cards.locator("summary").all_inner_texts():
+            assert "ask not what your country can do for you" in text
+
+        card = cards.filter(has_text="speech.flac")
+        await card.locator("summary").click()
+        word = card.locator(".words button", has_text="country").first
+        await word.click()
+        wanted = float(await word.get_attribute("data-start"))
+        assert 4 < wanted < 8
+        audio = await card.locator("audio").element_handle()
+        assert abs(await audio.evaluate("audio => audio.currentTime") - wanted) < 0.5
+        assert await word.get_attribute("aria-current") == "true"
+        await holds(page, "document.querySelector('#files-list audio') !== null")
+        await asyncio.sleep(1)
+        later = card.locator(".words button.now")
+        assert float(await later.get_attribute("data-start")) > wanted
+        await audio.evaluate("audio => audio.pause()")
+        await picture(page, "files")
+        await word.focus()
+        await page.keyboard.press("ArrowRight")
+        assert await page.evaluate("document.activeElement.textContent") == "can"
+        await page.keyboard.press("Enter")
+        assert await page.evaluate("document.querySelector('.words button.now').textContent") == "can"
+
+        async with page.expect_download() as coming:
+            await card.locator("button", has_text="SRT").click()
+        download = await coming.value
+        assert download.suggested_filename == "speech.srt"
+        assert "fellow Americans" in await asyncio.to_thread(Path(await download.path()).read_text)
+
+        await page.reload()
+        await holds(page, "document.querySelectorAll('#files-list details').length === 3")
+        again = page.locator("#files-list > li").filter(has_text="speech.mp3")
+        await again.locator("summary").click()
+        await again.locator("audio").wait_for()
+        await again.get_by_role("button", name="Remove").click()
+        await holds(page, "document.querySelectorAll('#files-list > li').length === 2")
+        assert not watched.complaints
+        assert all(url.startswith((cluster.http(), "blob:")) for url in watched.requests)
+
+
+async def test_a_file_can_be_cancelled_and_what_is_no_sound_is_said(cluster, recordings, tmp_path):
+    noise = tmp_path / "<img src=x onerror=alert(1)>.txt"
+    noise.write_text("Dear Sir or Madam")
+    for process in cluster.transcribers:
+        process.signal(19)  # SIGSTOP: nothing is heard, so there's time to cancel
+    try:
+        async with chromium() as browser, opened(browser, f"{cluster.http()}/#files") as watched:
+            page = watched.page
+            await page.set_input_files("#files-input", [recordings[0]])
+            card = page.locator("#files-list > li")
+            await card.filter(has_text="Waiting").wait_for()
+            async with page.expect_response(lambda response: response.request.method == "DELETE") as answered:
+                await card.get_by_role("button", name="Cancel").click()
+            assert (await (await answered.value).json())["status"] == "cancelled"
+            assert await card.count() == 0
+            await page.set_input_files("#files-input", [noise])
+            await page.locator("#files-list > li", has_text="Failed").wait_for()
+            assert noise.name in await page.inner_text("#files-list")
+            assert await page.locator("img[src=x]").count() == 0
+    finally:
+        for process in cluster.transcribers:
+            process.signal(18)
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """Deque's checker of accessibility."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed")
+    folder = tmp_path_factory.mktemp("axe")
+    packed = ["npm", "pack", "axe-core@4.14.1", "--silent", "--pack-destination", str(folder)]
+    subprocess.run(packed, check=True, cwd=folder, capture_output=True, timeout=90)
+    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        return archive.extractfile("package/axe.min.js").read().decode()
+
+
+async def problems(watched: Watched, axe: str) -> list[str]:
+    await watched.page.evaluate(f"{axe}; null")
+    found = await watched.page.evaluate("axe.run()")
+    return [
+        f"{each['id']} ({each['impact']}): {each['help']}: {each['nodes'][0]['html'][:120]}"
+        for each in found["violations"]
+        if each["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+async def test_axe_finds_nothing_serious_and_the_pages_fit_a_phone(cluster, recordings, axe, dark):
+    async with (
+        chromium() as browser,
+        opened(browser, cluster.http(), dark=dark, width=360, height=740) as watched,
+    ):
+        page = watched.page
+        found = {}
+        for view in ("live", "files", "cluster"):
+            await page.goto(f"{cluster.http()}/#{view}")
+            if view == "files":
+                await transcribed(watched, recordings[:1])
+                await page.locator("summary").click()
+            if view == "cluster":
+                await page.get_by_role("cell", name="Transcriber", exact=True).wait_for()
+            await asyncio.sleep(0.3)
+            found[view] = await problems(watched, axe)
+            assert await page.evaluate("document.documentElement.scrollWidth") <= 360, view
+            await picture(page, f"phone-{view}-{'dark' if dark else 'light'}")
+        await page.click("#open-settings")
+        found["settings"] = await problems(watched, axe)
+        await page.goto(f"{cluster.http()}/watch/nobody")
+        await page.wait_for_selector("#watch-state[data-state=failed]")
+        found["watch"] = await problems(watched, axe)
+        assert not any(found.values()), json.dumps(found, indent=2)
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert all("404" in said for said in watched.complaints)  # of the session that there isn't
+
+
+async def test_the_keyboard_is_enough(cluster):
+    async with chromium() as browser, opened(browser, cluster.http()) as watched:
+        page = watched.page
+        reached = []
+        for _ in range(14):
+            await page.keyboard.press("Tab")
+            reached.append(
+                await page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()")
+            )
+        assert reached[0] == "Skip to content"
+        assert {"Files", "Cluster", "open-settings", "live-source", "live-start"} <= set(reached)
+        await page.focus("#open-settings")
+        await page.keyboard.press("Enter")
+        await page.locator("#settings[open]").wait_for()
+        await page.keyboard.press("Escape")
+        assert await page.locator("#settings[open]").count() == 0
+
+
+async def test_the_policy_forbids_what_the_pages_do_not_need(cluster):
+    async with chromium() as browser, opened(browser, cluster.http()) as watched:
+        answer = await watched.page.request.get(cluster.http())
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        blocked = await watched.page.evaluate(
+            "() => { try { document.body.innerHTML = 'x'; return '' } catch (error) { return error.name } }"
+        )
+        assert blocked == "TypeError"
+
+
+async def test_a_cluster_with_keys_asks_for_one():
+    with Cluster(transcribers=1, API_KEYS="alpha") as cluster:
+        async with chromium() as browser, opened(browser, cluster.http()) as watched:
+            page = watched.page
+            await page.locator("#settings[open]").wait_for()
+            assert "asks for an API key" in await page.inner_text("#settings-why")
+            await page.fill("#settings-key", "wrong")
+            await page.keyboard.press("Enter")
+            await holds(page, "document.getElementById('settings-why').textContent.includes('know this key')")
+            await page.fill("#settings-key", "alpha")
+            await page.keyboard.press("Enter")
+            await page.click("nav a[href='#cluster']")
+            await page.wait_for_selector("#cluster-state[data-state=open]")
+            await page.reload()
+            await page.wait_for_selector("#cluster-state[data-state=open]")

@@ -1,0 +1,288 @@
+"""The web app's Live view in a real browser, whose microphone plays real speech."""
+
+import asyncio
+import json
+import statistics
+from pathlib import Path
+
+import jiwer
+import numpy as np
+import pytest
+import srt
+import webvtt
+from whisper.normalizers import EnglishTextNormalizer
+
+from support.browser import CHROMIUM, Watched, chromium, holds, opened, picture
+from support.cluster import Cluster, Process
+from support.speech import RATE, clips, fixture, load
+from support.wire import Wire
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    pytest.mark.timeout(180),
+]
+
+normal = EnglishTextNormalizer()
+
+JFK = (
+    "And so, my fellow Americans, ask not what your country can do for you, "
+    "ask what you can do for your country."
+)
+
+STATE = "document.getElementById('live-state').textContent"
+WORDS = "document.getElementById('live-transcript').textContent"
+
+# Notes, as they happen on the screen: the level that rises first, the stable text of each segment, all text.
+NOTES = """
+window.notes = { stable: [], shown: [], finals: [], loud: 0, first: 0 };
+document.addEventListener("DOMContentLoaded", () => {
+  const transcript = document.getElementById("live-transcript");
+  new MutationObserver(() => {
+    const open = transcript.querySelector(".line.open");
+    const segment = Number(open.dataset.segment ?? -1);
+    if (!open.hidden) {
+      notes.stable.push([segment, open.querySelector(".stable").textContent]);
+      notes.shown.push([segment, open.lastElementChild.textContent]);
+      if (!notes.first && open.lastElementChild.textContent.trim()) notes.first = performance.now();
+    }
+    notes.finals = [...transcript.querySelectorAll("[role=log] .line")].map((line) =>
+      [Number(line.dataset.segment), line.lastElementChild.textContent]);
+  }).observe(transcript, { subtree: true, childList: true, characterData: true, attributes: true });
+  new MutationObserver(([{ target }]) => {
+    const scale = Number(target.style.transform.slice(7, -1));
+    if (scale > 0.2 && !notes.loud) notes.loud = performance.now();
+  }).observe(document.getElementById("live-level"), { attributes: true });
+});
+"""
+
+
+def quiet(seconds: float) -> np.ndarray:
+    return np.zeros(int(RATE * seconds), np.int16)
+
+
+def word_errors(truth: str, heard: str) -> float:
+    return 100 * jiwer.wer(normal(truth), normal(heard))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(transcribers=1) as running:
+        yield running
+
+
+async def listening(watched: Watched) -> None:
+    await watched.page.click("#live-start")
+    await watched.page.wait_for_selector("#live-state[data-state=open]")
+
+
+async def text_of(watched: Watched) -> str:
+    lines = watched.page.locator("#live-transcript [role=log] .line > span:last-child")
+    return " ".join(await lines.all_inner_texts())
+
+
+async def stop(watched: Watched) -> None:
+    await watched.page.click("#live-stop")
+    await holds(watched.page, STATE + " === 'Ended'")
+
+
+async def download(watched: Watched, ending: str) -> str:
+    async with watched.page.expect_download() as coming:
+        await watched.page.click(f"[data-download={ending}]")
+    return await asyncio.to_thread(Path(await (await coming.value).path()).read_text)
+
+
+async def test_words_appear_settle_and_can_be_taken_away(cluster):
+    chosen = clips("a_english_read")[:4]
+    spoken = [fixture("jfk.flac")]
+    truth = [JFK]
+    for clip in chosen:
+        spoken += [quiet(1.0), load(clip.path)]
+        truth.append(clip.text)
+    sound = np.concatenate([quiet(0.5), *spoken, quiet(60)])
+    async with chromium(sound) as browser, opened(browser, "about:blank") as watched:
+        page = watched.page
+        await page.add_init_script(NOTES)
+        await page.goto(cluster.http())
+        await page.fill("#live-title", "Inaugural address, 1961")
+        await listening(watched)
+        await asyncio.sleep(6)
+        await picture(page, "live")
+        await page.click("nav a[href='#cluster']")  # the session goes on meanwhile
+        await asyncio.sleep(15)
+        await picture(page, "cluster", whole=True)
+        await page.click("nav a[href='#live']")
+        await asyncio.sleep(len(sound) / RATE - 60 - 21 + 1.5)
+        await stop(watched)
+        notes = await page.evaluate("notes")
+
+        rate = word_errors(" ".join(truth), await text_of(watched))
+        print(f"word errors in the page: {rate:.1f} %")
+        assert rate <= 10
+        check_what_was_shown(notes)
+        heard = await text_of(watched)
+        assert " ".join(cue.content for cue in srt.parse(await download(watched, "srt"))) == heard
+        subtitles = webvtt.from_string(await download(watched, "vtt"))
+        assert " ".join(cue.text for cue in subtitles) == heard
+        assert (await download(watched, "txt")).split() == heard.split()
+        saved = json.loads(await download(watched, "json"))
+        assert saved["text"] == heard
+        assert saved["title"] == "Inaugural address, 1961"
+        await page.click("#live-copy")
+        assert "fellow Americans" in await page.evaluate("navigator.clipboard.readText()")
+        assert not watched.complaints
+        outside = [url for url in watched.requests if not url.startswith((cluster.http(), "blob:", "about:"))]
+        assert not outside
+
+
+def check_what_was_shown(notes: dict) -> None:
+    """Stable text only grew, on the screen, and the finals begin with it."""
+    finals = dict(map(tuple, notes["finals"]))
+    stable: dict[int, str] = {}
+    for segment, text in notes["stable"]:
+        before = stable.get(segment, "")
+        assert text.startswith(before), f"stable text of segment {segment}: {before!r} became {text!r}"
+        stable[segment] = text
+    assert sum(bool(text) for text in stable.values()) >= 2, "stable text was shown before finals"
+    for segment, text in stable.items():
+        if text:
+            assert finals[segment].startswith(text)
+    for (_, stable_text), (_, text) in zip(notes["stable"], notes["shown"], strict=True):
+        assert text.startswith(stable_text)
+
+
+@pytest.mark.alone
+async def test_first_words_are_on_the_screen_within_a_second_of_speech(cluster):
+    delays = []
+    for clip in [clip for clip in clips("a_english_read") if len(clip.text.split()) > 6][:5]:
+        sound = np.concatenate([quiet(2), load(clip.path), quiet(30)])
+        async with chromium(sound) as browser, opened(browser, "about:blank") as watched:
+            await watched.page.add_init_script(NOTES)
+            await watched.page.goto(cluster.http())
+            await listening(watched)
+            await holds(watched.page, "notes.first")
+            notes = await watched.page.evaluate("notes")
+            await stop(watched)
+        delays.append(notes["first"] - notes["loud"])
+    print(f"first words on the screen after {', '.join(f'{delay:.0f}' for delay in delays)} ms")
+    assert statistics.median(delays) <= 1000
+
+
+async def test_a_reload_keeps_the_session(cluster):
+    sound = np.concatenate([quiet(0.5), fixture("jfk.flac"), quiet(60)])
+    async with chromium(sound) as browser, opened(browser, cluster.http()) as watched:
+        page = watched.page
+        await page.fill("#live-title", "Before and after")
+        await listening(watched)
+        await holds(page, WORDS + ".includes('fellow')")
+        before = await text_of(watched)
+        await page.reload()
+        await holds(page, f"{WORDS}.includes({json.dumps(before)})")
+        assert await page.input_value("#live-title") == "Before and after"
+        await page.wait_for_selector("#live-state[data-state=open]")  # the microphone is open again
+        await holds(page, WORDS + ".split('fellow').length === 3", within=20)
+        await stop(watched)
+        sessions = cluster.store().keys("stt:{0}:session:*")
+        titles = [json.loads(cluster.store().hget(key, "config")).get("title") for key in sessions]
+        assert titles.count("Before and after") == 1
+
+
+async def test_a_pause_is_a_pause(cluster):
+    sound = np.concatenate([quiet(0.5), fixture("jfk.flac"), quiet(60)])
+    async with chromium(sound) as browser, opened(browser, cluster.http()) as watched:
+        page = watched.page
+        await listening(watched)
+        await holds(page, WORDS + ".includes('fellow')")
+        await page.click("#live-pause")
+        await page.wait_for_selector("#live-state[data-state=idle]")
+        assert await page.inner_text("#live-state") == "Paused"
+        await asyncio.sleep(2.5)
+        quietly = await text_of(watched)
+        await asyncio.sleep(1.5)
+        assert await text_of(watched) == quietly
+        await page.click("#live-pause")
+        await page.wait_for_selector("#live-state[data-state=open]")
+        await holds(page, WORDS + ".split('fellow').length === 3", within=20)
+        await stop(watched)
+
+
+async def test_ten_seconds_without_network_lose_nothing(cluster):
+    sound = np.concatenate([quiet(0.5), fixture("jfk.flac"), quiet(1), fixture("jfk.flac"), quiet(60)])
+    async with (
+        Wire(cluster.ports[0]) as wire,
+        chromium(sound) as browser,
+        opened(browser, wire.url) as watched,
+    ):
+        page = watched.page
+        await listening(watched)
+        await holds(page, WORDS + ".includes('fellow')")
+        wire.down()
+        await asyncio.sleep(9)
+        assert await page.get_attribute("#live-state", "data-state") == "reconnecting"
+        assert "recording goes on" in await page.inner_text("#live-state")
+        await picture(page, "reconnecting")
+        await asyncio.sleep(1)
+        wire.up()
+        await page.wait_for_selector("text=Reconnected, nothing lost.", timeout=15_000)
+        await asyncio.sleep(13)
+        await stop(watched)
+        assert word_errors(f"{JFK} {JFK}", await text_of(watched)) <= 5
+        assert wire.connections >= 3
+
+
+async def test_a_restarted_gateway_loses_nothing():
+    sound = np.concatenate([quiet(0.5), fixture("jfk.flac"), quiet(60)])
+    with Cluster(transcribers=1) as cluster:
+        async with chromium(sound) as browser, opened(browser, cluster.http()) as watched:
+            page = watched.page
+            await listening(watched)
+            await asyncio.sleep(4)
+            cluster.gateways[0].kill()
+            await page.wait_for_selector("#live-state[data-state=reconnecting]")
+            await asyncio.sleep(2)
+            again = cluster.gateways[0]
+            environment = {**cluster.environment, "PORT": str(cluster.ports[0])}
+            cluster.gateways[0] = Process("api_gateway", environment, again.log)
+            await page.wait_for_selector("text=Reconnected, nothing lost.", timeout=20_000)
+            await asyncio.sleep(9)
+            await stop(watched)
+            assert word_errors(JFK, await text_of(watched)) == 0
+
+
+async def test_a_long_absence_goes_on_in_a_new_session():
+    sound = np.concatenate([quiet(0.5), fixture("jfk.flac"), quiet(60)])
+    with Cluster(transcribers=1, RESUME_WINDOW_S="8") as cluster:
+        async with (
+            Wire(cluster.ports[0]) as wire,
+            chromium(sound) as browser,
+            opened(browser, wire.url) as watched,
+        ):
+            page = watched.page
+            await listening(watched)
+            await holds(page, WORDS + ".includes('fellow')")
+            wire.down()
+            await asyncio.sleep(1)
+            cluster.gateways[0].kill()  # so that it notices at once that nobody is there
+            environment = {**cluster.environment, "PORT": str(cluster.ports[0])}
+            cluster.gateways[0] = Process("api_gateway", environment, cluster.gateways[0].log)
+            await asyncio.sleep(12)
+            wire.up()
+            await page.wait_for_selector("text=a new session was begun", timeout=20_000)
+            await asyncio.sleep(6)
+            await stop(watched)
+            assert word_errors(JFK, await text_of(watched)) <= 10
+            assert len(cluster.store().keys("stt:{0}:session:*")) == 2
+
+
+async def test_a_file_is_a_source_too(cluster):
+    async with chromium() as browser, opened(browser, cluster.http()) as watched:
+        page = watched.page
+        await page.select_option("#live-source", "file")
+        await page.click("#live-start")
+        await page.wait_for_selector("text=Choose a file first.")
+        await page.set_input_files(
+            "#live-file", Path(__file__).parents[1] / "fixtures" / "speech" / "jfk.flac"
+        )
+        await page.click("#live-start")
+        await holds(page, STATE + " === 'Ended'", within=30)
+        assert word_errors(JFK, await text_of(watched)) <= 5
+        assert not watched.complaints

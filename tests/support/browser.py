@@ -1,0 +1,104 @@
+"""Chromium with a microphone that plays a recording, and pages that notice what goes wrong in them."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from support.speech import RATE
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+)
+
+
+@asynccontextmanager
+async def chromium(sound: np.ndarray | None = None) -> AsyncIterator[Browser]:
+    """A browser. `sound`: int16 samples at 16 kHz that its microphone hears once, from when it's opened."""
+    with tempfile.TemporaryDirectory() as folder:
+        flags = list(_FLAGS)
+        if sound is not None:
+            path = Path(folder) / "microphone.wav"
+            soundfile.write(path, sound, RATE)
+            flags.append(f"--use-file-for-fake-audio-capture={path}%noloop")
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+            try:
+                yield browser
+            finally:
+                await browser.close()
+
+
+@dataclass
+class Watched:
+    """A page, and what it complained about."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def opened(
+    browser: Browser, url: str, *, dark: bool = False, width: int = 1100, height: int = 760, **options: object
+) -> AsyncIterator[Watched]:
+    """A fresh profile with one page in it."""
+    context = await browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if dark else "light",
+        permissions=["microphone", "clipboard-read", "clipboard-write"],
+        **options,
+    )
+    try:
+        yield await visit(context, url)
+    finally:
+        await context.close()
+
+
+async def visit(context: BrowserContext, url: str) -> Watched:
+    """Another page of a profile."""
+    watched = Watched(await context.new_page())
+    page = watched.page
+    page.on(
+        "console", lambda said: said.type in ("error", "warning") and watched.complaints.append(said.text)
+    )
+    page.on("pageerror", lambda error: watched.complaints.append(str(error)))
+    page.on("request", lambda request: watched.requests.append(request.url))
+    await page.goto(url)
+    return watched
+
+
+async def holds(page: Page, expression: str, *, within: float = 15) -> None:
+    """Wait until something is so. (The pages' policy forbids Playwright's own way, an `eval` in the page.)"""
+    deadline = time.monotonic() + within
+    while not await page.evaluate(expression):
+        assert time.monotonic() < deadline, f"not within {within} s: {expression}"
+        await asyncio.sleep(0.05)
+
+
+async def picture(page: Page, name: str, *, whole: bool = False) -> None:
+    """A screenshot for the documentation, if `SCREENSHOTS` is set."""
+    if os.environ.get("SCREENSHOTS"):
+        IMAGES.mkdir(parents=True, exist_ok=True)
+        await page.screenshot(path=IMAGES / f"{name}.png", full_page=whole)
