@@ -32,8 +32,8 @@ tools:
 screenshots: $(VENV)/dev.done model ## Make the pictures in docs/images (needs Chromium)
 	@SCREENSHOTS=1 $(BIN)/pytest -q tests/e2e/test_web_live.py tests/e2e/test_web_files.py tests/e2e/test_viewers.py
 
-bench: $(VENV)/dev.done ## Measure: delay through FFmpeg, Omi's webhook, an hour as one job
-	@cd tests && for script in intake_delay omi_webhook long_file; do ../$(BIN)/python -m bench.$$script || exit 1; echo; done
+bench: $(VENV)/dev.done ## Measure: delay through FFmpeg, Omi's webhook, viewers, an hour as one job
+	@cd tests && for script in intake_delay omi_webhook viewers long_file; do ../$(BIN)/python -m bench.$$script || exit 1; echo; done
 
 lint: $(VENV)/dev.done ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check $(PATHS)

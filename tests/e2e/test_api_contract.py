@@ -22,9 +22,10 @@ def test_schemathesis_finds_nothing(tmp_path):
             "--continue-on-failure",
             "--generation-database=none",
             "--no-color",
+            "--exclude-path=/v1/cluster/events",  # it never ends
         ]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
         print(done.stdout[-8000:])
         assert done.returncode == 0
-        assert "Tested: 33" in done.stdout, "every route"
+        assert "Tested: 37" in done.stdout, "every route"
         assert cluster.health()["status"] == "healthy"

@@ -16,11 +16,11 @@ const percent = (value) => (value === null || value === undefined ? "–" : `${M
 const TILES = [
   ["Live sessions", (c) => c.sessions.open, (c) => `${c.sessions.open} of ${c.sessions.capacity}`],
   ["Lag", (c) => c.lag_ms, (c) => ms(c.lag_ms)],
-  ["Wait for the recogniser", (c) => c.queue_delay_ms, (c) => ms(c.queue_delay_ms)],
+  ["Queue delay", (c) => c.queue_delay_ms, (c) => ms(c.queue_delay_ms)],
   ["Recognisers busy", (c) => c.engine_load ?? 0, (c) => percent(c.engine_load)],
   ["Real-time factor", (c) => c.real_time_factor ?? 0, (c) => c.real_time_factor?.toFixed(3) ?? "–"],
   ["Jobs waiting", (c) => c.jobs.waiting, (c) => c.jobs.waiting],
-  ["Chunks being heard", (c) => c.jobs.chunks_being_heard, (c) => c.jobs.chunks_being_heard],
+  ["Chunks in work", (c) => c.jobs.chunks_being_heard, (c) => c.jobs.chunks_being_heard],
   ["Viewers", (c) => c.viewers, (c) => c.viewers],
 ];
 

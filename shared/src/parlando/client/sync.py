@@ -1,24 +1,30 @@
-"""Jobs without `await`.
+"""Recordings and live audio without `await`.
 
 with Parlando("http://127.0.0.1:8000") as parlando:
     print(parlando.transcribe("talk.m4a")["text"])
+    for event in parlando.live(chunks):
+        print(event["type"], event.get("text", ""))
 """
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
+from parlando.client import threaded
 from parlando.client.jobs import Document, JobsClient
+from parlando.client.session import Event
 
 
 class Parlando:
-    """`JobsClient`, each call of which waits for its answer. For one thread, outside of event loops."""
+    """`JobsClient` and `connect`, each call of which waits. For one thread, outside of event loops."""
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None) -> None:
         self._runner = asyncio.Runner()
         self._jobs = JobsClient(url, api_key=api_key)
+        self._socket_url = url.replace("http", "ws", 1)
+        self._api_key = api_key
 
     def __enter__(self) -> Self:
         return self
@@ -36,6 +42,14 @@ class Parlando:
     def transcribe(self, file: str | os.PathLike[str], **options: Any) -> Document:
         """What is said in a file: the result of a job."""
         return self._runner.run(self._jobs.transcribe(file, **options))
+
+    def live(self, chunks: Iterable[bytes], **options: Any) -> Iterator[Event]:
+        """Send audio (16 kHz mono s16le) as `chunks` gives it; the events as they come, up to `closed`.
+
+        `chunks` is read in another thread and may wait, for a microphone say. `options` are those of
+        `connect`. Raises `ClientError`, and what `chunks` raises.
+        """
+        return threaded.live(self._socket_url, chunks, api_key=self._api_key, **options)
 
     def submit(
         self,
