@@ -16,8 +16,6 @@ from support.perfect import script, silence, speak
 from support.speech import fixture
 from support.streaming import Heard, check_promises, send, stream
 
-pytestmark = pytest.mark.alone
-
 KILLS = 20
 MOONSHINE_KILLS = 12  # 20 were tried; each costs 5 s of everybody's time
 
@@ -90,6 +88,7 @@ async def test_trap_8_a_killed_worker_changes_no_letter_of_moonshine():
             assert [f["text"] for f in session.finals] == [f["text"] for f in undisturbed.finals]
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 async def test_events_flow_again_within_5_s_of_a_kill():
     """Takeover time: from SIGKILL to the next event of the session, while somebody speaks."""
