@@ -14,6 +14,7 @@ import redis as redis_client
 
 from parlando.embedded.redis_server import free_port
 from support.redis_server import RedisServer
+from support.redis_topologies import RedisClusterServers, SentinelServers
 
 TESTS = Path(__file__).parents[1]
 
@@ -49,9 +50,15 @@ class Cluster:
     """Redis, gateways, transcribers and audio-processors. Use as a context manager."""
 
     def __init__(
-        self, *, gateways: int = 1, transcribers: int = 1, processors: int = 0, **environment: str
+        self,
+        *,
+        gateways: int = 1,
+        transcribers: int = 1,
+        processors: int = 0,
+        redis: RedisServer | RedisClusterServers | SentinelServers | None = None,
+        **environment: str,
     ) -> None:
-        self.redis = RedisServer()
+        self.redis = redis or RedisServer()
         self._folder = tempfile.TemporaryDirectory()
         self.blobs = Path(self._folder.name) / "blobs"
         self.environment = {

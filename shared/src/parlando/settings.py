@@ -15,7 +15,9 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
 
     redis_url: str = Field(
-        "redis://127.0.0.1:6379/0", description="Redis or Valkey, 6.2 or newer (`redis://`, `rediss://`)"
+        "redis://127.0.0.1:6379/0",
+        description="Redis or Valkey, 6.2 or newer: `redis://host:6379/0`, `redis+sentinel://host,…/master`, "
+        "`redis+cluster://host,…`; `rediss…` for TLS",
     )
     partitions: int = Field(
         1, ge=1, le=1024, description="Hash-tag partitions of the keys; the same in all services"

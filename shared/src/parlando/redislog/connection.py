@@ -1,18 +1,26 @@
 """Connections to Redis, and the one rule for trying a call again."""
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import redis.asyncio as aioredis
 import stamina
+import structlog
 from redis import exceptions as broken
+from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoScriptError
 
 from parlando.errors import UnavailableError
 from parlando.metrics import REDIS_RETRIES
+from parlando.redislog import addresses
+
+log = structlog.get_logger(part="redis")
 
 Redis = aioredis.Redis
 T = TypeVar("T")
@@ -23,22 +31,90 @@ BROKEN: Final = (
     broken.BusyLoadingError,
     broken.ReadOnlyError,
     broken.TryAgainError,
+    broken.ClusterDownError,
+    broken.MovedError,
+    broken.RedisClusterException,
     OSError,
 )
 """What a restart or failover of Redis looks like from here."""
 
 
+class _Cluster(aioredis.RedisCluster):
+    """Redis Cluster for many tasks at once, that doesn't ask a server where the keys of an XREAD are."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._first = asyncio.Lock()
+        self._known = False
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        if not self._known:  # tasks that look for the nodes together close each other's connections
+            async with self._first:
+                if not self._known:
+                    await self.initialize()
+                    self._known = True
+        try:
+            return await super().execute_command(*args, **options)
+        except (AttributeError, RuntimeError) as error:  # the same, after a node was lost
+            raise broken.ConnectionError(f"The connection was closed meanwhile: {error}") from error
+
+    async def _determine_slot(self, command: str, *args: Any) -> int:
+        if command in ("XREAD", "XREADGROUP"):
+            first = next(n for n, each in enumerate(args) if each in (b"STREAMS", "STREAMS")) + 1
+            return self.keyslot(args[first])  # all of them are of one partition
+        return await super()._determine_slot(command, *args)
+
+
+class _Replicated(aioredis.Redis):
+    """A Redis whose acknowledged writes shall be on `replicas` of its replicas too."""
+
+    replicas = 0
+
+
 def connect(url: str, *, read_timeout: float = 5.0, connections: int = 256) -> Redis:
-    """A pool of connections. Replies are bytes; nothing is retried behind our back."""
-    client: Redis = aioredis.from_url(
-        url,
-        socket_timeout=read_timeout,
-        socket_connect_timeout=2.0,
-        max_connections=connections,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-    )
-    return client
+    """A pool of connections to what `url` names (see `addresses`). Replies are bytes.
+
+    Nothing is retried behind our back but what finding the right node of a cluster takes.
+    """
+    address = addresses.parse(url)
+    timeouts: dict[str, Any] = {"socket_timeout": read_timeout, "socket_connect_timeout": 2.0}
+    if address.kind == "cluster":
+        nodes = [ClusterNode(host, port) for host, port in address.hosts]
+        clustered = _Cluster(
+            startup_nodes=nodes,
+            max_connections=connections,
+            retry=Retry(NoBackoff(), 1),
+            protocol=2,
+            **timeouts,
+            **address.options,
+        )
+        return cast(Redis, clustered)
+    pooled: dict[str, Any] = {
+        **timeouts,
+        "max_connections": connections,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+    }
+    if address.kind == "sentinel":
+        sentinel = Sentinel(address.hosts, sentinel_kwargs=timeouts)  # type: ignore[no-untyped-call]
+        master: Redis = sentinel.master_for(
+            address.master, redis_class=_Replicated, **pooled, **address.options
+        )
+        cast(_Replicated, master).replicas = address.replicas
+        return master
+    single: Redis = aioredis.from_url(url, **pooled)
+    return single
+
+
+async def clock(redis: Redis, key: str) -> tuple[int, int]:
+    """Unix seconds and microseconds by the clock of the server that holds `key`."""
+    if isinstance(redis, aioredis.RedisCluster):
+        await redis.initialize()
+        node = redis.get_node_from_key(key)
+        seconds, micros = await redis.time(target_nodes=node)
+        return seconds, micros
+    seconds, micros = await redis.time()
+    return seconds, micros
 
 
 def _worth_retrying(error: Exception) -> bool:
@@ -95,13 +171,27 @@ def _sources() -> dict[str, str]:
     return texts
 
 
+DURABLE: Final = frozenset(
+    {"append", "append_raw", "body", "commit", "control", "forward", "open", "part", "submit_job"}
+)
+"""Scripts whose effect somebody is told of: with replicas, these wait for them."""
+REPLICATED_MS: Final = 100  # how long they do …
+ALONE_S: Final = 5.0  # … and how long they don't, after a replica didn't answer
+
+
 class Scripts:
-    """The Lua scripts of `lua/`, by name, run by hash and loaded when the server doesn't know them."""
+    """The Lua scripts of `lua/`, by name, run by hash and loaded when the server doesn't know them.
+
+    Where Sentinel watches over replicas, what is acknowledged has reached one, so that a failover loses
+    nothing; while none answers, there is nothing to wait for, and the cluster goes on without.
+    """
 
     _sources: Final = _sources()
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
+        self._replicas = redis.replicas if isinstance(redis, _Replicated) else 0
+        self._alone_until = 0.0
         self._scripts: dict[str, Any] = {
             name: redis.register_script(source) for name, source in self._sources.items()
         }
@@ -109,7 +199,28 @@ class Scripts:
     async def run(self, name: str, keys: list[str], args: list[Any], *, within: float = 8.0) -> Any:
         """Run script `name`, trying again while Redis is away. The scripts are safe to repeat."""
         script = self._scripts[name]
+        if self._replicas and name in DURABLE:
+            return await retried(lambda: self._replicated(name, keys, args), within=within)
         return await retried(lambda: script(keys=keys, args=args), within=within)
+
+    async def _replicated(self, name: str, keys: list[str], args: list[Any]) -> Any:
+        script = self._scripts[name]
+        if time.monotonic() < self._alone_until:
+            return await script(keys=keys, args=args)
+        async with self.redis.pipeline(transaction=False) as pipe:
+            pipe.evalsha(script.sha, len(keys), *keys, *args)
+            pipe.execute_command("WAIT", self._replicas, REPLICATED_MS)
+            answer, reached = await pipe.execute(raise_on_error=False)
+        if isinstance(answer, NoScriptError):
+            await self.redis.script_load(self._sources[name])
+            return await self._replicated(name, keys, args)
+        for each in (answer, reached):
+            if isinstance(each, Exception):
+                raise each
+        if reached < self._replicas:
+            log.warning("redis.alone", effect="a failover now could lose what was just acknowledged")
+            self._alone_until = time.monotonic() + ALONE_S
+        return answer
 
     async def run_many(self, name: str, calls: list[tuple[list[str], list[Any]]]) -> list[Any]:
         """Run script `name` once per (keys, args), in one round trip."""
@@ -118,7 +229,7 @@ class Scripts:
         async def once() -> list[Any]:
             async with self.redis.pipeline(transaction=False) as pipe:
                 for keys, args in calls:
-                    pipe.evalsha(script.sha, len(keys), *keys, *args)
+                    pipe.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
                 results: list[Any] = await pipe.execute(raise_on_error=False)
             if any(isinstance(result, NoScriptError) for result in results):
                 await self.redis.script_load(self._sources[name])

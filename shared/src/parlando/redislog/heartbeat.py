@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import orjson
 
-from parlando.redislog.connection import Redis, once, retried
+from parlando.redislog.connection import Redis, clock, once, retried
 from parlando.redislog.keys import WORKERS
 
 FORGOTTEN_S: Final = 60  # a report that old is deleted by whoever reads it
@@ -12,7 +12,7 @@ FORGOTTEN_S: Final = 60  # a report that old is deleted by whoever reads it
 
 async def beat(redis: Redis, worker: str, report: dict[str, Any]) -> None:
     """Say that `worker` lives. Raises `UnavailableError`; the next beat is the retry."""
-    seconds, micros = await once(redis.time)
+    seconds, micros = await once(lambda: clock(redis, WORKERS))
     stamped = orjson.dumps({**report, "worker": worker, "at": seconds + micros / 1e6})
     await once(lambda: redis.hset(WORKERS, worker, stamped))
 
@@ -25,7 +25,7 @@ async def sign_off(redis: Redis, worker: str) -> None:
 async def alive(redis: Redis, *, within_s: float = 5.0) -> list[dict[str, Any]]:
     """The reports of workers that were heard of in the last `within_s` seconds."""
     found = await retried(lambda: redis.hgetall(WORKERS))
-    seconds, _ = await retried(redis.time)
+    seconds, _ = await retried(lambda: clock(redis, WORKERS))
     beats = {worker: orjson.loads(report) for worker, report in found.items()}
     gone = [worker for worker, report in beats.items() if seconds - report["at"] > FORGOTTEN_S]
     if gone:

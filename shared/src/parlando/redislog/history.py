@@ -12,7 +12,7 @@ import structlog
 from parlando.errors import SessionNotFoundError
 from parlando.redislog import heartbeat
 from parlando.redislog import keys as names
-from parlando.redislog.connection import BROKEN, Redis, retried
+from parlando.redislog.connection import BROKEN, Redis, clock, retried
 from parlando.redislog.keys import SessionKeys
 from parlando.redislog.published import Published
 from parlando.wallclock import Burst
@@ -154,12 +154,13 @@ class History:
 
     async def active_users(self, within_s: float, key: str | None = None) -> int:
         """How many users have sent audio lately: those of a key (hashed), or of all keys."""
-        since = ((await retried(self._redis.time))[0] - within_s) * 1000
         count = 0
         for partition in range(self._partitions):
             name = names.users(partition)
+            seconds, _ = await retried(lambda name=name: clock(self._redis, name))  # type: ignore[misc]
+            since = (seconds - within_s) * 1000
             found: Any = await retried(
-                lambda name=name: self._redis.zrangebyscore(name, since, "+inf")  # type: ignore[misc]
+                lambda name=name, since=since: self._redis.zrangebyscore(name, since, "+inf")  # type: ignore[misc]
             )
             count += sum(key is None or user.decode().startswith(f"{key[:16]}:") for user in found)
         return count
@@ -192,6 +193,7 @@ class Channels:
     """
 
     def __init__(self, redis: Redis) -> None:
+        self._redis = redis
         self._pubsub = redis.pubsub(ignore_subscribe_messages=True)
         self._listeners: dict[str, set[Listener]] = {}
         self._changed = asyncio.Event()
@@ -236,6 +238,7 @@ class Channels:
             await asyncio.sleep(0.2)
             try:
                 await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+                self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)  # maybe of another node
                 await self._pubsub.subscribe(*self._listeners)
             except BROKEN:
                 continue

@@ -1,0 +1,146 @@
+"""How many live sessions two cores take: python -m bench.capacity [ours|baseline] [100|50]
+
+Sessions of real speech, each beginning elsewhere in the recording, in steps until finals come too late
+(p95 more than a second past the endpoint) or anything is lost.
+"""
+
+import asyncio
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+
+from bench.load import RATE, Session, loops, talk
+from bench.results import Table
+from support.cluster import Cluster
+from support.speech import fixture
+
+SECONDS = 30
+ENDPOINT_S = 0.5
+BAR_S = 1.0  # past the endpoint
+STEPS = {100: (8, 16, 20, 24, 28, 32), 50: (16, 32, 40, 48, 56)}
+
+
+@dataclass
+class Step:
+    """What a number of sessions got."""
+
+    sessions: int
+    final_p50: float
+    final_p95: float
+    lag_p95: float
+    partials: float  # a second and session
+    words: int
+    lost_ms: int
+    incomplete: int
+    cpu: dict[str, float]  # share of a core
+
+    @property
+    def kept(self) -> bool:
+        return self.final_p95 <= ENDPOINT_S + BAR_S and not self.lost_ms and not self.incomplete
+
+
+def speech(share: int) -> np.ndarray:
+    """Speech for `share` per cent of the time."""
+    pcm = fixture("two_cities.flac")
+    if share == 100:
+        return pcm
+    parts = []
+    for at in range(0, len(pcm), 5 * RATE):
+        parts += [pcm[at : at + 5 * RATE], np.zeros(5 * RATE, np.int16)]
+    return np.concatenate(parts)
+
+
+async def load(port: int, pcm: np.ndarray, count: int) -> list[Session]:
+    pieces = loops(pcm, count, SECONDS)
+    return await asyncio.gather(*(talk(port, piece, delay=0.02 * n) for n, piece in enumerate(pieces)))
+
+
+def measure(ports: list[int], processes: dict[str, list[int]], pcm: np.ndarray, count: int) -> Step:
+    """Run `count` sessions and look at what they got."""
+
+    def cpu() -> dict[str, float]:
+        return {
+            name: sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
+            for name, pids in processes.items()
+        }
+
+    async def run() -> list[Session]:
+        shares = [count // len(ports) + (n < count % len(ports)) for n in range(len(ports))]
+        found = await asyncio.gather(
+            *(load(port, pcm, n) for port, n in zip(ports, shares, strict=True) if n)
+        )
+        return [session for each in found for session in each]
+
+    before = cpu()
+    sessions = asyncio.run(run())
+    spent = {name: (after - before[name]) / SECONDS for name, after in cpu().items()}
+    delays = [delay for session in sessions for delay in session.final_delays()] or [float("inf")]
+    lags = [e.get("lag_ms", 0) / 1000 for session in sessions for _, e in session.of("partial")] or [0.0]
+    return Step(
+        sessions=count,
+        final_p50=float(np.quantile(delays, 0.5)),
+        final_p95=float(np.quantile(delays, 0.95)),
+        lag_p95=float(np.quantile(lags, 0.95)),
+        partials=sum(len(s.of("partial")) for s in sessions) / count / SECONDS,
+        words=sum(len(f["text"].split()) for s in sessions for _, f in s.of("final")),
+        lost_ms=sum(session.lost_ms for session in sessions),
+        incomplete=sum(not session.complete for session in sessions),
+        cpu=spent,
+    )
+
+
+def ours(share: int, steps: tuple[int, ...]) -> list[Step]:
+    """Our cluster: a gateway, two transcribers."""
+    found = []
+    with Cluster(transcribers=2, WORKER_SESSIONS="40") as cluster:
+        processes = {
+            "gateway": [cluster.gateways[0].process.pid],
+            "transcribers": [each.process.pid for each in cluster.transcribers],
+            "redis": [cluster.redis.pid],
+        }
+        for count in steps:
+            found.append(measure([cluster.ports[0]], processes, speech(share), count))
+            print(found[-1], file=sys.stderr, flush=True)
+            if not found[-1].kept:
+                break
+    return found
+
+
+def main() -> None:
+    """Measure, and publish the table."""
+    share = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    steps = tuple(map(int, sys.argv[2].split(","))) if len(sys.argv) > 2 else STEPS[share]
+    table = Table(
+        f"capacity_{share}",
+        f"Live sessions at {share} % speech",
+        (
+            "sessions",
+            "final p50 s",
+            "final p95 s",
+            "lag p95 s",
+            "partials/s",
+            "lost ms",
+            "incomplete",
+            "CPU, cores",
+        ),
+    )
+    for step in ours(share, steps):
+        table.rows.append(
+            (
+                step.sessions,
+                step.final_p50,
+                step.final_p95,
+                step.lag_p95,
+                step.partials,
+                step.lost_ms,
+                step.incomplete,
+                ", ".join(f"{name} {cores:.2f}" for name, cores in step.cpu.items()),
+            )
+        )
+    table.publish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""What a gateway takes in: python -m bench.intake
+
+200 sessions of 20 ms frames, with nobody listening behind: a made-up worker says that there's room, so
+that the gateway, Redis and the sender have the machine to themselves. Everything must be in Redis in the end.
+"""
+
+import asyncio
+import json
+import time
+
+import numpy as np
+import psutil
+
+from bench.load import RATE, frame
+from bench.results import Table
+from support.cluster import Cluster
+
+SESSIONS = 200
+SECONDS = 12
+FRAME = RATE // 50
+SPEEDS = (1.0, 1.5, 2.0)
+BAR = 10_000  # frames a second on one core
+
+
+async def open_session(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, str]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        b"GET /v1/stt/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(frame(b'{"type":"ping"}', text=True))
+    greeting = await reader.readuntil(b"}")
+    return reader, writer, json.loads(greeting[greeting.index(b"{") :])["session_id"]
+
+
+async def drain(reader: asyncio.StreamReader) -> None:
+    while await reader.read(1 << 16):
+        pass
+
+
+async def send_all(port: int, speed: float) -> tuple[list[str], int, float]:
+    """Session ids, frames of each, and seconds that sending took."""
+    opened = []
+    for start in range(0, SESSIONS, 20):
+        opened += await asyncio.gather(*(open_session(port) for _ in range(start, start + 20)))
+    drains = [asyncio.create_task(drain(reader)) for reader, _, _ in opened]
+    data = frame(np.zeros(FRAME, np.int16).tobytes())
+    ticks = int(SECONDS * 50 * speed)
+    started = time.monotonic()
+    for tick in range(ticks):
+        for _, writer, _ in opened:
+            writer.write(data)
+        await asyncio.sleep(max(0.0, started + (tick + 1) / 50 / speed - time.monotonic()))
+    for _, writer, _ in opened:
+        await writer.drain()
+    took = time.monotonic() - started
+    await asyncio.sleep(2)
+    for task in drains:
+        task.cancel()
+    for _, writer, _ in opened:
+        writer.close()
+    return [sid for _, _, sid in opened], ticks, took
+
+
+def stand_in(cluster: Cluster) -> None:
+    """A worker that is there and does nothing."""
+    report = {"kind": "transcriber", "worker": "nobody", "at": time.time() + 600, "capacity": 10_000}
+    report |= {"sessions": 0, "engine": "none", "model": "none", "why": "", "vad": "", "vad_why": ""}
+    report |= {"languages": [], "tasks": ["transcribe"], "lag_ms": 0, "queue_delay_ms": 0, "chunks": 0}
+    report |= {"engine_load": 0.0, "real_time_factor": None}
+    cluster.store().hset("stt:workers", "nobody", json.dumps(report))
+
+
+def main() -> None:
+    """Measure, and publish the table."""
+    table = Table(
+        "intake",
+        f"Gateway: {SESSIONS} sessions of 20 ms frames",
+        ("offered frames/s", "sent frames/s", "gateway, cores", "frames/s a core", "samples missing"),
+    )
+    for speed in SPEEDS:
+        with Cluster(transcribers=0, BUFFER_MAX_S="120") as cluster:
+            stand_in(cluster)
+            gateway = psutil.Process(cluster.gateways[0].process.pid)
+            before = sum(gateway.cpu_times()[:2])
+            started = time.monotonic()
+            sids, ticks, took = asyncio.run(send_all(cluster.ports[0], speed))
+            spent = sum(gateway.cpu_times()[:2]) - before
+            store = cluster.store()
+            kept = sum(int(store.hget(f"stt:{{0}}:session:{sid}", "received")) for sid in sids)
+            frames = SESSIONS * ticks
+            busy = spent / (time.monotonic() - started)
+            row = (SESSIONS * 50 * speed, frames / took, busy, frames / spent, frames * FRAME - kept)
+            table.rows.append(row)
+    best = max(row[3] for row in table.rows if row[4] == 0)
+    table.data = {"frames_per_core": best, "bar": BAR}
+    table.remarks.append(f"{best:.0f} frames/s for a core's time, nothing lost (bar: {BAR})")
+    table.publish()
+
+
+if __name__ == "__main__":
+    main()
