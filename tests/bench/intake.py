@@ -31,7 +31,9 @@ async def open_session(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamW
     await reader.readuntil(b"\r\n\r\n")
     writer.write(frame(b'{"type":"ping"}', text=True))
     greeting = await reader.readuntil(b"}")
-    return reader, writer, json.loads(greeting[greeting.index(b"{") :])["session_id"]
+    told = json.loads(greeting[greeting.index(b"{") :])
+    assert told["type"] == "connected", told
+    return reader, writer, told["session_id"]
 
 
 async def drain(reader: asyncio.StreamReader) -> None:
@@ -70,6 +72,7 @@ def stand_in(cluster: Cluster) -> None:
     report |= {"languages": [], "tasks": ["transcribe"], "lag_ms": 0, "queue_delay_ms": 0, "chunks": 0}
     report |= {"engine_load": 0.0, "real_time_factor": None}
     cluster.store().hset("stt:workers", "nobody", json.dumps(report))
+    time.sleep(1)  # until the gateway looks again
 
 
 def main() -> None:

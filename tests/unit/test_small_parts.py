@@ -1,6 +1,7 @@
 """Guards, cadence, audio, word times, the client's ring, the scheduler."""
 
 import asyncio
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,14 +11,18 @@ from hypothesis import strategies as st
 from parlando.audio import Encoding, PcmDecoder
 from parlando.audio_buffer import AudioBuffer
 from parlando.client.ring import UnackedAudio
+from parlando.config import SessionConfig
 from parlando.errors import EngineError, InvalidAudioError
 from support.perfect import PerfectEngine, speak
 from transcriber.cadence import PATIENCE, Cadence
 from transcriber.engines import word_times
-from transcriber.engines.base import Window
+from transcriber.engines.base import Window, Word
 from transcriber.engines.word_times import align
 from transcriber.guards import compression, cut_loop
+from transcriber.listening import Listener
+from transcriber.open_segment import OpenSegment
 from transcriber.scheduler import Lane, Scheduler
+from transcriber.segmenter import Utterance
 
 
 def test_a_loop_at_the_end_is_cut_to_one_turn():
@@ -166,3 +171,23 @@ def test_the_median_of_seven_is_numpys():
     expected = np.median(np.lib.stride_tricks.sliding_window_view(padded, 7, axis=1), axis=-1)
     assert (word_times._median_filtered(rows) == expected).all()
     assert (word_times._median_filtered(rows[:, :3]) == rows[:, :3]).all()
+
+
+def test_under_load_finals_are_heard_once_and_without_context():
+    cadence = Cadence(8000)
+    engine = SimpleNamespace(info=SimpleNamespace(context_s=8.0, primes=True))
+    audio = AudioBuffer()
+    audio.append(np.zeros(5 * 16_000, np.int16))
+    segmenter = SimpleNamespace(audio=audio)
+    listener = Listener(SimpleNamespace(engine=engine, cadence=cadence), segmenter, always_patient=False)
+    listener.context.add(0, 30_000, (Word("before"),))
+    segment, utterance = OpenSegment(1, 32_000, 33_000), Utterance(1, 32_000, 33_000, 79_000, 40_000, 80_000)
+
+    calm = listener.window(segment, 80_000, SessionConfig(), utterance)
+    assert calm.patient
+    assert (len(calm.samples), calm.context_samples, len(calm.context)) == (80_000, 32_000, 1)
+    for _ in range(40):
+        cadence.observe(1.0)
+    loaded = listener.window(segment, 80_000, SessionConfig(), utterance)
+    assert not loaded.patient
+    assert (len(loaded.samples), loaded.context_samples, len(loaded.context)) == (48_000, 0, 0)
