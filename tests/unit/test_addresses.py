@@ -4,13 +4,15 @@ import pytest
 
 from parlando.redislog.addresses import Address, parse
 
+TLS = {"ssl": True}
+
 
 @pytest.mark.parametrize(
     ("url", "address"),
     [
         ("redis://localhost", Address("single", (("localhost", 6379),))),
         ("rediss://u:p%40ss@cache:6380/2",
-         Address("single", (("cache", 6380),), options={"ssl": True, "username": "u", "password": "p@ss", "db": 2})),
+         Address("single", (("cache", 6380),), options=TLS | {"username": "u", "password": "p@ss", "db": 2})),
         ("redis+cluster://a,b:7001", Address("cluster", (("a", 6379), ("b", 7001)))),
         ("redis+sentinel://:secret@a,b:26380/captions/1",
          Address("sentinel", (("a", 26379), ("b", 26380)), "captions", 1, {"password": "secret", "db": 1})),
