@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
 PINS := constraints.txt pyproject.toml $(wildcard */pyproject.toml)
 PATHS := shared/src api-gateway/src audio-processor/src transcriber/src tests
 
-.PHONY: help run test bench lint fix clean model tools screenshots
+.PHONY: help run test bench bench-full lint fix clean model tools screenshots
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -32,8 +32,11 @@ tools:
 screenshots: $(VENV)/dev.done model ## Make the pictures in docs/images (needs Chromium)
 	@SCREENSHOTS=1 $(BIN)/pytest -q tests/e2e/test_web_live.py tests/e2e/test_web_files.py tests/e2e/test_viewers.py
 
-bench: $(VENV)/dev.done ## Measure: delay through FFmpeg, Omi's webhook, viewers, an hour as one job
-	@cd tests && for script in intake_delay omi_webhook viewers long_file; do ../$(BIN)/python -m bench.$$script || exit 1; echo; done
+bench: $(VENV)/bench.done model ## Measure, in under ten minutes; the report is docs/benchmarks.md
+	@cd tests && ../$(BIN)/python -m bench.run
+
+bench-full: $(VENV)/bench.done model ## Measure everything, an hour: more sessions, all formats, a soak
+	@cd tests && ../$(BIN)/python -m bench.run --full
 
 lint: $(VENV)/dev.done ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check $(PATHS)
@@ -65,3 +68,7 @@ $(VENV)/dev.done: $(PINS) requirements/run.txt requirements/dev.txt | $(VENV)/bi
 	$(PIP) -r requirements/dev.txt
 	$(PIP) --no-deps silero-vad
 	@touch $@ $(VENV)/run.done
+
+$(VENV)/bench.done: $(PINS) requirements/bench.txt | $(VENV)/dev.done
+	$(PIP) -r requirements/bench.txt
+	@touch $@

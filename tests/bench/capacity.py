@@ -5,8 +5,6 @@ Sessions of real speech, each beginning elsewhere in the recording, in steps unt
 """
 
 import asyncio
-import os
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 
@@ -14,16 +12,16 @@ import numpy as np
 import psutil
 
 from bench.load import RATE, Session, loops, talk
+from bench.peers import servers
 from bench.results import Table
-from parlando.embedded.redis_server import free_port
 from support.cluster import Cluster
 from support.speech import fixture
 
 SECONDS = 30
 ENDPOINT_S = 0.5
 LATE_S = 1.0  # past the endpoint
-STEPS = {100: (24, 28, 32, 36), 50: (40, 56, 64)}
-BASELINE_STEPS = {100: (4, 6, 8, 10), 50: (8, 12, 16, 20)}
+STEPS = {100: (24, 32, 40, 44, 48), 50: (40, 56, 72, 80)}
+BASELINE_STEPS = {100: (8, 10, 12, 14), 50: (16, 20, 24, 28)}
 BAR = {100: 24, 50: 40}
 
 
@@ -115,26 +113,13 @@ def ours(share: int, steps: tuple[int, ...]) -> list[Step]:
 
 def baseline(share: int, steps: tuple[int, ...]) -> list[Step]:
     """The peers' policy: one process per core, half of the sessions each."""
-    ports, servers, found = [free_port(), free_port()], [], []
-    try:
-        for port in ports:
-            command = [sys.executable, "-m", "bench.baseline", str(port)]
-            servers.append(
-                subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
-            )
-        for server in servers:
-            assert server.stdout is not None
-            server.stdout.readline()
-        processes = {"servers": [server.pid for server in servers]}
+    found = []
+    with servers(2) as (ports, pids):
         for count in steps:
-            found.append(measure(ports, processes, speech(share), count))
+            found.append(measure(ports, {"servers": pids}, speech(share), count))
             print(found[-1], file=sys.stderr, flush=True)
             if not found[-1].kept:
                 break
-    finally:
-        for server in servers:
-            server.kill()
-            server.wait()
     return found
 
 

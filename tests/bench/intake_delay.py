@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from bench.machine import describe
+from bench.results import Table
 from parlando.redislog.connection import connect
 from support.cluster import Cluster
 from support.conversion import Stream, form_of
@@ -85,18 +85,15 @@ async def delays(url: str, name: str) -> np.ndarray:
 
 
 def main() -> None:
-    """Print a table."""
-    print(f"# Added delay of the audio-processor\n{describe()}\n")
-    print(f"{'format':16} {'p50':>6} {'p95':>6}  bar (ms)")
+    """Measure, and publish the table."""
+    table = Table("intake_delay", "Delay that FFmpeg adds", ("format", "p50 ms", "p95 ms", "bar"))
     with Cluster(gateways=0, transcribers=0, processors=1) as cluster:
         time.sleep(2)
         for name in NAMES:
             found = asyncio.run(delays(cluster.redis.url, name))
             bar = BARS.get(name, PCM_BAR if "_" in name and name != "mp4_aac" else "")
-            print(
-                f"{name:16} {np.percentile(found, 50):6.0f} {np.percentile(found, 95):6.0f}  {bar}",
-                flush=True,
-            )
+            table.rows.append((name, *map(float, np.percentile(found, [50, 95])), bar or None))
+    table.publish()
 
 
 if __name__ == "__main__":

@@ -5,27 +5,40 @@ session is measured too, alone and beside the job.
 """
 
 import asyncio
+import base64
 import io
+import json
+import tempfile
 import threading
 import time
+from pathlib import Path
 from statistics import median
+from typing import Any
 
 import jiwer
 import numpy as np
 import psutil
+import sherpa_onnx
 import soundfile
 from whisper.normalizers import EnglishTextNormalizer
 
 from audio_processor.planner import Planner
-from bench.machine import describe
+from bench.results import Table
 from parlando import vad
 from parlando.audio import to_float
+from parlando.models.catalogue import MOONSHINE_TINY
+from parlando.models.store import ModelStore
 from parlando.vad import FRAME
 from support.cluster import Cluster
 from support.jobs import events, look, submit
 from support.speech import clips, fixture, load
 from support.streaming import stream
+from transcriber.engines.base import Window
+from transcriber.engines.registry import load as load_engine
+from transcriber.settings import TranscriberSettings
 
+Row = tuple[str, Any, Any]
+BAR_S = 60
 RATE = 16_000
 HOUR_S = 3600
 GAPS_S = (0.5, 0.8, 1.5, 3.0, 8.0)
@@ -102,37 +115,81 @@ async def live(cluster: Cluster, runs: int) -> str:
         lasts.append(
             [at for e, at in timed_events if e["type"] == "final" and e["text"]][-1] - len(pcm) / RATE
         )
-    return f"{1000 * median(firsts):6.0f} ms       {1000 * median(lasts):6.0f} ms"
+    return f"{1000 * median(firsts):.0f} / {1000 * median(lasts):.0f}"
 
 
-def compare_live(cluster: Cluster, data: bytes) -> None:
+def compare_live(cluster: Cluster, data: bytes) -> list[Row]:
     """A live session with the cluster to itself, and beside a job."""
-    print("\nlive session            first partial   last final after the end of speech")
-    print("alone                  ", asyncio.run(live(cluster, 3)))
-    job = submit(cluster.http(), data)["job_id"]
-    print("beside the job         ", asyncio.run(live(cluster, 3)))
-    print(f"(the job stood at {look(cluster.http(), job)['progress']:.0%} then)")
+    alone = asyncio.run(live(cluster, 3))
+    submit(cluster.http(), data)
+    beside = asyncio.run(live(cluster, 3))
+    what = "a live session's first partial / last final after the end of speech, ms"
+    return [(f"{what}: alone", alone, None), (f"{what}: beside the job", beside, None)]
 
 
-def check_words(result: dict, places: list[tuple[float, int]], spoken: list) -> None:
+def short_files() -> tuple[float, float]:
+    """Real-time factors of our engine and of sherpa-onnx, one thread each, on the same clips and weights."""
+    engine, _ = load_engine(TranscriberSettings(stt_engine="moonshine"))
+    peer = sherpa(ModelStore().path(MOONSHINE_TINY))
+    recordings = [to_float(load(clip.path)) for clip in clips("a_english_read")]
+    seconds = sum(map(len, recordings)) / RATE
+    started = time.monotonic()
+    for samples in recordings:
+        engine.transcribe([Window(samples, final=True, patient=False, voiced_s=len(samples) / RATE)])
+    ours = time.monotonic() - started
+    started = time.monotonic()
+    for samples in recordings:
+        heard = peer.create_stream()
+        heard.accept_waveform(RATE, samples)
+        peer.decode_stream(heard)
+    return ours / seconds, (time.monotonic() - started) / seconds
+
+
+def sherpa(folder: Path) -> sherpa_onnx.OfflineRecognizer:
+    """The peer, with its table of tokens made of ours."""
+    pieces = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as tokens:
+        for piece, token in pieces.items():
+            tokens.write(f"{base64.b64encode(piece.encode()).decode()} {token}\n")
+        tokens.flush()
+        return sherpa_onnx.OfflineRecognizer.from_moonshine_v2(
+            encoder=str(folder / "encoder_model.onnx"),
+            decoder=str(folder / "decoder_model_merged.onnx"),
+            tokens=tokens.name,
+            num_threads=1,
+        )
+
+
+def check_words(result: dict, places: list[tuple[float, int]], spoken: list) -> list[Row]:
     """Word errors, and how far from its place each clip's first word is."""
     words = [word for segment in result["segments"] for word in segment["words"]]
     starts = np.array([word["start"] for word in words])
     onsets = [onset(load(clip.path)) for clip in spoken]
     off = np.array([np.abs(starts - (place + onsets[number])).min() for place, number in places])
     said = normal(" ".join(spoken[number].text for _, number in places))
-    print(f"word errors: {100 * jiwer.wer(said, normal(result['text'])):.1f} %")
-    print(f"first words within {NEAR_S} s of where their clip was put: {(off <= NEAR_S).sum()} of {len(off)}")
-    print(f"off by {1000 * np.median(off):.0f} ms (median), {1000 * np.percentile(off, 99):.0f} ms (p99)")
+    return [
+        ("word errors, %", 100 * jiwer.wer(said, normal(result["text"])), None),
+        (
+            f"first words within {NEAR_S} s of where their clip was put",
+            f"{(off <= NEAR_S).sum()} of {len(off)}",
+            None,
+        ),
+        ("… off by, ms, median", 1000 * float(np.median(off)), None),
+        ("… p99", 1000 * float(np.percentile(off, 99)), None),
+    ]
 
 
 def main() -> None:
+    """Measure, and publish the table."""
     pcm, places, spoken = build(HOUR_S)
     out = io.BytesIO()
     soundfile.write(out, pcm, RATE, format="FLAC")
     data = out.getvalue()
-    print(f"# One job of {len(pcm) / RATE:.0f} s: {len(data) >> 20} MB FLAC, {len(places)} clips")
-    print(describe())
+    table = Table(
+        "long_file",
+        f"One job of {len(pcm) / RATE:.0f} s: {len(data) >> 20} MB FLAC, {len(places)} clips",
+        ("what", "figure", "bar"),
+    )
     walls = {}
     for count in (1, 2):
         with Cluster(transcribers=count, processors=1) as cluster:
@@ -141,13 +198,28 @@ def main() -> None:
             walls[count], result = timed(cluster, data)
             memory.going = False
             if count == 2:
-                compare_live(cluster, data)
-    print(f"\nwall time: {walls[1]:.1f} s with 1 transcriber, {walls[2]:.1f} s with 2", end="")
-    print(f": {walls[1] / walls[2]:.2f} times faster")
-    print("memory, MB: at a third, at two thirds, most")
-    for name, seen in memory.seen.items():
-        print(f"  {name:<16} {seen[len(seen) // 3]:6.0f} {seen[len(seen) * 2 // 3]:6.0f} {max(seen):6.0f}")
-    check_words(result, places, spoken)
+                table.rows += compare_live(cluster, data)
+    ours, theirs = short_files()
+    table.rows += [
+        ("seconds with 1 transcriber", walls[1], None),
+        ("seconds with 2", walls[2], BAR_S),
+        ("times faster with 2", walls[1] / walls[2], None),
+        ("real-time factor of the engine on 60 clips, one thread: ours", ours, None),
+        ("… sherpa-onnx on the same weights", theirs, None),
+        ("… times faster", theirs / ours, None),
+        *(
+            (
+                f"memory of {name}, MB: at a third, at two thirds, most",
+                " / ".join(f"{mb:.0f}" for mb in found),
+                None,
+            )
+            for name, seen in memory.seen.items()
+            for found in [(seen[len(seen) // 3], seen[len(seen) * 2 // 3], max(seen))]
+        ),
+        *check_words(result, places, spoken),
+    ]
+    table.data = {"wall": walls, "rtf": ours, "sherpa_rtf": theirs}
+    table.publish()
 
 
 if __name__ == "__main__":

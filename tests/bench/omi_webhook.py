@@ -11,7 +11,7 @@ import time
 import httpx
 import numpy as np
 
-from bench.machine import describe
+from bench.results import Table
 from support.cluster import Cluster
 from support.perfect import speak
 
@@ -49,8 +49,7 @@ async def measure(base: str, *, post: bool) -> np.ndarray:
 
 
 def main() -> None:
-    """Print a table."""
-    print(f"# Omi's webhook, {DEVICES} devices, {SECONDS} s\n{describe()}\n")
+    """Measure, and publish the table."""
     with (
         tempfile.TemporaryDirectory() as folder,
         Cluster(
@@ -59,12 +58,12 @@ def main() -> None:
     ):
         bare = asyncio.run(measure(cluster.http(), post=False))
         bodies = asyncio.run(measure(cluster.http(), post=True))
-    print(f"{'':12} {'p50':>6} {'p95':>6} {'p99':>6}  (ms)")
+    table = Table("omi_webhook", f"Omi's webhook, {DEVICES} devices", ("milliseconds", "p50", "p95", "p99"))
     for name, found in (("GET, bare", bare), ("POST, stored", bodies)):
-        p50, p95, p99 = np.percentile(found, [50, 95, 99])
-        print(f"{name:12} {p50:6.1f} {p95:6.1f} {p99:6.1f}")
+        table.rows.append((name, *map(float, np.percentile(found, [50, 95, 99]))))
     ratio = np.percentile(bodies, 99) / np.percentile(bare, 99)
-    print(f"bar: p99 of {BAR_MS} ms; ratio of the p99s {ratio:.1f}")
+    table.remarks.append(f"Bar: p99 of {BAR_MS} ms. The p99 is {ratio:.1f} times that of the bare server.")
+    table.publish()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import psutil
 
-from bench.machine import describe
+from bench.results import Table
 from parlando.client import connect
 from support.cluster import Cluster
 from support.speech import fixture
@@ -60,20 +60,24 @@ async def measure(cluster: Cluster, pcm: np.ndarray, viewers: int) -> tuple[floa
 
 
 def main() -> None:
-    """Print a table."""
-    print(f"# {VIEWERS} viewers of one session\n{describe()}\n")
+    """Measure, and publish the table."""
+    table = Table(
+        "viewers",
+        f"{VIEWERS} viewers of one session",
+        ("viewers", "gateway, % of a core", "events / s", "finals", "finals lost by viewers"),
+    )
     pcm = fixture("two_cities.flac")
     with Cluster(transcribers=1) as cluster:
-        print("| viewers | gateway, share of a core | events / s | finals | lost by viewers |")
-        print("|---|---|---|---|---|")
         shares = []
         for viewers in (0, VIEWERS):
             share, rate, finals, heard = asyncio.run(measure(cluster, pcm, viewers))
             shares.append(share)
             lost = sum(abs(finals - count) for count in heard)
-            print(f"| {viewers} | {100 * share:.1f} % | {rate:.1f} | {finals} | {lost} |")
+            table.rows.append((viewers, 100 * share, rate, finals, lost))
     cost = shares[1] - shares[0]
-    print(f"\n{VIEWERS} viewers cost {100 * cost:.1f} % of a core (bar: {100 * BAR:.0f} %)")
+    table.data = {"cost": cost}
+    table.remarks.append(f"{VIEWERS} viewers cost {100 * cost:.1f} % of a core (bar: {100 * BAR:.0f} %)")
+    table.publish()
 
 
 if __name__ == "__main__":

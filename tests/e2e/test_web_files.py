@@ -1,6 +1,7 @@
 """The web app's Files view in a real browser, and what holds for every page: accessibility, small screens."""
 
 import asyncio
+import base64
 import json
 import shutil
 import subprocess
@@ -91,6 +92,24 @@ async def test_three_files_become_transcripts_that_can_be_played_by_word(cluster
         await holds(page, "document.querySelectorAll('#files-list > li').length === 2")
         assert not watched.complaints
         assert all(url.startswith((cluster.http(), "blob:")) for url in watched.requests)
+
+
+async def test_files_can_be_dropped(cluster, recordings):
+    async with chromium() as browser, opened(browser, f"{cluster.http()}/#files") as watched:
+        page = watched.page
+        data = base64.b64encode(recordings[0].read_bytes()).decode()
+        await page.evaluate(
+            """(data) => {
+                const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+                const dropped = new DataTransfer();
+                dropped.items.add(new File([bytes], "dropped.flac"));
+                const drop = new DragEvent("drop", { dataTransfer: dropped, cancelable: true });
+                document.getElementById("files-drop").dispatchEvent(drop);
+            }""",
+            data,
+        )
+        await holds(page, "document.querySelectorAll('#files-list details').length === 1", within=20)
+        assert "dropped.flac" in await page.inner_text("#files-list")
 
 
 async def test_a_file_can_be_cancelled_and_what_is_no_sound_is_said(cluster, recordings, tmp_path):

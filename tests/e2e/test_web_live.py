@@ -12,7 +12,7 @@ import srt
 import webvtt
 from whisper.normalizers import EnglishTextNormalizer
 
-from support.browser import CHROMIUM, Watched, chromium, holds, opened, picture
+from support.browser import CHROMIUM, Watched, chromium, holds, opened, picture, visit
 from support.cluster import Cluster, Process
 from support.speech import RATE, clips, fixture, load
 from support.wire import Wire
@@ -125,7 +125,7 @@ async def test_words_appear_settle_and_can_be_taken_away(cluster):
         assert saved["text"] == heard
         assert saved["title"] == "Inaugural address, 1961"
         await page.click("#live-copy")
-        assert "fellow Americans" in await page.evaluate("navigator.clipboard.readText()")
+        assert "And so my fellow" in await page.evaluate("navigator.clipboard.readText()")
         assert not watched.complaints
         outside = [url for url in watched.requests if not url.startswith((cluster.http(), "blob:", "about:"))]
         assert not outside
@@ -268,6 +268,31 @@ async def test_a_long_absence_goes_on_in_a_new_session():
             await stop(watched)
             assert word_errors(JFK, await text_of(watched)) <= 10
             assert len(cluster.store().keys("stt:{0}:session:*")) == 2
+
+
+async def test_a_session_is_shared_and_the_link_revoked(cluster):
+    sound = np.concatenate([quiet(0.5), fixture("jfk.flac"), quiet(60)])
+    async with chromium(sound) as browser, opened(browser, cluster.http()) as watched:
+        page = watched.page
+        assert await page.is_disabled("#live-share")
+        await listening(watched)
+        await holds(page, WORDS + ".includes('fellow')")
+        await page.click("#live-share")
+        await page.fill("#share-label", "<b>Row 1</b>")
+        await page.click("#share-add")
+        link = page.locator("#share-list a")
+        assert await link.inner_text() == "<b>Row 1</b>"
+        await page.get_by_role("button", name="Copy the link").click()
+        address = await page.evaluate("navigator.clipboard.readText()")
+        assert address == await link.get_attribute("href")
+        viewer = await visit(page.context, address)
+        await holds(viewer.page, "document.getElementById('watch-transcript').textContent.includes('fellow')")
+        await page.get_by_role("button", name="Revoke").click()
+        await holds(viewer.page, "document.getElementById('watch-state').textContent.includes('revoked')")
+        await holds(page, "document.querySelectorAll('#share-list li').length === 0")
+        await page.keyboard.press("Escape")
+        await stop(watched)
+        assert not watched.complaints + viewer.complaints
 
 
 async def test_a_file_is_a_source_too(cluster):

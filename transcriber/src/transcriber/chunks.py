@@ -122,7 +122,7 @@ class ChunkWorker:
         language = claim.options.language or claim.language or heard.language
         await self._claims.done(claim, found, language)
         metrics.CHUNKS.labels("done").inc()
-        self._scheduler.note_heard(len(claim.pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE)
+        self._scheduler.note_heard(len(claim.pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE, live=False)
 
     async def _give_back(self, claim: ChunkClaim, why: str) -> None:
         metrics.CHUNKS.labels("failed").inc()

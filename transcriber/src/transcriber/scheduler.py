@@ -64,8 +64,12 @@ class Scheduler:
         self.cadence = cadence
         self.busy_s = 0.0
         """Seconds the engine has worked."""
+        self.finals_s = 0.0
+        """… of these, on finals of live sessions."""
         self.heard_s = 0.0
-        """Seconds of audio that are settled, as told by `note_heard`."""
+        """Seconds of audio that are settled, as told by `note_heard` …"""
+        self.live_heard_s = 0.0
+        """… of these, of live sessions."""
         self._lanes: dict[Lane, deque[Ticket]] = {lane: deque() for lane in Lane}
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
@@ -78,9 +82,11 @@ class Scheduler:
         self._wake.set()
         return ticket
 
-    def note_heard(self, seconds: float) -> None:
+    def note_heard(self, seconds: float, *, live: bool) -> None:
         """Count audio that is settled: what the engine's work was good for."""
         self.heard_s += seconds
+        if live:
+            self.live_heard_s += seconds
 
     @property
     def waiting(self) -> int:
@@ -163,6 +169,8 @@ class Scheduler:
         finally:
             took = time.monotonic() - started
             self.busy_s += took
+            if lane is Lane.FINAL:
+                self.finals_s += took
             metrics.INFERENCE.observe(took)
             if lane is not Lane.CHUNK:
                 metrics.STAGES.observe("engine", took)

@@ -385,7 +385,7 @@ class LiveSession:
             events += self._goodbye(work.end, work.received)
         self._decoded = max(self._decoded, utterance.end if utterance else work.checkpoint.offset)
         settled = max(self._settled, self._decoded)
-        self._scheduler.note_heard(seconds(settled - self._settled))
+        self._scheduler.note_heard(seconds(settled - self._settled), live=True)
         self._settled = settled
         state = {**work.checkpoint.snapshot, "context": self._listener.context.dump()}
         await self._pen.commit(

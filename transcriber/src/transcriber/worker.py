@@ -25,6 +25,7 @@ from parlando.tasks import end
 from parlando.vad import VadModel
 from transcriber import metrics
 from transcriber.cadence import Cadence
+from transcriber.capacity import MOST, Capacity
 from transcriber.chunks import ChunkWorker
 from transcriber.engines.base import Engine
 from transcriber.scheduler import Scheduler
@@ -38,7 +39,7 @@ log = structlog.get_logger(part="worker")
 
 
 class Worker:
-    """One process that owns up to `worker_sessions` sessions."""
+    """One process that owns sessions, as many as its engine has time for."""
 
     def __init__(self, settings: TranscriberSettings, engine: Engine, why: str, vad: VadModel) -> None:
         self.id = new_worker_id("transcriber")
@@ -58,7 +59,7 @@ class Worker:
             self._claims,
             redis_url=settings.redis_url,
             partitions=settings.partitions,
-            capacity=settings.worker_sessions,
+            capacity=settings.worker_sessions or MOST,
             stream=lambda keys: keys.pcm,
             unit=BYTES_PER_SAMPLE,
             begin=self._begin,
@@ -71,6 +72,8 @@ class Worker:
         )
         self._chunks = ChunkWorker(self._chunk_claims, self._scheduler, partitions=settings.partitions)
         self._draining = asyncio.Event()
+        self._capacity = Capacity(settings.worker_sessions)
+        self._finals_before = self._heard_before = 0.0
         self._pace = deque([(0.0, 0.0)], maxlen=PACE_BEATS)  # engine's and audio's seconds, beat by beat
         self._billed_ms = 0
 
@@ -85,7 +88,7 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(self._scheduler.run())
             tasks = [group.create_task(loop) for loop in self._loops()]
-            log.info("worker.ready", worker=self.id, capacity=self._settings.worker_sessions)
+            log.info("worker.ready", worker=self.id, capacity=self._settings.worker_sessions or "measured")
             await self._draining.wait()
             log.info("worker.draining", sessions=len(self._keeper.sessions))
             await end(*tasks)  # the scheduler goes on: what the engine is at may still be published
@@ -148,6 +151,7 @@ class Worker:
         sessions = self._keeper.sessions.values()
         lag = max((session.lag for session in sessions), default=0) / SAMPLE_RATE
         metrics.LAG.set(lag)
+        self._observe_cost()
         before = self._pace[-1][0]
         self._pace.append((self._scheduler.busy_s, self._scheduler.heard_s))
         busy, heard = (now - then for now, then in zip(self._pace[-1], self._pace[0], strict=True))
@@ -155,7 +159,7 @@ class Worker:
         return {
             "kind": "transcriber",
             "sessions": len(sessions),
-            "capacity": self._settings.worker_sessions,
+            "capacity": self._capacity.sessions(len(sessions), self._scheduler.cadence.delay_s),
             "engine": info.name,
             "model": info.model,
             "languages": sorted(info.languages),
@@ -170,6 +174,15 @@ class Worker:
             "real_time_factor": round(busy / heard, 4) if heard else None,
             "latencies": metrics.STAGES.report(),
         }
+
+    def _observe_cost(self) -> None:
+        finals, heard = self._scheduler.finals_s, self._scheduler.live_heard_s
+        self._capacity.observe(
+            finals - self._finals_before,
+            heard - self._heard_before,
+            relaxed=self._scheduler.cadence.relaxed,
+        )
+        self._finals_before, self._heard_before = finals, heard
 
     # --- leaving ------------------------------------------------------------------------------
 

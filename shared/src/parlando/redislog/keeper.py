@@ -28,7 +28,8 @@ TICK_PER_SESSION_S: Final = 0.001  # … and what each more adds …
 TICK_MOST_S: Final = 0.03  # … up to this
 MOST_FAILURES: Final = 3  # of workers on one session, before it is given up
 CLAIM_BLOCK_MS: Final = 500
-CLAIM_PAUSE_S: Final = 0.05
+CLAIM_PAUSE_S: Final = 0.05  # at most; a worker with no session doesn't wait, one with …
+SPREAD: Final = 12  # … so many waits for all of it
 TAKE_OVER_EVERY_S: Final = 0.5
 REFRESH_EVERY_S: Final = 1.0
 
@@ -133,7 +134,7 @@ class Keeper(Generic[C, S]):
             if self._room > 0:
                 await self._guarded(self._claims.take_new(partition, 1, block_ms=CLAIM_BLOCK_MS), "new")
             # The busier a worker, the later it asks again: the next session goes to an idler one.
-            await asyncio.sleep(CLAIM_PAUSE_S * len(self.sessions) / self.capacity)
+            await asyncio.sleep(CLAIM_PAUSE_S * min(1.0, len(self.sessions) / SPREAD))
 
     async def _take_over_loop(self) -> None:
         await self._guarded(self._tidy(), "tidy")

@@ -1,0 +1,91 @@
+"""All measurements, and the report: python -m bench.run [--full] [--report]
+
+`--report` writes docs/benchmarks.md from what was measured before.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import plots
+from bench.results import FOLDER, Table
+
+QUICK = (
+    ("latency",),
+    ("capacity", "100"),
+    ("intake",),
+    ("viewers",),
+    ("failover",),
+    ("long_file",),
+)
+FULL = (
+    *QUICK,
+    ("capacity", "50"),
+    ("costs",),
+    ("accuracy",),
+    ("intake_delay",),
+    ("omi_webhook",),
+    ("admission",),
+    ("soak",),
+)
+REPORT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+IMAGES = REPORT.parent / "images"
+ORDER = (
+    "latency", "capacity_100", "capacity_50", "intake", "costs", "viewers", "failover", "long_file",
+    "accuracy", "intake_delay", "omi_webhook", "admission", "soak",
+)  # fmt: skip
+
+
+def measure(scripts: tuple[tuple[str, ...], ...]) -> list[str]:
+    """Run each in a process of its own; those that failed."""
+    failed = []
+    for name, *arguments in scripts:
+        started = time.monotonic()
+        done = subprocess.run([sys.executable, "-m", f"bench.{name}", *arguments], env=os.environ.copy())
+        print(f"({name}: {time.monotonic() - started:.0f} s)\n", flush=True)
+        if done.returncode:
+            failed.append(name)
+    return failed
+
+
+def found() -> list[dict[str, Any]]:
+    """What was measured, in the report's order."""
+    files = [FOLDER / f"{name}.json" for name in ORDER]
+    return [json.loads(file.read_text()) for file in files if file.exists()]
+
+
+def write_report() -> None:
+    """Tables and plots of what was measured."""
+    results = found()
+    day = datetime.now(UTC).date()
+    parts = [
+        "# Benchmarks\n",
+        f"Made by `make bench-full` on {day}, on {results[0]['machine']}. The machine is shared and noisy: "
+        "take ratios before figures. *Baseline* is the open peers' policy on our engine "
+        "(`tests/bench/baseline.py`): the whole utterance decoded every 500 ms, LocalAgreement, no priming, "
+        "no speculation, fixed cadence, one lock. What sends the load runs on the same two cores.\n",
+    ]
+    for result in results:
+        kept = {key: value for key, value in result.items() if key != "machine"}
+        parts.append(f"## {result['title']}\n\n{Table(**kept).markdown()}")
+        if image := plots.draw(result, IMAGES):
+            parts.append(f"![{result['title']}](images/{image})\n")
+    REPORT.write_text("\n".join(parts).rstrip() + "\n")
+
+
+def main() -> int:
+    """Measure and write the report."""
+    failed = [] if "--report" in sys.argv else measure(FULL if "--full" in sys.argv else QUICK)
+    write_report()
+    for name in failed:
+        print(f"bench.{name} failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Half an hour of sessions that never end: python -m bench.soak [minutes]
+
+Memory of every process after the first five minutes and at the end, and whether messages and delays grow.
+"""
+
+import asyncio
+import sys
+
+import numpy as np
+import psutil
+
+from bench.load import Session, loops, talk
+from bench.results import Table
+from support.cluster import Cluster
+from support.speech import fixture
+
+SESSIONS = 8
+WARM = 5 / 30  # of the time, before it counts
+EVERY_S = 5.0
+BAR = 5.0  # per cent
+
+
+async def sample(cluster: Cluster, seen: dict[str, list[float]]) -> None:
+    """Megabytes of each process, every few seconds."""
+    named = {
+        "gateway": cluster.gateways[0],
+        **{f"transcriber {n + 1}": each for n, each in enumerate(cluster.transcribers)},
+    }
+    processes = {name: psutil.Process(each.process.pid) for name, each in named.items()}
+    processes["redis"] = psutil.Process(cluster.redis.pid)
+    while True:
+        for name, process in processes.items():
+            seen.setdefault(name, []).append(process.memory_info().rss / (1 << 20))
+        await asyncio.sleep(EVERY_S)
+
+
+def tenths(sessions: list[Session], seconds: float) -> list[tuple[float, float]]:
+    """For each tenth of the time: p95 of finals' delay in seconds, mean size of their messages."""
+    found = []
+    for part in range(10):
+        delays, sizes = [], []
+        for session in sessions:
+            for at, final in session.of("final"):
+                if part * seconds / 10 <= at - session.started < (part + 1) * seconds / 10 and final["text"]:
+                    delays.append(at - session.started - final["end"])
+                    sizes.append(len(str(final)))
+        found.append((float(np.quantile(delays, 0.95)), float(np.mean(sizes))))
+    return found
+
+
+async def soak(cluster: Cluster, seconds: float) -> tuple[list[Session], dict[str, list[float]]]:
+    """Run it."""
+    seen: dict[str, list[float]] = {}
+    watching = asyncio.create_task(sample(cluster, seen))
+    pieces = loops(fixture("two_cities.flac"), SESSIONS, seconds)
+    sessions = await asyncio.gather(*(talk(cluster.ports[0], pcm, frame_ms=100) for pcm in pieces))
+    watching.cancel()
+    return sessions, seen
+
+
+def main() -> None:
+    """Measure, and publish the table."""
+    minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 30
+    with Cluster(transcribers=2) as cluster:
+        sessions, seen = asyncio.run(soak(cluster, minutes * 60))
+    table = Table(
+        "soak", f"{SESSIONS} sessions for {minutes:g} minutes", ("what", "warm", "at the end", "growth, %")
+    )
+    for name, values in seen.items():
+        warm = float(np.median(values[int(len(values) * WARM) :][:12]))
+        last = float(np.median(values[-12:]))
+        table.rows.append((f"{name}, MB", warm, last, 100 * (last / warm - 1)))
+    parts = tenths(sessions, minutes * 60)
+    for row, title in enumerate(("finals' delay p95, s", "size of a final, bytes")):
+        warm, last = parts[1][row], parts[-1][row]
+        table.rows.append((title, warm, last, 100 * (last / warm - 1)))
+    incomplete = sum(not session.complete or bool(session.lost_ms) for session in sessions)
+    table.remarks.append(f"Sessions that lost anything: {incomplete}. Bar: {BAR:g} % of memory.")
+    table.data = {"seen": seen, "every_s": EVERY_S}
+    table.publish()
+
+
+if __name__ == "__main__":
+    main()

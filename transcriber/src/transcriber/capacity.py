@@ -1,0 +1,49 @@
+"""How many live sessions a worker can take, from what the ones before have cost. Pure.
+
+Partials become rarer as load grows, finals don't: so what a session's finals cost the engine says how many
+fit. It is measured in wall time, so a machine that is busy with other things takes fewer.
+"""
+
+from typing import Final
+
+UNKNOWN: Final = 12
+"""Sessions taken while nothing is known."""
+
+MOST: Final = 256
+"""Sessions that a worker never exceeds, whatever they cost."""
+
+SHARE: Final = 0.6  # of the engine's time that finals may take
+DEARER: Final = 2.0  # finals' cost while there's time to hear them patiently, against the cost under load
+ENOUGH_S: Final = 20.0  # of audio, before the cost is believed
+KEPT: Final = 0.98  # of what was seen, from one observation to the next: half of it for 34 s
+LATE_S: Final = 0.6  # a queue delay at which nobody more is taken
+
+
+class Capacity:
+    """An estimate, or a number that was `given`."""
+
+    def __init__(self, given: int | None = None) -> None:
+        self._given = given
+        self._engine_s = 0.0
+        self._audio_s = 0.0
+
+    def observe(self, engine_s: float, audio_s: float, *, relaxed: bool) -> None:
+        """Take note that finals of `audio_s` seconds of live audio have cost `engine_s` seconds."""
+        self._engine_s = KEPT * self._engine_s + engine_s / (DEARER if relaxed else 1.0)
+        self._audio_s = KEPT * self._audio_s + audio_s
+
+    @property
+    def cost(self) -> float | None:
+        """The engine's seconds for a second of a session under load; None while nobody can tell."""
+        return self._engine_s / self._audio_s if self._audio_s >= ENOUGH_S else None
+
+    def sessions(self, now: int, delay_s: float) -> int:
+        """How many sessions fit, when there are `now` and windows wait for `delay_s` seconds."""
+        if self._given is not None:
+            return self._given
+        if now and delay_s > LATE_S:
+            return now
+        cost = self.cost
+        if cost is None:
+            return UNKNOWN
+        return max(1, min(MOST, int(SHARE / cost) if cost else MOST))
