@@ -17,10 +17,10 @@ from bench.results import Table
 from support.cluster import Cluster
 from support.speech import fixture
 
-SECONDS = 30
+SECONDS = 25
 ENDPOINT_S = 0.5
 LATE_S = 1.0  # past the endpoint
-STEPS = {100: (24, 32, 40, 44, 48), 50: (40, 56, 72, 80)}
+STEPS = {100: (24, 36, 44, 48), 50: (40, 56, 72, 80)}
 BASELINE_STEPS = {100: (8, 10, 12, 14), 50: (16, 20, 24, 28)}
 BAR = {100: 24, 50: 40}
 

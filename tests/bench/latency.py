@@ -28,7 +28,7 @@ CLIPS = (
     "1688-142285-0003.flac",
     "533-1066-0000.flac",
 )
-LONGEST_S = 30
+LONGEST_S = 20
 ENDPOINT_MS = 500
 BARS = {"first": (450, 800), "shown": 250, "final": ENDPOINT_MS + 60}
 
@@ -44,7 +44,7 @@ class Delays:
     def add(self, session: Session, length_s: float, ends: list[tuple[str, float]]) -> None:
         """Take what a session saw. `ends`: the words that were said, and when each ended, in seconds."""
         events = [(at - session.started, event) for at, event in session.events]
-        partials = [(at, event) for at, event in events if event["type"] == "partial"]
+        partials = [(at, event) for at, event in events if event["type"] == "partial" and event["text"]]
         for at, event in events:
             if event["type"] == "final":
                 seen = [when for when, partial in partials if partial["segment"] == event["segment"]]

@@ -8,6 +8,7 @@ import asyncio
 import base64
 import io
 import json
+import sys
 import tempfile
 import threading
 import time
@@ -39,6 +40,7 @@ from transcriber.settings import TranscriberSettings
 
 Row = tuple[str, Any, Any]
 BAR_S = 60
+RUNS = 1 if "--quick" in sys.argv else 3
 RATE = 16_000
 HOUR_S = 3600
 GAPS_S = (0.5, 0.8, 1.5, 3.0, 8.0)
@@ -120,9 +122,9 @@ async def live(cluster: Cluster, runs: int) -> str:
 
 def compare_live(cluster: Cluster, data: bytes) -> list[Row]:
     """A live session with the cluster to itself, and beside a job."""
-    alone = asyncio.run(live(cluster, 3))
+    alone = asyncio.run(live(cluster, RUNS))
     submit(cluster.http(), data)
-    beside = asyncio.run(live(cluster, 3))
+    beside = asyncio.run(live(cluster, RUNS))
     what = "a live session's first partial / last final after the end of speech, ms"
     return [(f"{what}: alone", alone, None), (f"{what}: beside the job", beside, None)]
 

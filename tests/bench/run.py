@@ -21,10 +21,11 @@ QUICK = (
     ("intake",),
     ("viewers",),
     ("failover",),
-    ("long_file",),
+    ("long_file", "--quick"),
 )
 FULL = (
-    *QUICK,
+    *QUICK[:-1],
+    ("long_file",),
     ("capacity", "50"),
     ("costs",),
     ("accuracy",),
