@@ -11,30 +11,33 @@ def observed(*, cost: float, relaxed: bool = False, seconds: int = 60) -> Capaci
 
 
 def test_nothing_is_promised_before_anything_is_known():
-    assert Capacity().sessions(0, 0.0) == UNKNOWN
-    assert observed(cost=0.02, seconds=2).sessions(0, 0.0) == UNKNOWN
+    assert Capacity().sessions(0, delay_s=0.0, load=1.0) == UNKNOWN
+    assert observed(cost=0.02, seconds=2).sessions(0, delay_s=0.0, load=1.0) == UNKNOWN
 
 
 def test_the_cost_of_finals_says_how_many_fit():
     fit = int(SHARE / 0.02)
-    assert observed(cost=0.02).sessions(8, 0.0) in (fit - 1, fit)
-    assert observed(cost=0.04, relaxed=True).sessions(8, 0.0) in (fit - 1, fit), "patient finals cost twice"
-    assert observed(cost=3.0).sessions(1, 0.0) == 1, "a slow engine still takes one"
-    assert observed(cost=0.0).sessions(1, 0.0) == MOST, "silence costs nothing"
+    assert observed(cost=0.02).sessions(8, delay_s=0.0, load=1.0) in (fit - 1, fit)
+    assert observed(cost=0.04, relaxed=True).sessions(8, delay_s=0.0, load=1.0) in (fit - 1, fit), (
+        "patient finals cost twice"
+    )
+    assert observed(cost=3.0).sessions(1, delay_s=0.0, load=1.0) == 1, "a slow engine still takes one"
+    assert observed(cost=0.0).sessions(1, delay_s=0.0, load=1.0) == MOST, "silence costs nothing"
 
 
 def test_a_number_that_was_given_holds():
     capacity = Capacity(7)
     capacity.observe(100.0, 100.0, relaxed=False)
-    assert capacity.sessions(7, 5.0) == 7
+    assert capacity.sessions(7, delay_s=5.0, load=1.0) == 7
 
 
 def test_nobody_more_is_taken_while_finals_wait():
-    assert observed(cost=0.001).sessions(8, 0.9) == 8
+    assert observed(cost=0.001).sessions(8, delay_s=0.9, load=1.0) == 8
+    assert observed(cost=0.001).sessions(8, delay_s=0.9, load=0.1) > 8, "that delay is an old one"
 
 
 def test_what_was_long_ago_is_forgotten():
     capacity = observed(cost=0.1)
     for _ in range(400):
         capacity.observe(0.04, 4.0, relaxed=False)
-    assert capacity.sessions(8, 0.0) > 50
+    assert capacity.sessions(8, delay_s=0.0, load=1.0) > 50

@@ -16,7 +16,8 @@ SHARE: Final = 0.6  # of the engine's time that finals may take
 DEARER: Final = 2.0  # finals' cost while there's time to hear them patiently, against the cost under load
 ENOUGH_S: Final = 20.0  # of audio, before the cost is believed
 KEPT: Final = 0.98  # of what was seen, from one observation to the next: half of it for 34 s
-LATE_S: Final = 0.6  # a queue delay at which nobody more is taken
+LATE_S: Final = 0.6  # a queue delay at which nobody more is taken …
+BUSY: Final = 0.8  # … while the engine is that busy; the delay is an old one otherwise
 
 
 class Capacity:
@@ -37,11 +38,13 @@ class Capacity:
         """The engine's seconds for a second of a session under load; None while nobody can tell."""
         return self._engine_s / self._audio_s if self._audio_s >= ENOUGH_S else None
 
-    def sessions(self, now: int, delay_s: float) -> int:
-        """How many sessions fit, when there are `now` and windows wait for `delay_s` seconds."""
+    def sessions(self, now: int, *, delay_s: float, load: float) -> int:
+        """How many sessions fit, when there are `now`, windows wait for `delay_s` seconds, and the engine
+        was busy for a share `load` of the last second.
+        """
         if self._given is not None:
             return self._given
-        if now and delay_s > LATE_S:
+        if now and delay_s > LATE_S and load > BUSY:
             return now
         cost = self.cost
         if cost is None:

@@ -159,7 +159,9 @@ class Worker:
         return {
             "kind": "transcriber",
             "sessions": len(sessions),
-            "capacity": self._capacity.sessions(len(sessions), self._scheduler.cadence.delay_s),
+            "capacity": self._capacity.sessions(
+                len(sessions), delay_s=self._scheduler.cadence.delay_s, load=load
+            ),
             "engine": info.name,
             "model": info.model,
             "languages": sorted(info.languages),
