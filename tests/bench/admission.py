@@ -34,7 +34,7 @@ async def offer(port: int) -> list[Session]:
 
 def main() -> None:
     """Measure, and publish the table."""
-    with Cluster(transcribers=2) as cluster:
+    with Cluster(transcribers=2, WORKER_SESSIONS="0") as cluster:
         sessions = asyncio.run(offer(cluster.ports[0]))
     taken = [session for session in sessions if not session.refused]
     refused = [session.refused for session in sessions if session.refused]

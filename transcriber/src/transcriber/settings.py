@@ -59,8 +59,11 @@ class TranscriberSettings(ServiceSettings):
         120, gt=0, description="`OMI_MODE=batch`: audio is recognised when it has waited for that long …"
     )
     max_batch_size_mb: float = Field(20, gt=0, description="… or so much of it waits")
-    worker_sessions: int | None = Field(
-        None, ge=1, description="Live sessions one worker takes; none for as many as it has time for"
+    worker_sessions: int = Field(
+        12,
+        ge=0,
+        description="Live sessions one worker takes; 0 for as many as its engine has time for, by what the "
+        "ones before have cost",
     )
     lease_s: float = Field(
         3, ge=1, description="Seconds after which a silent worker's sessions are taken over"

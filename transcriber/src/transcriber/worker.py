@@ -72,7 +72,7 @@ class Worker:
         )
         self._chunks = ChunkWorker(self._chunk_claims, self._scheduler, partitions=settings.partitions)
         self._draining = asyncio.Event()
-        self._capacity = Capacity(settings.worker_sessions)
+        self._capacity = Capacity(settings.worker_sessions or None)
         self._finals_before = self._heard_before = 0.0
         self._pace = deque([(0.0, 0.0)], maxlen=PACE_BEATS)  # engine's and audio's seconds, beat by beat
         self._billed_ms = 0
