@@ -486,7 +486,7 @@ export class Capture extends EventTarget {
     const audio = {
       ...(deviceId ? { deviceId: { exact: deviceId } } : {}),
       channelCount: 1,
-      echoCancellation: false, // these three are made for calls; recognisers want the plain sound
+      echoCancellation: false, // these two are made for calls; recognisers want the plain sound
       noiseSuppression: false,
       autoGainControl: true,
     };

@@ -144,7 +144,7 @@ def _session(record: SessionRecord) -> dict[str, Any]:
         "state": record.state,
         "created_at": record.created,
         "received_ms": milliseconds(record.received),
-        "lag_ms": milliseconds(max(0, record.received - record.decoded)) if record.open_segment else 0,
+        "lag_ms": milliseconds(record.lag),
         "segments": record.segments,
         "worker": record.owner or None,
     }

@@ -7,7 +7,7 @@ Live speech to text. The REST routes are below; live audio goes over a WebSocket
 
 **`WS /v1/stt/stream`**. Query (all optional): `session_id`, `language`, `encoding` (`pcm_s16le`,
 `pcm_f32le`, `mulaw`, `alaw`, `container`), `sample_rate` (16000), `channels` (1), `channel`, `normalize`,
-`uid`, `interim`, `words`, `vad_silence_ms`, `prompt`, `token`, `resume`, `last_seq`.
+`uid`, `title`, `interim`, `words`, `vad_silence_ms`, `prompt`, `token`, `resume`, `last_seq`.
 
 You send binary frames with the audio bytes, or JSON:
 

@@ -1,10 +1,10 @@
 """A job as its submitter reads it: where it stands, and what was said in it."""
 
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 from api_gateway.dialects.openai import segment_fields
+from api_gateway.documents import iso
 from parlando.audio import SAMPLE_RATE, seconds
 from parlando.jobs import JobStatus
 from parlando.redislog.jobs import JobRecord, Jobs
@@ -12,10 +12,7 @@ from parlando.transcript import Transcript
 
 
 def _iso(unix_ms: int) -> str | None:
-    if not unix_ms:
-        return None
-    moment = datetime.fromtimestamp(unix_ms / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return iso(unix_ms) if unix_ms else None
 
 
 async def transcript_of(jobs: Jobs, record: JobRecord) -> Transcript:

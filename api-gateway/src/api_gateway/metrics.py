@@ -17,7 +17,7 @@ def level(gauge: Gauge) -> float:
     return next(iter(gauge.collect())).samples[0].value
 
 
-VIEWERS: Final = Gauge("parlando_gateway_viewers", "Followers of events over HTTP")
+VIEWERS: Final = Gauge("parlando_gateway_viewers", "Followers of sessions over HTTP")
 CONNECTIONS: Final = Gauge("parlando_gateway_connections", "Open live sockets")
 OPENED: Final = Counter("parlando_gateway_sessions_total", "Sessions opened or resumed", ["how"])
 REFUSED: Final = Counter("parlando_gateway_refused_total", "Connections refused or cut", ["code"])

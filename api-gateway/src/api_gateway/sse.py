@@ -1,11 +1,12 @@
 """Server-sent events: what a relay gives, as frames with ids, until the last event."""
 
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from typing import Final
 
+from prometheus_client import Gauge
 from starlette.responses import StreamingResponse
 
-from api_gateway import metrics
 from api_gateway.relay import Relay
 
 ENDS: Final = frozenset({"closed", "completed", "failed", "cancelled"})
@@ -17,9 +18,9 @@ def last_seen(header: str | None) -> int:
     return int(header) if header and header.isdigit() and len(header) < 16 else 0
 
 
-def respond(relay: Relay) -> StreamingResponse:
-    """An answer that follows the relay."""
-    return stream(_frames(relay))
+def respond(relay: Relay, followers: Gauge | None = None) -> StreamingResponse:
+    """An answer that follows the relay, counted in `followers` while it does."""
+    return stream(_frames(relay, followers))
 
 
 def stream(frames: AsyncIterator[bytes]) -> StreamingResponse:
@@ -31,10 +32,10 @@ def stream(frames: AsyncIterator[bytes]) -> StreamingResponse:
     )
 
 
-async def _frames(relay: Relay) -> AsyncIterator[bytes]:
+async def _frames(relay: Relay, followers: Gauge | None) -> AsyncIterator[bytes]:
     """Frames, a comment when nothing came for a while, and a word to those who may read no longer."""
     yield b"retry: 2000\n\n"
-    with metrics.VIEWERS.track_inprogress():
+    with followers.track_inprogress() if followers else nullcontext():
         async for frames in _followed(relay):
             yield frames
 

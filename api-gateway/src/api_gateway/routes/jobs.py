@@ -104,7 +104,7 @@ async def submit(
     try:
         await _check(found, options)
         fresh = await found.jobs.submit(job, source, options, key=caller.key)
-    except Exception:
+    except BaseException:  # also when the client goes meanwhile
         await found.blobs.delete(source.blob)
         raise
     if not fresh:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response, StreamingResponse
 
+from api_gateway import metrics
 from api_gateway.dependencies import ReadingDep, RecordDep, Services, ServicesDep
 from api_gateway.relay import Relay
 from api_gateway.sse import last_seen, respond
@@ -27,13 +28,12 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 async def session(record: RecordDep) -> dict[str, Any]:
     """Where a session stands: state, received and decoded audio, lag, the text that is still open."""
     opened = record.open_segment
-    lag = max(0, record.received - record.decoded) if record.state != "closed" else 0
     return {
         "session_id": record.sid,
         "state": record.state,
         "received_ms": milliseconds(record.received),
         "decoded_ms": milliseconds(record.decoded),
-        "lag_ms": milliseconds(lag),
+        "lag_ms": milliseconds(record.lag),
         "segments": record.segments,
         "seq": record.seq,
         "created_at": record.created,
@@ -84,6 +84,5 @@ async def events(
         return await found.viewers.admits(sid, token)
 
     after = last_seen(last_event_id)
-    return respond(
-        Relay(found.history, found.channels, sid, after=after, admitted=admitted if token else None)
-    )
+    leave = admitted if token else None
+    return respond(Relay(found.history, found.channels, sid, after=after, admitted=leave), metrics.VIEWERS)

@@ -1,6 +1,5 @@
 """Sharing a session: viewer tokens, which may read one session and can be revoked."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path
@@ -8,6 +7,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from api_gateway.dependencies import RecordDep, ServicesDep
+from api_gateway.documents import iso
 from parlando.redislog.viewers import Viewer
 
 router = APIRouter(prefix="/v1/stt/sessions/{sid}/viewers", tags=["sessions"])
@@ -26,8 +26,7 @@ class Sharing(BaseModel):
 
 
 def _document(viewer: Viewer) -> dict[str, Any]:
-    created = datetime.fromtimestamp(viewer.created, UTC).isoformat().replace("+00:00", "Z")
-    return {"viewer_id": viewer.id, "label": viewer.label, "created_at": created}
+    return {"viewer_id": viewer.id, "label": viewer.label, "created_at": iso(viewer.created * 1000)}
 
 
 @router.post(

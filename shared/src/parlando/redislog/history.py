@@ -43,6 +43,13 @@ class SessionRecord:
     open_segment: dict[str, Any] | None
     uid: str
 
+    @property
+    def lag(self) -> int:
+        """Samples received but not decoded. An owned session in which nobody speaks has none."""
+        if self.state == "closed" or (self.owner and self.open_segment is None):
+            return 0
+        return max(0, self.received - self.decoded)
+
 
 class History:
     """Reads sessions of a keyspace with `partitions`."""
