@@ -2,7 +2,6 @@
 
 Sessions of continuous speech come one after the other, more than two cores can take; workers say how many
 fit by what they have measured. Those refused get 1013 at once; the others shall be served as if alone.
-(Trap 11 of docs/benchmarks.md.)
 """
 
 import asyncio

@@ -13,7 +13,7 @@ import webvtt
 from whisper.normalizers import EnglishTextNormalizer
 
 from support.browser import CHROMIUM, Watched, chromium, holds, opened, picture, visit
-from support.cluster import Cluster, Process
+from support.cluster import Cluster
 from support.speech import RATE, clips, fixture, load
 from support.wire import Wire
 
@@ -236,9 +236,7 @@ async def test_a_restarted_gateway_loses_nothing():
             cluster.gateways[0].kill()
             await page.wait_for_selector("#live-state[data-state=reconnecting]")
             await asyncio.sleep(2)
-            again = cluster.gateways[0]
-            environment = {**cluster.environment, "PORT": str(cluster.ports[0])}
-            cluster.gateways[0] = Process("api_gateway", environment, again.log)
+            cluster.restart_gateway()
             await page.wait_for_selector("text=Reconnected, nothing lost.", timeout=20_000)
             await asyncio.sleep(9)
             await stop(watched)
@@ -259,8 +257,7 @@ async def test_a_long_absence_goes_on_in_a_new_session():
             wire.down()
             await asyncio.sleep(1)
             cluster.gateways[0].kill()  # so that it notices at once that nobody is there
-            environment = {**cluster.environment, "PORT": str(cluster.ports[0])}
-            cluster.gateways[0] = Process("api_gateway", environment, cluster.gateways[0].log)
+            cluster.restart_gateway()
             await asyncio.sleep(12)
             wire.up()
             await page.wait_for_selector("text=a new session was begun", timeout=20_000)

@@ -111,6 +111,11 @@ class Cluster:
         self.ports.append(port)
         return process
 
+    def restart_gateway(self, gateway: int = 0) -> None:
+        """Start one again that was killed, on its old port."""
+        environment = {**self.environment, "PORT": str(self.ports[gateway])}
+        self.gateways[gateway] = Process("api_gateway", environment, self.gateways[gateway].log)
+
     def add_transcriber(self, **environment: str) -> Process:
         process = self._process("transcriber", f"transcriber{len(self.transcribers)}", **environment)
         self.transcribers.append(process)

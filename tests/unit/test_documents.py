@@ -30,7 +30,18 @@ def test_no_module_has_more_than_one_job():
     assert long == {}
 
 
-@pytest.mark.parametrize("name", ["architecture.md", "protocols.md", "operations.md", "omi.md"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "architecture.md",
+        "protocols.md",
+        "operations.md",
+        "omi.md",
+        "quickstart.md",
+        "browser.md",
+        "performance.md",
+    ],
+)
 def test_the_documents_that_the_readme_names_are_there(name):
     assert f"docs/{name}" in (ROOT / "README.md").read_text()
     assert (ROOT / "docs" / name).stat().st_size > 500
