@@ -14,7 +14,7 @@ from whisper.normalizers import EnglishTextNormalizer
 
 from support.browser import CHROMIUM, Watched, chromium, holds, opened, picture, visit
 from support.cluster import Cluster
-from support.speech import RATE, clips, fixture, load
+from support.speech import RATE, clips, fixture, load, words
 from support.wire import Wire
 
 pytestmark = [
@@ -24,11 +24,7 @@ pytestmark = [
 
 normal = EnglishTextNormalizer()
 
-JFK = (
-    "And so, my fellow Americans, ask not what your country can do for you, "
-    "ask what you can do for your country."
-)
-
+JFK = words("jfk.flac")
 STATE = "document.getElementById('live-state').textContent"
 WORDS = "document.getElementById('live-transcript').textContent"
 
@@ -92,8 +88,7 @@ async def download(watched: Watched, ending: str) -> str:
 
 
 async def test_words_appear_settle_and_can_be_taken_away(cluster):
-    cities = next(clip for clip in clips("b_long") if clip.name == "two_cities")
-    truth = f"{JFK} {cities.text}"
+    truth = f"{JFK} {words('two_cities.flac')}"
     spoken = np.concatenate([quiet(0.5), fixture("jfk.flac"), quiet(1), fixture("two_cities.flac")])
     sound = np.concatenate([spoken, quiet(60)])
     async with chromium(sound) as browser, opened(browser, "about:blank") as watched:

@@ -51,6 +51,13 @@ def fixture(name: str) -> np.ndarray:
     return load(FIXTURES / "speech" / name)
 
 
+def words(name: str) -> str:
+    """What is said in a clip in `fixtures/speech`."""
+    lines = (FIXTURES / "speech" / "manifest.jsonl").read_text().splitlines()
+    [said] = [row["text"] for row in map(json.loads, lines) if row["file"] == name]
+    return said
+
+
 @cache
 def load(path: Path) -> np.ndarray:
     """int16 samples at 16 kHz, mono; whatever isn't so is converted with FFmpeg."""
