@@ -81,6 +81,8 @@ export interface Refusal {
   code: string;
   message: string;
   retryable: boolean;
+  /** Seconds to wait before another try, where the server knows. */
+  retry_after?: number;
 }
 
 export type SessionState = "connecting" | "open" | "reconnecting" | "closed";

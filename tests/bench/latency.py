@@ -27,8 +27,12 @@ CLIPS = (
     "1688-142285-0001.flac",
     "1688-142285-0003.flac",
     "533-1066-0000.flac",
+    "533-1066-0006.flac",
+    "61-70968-0000.flac",
+    "2609-156975-0001.flac",
+    "3080-5032-0003.flac",
 )
-LONGEST_S = 20
+LONGEST_S = 12
 ENDPOINT_MS = 500
 BARS = {"first": (450, 800), "shown": 250, "final": ENDPOINT_MS + 60}
 

@@ -16,6 +16,7 @@ import websockets
 from support.cluster import Cluster
 from support.perfect import GAP, script, silence, speak
 from support.streaming import check_promises, stream
+from transcriber.capacity import UNKNOWN
 
 FAST = {"speed": 4.0}
 
@@ -220,9 +221,22 @@ async def test_a_full_cluster_refuses_with_1013_and_the_others_are_served():
 
         assert error["code"] == "at_capacity"
         assert error["retryable"] is True
+        assert error["retry_after"] > 0
         assert socket.close_code == 1013
         for heard in await asyncio.gather(*serving):
             assert heard.words == script(0, 12)
+
+
+async def test_how_many_fit_is_measured():
+    slow = {"STT_ENGINE": "support.perfect:engine", "VAD": "rms", "PERFECT_DELAY_MS": "1500"}
+    with Cluster(**slow, WORKER_SESSIONS="0") as cluster:
+        [worker] = httpx.get(f"{cluster.http()}/v1/cluster").json()["transcribers"]
+        assert worker["capacity"] == UNKNOWN
+        heard = await stream(cluster.url(), speak(70))
+        [worker] = httpx.get(f"{cluster.http()}/v1/cluster").json()["transcribers"]
+
+        assert heard.words == script(0, 70)
+        assert 1 <= worker["capacity"] < UNKNOWN, "a call lasts as long as four words"
 
 
 async def test_audio_is_in_redis_before_it_is_acknowledged(cluster):

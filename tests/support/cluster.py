@@ -67,6 +67,7 @@ class Cluster:
             "LOG_FORMAT": "json",
             "OMP_NUM_THREADS": "1",
             "BLOB_URL": str(self.blobs),
+            "WORKER_SESSIONS": "12",  # measured, it would depend on what else the machine does
             **environment,
         }
         self._counts = (gateways, transcribers, processors)

@@ -45,15 +45,30 @@ BORDERS: Final[dict[str, Border]] = {
 }
 
 
+RETRY_AFTER_S: Final = 5  # that long clients should wait for room, or for Redis
+
+
 def border(error: ParlandoError) -> Border:
     """The outside of an error."""
     return BORDERS.get(error.code, _INTERNAL)
 
 
+def event_of(error: ParlandoError) -> dict[str, Any]:
+    """The `error` message of our WebSocket."""
+    later = {"retry_after": RETRY_AFTER_S} if error.code in ("at_capacity", "unavailable") else {}
+    return {
+        "type": "error",
+        "code": error.code,
+        "message": error.message,
+        "retryable": error.retryable,
+        **later,
+    }
+
+
 def problem(code: str, detail: str, *, status: int, title: str, **more: Any) -> JSONResponse:
     """A problem details answer (RFC 9457)."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code, **more}
-    headers = {"Retry-After": "5"} if status == 503 else None
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-LADDER: Final = (1.0, 2.0, 4.0, None)
+LADDER: Final = (0.5, 1.0, 2.0, 4.0, None)
 """Factors of the base interval; None: finals only."""
 
-WIDEN: Final = (0.12, 0.3, 0.8)
+WIDEN: Final = (0.03, 0.12, 0.3, 0.8)
 """Queue delay in seconds at which each step is left for the next; half of it leads back."""
 
 SMOOTHING: Final = 0.2
@@ -30,8 +30,8 @@ class Cadence:
 
     @property
     def relaxed(self) -> bool:
-        """Whether there is time to hear finals more than once."""
-        return self._step <= 1
+        """Whether there is time to hear a window more than once."""
+        return self._step <= 2
 
     def observe(self, delay_s: float) -> None:
         """Take note that a window has waited `delay_s` seconds for the engine."""

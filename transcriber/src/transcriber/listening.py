@@ -52,6 +52,7 @@ class Listener:
         """Cut the window; with the `utterance` that ends there it's for a final."""
         committed, tail = segment.agreement.committed, segment.agreement.tail
         audio = self._segmenter.audio
+        relaxed = self._always_patient or self._scheduler.cadence.relaxed
         if utterance is None:
             return Window(
                 to_float(audio.slice(segment.start, end)),
@@ -59,10 +60,10 @@ class Listener:
                 draft=tail,
                 language=config.language,
                 prompt=config.prompt,
+                patient=relaxed,
             )
         # A final is decoded freely, so that a word committed wrongly costs itself and no more.
         # Under load it is heard once, and without what was said before: that's half of its cost.
-        relaxed = self._always_patient or self._scheduler.cadence.relaxed
         begin, context = self.context.before(segment.start)
         if begin < audio.start or not relaxed:
             begin, context = segment.start, ()

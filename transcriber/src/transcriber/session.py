@@ -45,7 +45,7 @@ from transcriber.segmenter import (
 from transcriber.work import Begin, End, Settle, Speculate, Tick, Work
 
 FIRST_PARTIAL: Final = samples(300)  # of speech before a segment's first partial
-RETRY_PARTIAL: Final = samples(200)  # of new audio when a segment has no words yet
+RETRY_PARTIAL: Final = samples(128)  # of new audio when a segment has no words yet
 TICK_SILENCE: Final = samples(100)  # no partials while it has been silent for longer
 MOST_UNSETTLED: Final = 3  # segments waiting for their final before reading stops
 BATCH_OPTIONS: Final = SegmenterOptions(

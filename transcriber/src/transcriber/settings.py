@@ -34,7 +34,11 @@ class TranscriberSettings(ServiceSettings):
     )
     max_segment_s: float = Field(15, ge=6, le=28, description="A segment is cut at the latest after that")
     partial_interval_ms: int = Field(
-        500, ge=200, le=5000, description="New audio between two partials of a session, unloaded"
+        500,
+        ge=200,
+        le=5000,
+        description="New audio between two partials of a session; half of it while the engine has nothing "
+        "else to do, more under load",
     )
     whisper_accumulation_s: float | None = Field(
         None, ge=0.2, le=5, description="The same in seconds, if set"
@@ -60,7 +64,7 @@ class TranscriberSettings(ServiceSettings):
     )
     max_batch_size_mb: float = Field(20, gt=0, description="… or so much of it waits")
     worker_sessions: int = Field(
-        12,
+        0,
         ge=0,
         description="Live sessions one worker takes; 0 for as many as its engine has time for, by what the "
         "ones before have cost",

@@ -13,7 +13,7 @@ from api_gateway.auth import SUBPROTOCOL, Principal, authenticate
 from api_gateway.dependencies import Services, services
 from api_gateway.dialects.base import Audio, Command, Start
 from api_gateway.dialects.native import Native, Wishes, read
-from api_gateway.errors import border
+from api_gateway.errors import border, event_of
 from api_gateway.live import ClientGone, Finished, LiveConnection, received_by
 from api_gateway.relay import Relay
 from api_gateway.routes.socket import Socket, close
@@ -46,9 +46,8 @@ async def stream(websocket: WebSocket) -> None:
     except ParlandoError as error:
         outside = border(error)
         metrics.REFUSED.labels(error.code).inc()
-        body = {"type": "error", "code": error.code, "message": error.message, "retryable": error.retryable}
         try:
-            await socket.send(orjson.dumps(body).decode())
+            await socket.send(orjson.dumps(event_of(error)).decode())
             await close(websocket, outside.close, error.code)
         except ClientGone:
             return

@@ -45,7 +45,7 @@ class Window:
     `prefix`: words already committed; the hypothesis begins with them where `info.primes`.
     `draft`: the previous hypothesis behind the prefix, for engines that can check it cheaply.
     `voiced_s`: how many seconds of the window the voice detector took for speech.
-    `patient`: whether a final may be heard several times to be surer of it.
+    `patient`: whether a window may be heard several times to be surer of it.
     """
 
     samples: Float32

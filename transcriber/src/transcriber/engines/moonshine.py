@@ -60,6 +60,10 @@ DEAF_WAYS: Final = (
     _Way(context=False, skip=SAMPLE_RATE * 3 // 10, padding=0),
     _Way(context=False, peak=0.25),
 )
+EARLY_WAYS: Final = (
+    _Way(context=False, skip=SAMPLE_RATE * 3 // 10),
+    _Way(context=False, skip=SAMPLE_RATE * 4 // 10),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +183,13 @@ class MoonshineEngine:
     def _transcribe(self, window: Window) -> Hypothesis:
         """Hear a window; a final that isn't clear is heard again in other ways, and the surest wins.
 
-        Moonshine is deaf to some quiet or oddly cut windows; shifted or at another level it hears them.
+        Moonshine is deaf to some quiet or oddly cut windows, and to the first second of many segments;
+        shifted or at another level it hears them.
         """
         expected = window.prefix + window.draft
         best = self._listen(window, FIRST_WAY, expected)
-        if window.final and not best.words:
-            for way in DEAF_WAYS if window.voiced_s >= DEAF_S else ():
+        if not best.words:
+            for way in self._other_ways(window):
                 best = self._listen(window, way, ())
                 if best.words:
                     break
@@ -199,6 +204,13 @@ class MoonshineEngine:
             return Hypothesis((), "en", None, best.reason)
         words = self._timed(best) if window.words and not self._merged else best.words
         return Hypothesis(tuple(words), "en", round(best.confidence, 4))
+
+    @staticmethod
+    def _other_ways(window: Window) -> tuple["_Way", ...]:
+        """How to hear a window again that gave no words."""
+        if not window.final:
+            return EARLY_WAYS if window.patient else ()
+        return DEAF_WAYS if window.voiced_s >= DEAF_S else ()
 
     def _listen(self, window: Window, way: "_Way", expected: Sequence[Word]) -> "_Heard":
         """One decoding. `expected`: the words that it probably yields, checked in few forwards."""
