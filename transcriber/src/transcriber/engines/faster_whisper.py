@@ -19,7 +19,7 @@ class FasterWhisperEngine:
     def __init__(self, model: str, *, device: str = "auto") -> None:
         try:
             self._model = WhisperModel(
-                model, device="cpu" if device == "mps" else device, compute_type="default", cpu_threads=1
+                model, device="cpu" if device == "mps" else device, compute_type="auto", cpu_threads=1
             )
         except Exception as error:  # the hub client and CTranslate2 raise many kinds
             raise ModelError(

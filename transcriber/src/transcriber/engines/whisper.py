@@ -2,6 +2,10 @@
 
 Windows are encoded together; those with the same options are decoded together. A final is decoded
 again at higher temperatures while it isn't believable, as in openai-whisper's `transcribe`.
+
+On the CPU the encoder is most of a partial's cost, for it takes 30 s whatever there is to hear. There
+partials are encoded in as many positions as they need, and finals in all of them: the weights were
+trained on 30 s, and hear them best.
 """
 
 import math
@@ -12,7 +16,9 @@ from typing import Any, Final
 
 import torch
 import whisper
-from whisper.audio import N_FRAMES, N_SAMPLES, log_mel_spectrogram, pad_or_trim
+from torch.nn.functional import gelu
+from whisper.audio import FRAMES_PER_SECOND, N_FRAMES, N_SAMPLES, log_mel_spectrogram, pad_or_trim
+from whisper.decoding import DecodingTask
 from whisper.timing import find_alignment, merge_punctuations
 from whisper.tokenizer import get_tokenizer
 
@@ -24,6 +30,8 @@ from transcriber.guards import MOST_COMPRESSION, compression
 
 BATCH: Final = {"cuda": 16, "mps": 8, "cpu": 1}  # windows worth decoding at once
 LEADING: Final = "\"'“¿([{-"
+MARGIN_S: Final = 1.0  # silence that a shortened context ends in, at least
+STEP_FRAMES: Final = 5 * FRAMES_PER_SECOND  # contexts are multiples of it, so that a window's is always the same
 TRAILING: Final = "\"'.。,，!！?？:：”)]}、"
 
 
@@ -34,6 +42,13 @@ def choose_device(wish: str) -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+class _Decoding(DecodingTask):  # type: ignore[misc]
+    """Decoding of what is encoded already, in however many positions."""
+
+    def _get_audio_features(self, mel: torch.Tensor) -> torch.Tensor:
+        return mel
 
 
 class WhisperEngine:
@@ -73,15 +88,36 @@ class WhisperEngine:
             raise EngineError(f"whisper failed on a window: {error}") from error
 
     def _transcribe(self, windows: Sequence[Window]) -> list[Hypothesis]:
+        """Each window in the context that it needs; in the full one if it can't be believed there."""
+        contexts: dict[int, list[int]] = defaultdict(list)
+        for number, window in enumerate(windows):
+            contexts[self._context(window)].append(number)
+        answers: dict[int, Hypothesis] = {}
+        for frames, numbers in contexts.items():
+            heard = self._hear([windows[number] for number in numbers], frames)
+            for number, hypothesis in zip(numbers, heard, strict=True):
+                if hypothesis is None:
+                    [hypothesis] = self._hear([windows[number]], N_FRAMES)
+                assert hypothesis is not None
+                answers[number] = hypothesis
+        return [answers[number] for number in range(len(windows))]
+
+    def _context(self, window: Window) -> int:
+        """How many frames of log-mel, of 10 ms, a window is heard in."""
+        if window.final or self._device != "cpu":
+            return N_FRAMES
+        needed = (len(window.samples) / SAMPLE_RATE + MARGIN_S) * FRAMES_PER_SECOND
+        return min(N_FRAMES, math.ceil(needed / STEP_FRAMES) * STEP_FRAMES)
+
+    def _hear(self, windows: Sequence[Window], frames: int) -> list[Hypothesis | None]:
+        """Windows that share a context; None for one that can't be believed in less than the full one."""
         mels = torch.stack([self._mel(window) for window in windows]).to(self._device)
-        features = self._model.embed_audio(mels.half() if self._device == "cuda" else mels)
-        languages = [
-            self._language(window, features[number : number + 1]) for number, window in enumerate(windows)
-        ]
+        features = self._encode((mels.half() if self._device == "cuda" else mels)[..., :frames])
         alike: dict[tuple[str, str, str], list[int]] = defaultdict(list)
         for number, window in enumerate(windows):
-            alike[languages[number], window.task, window.prompt].append(number)
-        answers: dict[int, Hypothesis] = {}
+            language = self._language(window, features[number : number + 1])
+            alike[language, window.task, window.prompt].append(number)
+        answers: list[Hypothesis | None] = [None] * len(windows)
         for (language, task, prompt), numbers in alike.items():
             options = {"language": language, "task": task, "prompt": prompt or None}
             results = self._decode(features[numbers], options, temperature=0.0)
@@ -89,8 +125,19 @@ class WhisperEngine:
                 window, feature = windows[number], features[number : number + 1]
                 if window.final:
                     result = self._again(feature, options, result)
-                answers[number] = self._hypothesis(window, mels[number], result, language)
-        return [answers[number] for number in range(len(windows))]
+                if frames == N_FRAMES or believable(result.text, result.avg_logprob):
+                    answers[number] = self._hypothesis(window, mels[number], result, language)
+        return answers
+
+    def _encode(self, mels: torch.Tensor) -> torch.Tensor:
+        """The encoder's states, (n, frames / 2, width), for log-mels (n, n_mels, frames) of any length."""
+        encoder = self._model.encoder
+        states = gelu(encoder.conv2(gelu(encoder.conv1(mels)))).permute(0, 2, 1)
+        states = (states + encoder.positional_embedding[: states.shape[1]]).to(states.dtype)
+        for block in encoder.blocks:
+            states = block(states)
+        encoded: torch.Tensor = encoder.ln_post(states)
+        return encoded
 
     def _mel(self, window: Window) -> torch.Tensor:
         """Log-mel of shape (n_mels, 3000): 30 s, padded with silence."""
@@ -103,12 +150,14 @@ class WhisperEngine:
             return "en"
         if window.language:
             return window.language.split("-")[0]
-        _, probabilities = self._model.detect_language(feature)
-        return str(max(probabilities[0], key=probabilities[0].get))
+        tokenizer = get_tokenizer(True, num_languages=self._model.num_languages)
+        beginning = torch.tensor([[tokenizer.sot]], device=feature.device)
+        chances = self._model.logits(beginning, feature)[0, 0, list(tokenizer.all_language_tokens)]
+        return str(tokenizer.all_language_codes[int(chances.argmax())])
 
     def _decode(self, features: torch.Tensor, options: dict[str, Any], *, temperature: float) -> list[Any]:
         chosen = whisper.DecodingOptions(**options, temperature=temperature, fp16=self._device == "cuda")
-        results: list[Any] = whisper.decode(self._model, features, chosen)
+        results: list[Any] = _Decoding(self._model, chosen).run(features)
         return results
 
     def _again(self, feature: torch.Tensor, options: dict[str, Any], result: Any) -> Any:
