@@ -1,15 +1,29 @@
-"""Whisper on CTranslate2: several times faster than torch, int8 on the CPU, no torch needed."""
+"""Whisper on CTranslate2: several times faster than torch, int8 on the CPU, no torch needed.
+
+Partials are encoded in as many positions as they need instead of the 30 s of finals, and heard in full if
+they can't be believed so (see `whisper.py`).
+"""
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from faster_whisper import WhisperModel
+from faster_whisper.tokenizer import Tokenizer
 
 from parlando.audio import SAMPLE_RATE
 from parlando.errors import EngineError, ModelError
 from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
-from transcriber.engines.spelling import TEMPERATURES, nothing, silent, words_of
+from transcriber.engines.spelling import (
+    TEMPERATURES,
+    believable,
+    context_s,
+    nothing,
+    silent,
+    words_of,
+)
 from transcriber.guards import MOST_COMPRESSION
 
 
@@ -42,9 +56,48 @@ class FasterWhisperEngine:
     def transcribe(self, windows: Sequence[Window]) -> list[Hypothesis]:
         """See `Engine.transcribe`."""
         try:
-            return [self._transcribe(window) for window in windows]
+            return [self._partial(window) or self._transcribe(window) for window in windows]
         except (RuntimeError, ValueError) as error:
             raise EngineError(f"faster-whisper failed on a window: {error}") from error
+
+    def _partial(self, window: Window) -> Hypothesis | None:
+        """A partial in a short context, greedily; None for what wants the full one."""
+        seconds = context_s(window)
+        if seconds is None:
+            return None
+        padded = np.zeros(seconds * SAMPLE_RATE, np.float32)
+        padded[: len(window.samples)] = window.samples
+        mel = self._model.feature_extractor(padded, padding=0)
+        states = self._model.encode(mel[:, : seconds * self._model.frames_per_second])
+        multilingual = bool(self._model.model.is_multilingual)
+        language = "en"
+        if multilingual:
+            language = (window.language or "").split("-")[0] or self._language(states)
+        tokenizer = Tokenizer(self._model.hf_tokenizer, multilingual, window.task, language)
+        before = tokenizer.encode(" " + window.prompt.strip()) if window.prompt else []
+        prompt = self._model.get_prompt(tokenizer, before, without_timestamps=True)
+        [result] = self._model.model.generate(
+            states,
+            [prompt],
+            beam_size=1,
+            max_length=self._model.max_length,
+            return_scores=True,
+            return_no_speech_prob=True,
+            suppress_tokens=[-1],
+        )
+        tokens = result.sequences_ids[0]
+        text = tokenizer.decode(tokens).strip()
+        logprob = result.scores[0] * len(tokens) / (len(tokens) + 1)
+        if silent(result.no_speech_prob, logprob):
+            return nothing(language, "no_speech")
+        if not believable(text, logprob):
+            return None
+        words = words_of(text, language)
+        return Hypothesis(words, language, round(math.exp(logprob), 4), None if words else "no_speech")
+
+    def _language(self, states: Any) -> str:
+        [chances] = self._model.model.detect_language(states)
+        return str(chances[0][0]).strip("<|>")
 
     def _transcribe(self, window: Window) -> Hypothesis:
         found, info = self._model.transcribe(

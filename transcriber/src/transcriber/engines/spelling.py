@@ -1,17 +1,30 @@
-"""Text of Whisper's kind as words, and the rules by which it's believed. Pure.
+"""Text of Whisper's kind as words, the rules by which it's believed, the context it's heard in. Pure.
 
 Thresholds are those of openai-whisper's `transcribe`.
 """
 
+import math
 from typing import Final
 
+from parlando.audio import SAMPLE_RATE
 from parlando.transcript import UNSPACED
-from transcriber.engines.base import Hypothesis, Word
+from transcriber.engines.base import Hypothesis, Window, Word
 from transcriber.guards import MOST_COMPRESSION, compression, cut_loop
 
 NO_SPEECH: Final = 0.6  # probability of silence …
 WORST_LOGPROB: Final = -1.0  # … that counts if the mean log-probability is below this
 TEMPERATURES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # tried in turn while a final isn't believable
+WHOLE_S: Final = 30  # the context that Whisper was trained on
+MARGIN_S: Final = 1  # silence that a shorter one ends in, at least
+STEP_S: Final = 5  # contexts are multiples of it, so that a window's is always the same
+
+
+def context_s(window: Window) -> int | None:
+    """Seconds of context that a partial is heard in; None for the whole one, as finals want it."""
+    if window.final:
+        return None
+    seconds = math.ceil((len(window.samples) / SAMPLE_RATE + MARGIN_S) / STEP_S) * STEP_S
+    return seconds if seconds < WHOLE_S else None
 
 
 def words_of(text: str, language: str | None) -> tuple[Word, ...]:

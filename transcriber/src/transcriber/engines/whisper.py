@@ -25,13 +25,11 @@ from whisper.tokenizer import get_tokenizer
 from parlando.audio import SAMPLE_RATE
 from parlando.errors import EngineError, ModelError
 from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
-from transcriber.engines.spelling import TEMPERATURES, believable, nothing, silent, words_of
+from transcriber.engines.spelling import TEMPERATURES, believable, context_s, nothing, silent, words_of
 from transcriber.guards import MOST_COMPRESSION, compression
 
 BATCH: Final = {"cuda": 16, "mps": 8, "cpu": 1}  # windows worth decoding at once
 LEADING: Final = "\"'“¿([{-"
-MARGIN_S: Final = 1.0  # silence that a shortened context ends in, at least
-STEP_FRAMES: Final = 5 * FRAMES_PER_SECOND  # contexts are multiples of it, so that a window's is always the same
 TRAILING: Final = "\"'.。,，!！?？:：”)]}、"
 
 
@@ -104,10 +102,8 @@ class WhisperEngine:
 
     def _context(self, window: Window) -> int:
         """How many frames of log-mel, of 10 ms, a window is heard in."""
-        if window.final or self._device != "cpu":
-            return N_FRAMES
-        needed = (len(window.samples) / SAMPLE_RATE + MARGIN_S) * FRAMES_PER_SECOND
-        return min(N_FRAMES, math.ceil(needed / STEP_FRAMES) * STEP_FRAMES)
+        seconds = context_s(window) if self._device == "cpu" else None
+        return int(N_FRAMES if seconds is None else seconds * FRAMES_PER_SECOND)
 
     def _hear(self, windows: Sequence[Window], frames: int) -> list[Hypothesis | None]:
         """Windows that share a context; None for one that can't be believed in less than the full one."""
@@ -125,7 +121,8 @@ class WhisperEngine:
                 window, feature = windows[number], features[number : number + 1]
                 if window.final:
                     result = self._again(feature, options, result)
-                if frames == N_FRAMES or believable(result.text, result.avg_logprob):
+                settled = silent(result.no_speech_prob, result.avg_logprob)
+                if frames == N_FRAMES or settled or believable(result.text, result.avg_logprob):
                     answers[number] = self._hypothesis(window, mels[number], result, language)
         return answers
 
