@@ -27,11 +27,11 @@ def rate(spoken: list[Clip], heard: list[str]) -> float:
     return 100 * jiwer.wer([normal(clip.text) for clip in spoken], [normal(text) for text in heard])
 
 
-def offline(spoken: list[Clip]) -> float:
-    """The engine on whole clips."""
+def offline(spoken: list[Clip], *, patient: bool) -> float:
+    """The engine on whole clips; `patient`: heard several times where it isn't sure, as finals are."""
     engine, _ = load_engine(TranscriberSettings(stt_engine="moonshine"))
     pcm = [to_float(load(clip.path)) for clip in spoken]
-    windows = [Window(samples, final=True, voiced_s=len(samples) / RATE) for samples in pcm]
+    windows = [Window(samples, final=True, voiced_s=len(samples) / RATE, patient=patient) for samples in pcm]
     return rate(spoken, [engine.transcribe([window])[0].text for window in windows])
 
 
@@ -53,17 +53,19 @@ def main() -> None:
     with Cluster(transcribers=2, WORKER_SESSIONS="40") as cluster:
         few = asyncio.run(live(cluster.ports[0], spoken, 4))
         many = asyncio.run(live(cluster.ports[0], spoken * 2, 36))
-    whole = offline(spoken)
-    table = Table(
-        "accuracy", f"Word errors of {len(spoken)} clips", ("how", "word errors, %", "above whole clips")
-    )
+    once, patiently = (offline(spoken, patient=patient) for patient in (False, True))
+    table = Table("accuracy", f"Word errors of {len(spoken)} clips", ("how", "word errors, %"))
     table.rows = [
-        ("whole clips", whole, None),
-        ("live, 4 sessions at a time", few, few - whole),
-        ("live, 36 at a time (two cores are full)", many, many - whole),
+        ("whole clips, heard once", once),
+        ("whole clips, heard again where the engine isn't sure, as finals are", patiently),
+        ("live, 4 sessions at a time", few),
+        ("live, 36 at a time (two cores are full)", many),
     ]
-    table.data = {"difference": few - whole}
-    table.remarks.append(f"Bar: {BAR} points. Runs scatter by some 0.3.")
+    table.data = {"difference": few - once, "difference_patient": few - patiently}
+    table.remarks.append(
+        f"Live, 4 at a time, against whole clips: {few - once:+.1f} points and {few - patiently:+.1f} "
+        f"(bar: {BAR}). A segment is settled before what follows it is heard. Runs scatter by some 0.3."
+    )
     table.publish()
 
 

@@ -1,7 +1,7 @@
 """What a live session costs Redis, and what an idle one costs everybody: python -m bench.costs
 
 Sessions of continuous speech: memory of their keys, commands and bytes that Redis sees. Then sessions that
-send silence: the processor time of all processes, less that without sessions.
+send silence, and sessions that send nothing: the processor time of all processes, less that without sessions.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import psutil
+import websockets
 
 from bench.load import RATE, loops, talk
 from bench.results import Table
@@ -22,10 +23,14 @@ BAR_KB = 500
 BAR_IDLE = 0.002  # of a core a session
 
 
-def processor_time(cluster: Cluster) -> float:
-    """Seconds of all processes, Redis too."""
-    pids = [each.process.pid for each in (*cluster.gateways, *cluster.transcribers, *cluster.processors)]
-    return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in (*pids, cluster.redis.pid))
+def processor_time(cluster: Cluster) -> dict[str, float]:
+    """Seconds of each process."""
+    pids = {
+        "gateway": cluster.gateways[0].process.pid,
+        "transcriber": cluster.transcribers[0].process.pid,
+        "Redis": cluster.redis.pid,
+    }
+    return {name: sum(psutil.Process(pid).cpu_times()[:2]) for name, pid in pids.items()}
 
 
 async def memory(cluster: Cluster) -> float:
@@ -43,14 +48,24 @@ async def memory(cluster: Cluster) -> float:
     return most
 
 
-async def idle(cluster: Cluster, sessions: int) -> float:
-    """Cores that so many sessions of silence take together."""
-    silence = np.zeros(SECONDS * RATE, np.int16)
+async def idle(cluster: Cluster, sessions: int, *, sending: bool) -> dict[str, float]:
+    """Share of a core that each process takes for so many sessions that are silent, or send nothing."""
     before, started = processor_time(cluster), time.monotonic()
-    await asyncio.gather(*(talk(cluster.ports[0], silence, frame_ms=100) for _ in range(sessions)))
-    if not sessions:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.sleep(SECONDS))
+        for _ in range(sessions):
+            group.create_task(_silent(cluster) if sending else _open(cluster))
+    spent = time.monotonic() - started
+    return {name: (after - before[name]) / spent for name, after in processor_time(cluster).items()}
+
+
+async def _silent(cluster: Cluster) -> None:
+    await talk(cluster.ports[0], np.zeros(SECONDS * RATE, np.int16), frame_ms=100)
+
+
+async def _open(cluster: Cluster) -> None:
+    async with websockets.connect(f"{cluster.url()}/v1/stt/stream"):
         await asyncio.sleep(SECONDS)
-    return (processor_time(cluster) - before) / (time.monotonic() - started)
 
 
 def main() -> None:
@@ -65,18 +80,21 @@ def main() -> None:
         traffic = sum(
             after[f"total_net_{way}_bytes"] - before[f"total_net_{way}_bytes"] for way in ("input", "output")
         )
-        nothing = asyncio.run(idle(cluster, 0))
-        something = asyncio.run(idle(cluster, IDLE))
-    each = (something - nothing) / IDLE
+        nothing = asyncio.run(idle(cluster, 0, sending=False))
+        silent = asyncio.run(idle(cluster, IDLE, sending=True))
+        opened = asyncio.run(idle(cluster, IDLE, sending=False))
+    silence, openness = ((sum(of.values()) - sum(nothing.values())) / IDLE for of in (silent, opened))
+    parts = ", ".join(f"{name} {100 * (silent[name] - nothing[name]) / IDLE:.2f}" for name in silent)
     table = Table("costs", "What sessions cost", ("what", "figure", "bar"))
     table.rows = [
         ("Redis memory of a session that speaks, most, KB", kilobytes, BAR_KB),
         ("Redis commands per second of audio", commands, None),
         ("Redis traffic per second of audio, KB (the audio itself is 31)", traffic / audio / 1024, None),
-        ("a session that is silent, all processes, % of a core", 100 * each, 100 * BAR_IDLE),
-        ("the cluster without sessions, % of a core", 100 * nothing, None),
+        ("a session that sends nothing, % of a core", 100 * openness, 100 * BAR_IDLE),
+        (f"a session that sends silence, % of a core ({parts})", 100 * silence, None),
+        ("the cluster without sessions, % of a core", 100 * sum(nothing.values()), None),
     ]
-    table.data = {"redis_kb": kilobytes, "idle": each}
+    table.data = {"redis_kb": kilobytes, "idle": openness, "silent": silence}
     table.publish()
 
 

@@ -1,10 +1,11 @@
-"""How soon one session's words are there, ours and the peers' policy: python -m bench.latency
+"""How soon one session's words are there, ours and the peers' policy: python -m bench.latency [clips]
 
-Real speech in real time, one session at a time, as a client sees it on the socket. When words end is
-told by the model's cross-attention, in a run of its own.
+Real speech in real time, one session at a time, as a client sees it on the socket; `clips` more of the
+larger collection, if it's there. When words end is told by the model's cross-attention, in a run of its own.
 """
 
 import asyncio
+import sys
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
@@ -17,8 +18,8 @@ from parlando import vad
 from parlando.transcript import bare
 from support.cluster import Cluster
 from support.in_process import recognise
-from support.speech import fixture
-from transcriber.engines.registry import load
+from support.speech import clips, fixture, load
+from transcriber.engines.registry import load as load_engine
 from transcriber.settings import TranscriberSettings
 
 CLIPS = (
@@ -76,23 +77,24 @@ def _shown(events: list[tuple[float, dict]]) -> list[tuple[str, float]]:
     return [(finals[segment][place], at) for (segment, place), at in sorted(seen.items())]
 
 
-async def spoken(pcm: np.ndarray) -> list[tuple[str, float]]:
+async def words_of(pcm: np.ndarray) -> list[tuple[str, float]]:
     """The words of a recording, and when each ends, in seconds."""
-    engine, _ = load(TranscriberSettings(stt_engine="moonshine"))
+    engine, _ = load_engine(TranscriberSettings(stt_engine="moonshine"))
     reference = await recognise(pcm, engine, vad.load("silero"), words=True)
     finals = [event for event in reference.events if event["type"] == "final"]
     return [(bare(word["word"]), word["end"]) for final in finals for word in final["words"] or []]
 
 
-def recordings() -> list[np.ndarray]:
+def recordings(more: int) -> list[np.ndarray]:
     """The clips, with a second of silence behind each."""
-    return [np.r_[fixture(name)[: LONGEST_S * RATE], np.zeros(RATE, np.int16)] for name in CLIPS]
+    spoken = [fixture(name) for name in CLIPS] + [load(clip.path) for clip in clips("a_english_read")[:more]]
+    return [np.r_[pcm[: LONGEST_S * RATE], np.zeros(RATE, np.int16)] for pcm in spoken]
 
 
-async def measure(port: int, *, ends: list[list[tuple[str, float]]]) -> Delays:
+async def measure(port: int, spoken: list[np.ndarray], ends: list[list[tuple[str, float]]]) -> Delays:
     """One session after the other, in frames of 20 ms."""
     delays = Delays()
-    for pcm, known in zip(recordings(), ends, strict=True):
+    for pcm, known in zip(spoken, ends, strict=True):
         session = await talk(port, pcm, frame_ms=20)
         delays.add(session, len(pcm) / RATE - 1, known)
         await asyncio.sleep(0.2)
@@ -106,11 +108,12 @@ def quantiles(values: list[float]) -> tuple[float, float, float]:
 
 def main() -> None:
     """Measure both, and publish the table."""
-    ends = [asyncio.run(spoken(pcm)) for pcm in recordings()]
+    spoken = recordings(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
+    ends = [asyncio.run(words_of(pcm)) for pcm in spoken]
     with Cluster(transcribers=1) as cluster:
-        ours = asyncio.run(measure(cluster.ports[0], ends=ends))
+        ours = asyncio.run(measure(cluster.ports[0], spoken, ends))
     with servers(1) as (ports, _):
-        theirs = asyncio.run(measure(ports[0], ends=ends))
+        theirs = asyncio.run(measure(ports[0], spoken, ends))
     table = Table("latency", "One session", ("milliseconds", "who", "p50", "p95", "p99", "mean", "n"))
     for name, title in (
         ("first", "first partial after onset"),

@@ -19,13 +19,13 @@ QUICK = (
     ("latency",),
     ("capacity", "100"),
     ("intake",),
-    ("viewers",),
     ("failover",),
-    ("long_file", "--quick"),
+    ("long_file",),
 )
 FULL = (
-    *QUICK[:-1],
-    ("long_file",),
+    ("latency", "30"),
+    *QUICK[1:],
+    ("viewers",),
     ("capacity", "50"),
     ("costs",),
     ("accuracy",),
@@ -33,12 +33,13 @@ FULL = (
     ("omi_webhook",),
     ("admission",),
     ("soak",),
+    ("ten_thousand",),
 )
 REPORT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 IMAGES = REPORT.parent / "images"
 ORDER = (
     "latency", "capacity_100", "capacity_50", "intake", "costs", "viewers", "failover", "long_file",
-    "accuracy", "intake_delay", "omi_webhook", "admission", "soak",
+    "accuracy", "intake_delay", "omi_webhook", "admission", "soak", "ten_thousand",
 )  # fmt: skip
 
 

@@ -1,10 +1,8 @@
-"""Omi's doors: its backend's webhook in both forms, the app's socket, local Whisper, and what owners read."""
+"""Omi's doors: its backend's webhook in both forms, the app's socket, and what owners read."""
 
 import asyncio
-import io
 import json
 import time
-import wave
 
 import httpx
 import numpy as np
@@ -13,6 +11,7 @@ import websockets
 
 from api_gateway.signature import sign
 from support.cluster import Cluster
+from support.jobs import wav
 from support.omi import Backend
 from support.perfect import script, silence, speak
 from support.speech import FIXTURES, fixture
@@ -84,16 +83,6 @@ async def transcripts(
 
 def words(found: list[dict]) -> list[str]:
     return " ".join(transcript["text"] for transcript in found).split()
-
-
-def wav(pcm: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes(pcm.tobytes())
-    return out.getvalue()
 
 
 @pytest.mark.timeout(240)
@@ -487,59 +476,6 @@ async def test_the_app_socket_sends_finals_only_and_the_tail_at_once(cluster):
 
     with pytest.raises(websockets.InvalidStatus):
         await websockets.connect(f"{cluster.url()}/omi/wrong/stt")
-
-
-@pytest.mark.parametrize("form", ["json", "verbose_json", "text", "srt", "vtt"])
-def test_local_whisper_hears_a_file(cluster, form):
-    answer = httpx.post(
-        f"{cluster.http()}/omi/k1/inference",
-        files={"file": ("audio.wav", wav(speak(10)), "audio/wav")},
-        data={"language": "en", "temperature": "0.0", "temperature_inc": "0.2", "response_format": form},
-        timeout=60,
-    )
-
-    assert answer.status_code == 200
-    if form == "verbose_json":
-        body = answer.json()
-        assert body["language"] == "english"
-        assert body["duration"] == 5.0
-        assert {"start", "end", "text", "avg_logprob"} <= body["segments"][0].keys()
-        assert body["text"].split() == script(0, 10)
-    else:
-        assert "w0009" in answer.text
-
-
-def test_local_whisper_says_what_is_wrong_with_a_file(cluster):
-    def hear(data: bytes, **fields) -> httpx.Response:
-        return httpx.post(
-            f"{cluster.http()}/omi/k1/inference", files={"file": ("a.wav", data)}, data=fields, timeout=60
-        )
-
-    assert hear(b"no audio at all").status_code == 415
-    assert hear(wav(speak(1)), response_format="doc").status_code == 400
-    assert httpx.post(f"{cluster.http()}/omi/k1/inference", content=b"x").status_code == 400
-
-
-@pytest.mark.timeout(120)
-async def test_local_whisper_waits_for_room_instead_of_refusing(tmp_path):
-    """One worker with room for one session: ten files at once all get their words."""
-    with Cluster(
-        processors=1,
-        STT_ENGINE="support.perfect:engine",
-        VAD="rms",
-        WORKER_SESSIONS="1",
-        ARCHIVE_URL=str(tmp_path),
-    ) as cluster:
-
-        def hear(number: int) -> list[str]:
-            files = {"file": ("a.wav", wav(speak(10, first=10 * number)))}
-            answer = httpx.post(f"{cluster.http()}/inference", files=files, timeout=60)
-            assert answer.status_code == 200
-            return answer.json()["text"].split()
-
-        heard = await asyncio.gather(*(asyncio.to_thread(hear, number) for number in range(10)))
-
-    assert heard == [script(10 * number, 10) for number in range(10)]
 
 
 async def test_real_speech_through_every_door(moonshine):

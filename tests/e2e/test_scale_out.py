@@ -10,12 +10,10 @@ from parlando.client import connect
 from support.cluster import Cluster
 from support.encoding import RECIPES, encoded
 from support.jobs import submit, wait
-from support.perfect import script, silence, speak
+from support.perfect import PERFECT, script, silence, speak
 from support.redis_topologies import RedisClusterServers, SentinelServers
 from support.speech import FIXTURES
 from support.streaming import check_promises, stream
-
-PERFECT = {"STT_ENGINE": "support.perfect:engine", "VAD": "rms"}
 
 
 def said(number: int) -> np.ndarray:

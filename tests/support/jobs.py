@@ -1,13 +1,27 @@
 """Submitting jobs to a cluster, and waiting for them."""
 
+import io
 import time
+import wave
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import orjson
 
 ENDS = ("completed", "failed", "cancelled")
+
+
+def wav(pcm: np.ndarray, *, channels: int = 1) -> bytes:
+    """A WAV file of int16 samples at 16 kHz, interleaved."""
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(pcm.astype("<i2").tobytes())
+    return out.getvalue()
 
 
 def submit(

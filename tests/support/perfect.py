@@ -4,8 +4,6 @@ Every sample of a word carries the word's number in its amplitude, so the engine
 samples. A word counts if more than half of it lies in the window: however the audio is cut, each word
 is heard exactly once. The word at the end of a growing window is misheard until it is complete, as
 real recognisers do.
-
-Give it to a worker as STT_ENGINE=support.perfect:engine.
 """
 
 import os
@@ -17,6 +15,7 @@ import numpy as np
 
 from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
 
+PERFECT = {"STT_ENGINE": "support.perfect:engine", "VAD": "rms"}  # for a Cluster
 RATE = 16_000
 BASE = 6000  # amplitude of word 0
 WORD = int(0.3 * RATE)

@@ -13,6 +13,7 @@ from parlando.audio_buffer import AudioBuffer
 from parlando.client.ring import UnackedAudio
 from parlando.config import SessionConfig
 from parlando.errors import EngineError, InvalidAudioError
+from parlando.redislog.history import SessionRecord
 from support.perfect import PerfectEngine, speak
 from transcriber.cadence import PATIENCE, Cadence
 from transcriber.engines import word_times
@@ -193,3 +194,33 @@ def test_under_load_windows_are_heard_once_and_without_context():
     assert not loaded.patient
     assert not listener.window(segment, 80_000, SessionConfig()).patient
     assert (len(loaded.samples), loaded.context_samples, len(loaded.context)) == (48_000, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("state", "owner", "open_segment", "lag"),
+    [
+        ("open", "w1", {"index": 0}, 300),
+        ("open", "w1", None, 0),  # silence isn't decoded, and nobody waits for it
+        ("open", "", None, 300),  # nobody listens, so nobody knows
+        ("closed", "", None, 0),
+    ],
+)
+def test_the_lag_of_a_session_is_what_somebody_waits_for(state, owner, open_segment, lag):
+    record = SessionRecord(
+        sid="s",
+        state=state,
+        key="",
+        owner=owner,
+        epoch=1,
+        received=1000,
+        decoded=700,
+        seq=0,
+        segments=0,
+        created=0,
+        opened_ms=0,
+        config={},
+        open_segment=open_segment,
+        uid="",
+    )
+
+    assert record.lag == lag

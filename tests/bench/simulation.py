@@ -1,0 +1,247 @@
+"""One transcriber under load, in simulated time. Pure but for the clock that `price` reads.
+
+Sessions say the same recording, each from elsewhere; the real segmenter tells when segments begin, pause
+and end. Windows wait for one engine, finals first, and the real cadence makes partials rarer as they wait.
+"""
+
+import heapq
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from parlando import vad
+from parlando.audio import SAMPLE_RATE, seconds, to_float
+from parlando.vad import FRAME
+from transcriber.cadence import Cadence
+from transcriber.engines.base import Engine, Window
+from transcriber.scheduler import LIVE, Lane
+from transcriber.segmenter import Ended, Paused, Resumed, Segmenter, Started
+from transcriber.session import FIRST_PARTIAL
+
+Happening = Callable[[float], None]
+Work = Callable[[float], tuple[float, Happening]]  # when it begins → what it costs, what happens then
+
+WARM_S = 20.0  # before delays count
+LENGTH_S = 80.0
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What the segmenter says: when, and of a segment that begins to be decoded at `start`."""
+
+    at: float
+    what: str
+    start: float
+    speech_end: float
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The engine's seconds for a window: fixed, and for each second of audio in it."""
+
+    partial: tuple[float, float]
+    final: tuple[float, float]
+
+
+@dataclass
+class Load:
+    """What a number of sessions got of one transcriber."""
+
+    sessions: int
+    final_p95: float
+    partials: float  # a second and session
+    busy: float
+
+
+@dataclass
+class _Segment:
+    start: float
+    decoded: float | None = None  # how far a partial went
+    asked: bool = False  # whether a partial waits
+    pause: int = 0  # number of the pause that may be its end; 0 while it's spoken
+    pauses: int = 0
+    heard: bool = False  # whether the final of that pause is there
+    speech_end: float | None = None  # once it has ended
+
+
+def moments(pcm: np.ndarray) -> list[Moment]:
+    """Everything that happens while `pcm` is heard."""
+    segmenter, found = Segmenter(vad.load("silero").stream()), []
+    for at in range(0, len(pcm), FRAME):
+        for event in segmenter.push(pcm[at : at + FRAME]):
+            if isinstance(event, Started | Paused | Resumed | Ended):
+                heard, of = seconds(segmenter.heard), event.utterance
+                found.append(Moment(heard, type(event).__name__, seconds(of.start), seconds(of.speech_end)))
+    return found
+
+
+def price(engine: Engine, pcm: np.ndarray) -> Costs:
+    """What windows cost, in processor time: those of a growing segment, and finals heard once."""
+    samples, draft = to_float(pcm), ()
+    lengths, partials, finals = np.arange(1.0, 9.0, 0.5), [], []
+    for length in lengths:
+        window = samples[: int(length * SAMPLE_RATE)]
+        started = time.process_time()
+        [heard] = engine.transcribe([Window(window, draft=draft, patient=False)])
+        partials.append(time.process_time() - started)
+        draft, started = heard.words, time.process_time()
+        engine.transcribe([Window(window, draft=draft, final=True, patient=False)])
+        finals.append(time.process_time() - started)
+
+    def line(costs: list[float]) -> tuple[float, float]:
+        slope, fixed = np.polyfit(lengths, costs, 1)
+        return max(float(fixed), 0.0), float(slope)
+
+    return Costs(line(partials), line(finals))
+
+
+class Worker:
+    """One engine, and the sessions that ask it. `slower` stretches what windows cost."""
+
+    def __init__(self, costs: Costs, slower: float) -> None:
+        self._costs = costs
+        self._slower = slower
+        self._cadence = Cadence(SAMPLE_RATE // 2)
+        self._events: list[tuple[float, int, Happening]] = []
+        self._lanes: dict[Lane, deque[tuple[float, Work]]] = {lane: deque() for lane in LIVE}
+        self._count, self._free_at, self._worked, self._shown = 0, 0.0, 0.0, 0
+        self._delays: list[float] = []
+
+    def run(self, script: list[Moment], length: float, sessions: int) -> Load:
+        """`script` lasts `length` seconds and begins anew."""
+        for number in range(sessions):
+            self._schedule(script, length, length * number / sessions)
+        while self._events and self._events[0][0] < LENGTH_S:
+            now, _, happen = heapq.heappop(self._events)
+            happen(now)
+        return Load(
+            sessions,
+            float(np.quantile(self._delays, 0.95)),
+            self._shown / sessions / (LENGTH_S - WARM_S),
+            self._worked / LENGTH_S,
+        )
+
+    def _schedule(self, script: list[Moment], length: float, phase: float) -> None:
+        segments: list[_Segment] = []
+        for turn in range(int((LENGTH_S + phase) / length) + 1):
+            for moment in script:
+                moved = replace(
+                    moment,
+                    at=moment.at + turn * length - phase,
+                    start=moment.start + turn * length - phase,
+                    speech_end=moment.speech_end + turn * length - phase,
+                )
+                if moved.at >= 0:
+                    self._at(moved.at, lambda now, moment=moved: self._happens(segments, moment, now))
+
+    def _at(self, when: float, happen: Happening) -> None:
+        self._count += 1
+        heapq.heappush(self._events, (when, self._count, happen))
+
+    def _happens(self, segments: list[_Segment], moment: Moment, now: float) -> None:
+        if moment.what == "Started":
+            segments[:] = [_Segment(moment.start)]
+            self._at(now + seconds(FIRST_PARTIAL), lambda at, it=segments[0]: self._want_partial(it, at))
+        elif segments:
+            self._goes_on(segments[0], moment, now)
+
+    def _goes_on(self, segment: _Segment, moment: Moment, now: float) -> None:
+        match moment.what:
+            case "Paused":
+                segment.pauses += 1
+                segment.pause, segment.heard = segment.pauses, False
+                self._final(segment, now)
+            case "Resumed":
+                segment.pause = 0
+                self._want_partial(segment, now)
+            case "Ended":
+                segment.speech_end = moment.speech_end
+                if segment.pause and segment.heard:
+                    self._note(segment, now)
+                elif not segment.pause:
+                    self._final(segment, now)
+
+    def _note(self, segment: _Segment, now: float) -> None:
+        assert segment.speech_end is not None
+        if now > WARM_S:
+            self._delays.append(now - segment.speech_end)
+
+    def _final(self, segment: _Segment, now: float) -> None:
+        pause, (fixed, each) = segment.pause, self._costs.final
+
+        def work(_: float) -> tuple[float, Happening]:
+            if segment.pause != pause:
+                return 0.0, lambda _: None
+            return fixed + each * (now - segment.start), done
+
+        def done(at: float) -> None:
+            if segment.speech_end is not None and segment.pause == pause:
+                self._note(segment, at)
+            segment.heard = segment.pause == pause
+
+        self._submit(Lane.FINAL, now, work)
+
+    def _want_partial(self, segment: _Segment, now: float) -> None:
+        if segment.asked or segment.pause or segment.speech_end is not None:
+            return
+        interval, again = self._cadence.interval, lambda at: self._want_partial(segment, at)
+        if interval is None:
+            self._at(now + 1.0, again)
+            return
+        due = now if segment.decoded is None else segment.decoded + seconds(interval)
+        if due > now:
+            self._at(due, again)
+            return
+        fixed, each = self._costs.partial
+
+        def work(at: float) -> tuple[float, Happening]:
+            if segment.pause or segment.speech_end is not None:
+                return 0.0, forgotten
+            segment.decoded = at
+            return fixed + each * (at - segment.start), shown
+
+        def forgotten(_: float) -> None:
+            segment.asked = False
+
+        def shown(at: float) -> None:
+            segment.asked = False
+            self._shown += at > WARM_S
+            self._want_partial(segment, at)
+
+        segment.asked = True
+        self._submit(Lane.PARTIAL if segment.decoded else Lane.FIRST_PARTIAL, now, work)
+
+    def _submit(self, lane: Lane, now: float, work: Work) -> None:
+        self._lanes[lane].append((now, work))
+        if self._free_at <= now:
+            self._next(now)
+
+    def _next(self, now: float) -> None:
+        queue = next((queue for queue in self._lanes.values() if queue), None)
+        if queue is None or self._free_at > now:
+            return
+        asked, work = queue.popleft()
+        self._cadence.observe(now - asked)
+        cost, done = work(now)
+        self._worked += cost * self._slower
+        self._free_at = now + cost * self._slower
+
+        def finished(at: float) -> None:
+            done(at)
+            self._next(at)
+
+        self._at(self._free_at, finished)
+
+
+def fits(costs: Costs, slower: float, script: list[Moment], length: float, *, late_s: float) -> Load:
+    """The most sessions whose finals come in time."""
+    best = Worker(costs, slower).run(script, length, 2)
+    for sessions in range(4, 120, 2):
+        load = Worker(costs, slower).run(script, length, sessions)
+        if load.final_p95 > late_s:
+            return best
+        best = load
+    return best
