@@ -65,14 +65,15 @@ class Delays:
 
 
 def _shown(events: list[tuple[float, dict]]) -> list[tuple[str, float]]:
-    """The words of the finals, and when a client first saw each in its place."""
+    """The words of the finals, and when a client first saw each among its neighbours."""
     finals = {e["segment"]: [bare(w) for w in e["text"].split()] for _, e in events if e["type"] == "final"}
     seen: dict[tuple[int, int], float] = {}
     for at, event in events:
         if event["type"] in ("partial", "final"):
-            wanted = finals.get(event["segment"], [])
-            for place, word in enumerate(event["text"].split()[: len(wanted)]):
-                if bare(word) == wanted[place]:
+            words = [bare(word) for word in event["text"].split()]
+            matcher = SequenceMatcher(a=finals.get(event["segment"], []), b=words, autojunk=False)
+            for block in matcher.get_matching_blocks():
+                for place in range(block.a, block.a + block.size):
                     seen.setdefault((event["segment"], place), at)
     return [(finals[segment][place], at) for (segment, place), at in sorted(seen.items())]
 

@@ -23,7 +23,7 @@ QUICK = (
     ("long_file",),
 )
 FULL = (
-    ("latency", "30"),
+    ("latency", "20"),
     *QUICK[1:],
     ("viewers",),
     ("capacity", "50"),

@@ -93,8 +93,8 @@ def main() -> None:
     each = broadcast_s()
     shard = PLANNED * per_core["Redis shards, measured"]
     table.remarks += [
-        f"The simulation has windows take {slower:.1f} times as long as alone on a core: then two cores take as "
-        f"many sessions of continuous speech as was measured, {step['sessions']}. With 50 % speech it "
+        f"The simulation has windows take {slower:.1f} times as long as alone on a core: then two cores take "
+        f"as many sessions of continuous speech as was measured, {step['sessions']}. With 50 % speech it "
         f"says {2 * check.sessions}; measured were {half['sessions']}.",
         f"On two cores a transcriber had {core:.2f} of one. With one of its own it takes {alone.sessions}: "
         f"finals {alone.final_p95:.2f} s after the end of speech (p95), {alone.partials:.2f} partials/s "
