@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from bench.latency import BARS, measure, quantiles, recordings, spoken
+from bench.latency import BARS, measure, quantiles, recordings, words_of
 from support.cluster import Cluster
 
 pytestmark = pytest.mark.alone
@@ -14,9 +14,10 @@ pytestmark = pytest.mark.alone
 @pytest.mark.timeout(300)
 async def test_one_session_is_fast_enough():
     """The bars of one session are printed; twice of each is allowed, for machines are busy."""
-    ends = [await spoken(pcm) for pcm in recordings()]
+    spoken = recordings(0)
+    ends = [await words_of(pcm) for pcm in spoken]
     with Cluster(transcribers=1) as cluster:
-        delays = await measure(cluster.ports[0], ends=ends)
+        delays = await measure(cluster.ports[0], spoken, ends)
     first, _, _ = quantiles(delays.first)
     _, final, _ = quantiles(delays.final)
     shown = float(np.mean(delays.shown))
