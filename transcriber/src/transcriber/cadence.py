@@ -5,7 +5,7 @@ from typing import Final
 LADDER: Final = (0.5, 1.0, 2.0, 4.0, None)
 """Factors of the base interval; None: finals only."""
 
-WIDEN: Final = (0.03, 0.12, 0.3, 0.8)
+WIDEN: Final = (0.01, 0.12, 0.3, 0.8)
 """Queue delay in seconds at which each step is left for the next; half of it leads back."""
 
 SMOOTHING: Final = 0.2
