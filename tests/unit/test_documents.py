@@ -40,6 +40,8 @@ def test_no_module_has_more_than_one_job():
         "quickstart.md",
         "browser.md",
         "performance.md",
+        "benchmarks.md",
+        "capacity.md",
     ],
 )
 def test_the_documents_that_the_readme_names_are_there(name):
