@@ -13,9 +13,8 @@ from parlando.redislog.connection import connect
 from support.cluster import Cluster
 from support.conversion import Stream, form_of
 from support.encoding import RECIPES, Recipe, encoded
-from support.speech import FIXTURES
+from support.speech import JFK
 
-JFK = FIXTURES / "speech" / "jfk.flac"
 SECONDS = 11.0
 PIECE_S = 0.02
 BARS = {"webm_opus": 200, "ogg_opus": 200}

@@ -20,10 +20,9 @@ from parlando.client import connect
 from parlando.transcript import bare
 from support.cluster import Cluster
 from support.encoding import RECIPES, encoded
-from support.speech import FIXTURES, rows
+from support.speech import JFK, rows
 from support.streaming import Heard, check_promises
 
-JFK = FIXTURES / "speech" / "jfk.flac"
 BIN = Path(sys.executable).parent
 SECONDS = 11.0
 SPEED = 3  # times real time

@@ -21,12 +21,11 @@ import yaml
 
 from parlando.embedded.redis_server import free_port
 from support.cluster import Cluster
-from support.speech import FIXTURES, fixture
+from support.speech import JFK, fixture
 from support.streaming import check_promises, stream
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-JFK = FIXTURES / "speech" / "jfk.flac"
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,9 @@ import pytest
 
 from support.browser import CHROMIUM, chromium, holds, opened
 from support.cluster import Cluster
-from support.speech import FIXTURES, RATE, fixture
+from support.speech import JFK, RATE, fixture
 
 SDK = Path(__file__).parents[2] / "clients" / "js"
-JFK = FIXTURES / "speech" / "jfk.flac"
 EXAMPLES = re.findall(r"^```js\n(.*?)^```", (SDK / "README.md").read_text(), re.DOTALL | re.MULTILINE)
 needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 

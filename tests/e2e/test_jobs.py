@@ -22,9 +22,8 @@ from support.cluster import Cluster
 from support.endpoint import served
 from support.jobs import events, look, submit, transcribe, wait, wav
 from support.perfect import PERFECT, script, silence, speak
-from support.speech import FIXTURES, fixture, words
+from support.speech import JFK, fixture, words
 
-JFK = FIXTURES / "speech" / "jfk.flac"
 WORDS = words("jfk.flac")
 CHROMIUM = [
     "--headless",

@@ -16,9 +16,8 @@ from parlando.embedded.redis_server import free_port
 from support.cluster import Cluster
 from support.jobs import submit, wait, wav
 from support.perfect import PERFECT
-from support.speech import FIXTURES, fixture, words
+from support.speech import JFK, fixture, words
 
-JFK = FIXTURES / "speech" / "jfk.flac"
 WORDS = words("jfk.flac")
 normal = EnglishTextNormalizer()
 

@@ -14,12 +14,11 @@ from parlando.models.store import ModelStore
 from support.cluster import Cluster
 from support.jobs import submit, transcribe, wait, wav
 from support.perfect import silence
-from support.speech import FIXTURES, clips, fixture, load, rows, words
+from support.speech import clips, fixture, load, rows, words
 from support.streaming import check_promises, stream
 from transcriber.engines.base import Window
 from transcriber.engines.moonshine import MoonshineEngine
 
-JFK = FIXTURES / "speech" / "jfk.flac"
 WORDS = words("jfk.flac")
 normal = EnglishTextNormalizer()
 

@@ -20,9 +20,8 @@ from whisper.normalizers import EnglishTextNormalizer
 from support.cluster import Cluster
 from support.jobs import submit
 from support.perfect import script, speak
-from support.speech import FIXTURES, MICRO
+from support.speech import JFK, MICRO
 
-JFK = FIXTURES / "speech" / "jfk.flac"
 WORDS = (
     "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
 )

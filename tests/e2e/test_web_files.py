@@ -13,9 +13,7 @@ import pytest
 from support.browser import CHROMIUM, Watched, chromium, holds, opened, picture
 from support.cluster import Cluster
 from support.encoding import encoded
-from support.speech import FIXTURES
-
-JFK = FIXTURES / "speech" / "jfk.flac"
+from support.speech import JFK
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),

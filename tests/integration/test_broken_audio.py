@@ -21,10 +21,9 @@ from parlando.redislog.connection import connect
 from support.cluster import Cluster
 from support.conversion import Converted, convert, ffmpegs
 from support.encoding import encoded
-from support.speech import FIXTURES, rows
+from support.speech import JFK, rows
 
 CONTAINER = AudioFormat(encoding=Encoding.CONTAINER)
-JFK = FIXTURES / "speech" / "jfk.flac"
 KINDS = ("wav", "flac", "mp3", "ogg_opus", "webm_opus", "mp4_aac")
 AT_ONCE = 8
 MOST_GROWTH = 60 << 20  # bytes by which the audio-processor may grow over all of it

@@ -18,9 +18,7 @@ from parlando.redislog.connection import connect
 from support.cluster import Cluster
 from support.conversion import PIECE, Converted, Stream, convert, ffmpegs, form_of
 from support.encoding import RECIPES, encoded
-from support.speech import FIXTURES, fixture
-
-JFK = FIXTURES / "speech" / "jfk.flac"
+from support.speech import JFK, fixture
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from audio_processor.ffmpeg import find
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 MICRO = FIXTURES / "whisper-micro"
+JFK = FIXTURES / "speech" / "jfk.flac"
 COLLECTION = Path(__file__).parents[3] / "shared" / "speech"
 RATE = 16_000
 
