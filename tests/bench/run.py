@@ -67,7 +67,7 @@ def write_report() -> None:
     day = datetime.now(UTC).date()
     parts = [
         "# Benchmarks\n",
-        f"Made by `make bench` or `make bench-full` on {day}, on {results[0]['machine']}. "
+        f"Written by `make bench` or `make bench-full` on {day}, on {results[0]['machine']}. "
         "The machine is shared and noisy: "
         "take ratios before figures. *Baseline* is the open peers' policy on our engine "
         "(`tests/bench/baseline.py`): the whole utterance decoded every 500 ms, LocalAgreement, no priming, "

@@ -29,7 +29,9 @@ class Capacity:
         self._audio_s = 0.0
 
     def observe(self, engine_s: float, audio_s: float, *, relaxed: bool) -> None:
-        """Take note that finals of `audio_s` seconds of live audio have cost `engine_s` seconds."""
+        """Take note that finals of `audio_s` seconds of live audio have cost `engine_s` seconds;
+        `relaxed` if under load they will cost less, for now there's time to hear them patiently.
+        """
         self._engine_s = KEPT * self._engine_s + engine_s / (DEARER if relaxed else 1.0)
         self._audio_s = KEPT * self._audio_s + audio_s
 

@@ -179,10 +179,11 @@ class Worker:
 
     def _observe_cost(self) -> None:
         finals, heard = self._scheduler.finals_s, self._scheduler.live_heard_s
+        saves = self._scheduler.engine.info.context_s > 0  # … under load: the context, and hearing again
         self._capacity.observe(
             finals - self._finals_before,
             heard - self._heard_before,
-            relaxed=self._scheduler.cadence.relaxed,
+            relaxed=saves and self._scheduler.cadence.relaxed,
         )
         self._finals_before, self._heard_before = finals, heard
 
