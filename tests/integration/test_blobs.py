@@ -108,6 +108,19 @@ async def test_a_full_disk_is_said_and_leaves_nothing(local, tmp_path):
     await local.put("a", pieces(AUDIO))
 
 
+async def test_a_store_that_drops_the_body_and_then_fails_is_a_full_store(local, monkeypatch):
+    """The body's end must not be taken for its failure: which comes first is the collector's choice."""
+
+    async def put_async(_store, _path, body, **_options):
+        await anext(body)
+        await body.aclose()
+        raise OSError("File too large")
+
+    monkeypatch.setattr("parlando.blobs.obstore.put_async", put_async)
+    with pytest.raises(StorageError, match="can't be stored: File too large"):
+        await local.put("a", pieces(AUDIO))
+
+
 # --- forms ------------------------------------------------------------------------------------------
 
 BOUNDARY = "parlandoboundary"

@@ -67,6 +67,8 @@ class Blobs:
             try:
                 async for part in body:
                     yield part
+            except GeneratorExit:  # the store gave up and let go of `body`: nothing of its own went wrong
+                raise
             except BaseException as error:
                 raised.append(error)
                 raise
