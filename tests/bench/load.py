@@ -31,6 +31,7 @@ class Session:
     """What one client sent and got. Times in seconds of `time.monotonic`."""
 
     started: float = 0.0
+    rate: int = RATE  # of what it sends, in Hz
     sent: int = 0  # samples
     events: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     refused: str = ""
@@ -42,7 +43,7 @@ class Session:
     def complete(self) -> bool:
         """Whether it was heard to its end, every sample of it."""
         closed = self.of("closed")
-        return bool(closed) and abs(closed[0][1]["duration"] * RATE - self.sent) < RATE // 100
+        return bool(closed) and abs(closed[0][1]["duration"] - self.sent / self.rate) < 0.01
 
     @property
     def lost_ms(self) -> int:
@@ -55,28 +56,28 @@ class Session:
 
 
 async def talk(
-    port: int, pcm: np.ndarray, *, frame_ms: int = 40, delay: float = 0.0, query: str = ""
+    port: int, pcm: np.ndarray, *, frame_ms: int = 40, delay: float = 0.0, rate: int = RATE
 ) -> Session:
-    """One session in real time, from the handshake to `closed`."""
+    """One session in real time, from the handshake to `closed`. `pcm`: int16 samples at `rate` Hz."""
     await asyncio.sleep(delay)
-    session = Session()
+    session = Session(rate=rate)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     key = b64encode(os.urandom(16)).decode()
     writer.write(
         (
-            f"GET /v1/stt/stream{query} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+            f"GET /v1/stt/stream?sample_rate={rate} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
             f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
         ).encode()
     )
     await reader.readuntil(b"\r\n\r\n")
     listening = asyncio.create_task(_listen(reader, writer, session))
-    step = RATE * frame_ms // 1000
+    step = rate * frame_ms // 1000
     frames = [frame(pcm[at : at + step].tobytes()) for at in range(0, len(pcm), step)]
     session.started = time.monotonic()
     for number, data in enumerate(frames):
         writer.write(data)
         session.sent += (len(data) - (8 if len(data) > 131 else 6)) // 2
-        wait = session.started + (number + 1) * step / RATE - time.monotonic()
+        wait = session.started + (number + 1) * step / rate - time.monotonic()
         if wait > 0:
             await asyncio.sleep(wait)
         if listening.done():

@@ -1,20 +1,25 @@
 """Half an hour of sessions that never end: python -m bench.soak [minutes]
 
 Memory of every process after the first five minutes and at the end, and whether messages and delays grow.
+One session of them is resampled, and beside them guests come and go, so that what a session leaves behind
+would be seen too.
 """
 
 import asyncio
 import sys
+import time
 
 import numpy as np
 import psutil
 
-from bench.load import Session, loops, talk
+from bench.load import RATE, Session, loops, talk
 from bench.results import Table
 from support.cluster import Cluster
 from support.speech import fixture
 
-SESSIONS = 8
+SESSIONS = 7  # at 16 kHz
+LOW_RATE = 8000  # Hz, of one session more
+GUEST_S = 15.0  # how long a guest stays; the next comes when it has gone
 WARM = 5 / 30  # of the time, before it counts
 EVERY_S = 5.0
 BAR = 5.0  # per cent
@@ -24,6 +29,7 @@ async def sample(cluster: Cluster, seen: dict[str, list[float]]) -> None:
     """Megabytes of each process, every few seconds."""
     named = {
         "gateway": cluster.gateways[0],
+        "audio-processor": cluster.processors[0],
         **{f"transcriber {n + 1}": each for n, each in enumerate(cluster.transcribers)},
     }
     processes = {name: psutil.Process(each.process.pid) for name, each in named.items()}
@@ -32,6 +38,14 @@ async def sample(cluster: Cluster, seen: dict[str, list[float]]) -> None:
         for name, process in processes.items():
             seen.setdefault(name, []).append(process.memory_info().rss / (1 << 20))
         await asyncio.sleep(EVERY_S)
+
+
+async def guests(port: int, pcm: np.ndarray, seconds: float) -> list[Session]:
+    """Short sessions, one after the other, for that long."""
+    ends, sessions = time.monotonic() + seconds, []
+    while time.monotonic() < ends:
+        sessions.append(await talk(port, pcm[: int(GUEST_S * RATE)], frame_ms=100))
+    return sessions
 
 
 def tenths(sessions: list[Session], seconds: float) -> list[tuple[float, float]]:
@@ -48,23 +62,33 @@ def tenths(sessions: list[Session], seconds: float) -> list[tuple[float, float]]
     return found
 
 
-async def soak(cluster: Cluster, seconds: float) -> tuple[list[Session], dict[str, list[float]]]:
-    """Run it."""
+async def soak(
+    cluster: Cluster, seconds: float
+) -> tuple[list[Session], list[Session], dict[str, list[float]]]:
+    """Run it: the sessions, the guests, the memory."""
     seen: dict[str, list[float]] = {}
+    port = cluster.ports[0]
     watching = asyncio.create_task(sample(cluster, seen))
-    pieces = loops(fixture("two_cities.flac"), SESSIONS, seconds)
-    sessions = await asyncio.gather(*(talk(cluster.ports[0], pcm, frame_ms=100) for pcm in pieces))
+    *pieces, low = loops(fixture("two_cities.flac"), SESSIONS + 1, seconds)
+    low = low.reshape(-1, RATE // LOW_RATE).mean(axis=1).astype(np.int16)
+    coming = asyncio.create_task(guests(port, fixture("jfk.flac"), seconds - GUEST_S))
+    sessions = await asyncio.gather(
+        *(talk(port, pcm, frame_ms=100) for pcm in pieces),
+        talk(port, low, frame_ms=100, rate=LOW_RATE),
+    )
     watching.cancel()
-    return sessions, seen
+    return sessions, await coming, seen
 
 
 def main() -> None:
     """Measure, and publish the table."""
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 30
-    with Cluster(transcribers=2) as cluster:
-        sessions, seen = asyncio.run(soak(cluster, minutes * 60))
+    with Cluster(transcribers=2, processors=1) as cluster:
+        sessions, came, seen = asyncio.run(soak(cluster, minutes * 60))
     table = Table(
-        "soak", f"{SESSIONS} sessions for {minutes:g} minutes", ("what", "warm", "at the end", "growth, %")
+        "soak",
+        f"{SESSIONS + 1} sessions for {minutes:g} minutes",
+        ("what", "warm", "at the end", "growth, %"),
     )
     for name, values in seen.items():
         warm = float(np.median(values[int(len(values) * WARM) :][:12]))
@@ -74,8 +98,11 @@ def main() -> None:
     for row, title in enumerate(("finals' delay p95, s", "size of a final, bytes")):
         warm, last = parts[1][row], parts[-1][row]
         table.rows.append((title, warm, last, 100 * (last / warm - 1)))
-    incomplete = sum(not session.complete or bool(session.lost_ms) for session in sessions)
-    table.remarks.append(f"Sessions that lost anything: {incomplete}. Bar: {BAR:g} % of memory.")
+    incomplete = sum(not each.complete or bool(each.lost_ms) for each in sessions + came)
+    table.remarks.append(
+        f"One session sends {LOW_RATE} Hz; beside them {len(came)} guests came, one after the other. "
+        f"Sessions and guests that lost anything: {incomplete}. Bar: {BAR:g} % of memory."
+    )
     table.data = {"seen": seen, "every_s": EVERY_S}
     table.publish()
 
