@@ -1,8 +1,12 @@
 """Guards, cadence, audio, word times, the client's ring, the scheduler."""
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from types import SimpleNamespace
 
+import httpx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +14,8 @@ from hypothesis import strategies as st
 
 from parlando.audio import Encoding, PcmDecoder
 from parlando.audio_buffer import AudioBuffer
+from parlando.client import ClientError
+from parlando.client import http as client_http
 from parlando.client.ring import UnackedAudio
 from parlando.config import SessionConfig
 from parlando.errors import EngineError, InvalidAudioError
@@ -224,3 +230,48 @@ def test_the_lag_of_a_session_is_what_somebody_waits_for(state, owner, open_segm
     )
 
     assert record.lag == lag
+
+
+async def test_events_are_followed_over_broken_connections(monkeypatch):
+    """A gateway that restarts, one that breaks off, one that ends too early, one that refuses."""
+    monkeypatch.setattr(client_http, "WAIT_S", 0.0)
+
+    def event(seq: int) -> bytes:
+        return f"id: {seq}\ndata: {json.dumps({'type': 'final', 'seq': seq})}\n\n".encode()
+
+    async def breaking() -> AsyncIterator[bytes]:
+        yield event(1)
+        yield event(2)
+        raise httpx.ReadError("reset")
+
+    answers = iter(
+        [
+            httpx.Response(503),
+            httpx.Response(200, content=breaking()),
+            httpx.Response(200, content=b": still here\n\n" + event(3)),
+            httpx.Response(403, json={"code": "not_allowed", "detail": "This link was revoked"}),
+        ]
+    )
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers["Last-Event-ID"])
+        return next(answers)
+
+    seen: list[int] = []
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client,
+        aclosing(client_http.follow(client, "http://gateway/events")) as events,
+    ):
+        with pytest.raises(ClientError, match="revoked"):
+            while True:
+                seen.append((await anext(events))["seq"])
+    assert seen == [1, 2, 3]
+    assert asked == ["0", "0", "2", "3"]
+
+
+async def test_a_gateway_that_stays_away_is_given_up(monkeypatch):
+    monkeypatch.setattr(client_http, "WAIT_S", 0.0)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(502))) as client:
+        with pytest.raises(ClientError, match="broke too often"):
+            await anext(client_http.follow(client, "http://gateway/events"))

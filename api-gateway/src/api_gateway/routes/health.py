@@ -15,19 +15,16 @@ router = APIRouter(tags=["operation"])
 
 async def _report(found: Services) -> dict[str, Any]:
     try:
-        workers = await found.admission.transcribers()
-        processors = await found.admission.processors()
-        waiting = await found.sessions.waiting()
+        seen = await found.cluster.overview()
         active = await found.history.active_users(found.settings.omi_idle_s)
         archive = await found.archivist.report()
-        jobs = await found.jobs.waiting()
     except UnavailableError as error:
         return {
             "status": "unhealthy",
             "version": __version__,
             "services": {"redis": f"unreachable: {error.message}", "whisper": "unknown"},
         }
-    owned = sum(worker["sessions"] for worker in workers)
+    workers, processors = seen["transcribers"], seen["audio_processors"]
     engines = {(w["engine"], w["model"], w["why"]): w for w in workers}
     return {
         "status": "healthy" if workers else "degraded",
@@ -37,21 +34,17 @@ async def _report(found: Services) -> dict[str, Any]:
         "vad": sorted({f"{worker['vad']} ({worker['vad_why']})" for worker in workers}),
         "workers": {
             "alive": len(workers),
-            "sessions": owned,
-            "capacity": sum(worker["capacity"] for worker in workers),
-            "queue_delay_ms": max((worker["queue_delay_ms"] for worker in workers), default=0),
+            "sessions": sum(worker["sessions"] for worker in workers),
+            "capacity": seen["sessions"]["capacity"],
+            "queue_delay_ms": seen["queue_delay_ms"],
         },
         "audio_processors": {
             "alive": len(processors),
             "sessions": sum(worker["sessions"] for worker in processors),
         },
-        "jobs": {
-            "waiting": jobs,
-            "being_cut": sum(worker["jobs"] for worker in processors),
-            "chunks_being_heard": sum(worker["chunks"] for worker in workers),
-        },
-        "sessions": {"open": waiting, "unclaimed": max(0, waiting - owned)},
-        "lag_ms": max((worker["lag_ms"] for worker in workers), default=0),
+        "jobs": seen["jobs"],
+        "sessions": {"open": seen["sessions"]["open"], "unclaimed": seen["sessions"]["unclaimed"]},
+        "lag_ms": seen["lag_ms"],
         "active_users": active,
         "archive": archive,
         "keys": "required" if found.settings.api_keys else "none configured: loopback only",

@@ -92,7 +92,7 @@ def tail_command(
     session: Annotated[str, typer.Argument(help="A session's id.")], url: Url = HERE, key: Key = None
 ) -> None:
     """Somebody's captions, from the beginning and as they come."""
-    tail.run(session, url=url, key=key)
+    asyncio.run(tail.run(session, url=url, key=key))
 
 
 @app.command("status")

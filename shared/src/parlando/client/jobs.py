@@ -8,17 +8,16 @@ async with JobsClient("http://127.0.0.1:8000") as jobs:
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self, cast
 
 import httpx
-import orjson
 
+from parlando.client.http import follow, refusal
 from parlando.client.session import ClientError
 
-WAIT_S: Final = 0.5  # until a connection that broke is tried again …
-TRIES: Final = 20  # … so many times
 ENDS: Final = ("completed", "failed", "cancelled")
 
 Document = dict[str, Any]
@@ -73,7 +72,7 @@ class JobsClient:
         except httpx.HTTPError as error:
             raise ClientError("unreachable", f"No gateway answers at {self._url} ({error!r})") from error
         if answer.is_error:
-            raise _refusal(answer)
+            raise refusal(answer)
         return answer
 
     async def submit(
@@ -96,24 +95,11 @@ class JobsClient:
 
     async def events(self, job_id: str, *, after: int = 0) -> AsyncIterator[Document]:
         """A job's events behind number `after`, up to the last one, over broken connections."""
-        for _ in range(TRIES):
-            try:
-                async with self._client.stream(
-                    "GET", f"{self._jobs}/{job_id}/events", headers={"Last-Event-ID": str(after)}
-                ) as answer:
-                    if answer.is_error:
-                        await answer.aread()
-                        raise _refusal(answer)
-                    async for line in answer.aiter_lines():
-                        if line.startswith("data: "):
-                            event = orjson.loads(line[6:])
-                            after = event["seq"]
-                            yield event
-                            if event["type"] in ENDS:
-                                return
-            except httpx.HTTPError:
-                await asyncio.sleep(WAIT_S)
-        raise ClientError("unreachable", f"The connection to {self._url} broke too often")
+        async with aclosing(follow(self._client, f"{self._jobs}/{job_id}/events", after=after)) as events:
+            async for event in events:
+                yield event
+                if event["type"] in ENDS:
+                    return
 
     async def wait(self, job_id: str) -> Document:
         """The job when it has ended, with its result. Raises `ClientError` if it failed or was cancelled."""
@@ -157,11 +143,3 @@ def _opened(file: str | os.PathLike[str]) -> tuple[Path, BinaryIO]:
 
 def _field(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _refusal(answer: httpx.Response) -> ClientError:
-    try:
-        problem = answer.json()
-        return ClientError(problem["code"], problem["detail"])
-    except (ValueError, KeyError, TypeError):
-        return ClientError("http", f"The gateway answered {answer.status_code}")

@@ -1,0 +1,53 @@
+"""What the REST clients share: refusals as errors, and server-sent events over broken connections."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+
+import httpx
+import orjson
+
+from parlando.client.session import ClientError
+
+WAIT_S: Final = 0.5  # until a connection that broke is tried again …
+TRIES: Final = 60  # … so many times in a row
+AWAY: Final = (502, 503, 504)  # what is answered while a gateway restarts
+
+
+def refusal(answer: httpx.Response) -> ClientError:
+    """The error that a gateway's answer means; its body must have been read."""
+    try:
+        problem = answer.json()
+        return ClientError(problem["code"], problem["detail"])
+    except (ValueError, KeyError, TypeError):
+        return ClientError("http", f"The gateway answered {answer.status_code}")
+
+
+async def follow(
+    client: httpx.AsyncClient, url: str, *, after: int = 0
+) -> AsyncGenerator[dict[str, Any], None]:
+    """The events behind number `after`, each once, for as long as the caller wants more.
+
+    Raises
+    ------
+    ClientError
+        if the gateway refuses, or can't be reached for half a minute.
+
+    """
+    failures = 0
+    while failures < TRIES:
+        try:
+            async with client.stream("GET", url, headers={"Last-Event-ID": str(after)}) as answer:
+                if answer.is_error and answer.status_code not in AWAY:
+                    await answer.aread()
+                    raise refusal(answer)
+                async for line in answer.aiter_lines():
+                    if line.startswith("data: "):
+                        event = orjson.loads(line[6:])
+                        after, failures = event.get("seq", after), 0
+                        yield event
+        except httpx.HTTPError:
+            pass
+        failures += 1
+        await asyncio.sleep(WAIT_S)
+    raise ClientError("unreachable", f"The connection to {url} broke too often")
