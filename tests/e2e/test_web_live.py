@@ -1,6 +1,8 @@
 """The web app's Live view in a real browser, whose microphone plays real speech."""
 
 import asyncio
+import base64
+import io
 import json
 import statistics
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import jiwer
 import numpy as np
 import pytest
+import soundfile
 import srt
 import webvtt
 from whisper.normalizers import EnglishTextNormalizer
@@ -124,6 +127,23 @@ async def test_words_appear_settle_and_can_be_taken_away(cluster):
         assert not watched.complaints
         outside = [url for url in watched.requests if not url.startswith((cluster.http(), "blob:", "about:"))]
         assert not outside
+
+
+async def test_the_sound_of_another_tab(cluster):
+    """Its user shares a tab in which a recording plays."""
+    sound = np.concatenate([quiet(1), fixture("jfk.flac"), quiet(3)])
+    wav = io.BytesIO()
+    soundfile.write(wav, sound, RATE, format="WAV")
+    audio = f"data:audio/wav;base64,{base64.b64encode(wav.getvalue()).decode()}"
+    async with chromium(shared="The speaker") as browser, opened(browser, "about:blank") as playing:
+        await playing.page.set_content(f"<title>The speaker</title><audio src='{audio}'></audio>")
+        watched = await visit(playing.page.context, cluster.http())
+        await watched.page.select_option("#live-source", "tab")
+        await listening(watched)
+        await playing.page.evaluate("document.querySelector('audio').play()")
+        await asyncio.sleep(len(sound) / RATE)
+        await stop(watched)
+        assert word_errors(JFK, await text_of(watched)) <= 10
 
 
 def check_what_was_shown(notes: dict) -> None:

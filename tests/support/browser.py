@@ -28,22 +28,29 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
-    "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
 )
 
 
 @asynccontextmanager
-async def chromium(sound: np.ndarray | None = None) -> AsyncIterator[Browser]:
-    """A browser. `sound`: int16 samples at 16 kHz that its microphone hears once, from when it's opened."""
+async def chromium(sound: np.ndarray | None = None, *, shared: str = "") -> AsyncIterator[Browser]:
+    """A browser. `sound`: int16 samples at 16 kHz that its microphone hears once, from when it's opened.
+
+    `shared`: the title of the tab that its user chooses when asked which one to share.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        flags = list(_FLAGS)
+        if shared:
+            flags, unwanted = [f"--auto-select-tab-capture-source-by-title={shared}"], ["--mute-audio"]
+        else:
+            flags, unwanted = ["--use-fake-ui-for-media-stream"], []
         if sound is not None:
             path = Path(folder) / "microphone.wav"
             soundfile.write(path, sound, RATE)
             flags.append(f"--use-file-for-fake-audio-capture={path}%noloop")
         async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+            browser = await playwright.chromium.launch(
+                executable_path=CHROMIUM, args=[*_FLAGS, *flags], ignore_default_args=unwanted
+            )
             try:
                 yield browser
             finally:
