@@ -17,6 +17,7 @@ from support.speech import fixture
 from support.streaming import Heard, check_promises, send, stream
 
 KILLS = 20
+AT_ONCE = 8  # sessions; half of them move at each kill
 MOONSHINE_KILLS = 12  # 20 were tried; each costs 5 s of everybody's time
 
 
@@ -45,7 +46,7 @@ async def _through_kills(cluster, pcm, *, kills: int, speed: float, seed: int) -
 
     heard: list[Heard] = []
     while _takeovers(cluster) < kills:
-        sessions = [asyncio.create_task(late(number * 0.7)) for number in range(6)]
+        sessions = [asyncio.create_task(late(number * 0.7)) for number in range(AT_ONCE)]
         await _kill_until(cluster, sessions, kills=kills, seed=seed + len(heard))
         heard += await asyncio.gather(*sessions)
     return heard
@@ -79,7 +80,7 @@ async def test_trap_8_a_killed_worker_changes_no_letter_of_moonshine():
     """With partials counted in samples, the finals are the same to the letter."""
     pcm = fixture("two_cities.flac")[: 40 * 16_000]
     with Cluster(transcribers=2, PARTIAL_CADENCE="fixed") as cluster:
-        undisturbed = await stream(cluster.url(), pcm, frame_ms=40)
+        undisturbed = await stream(cluster.url(), pcm, speed=4, frame_ms=40)
         heard = await _through_kills(cluster, pcm, kills=MOONSHINE_KILLS, speed=1, seed=2)
 
         print(f"\nmoonshine: {_takeovers(cluster)} takeovers in {len(heard)} sessions")
