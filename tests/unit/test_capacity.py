@@ -3,10 +3,10 @@
 from transcriber.capacity import MOST, SHARE, UNKNOWN, Capacity
 
 
-def observed(*, cost: float, relaxed: bool = False, seconds: int = 60) -> Capacity:
+def observed(*, cost: float, patient: float = 0.0, seconds: int = 60) -> Capacity:
     capacity = Capacity()
     for _ in range(seconds):
-        capacity.observe(4 * cost, 4.0, relaxed=relaxed)
+        capacity.observe(4 * cost, 4.0, patient_s=4 * cost * patient)
     return capacity
 
 
@@ -18,16 +18,15 @@ def test_nothing_is_promised_before_anything_is_known():
 def test_the_cost_of_finals_says_how_many_fit():
     fit = int(SHARE / 0.02)
     assert observed(cost=0.02).sessions(8, delay_s=0.0, load=1.0) in (fit - 1, fit)
-    assert observed(cost=0.04, relaxed=True).sessions(8, delay_s=0.0, load=1.0) in (fit - 1, fit), (
-        "patient finals cost twice"
-    )
+    for cost, patient in ((0.04, 1.0), (0.03, 2 / 3)):  # patient finals cost twice
+        assert observed(cost=cost, patient=patient).sessions(8, delay_s=0.0, load=1.0) in (fit - 1, fit)
     assert observed(cost=3.0).sessions(1, delay_s=0.0, load=1.0) == 1, "a slow engine still takes one"
     assert observed(cost=0.0).sessions(1, delay_s=0.0, load=1.0) == MOST, "silence costs nothing"
 
 
 def test_a_number_that_was_given_holds():
     capacity = Capacity(7)
-    capacity.observe(100.0, 100.0, relaxed=False)
+    capacity.observe(100.0, 100.0, patient_s=0.0)
     assert capacity.sessions(7, delay_s=5.0, load=1.0) == 7
 
 
@@ -39,5 +38,5 @@ def test_nobody_more_is_taken_while_finals_wait():
 def test_what_was_long_ago_is_forgotten():
     capacity = observed(cost=0.1)
     for _ in range(400):
-        capacity.observe(0.04, 4.0, relaxed=False)
+        capacity.observe(0.04, 4.0, patient_s=0.0)
     assert capacity.sessions(8, delay_s=0.0, load=1.0) > 50

@@ -129,24 +129,27 @@ def test_word_times_follow_the_attention():
 
 
 async def test_finals_go_before_partials_and_cancelled_windows_are_never_run():
+    """And each knows whether another final waits for it."""
     engine = PerfectEngine()
     scheduler = Scheduler(engine, Cadence(8000))
     order = []
 
     def window(name: str) -> Window:
-        order.append(name)
+        order.append((name, scheduler.finals_wait))
         return Window(speak(1).astype(np.float32) / 32768)
 
     partial = scheduler.submit(Lane.PARTIAL, lambda: window("partial"))
     dropped = scheduler.submit(Lane.PARTIAL, lambda: window("dropped"))
     first = scheduler.submit(Lane.FIRST_PARTIAL, lambda: window("first"))
     final = scheduler.submit(Lane.FINAL, lambda: window("final"))
+    other = scheduler.submit(Lane.FINAL, lambda: window("other final"))
     dropped.cancel()
     serving = asyncio.create_task(scheduler.run())
     answers = await asyncio.gather(partial.answer, dropped.answer, first.answer, final.answer)
     serving.cancel()
 
-    assert order == ["final", "first", "partial"]
+    assert await other.answer is not None
+    assert order == [("final", True), ("other final", False), ("first", False), ("partial", False)]
     assert answers[1] is None
     assert answers[3].text == "w0000"
 
@@ -186,7 +189,8 @@ def test_under_load_windows_are_heard_once_and_without_context():
     audio = AudioBuffer()
     audio.append(np.zeros(5 * 16_000, np.int16))
     segmenter = SimpleNamespace(audio=audio)
-    listener = Listener(SimpleNamespace(engine=engine, cadence=cadence), segmenter, always_patient=False)
+    scheduler = SimpleNamespace(engine=engine, cadence=cadence, finals_wait=False)
+    listener = Listener(scheduler, segmenter, always_patient=False)
     listener.context.add(0, 30_000, (Word("before"),))
     segment, utterance = OpenSegment(1, 32_000, 33_000), Utterance(1, 32_000, 33_000, 79_000, 40_000, 80_000)
 
@@ -196,6 +200,8 @@ def test_under_load_windows_are_heard_once_and_without_context():
     assert (len(calm.samples), calm.context_samples, len(calm.context)) == (80_000, 32_000, 1)
     for _ in range(40):
         cadence.observe(1.0)
+    assert listener.window(segment, 80_000, SessionConfig(), utterance).patient, "no other final waits"
+    scheduler.finals_wait = True
     loaded = listener.window(segment, 80_000, SessionConfig(), utterance)
     assert not loaded.patient
     assert not listener.window(segment, 80_000, SessionConfig()).patient

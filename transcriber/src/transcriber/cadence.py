@@ -30,7 +30,7 @@ class Cadence:
 
     @property
     def relaxed(self) -> bool:
-        """Whether there is time to hear a window more than once."""
+        """Whether there is time to hear a partial's window more than once."""
         return self._step <= 2
 
     def observe(self, delay_s: float) -> None:

@@ -13,7 +13,7 @@ MOST: Final = 256
 """Sessions that a worker never exceeds, whatever they cost."""
 
 SHARE: Final = 0.6  # of the engine's time that finals may take
-DEARER: Final = 2.0  # finals' cost while there's time to hear them patiently, against the cost under load
+DEARER: Final = 2.0  # what finals cost that are heard patiently, against those that aren't
 ENOUGH_S: Final = 20.0  # of audio, before the cost is believed
 KEPT: Final = 0.98  # of what was seen, from one observation to the next: half of it for 34 s
 LATE_S: Final = 0.6  # a queue delay at which nobody more is taken …
@@ -28,11 +28,11 @@ class Capacity:
         self._engine_s = 0.0
         self._audio_s = 0.0
 
-    def observe(self, engine_s: float, audio_s: float, *, relaxed: bool) -> None:
-        """Take note that finals of `audio_s` seconds of live audio have cost `engine_s` seconds;
-        `relaxed` if under load they will cost less, for now there's time to hear them patiently.
+    def observe(self, engine_s: float, audio_s: float, *, patient_s: float) -> None:
+        """Take note that finals of `audio_s` seconds of live audio have cost `engine_s` seconds, of which
+        `patient_s` were taken because there was time.
         """
-        self._engine_s = KEPT * self._engine_s + engine_s / (DEARER if relaxed else 1.0)
+        self._engine_s = KEPT * self._engine_s + engine_s - patient_s * (1 - 1 / DEARER)
         self._audio_s = KEPT * self._audio_s + audio_s
 
     @property

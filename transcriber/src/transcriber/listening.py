@@ -52,7 +52,6 @@ class Listener:
         """Cut the window; with the `utterance` that ends there it's for a final."""
         committed, tail = segment.agreement.committed, segment.agreement.tail
         audio = self._segmenter.audio
-        relaxed = self._always_patient or self._scheduler.cadence.relaxed
         if utterance is None:
             return Window(
                 to_float(audio.slice(segment.start, end)),
@@ -60,12 +59,13 @@ class Listener:
                 draft=tail,
                 language=config.language,
                 prompt=config.prompt,
-                patient=relaxed,
+                patient=self._always_patient or self._scheduler.cadence.relaxed,
             )
         # A final is decoded freely, so that a word committed wrongly costs itself and no more.
-        # Under load it is heard once, and without what was said before: that's half of its cost.
+        # While others wait it is heard once, and without what was said before: that's half of its cost.
+        patient = self._always_patient or not self._scheduler.finals_wait
         begin, context = self.context.before(segment.start)
-        if begin < audio.start or not relaxed:
+        if begin < audio.start or not patient:
             begin, context = segment.start, ()
         return Window(
             to_float(audio.slice(begin, end)),
@@ -77,5 +77,5 @@ class Listener:
             words=config.words,
             final=True,
             voiced_s=seconds(utterance.voiced),
-            patient=relaxed,
+            patient=patient,
         )

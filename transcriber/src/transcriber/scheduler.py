@@ -65,7 +65,9 @@ class Scheduler:
         self.busy_s = 0.0
         """Seconds the engine has worked."""
         self.finals_s = 0.0
-        """… of these, on finals of live sessions."""
+        """… of these, on finals of live sessions …"""
+        self.patient_s = 0.0
+        """… and of these, on such that were heard patiently."""
         self.heard_s = 0.0
         """Seconds of audio that are settled, as told by `note_heard` …"""
         self.live_heard_s = 0.0
@@ -87,6 +89,11 @@ class Scheduler:
         self.heard_s += seconds
         if live:
             self.live_heard_s += seconds
+
+    @property
+    def finals_wait(self) -> bool:
+        """Whether another final waits for the one whose turn it is."""
+        return bool(self._lanes[Lane.FINAL])
 
     @property
     def waiting(self) -> int:
@@ -171,6 +178,7 @@ class Scheduler:
             self.busy_s += took
             if lane is Lane.FINAL:
                 self.finals_s += took
+                self.patient_s += took if windows[0].patient else 0.0
             metrics.INFERENCE.observe(took)
             if lane is not Lane.CHUNK:
                 metrics.STAGES.observe("engine", took)

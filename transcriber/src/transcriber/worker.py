@@ -73,7 +73,7 @@ class Worker:
         self._chunks = ChunkWorker(self._chunk_claims, self._scheduler, partitions=settings.partitions)
         self._draining = asyncio.Event()
         self._capacity = Capacity(settings.worker_sessions or None)
-        self._finals_before = self._heard_before = 0.0
+        self._cost_before = (0.0, 0.0, 0.0)
         self._pace = deque([(0.0, 0.0)], maxlen=PACE_BEATS)  # engine's and audio's seconds, beat by beat
         self._billed_ms = 0
 
@@ -178,14 +178,11 @@ class Worker:
         }
 
     def _observe_cost(self) -> None:
-        finals, heard = self._scheduler.finals_s, self._scheduler.live_heard_s
+        seen = (self._scheduler.finals_s, self._scheduler.live_heard_s, self._scheduler.patient_s)
+        finals, heard, patient = (now - then for now, then in zip(seen, self._cost_before, strict=True))
+        self._cost_before = seen
         saves = self._scheduler.engine.info.context_s > 0  # … under load: the context, and hearing again
-        self._capacity.observe(
-            finals - self._finals_before,
-            heard - self._heard_before,
-            relaxed=saves and self._scheduler.cadence.relaxed,
-        )
-        self._finals_before, self._heard_before = finals, heard
+        self._capacity.observe(finals, heard, patient_s=patient if saves else 0.0)
 
     # --- leaving ------------------------------------------------------------------------------
 
