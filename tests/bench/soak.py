@@ -2,7 +2,8 @@
 
 Memory of every process after the first five minutes and at the end, and whether messages and delays grow.
 One session of them is resampled, and beside them guests come and go, so that what a session leaves behind
-would be seen too.
+would be seen too. Redis keeps what was said on purpose, as long as a session lasts and for a minute after it:
+the transcripts are counted apart.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ LOW_RATE = 8000  # Hz, of one session more
 GUEST_S = 15.0  # how long a guest stays; the next comes when it has gone
 WARM = 5 / 30  # of the time, before it counts
 EVERY_S = 5.0
+MB = 1 << 20
 BAR = 5.0  # per cent
 
 
@@ -34,9 +36,14 @@ async def sample(cluster: Cluster, seen: dict[str, list[float]]) -> None:
     }
     processes = {name: psutil.Process(each.process.pid) for name, each in named.items()}
     processes["redis"] = psutil.Process(cluster.redis.pid)
+    store = cluster.store()
     while True:
         for name, process in processes.items():
-            seen.setdefault(name, []).append(process.memory_info().rss / (1 << 20))
+            seen.setdefault(name, []).append(process.memory_info().rss / MB)
+        kept = sum(store.memory_usage(key, samples=0) or 0 for key in store.scan_iter("stt:*:events:*"))
+        used = store.info("memory")["used_memory"]
+        seen.setdefault("in redis: transcripts", []).append(kept / MB)
+        seen.setdefault("in redis: all else", []).append((used - kept) / MB)
         await asyncio.sleep(EVERY_S)
 
 
@@ -83,7 +90,7 @@ async def soak(
 def main() -> None:
     """Measure, and publish the table."""
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 30
-    with Cluster(transcribers=2, processors=1) as cluster:
+    with Cluster(transcribers=2, processors=1, SESSION_TTL_S="60") as cluster:
         sessions, came, seen = asyncio.run(soak(cluster, minutes * 60))
     table = Table(
         "soak",

@@ -8,7 +8,7 @@ import uvicorn
 
 from api_gateway.app import create_app
 from api_gateway.settings import GatewaySettings
-from parlando import logs
+from parlando import heap, logs
 
 log = structlog.get_logger(part="main")
 
@@ -22,8 +22,10 @@ def main() -> int:
         host = "127.0.0.1"
         log.warning("keys.none", effect="serving this machine only; set API_KEYS to serve others")
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when it has shut down: exit 0
+    app = create_app(settings)
+    heap.freeze()
     uvicorn.run(
-        create_app(settings),
+        app,
         host=host,
         port=settings.port,
         log_level="warning",

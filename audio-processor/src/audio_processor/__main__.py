@@ -8,7 +8,7 @@ import uvicorn
 from audio_processor.app import create_app
 from audio_processor.ffmpeg import probe
 from audio_processor.settings import ProcessorSettings
-from parlando import logs
+from parlando import heap, logs
 
 
 def main() -> int:
@@ -16,8 +16,10 @@ def main() -> int:
     settings = ProcessorSettings()
     logs.configure("audio-processor", level=settings.log_level, form=settings.log_format)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when it has shut down: exit 0
+    app = create_app(settings, probe())
+    heap.freeze()
     uvicorn.run(
-        create_app(settings, probe()),
+        app,
         host=settings.processor_host,
         port=settings.processor_port,
         log_level="warning",

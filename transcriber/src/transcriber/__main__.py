@@ -9,7 +9,7 @@ import structlog
 import uvloop
 from prometheus_client import start_http_server
 
-from parlando import logs, vad
+from parlando import heap, logs, vad
 from parlando.errors import ParlandoError
 from transcriber.engines.registry import load
 from transcriber.settings import TranscriberSettings
@@ -32,6 +32,7 @@ async def _serve(settings: TranscriberSettings) -> None:
     worker = Worker(settings, engine, why, detector)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.drain)
+    heap.freeze()
     await worker.run()
 
 

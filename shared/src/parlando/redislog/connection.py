@@ -117,7 +117,7 @@ async def clock(redis: Redis, key: str) -> tuple[int, int]:
     return seconds, micros
 
 
-def _worth_retrying(error: Exception) -> bool:
+def _worth_retrying(error: BaseException | None) -> bool:
     if isinstance(error, AuthenticationError) or not isinstance(error, BROKEN):
         return False
     REDIS_RETRIES.inc()
@@ -145,6 +145,11 @@ async def retried(call: Callable[[], Awaitable[T]], *, within: float = 8.0) -> T
         if Redis doesn't come back `within` that many seconds, or is full.
 
     """
+    try:
+        return await once(call)  # nearly always; what retries need costs more than the call itself
+    except UnavailableError as error:
+        if not _worth_retrying(error.__cause__):
+            raise
 
     async def persistent() -> T:
         async for attempt in stamina.retry_context(
