@@ -21,7 +21,7 @@ from support.speech import fixture
 SECONDS = 25
 ENDPOINT_S = 0.5
 LATE_S = 1.0  # past the endpoint
-OURS = {100: (range(24, 100, 8), 48), 50: (range(40, 160, 12), 76)}  # what may be tried, and first
+OURS = {100: (range(24, 100, 8), 56), 50: (range(40, 160, 12), 76)}  # what may be tried, and first
 THEIRS = {100: (range(6, 32, 2), 14), 50: (range(12, 64, 4), 32)}
 BAR = {100: 24, 50: 40}
 

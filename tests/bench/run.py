@@ -20,11 +20,12 @@ QUICK = (
     ("capacity", "100"),
     ("intake",),
     ("failover",),
-    ("long_file",),
+    ("long_file", "--quick"),
 )
 FULL = (
     ("latency", "20"),
-    *QUICK[1:],
+    *QUICK[1:-1],
+    ("long_file",),
     ("viewers",),
     ("capacity", "50"),
     ("costs",),
