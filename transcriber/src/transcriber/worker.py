@@ -181,7 +181,9 @@ class Worker:
         seen = (self._scheduler.finals_s, self._scheduler.live_heard_s, self._scheduler.patient_s)
         finals, heard, patient = (now - then for now, then in zip(seen, self._cost_before, strict=True))
         self._cost_before = seen
-        saves = self._scheduler.engine.info.context_s > 0  # … under load: the context, and hearing again
+        # Under load an engine with context saves it, and hearing again; not where finals are always patient.
+        fixed = self._settings.partial_cadence == "fixed"
+        saves = self._scheduler.engine.info.context_s > 0 and not fixed
         self._capacity.observe(finals, heard, patient_s=patient if saves else 0.0)
 
     # --- leaving ------------------------------------------------------------------------------
