@@ -491,7 +491,7 @@ export class Capture extends EventTarget {
       autoGainControl: true,
     };
     requireSecure(navigator.mediaDevices?.getUserMedia);
-    return Capture.stream(await navigator.mediaDevices.getUserMedia({ audio }), { frameMs });
+    return Capture.open(() => navigator.mediaDevices.getUserMedia({ audio }), { frameMs });
   }
 
   /** What a tab (or the screen) plays; the browser asks which, and whether with its sound. */
@@ -509,31 +509,45 @@ export class Capture extends EventTarget {
 
   /** Any MediaStream. */
   static stream(stream, { frameMs } = {}) {
-    return Capture.open((context) => context.createMediaStreamSource(stream), { frameMs, stream });
+    return Capture.open(() => stream, { frameMs });
   }
 
   /** A playing `<audio>` or `<video>`, which stays audible. */
   static element(element, { frameMs } = {}) {
-    return Capture.open((context) => context.createMediaElementSource(element), { frameMs, element });
+    return Capture.open(() => element, { frameMs });
   }
 
-  static async open(makeSource, { frameMs = 40, stream, element }) {
+  /** Everything else is ready before the source is opened, so that its first moment is heard. */
+  static async open(obtain, { frameMs = 40 }) {
     const capture = new Capture();
-    capture.context = new AudioContext({ latencyHint: "interactive" });
-    capture.stream = stream;
-    await capture.context.audioWorklet.addModule(new URL("./capture-worklet.js", import.meta.url));
-    const { context } = capture;
-    capture.source = makeSource(context);
-    capture.node = new AudioWorkletNode(context, "parlando-capture", { processorOptions: { frameMs } });
-    capture.node.port.onmessage = ({ data }) => capture.take(data);
-    capture.source.connect(capture.node).connect(context.destination); // its own output is silence
-    if (element) {
-      capture.source.connect(context.destination);
-      element.addEventListener("ended", () => capture.dispatchEvent(new Event("ended")));
+    const context = (capture.context = new AudioContext({ latencyHint: "interactive" }));
+    try {
+      await context.audioWorklet.addModule(new URL("./capture-worklet.js", import.meta.url));
+      capture.node = new AudioWorkletNode(context, "parlando-capture", { processorOptions: { frameMs } });
+      capture.node.connect(context.destination); // its own output is silence
+      capture.hear(await obtain());
+      await context.resume();
+      capture.node.port.onmessage = ({ data }) => capture.take(data); // until now frames wait in the port
+    } catch (error) {
+      await context.close();
+      throw error;
     }
-    stream?.getAudioTracks()[0].addEventListener("ended", () => capture.dispatchEvent(new Event("ended")));
-    await context.resume();
     return capture;
+  }
+
+  hear(input) {
+    const { context } = this;
+    const ended = () => this.dispatchEvent(new Event("ended"));
+    if (input instanceof MediaStream) {
+      this.stream = input;
+      this.source = context.createMediaStreamSource(input);
+      input.getAudioTracks()[0].addEventListener("ended", ended);
+    } else {
+      this.source = context.createMediaElementSource(input);
+      this.source.connect(context.destination);
+      input.addEventListener("ended", ended);
+    }
+    this.source.connect(this.node);
   }
 
   take({ pcm, peak, stopped }) {

@@ -30,6 +30,7 @@ normal = EnglishTextNormalizer()
 JFK = words("jfk.flac")
 STATE = "document.getElementById('live-state').textContent"
 WORDS = "document.getElementById('live-transcript').textContent"
+FINALS = "document.querySelector('#live-transcript [role=log]').textContent"
 
 # Notes, as they happen on the screen: the level that rises first, the stable text of each segment, all text.
 NOTES = """
@@ -179,19 +180,24 @@ async def test_first_words_are_on_the_screen_within_a_second_of_speech(cluster):
     assert statistics.median(delays) <= 2 * 1000, "twice the bar is allowed, for machines are busy"
 
 
+def a_sentence_and_more() -> np.ndarray:
+    """Half a sentence, two seconds in which to do something, and then other words."""
+    fellow_americans = fixture("jfk.flac")[: int(2.5 * RATE)]
+    return np.concatenate([quiet(2), fellow_americans, quiet(2), fixture("two_cities.flac"), quiet(60)])
+
+
 async def test_a_reload_keeps_the_session(cluster):
-    sound = np.concatenate([quiet(0.5), fixture("jfk.flac"), quiet(60)])
-    async with chromium(sound) as browser, opened(browser, cluster.http()) as watched:
+    async with chromium(a_sentence_and_more()) as browser, opened(browser, cluster.http()) as watched:
         page = watched.page
         await page.fill("#live-title", "Before and after")
         await listening(watched)
-        await holds(page, WORDS + ".includes('fellow')")
+        await holds(page, FINALS + ".includes('fellow')")
         before = await text_of(watched)
         await page.reload()
         await holds(page, f"{WORDS}.includes({json.dumps(before)})")
         assert await page.input_value("#live-title") == "Before and after"
         await page.wait_for_selector("#live-state[data-state=open]")  # the microphone is open again
-        await holds(page, WORDS + ".split('fellow').length === 3", within=20)
+        await holds(page, FINALS + ".split('fellow').length === 3", within=20)
         await stop(watched)
         sessions = cluster.store().keys("stt:{0}:session:*")
         titles = [json.loads(cluster.store().hget(key, "config")).get("title") for key in sessions]
@@ -199,21 +205,32 @@ async def test_a_reload_keeps_the_session(cluster):
 
 
 async def test_a_pause_is_a_pause(cluster):
-    sound = np.concatenate([quiet(0.5), fixture("jfk.flac"), quiet(60)])
-    async with chromium(sound) as browser, opened(browser, cluster.http()) as watched:
+    async with chromium(a_sentence_and_more()) as browser, opened(browser, cluster.http()) as watched:
         page = watched.page
         await listening(watched)
-        await holds(page, WORDS + ".includes('fellow')")
+        await holds(page, FINALS + ".includes('fellow')")
         await page.click("#live-pause")
         await page.wait_for_selector("#live-state[data-state=idle]")
         assert await page.inner_text("#live-state") == "Paused"
-        await asyncio.sleep(2.5)
-        quietly = await text_of(watched)
-        await asyncio.sleep(1.5)
-        assert await text_of(watched) == quietly
+        await asyncio.sleep(1)
+        quietly = await page.evaluate(WORDS)
+        await asyncio.sleep(5)  # the microphone would hear other words by now
+        assert await page.evaluate(WORDS) == quietly
         await page.click("#live-pause")
         await page.wait_for_selector("#live-state[data-state=open]")
-        await holds(page, WORDS + ".split('fellow').length === 3", within=20)
+        await holds(page, FINALS + ".split('fellow').length === 3", within=20)
+        await stop(watched)
+
+
+async def test_a_pause_settles_what_was_said(cluster):
+    """In the middle of a word: at once, not when the cluster notices that no audio comes."""
+    async with chromium(fixture("two_cities.flac")) as browser, opened(browser, cluster.http()) as watched:
+        page = watched.page
+        await listening(watched)
+        await holds(page, WORDS + ".includes('best')")
+        assert not await page.evaluate(FINALS)
+        await page.click("#live-pause")
+        await holds(page, FINALS, within=1)
         await stop(watched)
 
 
@@ -259,7 +276,9 @@ async def test_a_restarted_gateway_loses_nothing():
 
 
 async def test_a_long_absence_goes_on_in_a_new_session():
-    sound = np.concatenate([quiet(0.5), fixture("jfk.flac"), quiet(60)])
+    spoken = fixture("jfk.flac")
+    fellow_americans, ask_not = np.split(spoken, [int(2.5 * RATE)])
+    sound = np.concatenate([quiet(0.5), fellow_americans, quiet(2), ask_not, quiet(60)])
     with Cluster(transcribers=1, RESUME_WINDOW_S="8") as cluster:
         async with (
             Wire(cluster.ports[0]) as wire,
@@ -268,7 +287,7 @@ async def test_a_long_absence_goes_on_in_a_new_session():
         ):
             page = watched.page
             await listening(watched)
-            await holds(page, WORDS + ".includes('fellow')")
+            await holds(page, FINALS + ".includes('fellow')")  # no word is said where the sessions meet
             wire.down()
             await asyncio.sleep(1)
             cluster.gateways[0].kill()  # so that it notices at once that nobody is there
@@ -278,7 +297,8 @@ async def test_a_long_absence_goes_on_in_a_new_session():
             await page.wait_for_selector("text=a new session was begun", timeout=20_000)
             await asyncio.sleep(6)
             await stop(watched)
-            assert word_errors(JFK, await text_of(watched)) <= 10
+            heard = jiwer.process_words(normal(JFK), normal(await text_of(watched)))
+            assert heard.deletions <= 1, "words may be misheard; a lost second would be three"
             assert len(cluster.store().keys("stt:{0}:session:*")) == 2
 
 

@@ -100,7 +100,10 @@ async def holds(page: Page, expression: str, *, within: float = 15) -> None:
     """Wait until something is so. (The pages' policy forbids Playwright's own way, an `eval` in the page.)"""
     deadline = time.monotonic() + within
     while not await page.evaluate(expression):
-        assert time.monotonic() < deadline, f"not within {within} s: {expression}"
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                f"not within {within} s: {expression}; the page says: {await page.inner_text('body')}"
+            )
         await asyncio.sleep(0.05)
 
 

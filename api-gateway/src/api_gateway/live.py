@@ -134,10 +134,8 @@ class LiveConnection:
             async with asyncio.TaskGroup() as group:
                 for loop in (self._receive(), self._store(), self._deliver(), self._watch()):
                     group.create_task(loop)
-        except* ParlandoError as errors:
-            raise _first(errors) from None
-        except* (Finished, ClientGone) as ends:
-            raise _first(ends) from None
+        except ExceptionGroup as ends:
+            raise _reason(ends) from None
 
     # --- from the socket --------------------------------------------------------------------------
 
@@ -303,16 +301,20 @@ class LiveConnection:
         often = min(TOUCH_EVERY_S, self._settings.resume_window_s / 3)
         while True:
             now = time.monotonic()
-            if now - touched >= often and not self._ended:
-                await self._writer.touch()
-                touched = now
-            if self._audio_open and not self._ended and now - self._audio_at >= self._settings.stall_flush_s:
-                self._audio_open = False
-                await self._writer.control({"type": "settle"})
-            if now - self._heard_at >= self._idle_s:
-                if not self._ended:
-                    await self._writer.control({"type": "end", "reason": "idle"}, ends=True)
-                raise IdleError(f"Nothing was heard for {self._idle_s:g} s")
+            try:
+                if now - touched >= often and not self._ended:
+                    await self._writer.touch()
+                    touched = now
+                stalled = now - self._audio_at >= self._settings.stall_flush_s
+                if self._audio_open and not self._ended and stalled:
+                    self._audio_open = False
+                    await self._writer.control({"type": "settle"})
+                if now - self._heard_at >= self._idle_s:
+                    if not self._ended:
+                        await self._writer.control({"type": "end", "reason": "idle"}, ends=True)
+                    raise IdleError(f"Nothing was heard for {self._idle_s:g} s")
+            except SessionClosedError:
+                self._ended = True  # a worker has ended it: the events tell why
             await asyncio.sleep(WATCH_EVERY_S)
 
     async def leave(self) -> None:
@@ -321,10 +323,13 @@ class LiveConnection:
             return
         try:
             await self._writer.touch()
-        except SessionLostError:
+        except (SessionLostError, SessionClosedError):
             return  # nothing is left to come back to
 
 
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+def _reason(group: ExceptionGroup[Exception]) -> Exception:
+    """What ended a connection whose loops ended at once: a mistake of ours, or else what says most."""
+    kinds = (Finished, ClientGone, ParlandoError)
+    if all(isinstance(end, kinds) for end in group.exceptions):
+        return min(group.exceptions, key=lambda end: [isinstance(end, kind) for kind in kinds].index(True))
+    return group

@@ -110,6 +110,7 @@ export class LiveView {
     const { capture } = this;
     this.capture = null;
     await capture.stop();
+    this.session?.flush();
     this.level(0);
     $("live-player").pause();
     this.draw();
