@@ -529,7 +529,7 @@ export class Capture extends EventTarget {
       await context.resume();
       capture.node.port.onmessage = ({ data }) => capture.take(data); // until now frames wait in the port
     } catch (error) {
-      await context.close();
+      await capture.release();
       throw error;
     }
     return capture;
@@ -579,6 +579,10 @@ export class Capture extends EventTarget {
       this.node.port.postMessage("stop");
       await Promise.race([last, pause(200)]);
     }
+    await this.release();
+  }
+
+  async release() {
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     await this.context.close();
   }

@@ -180,6 +180,24 @@ async def test_first_words_are_on_the_screen_within_a_second_of_speech(cluster):
     assert statistics.median(delays) <= 2 * 1000, "twice the bar is allowed, for machines are busy"
 
 
+async def test_the_first_words_are_heard_however_slowly_the_page_loads(cluster):
+    """The microphone is opened when all that listens to it is there."""
+    slowly = """
+        const { addModule } = AudioWorklet.prototype;
+        AudioWorklet.prototype.addModule = async function (...what) {
+          await new Promise((resolve) => setTimeout(resolve, 2000));
+          return addModule.apply(this, what);
+        };
+    """
+    sound = np.concatenate([fixture("jfk.flac"), quiet(60)])
+    async with chromium(sound) as browser, opened(browser, "about:blank") as watched:
+        await watched.page.add_init_script(slowly)
+        await watched.page.goto(cluster.http())
+        await listening(watched)
+        await holds(watched.page, FINALS + ".includes('fellow')")
+        await stop(watched)
+
+
 def a_sentence_and_more() -> np.ndarray:
     """Half a sentence, two seconds in which to do something, and then other words."""
     fellow_americans = fixture("jfk.flac")[: int(2.5 * RATE)]
