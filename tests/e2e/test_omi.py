@@ -454,6 +454,7 @@ def test_signatures_are_checked_where_that_is_wished(cluster, policy):
         cluster.ports.pop()
 
 
+@pytest.mark.alone
 async def test_the_app_socket_sends_finals_only_and_the_tail_at_once(cluster):
     """50 frames a second, then CloseStream in the middle of a word's silence: the app waits for 500 ms."""
     pcm = speak(12)[:-2000].tobytes()
