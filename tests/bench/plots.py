@@ -52,7 +52,7 @@ def _soak(data: dict[str, Any], axes: Any) -> None:
     for name, values in data["seen"].items():
         axes.plot([n * data["every_s"] / 60 for n in range(len(values))], values, label=name)
     axes.set(xlabel="minutes", ylabel="MB", ylim=(0, None))
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="center right", bbox_to_anchor=(1, 0.6))
 
 
 KINDS: dict[str, Callable[[dict[str, Any], Any], None]] = {
