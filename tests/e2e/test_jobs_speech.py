@@ -1,4 +1,4 @@
-"""Real speech as jobs: no more word errors than in whole clips, and live sessions keep their pace."""
+"""Real speech as jobs: no more word errors than in whole clips, and live sessions lose none."""
 
 import asyncio
 from pathlib import Path
@@ -69,8 +69,9 @@ async def test_every_container_has_its_words(cluster, engine):
     assert await _compare(cluster, engine, spoken) <= 2.0
 
 
-async def test_live_sessions_keep_their_pace_beside_a_long_job(cluster):
-    """Beside a job that keeps both workers busy a live session says all its words, its finals on time."""
+@pytest.mark.alone
+async def test_a_live_session_says_all_its_words_beside_a_long_job(cluster):
+    """The job keeps both workers busy; how late finals come then is measured by bench/long_file.py."""
     base = cluster.http()
     long = np.concatenate([np.concatenate([fixture("two_cities.flac"), silence(1)]) for _ in range(12)])
     job = submit(base, wav(long))["job_id"]
