@@ -1,18 +1,50 @@
-"""Ending tasks."""
+"""Ending tasks, and clean-up that a cancellation must not break off."""
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Coroutine
+from typing import Any
 
-AGAIN_S: Final = 0.2
+import structlog
+
+log = structlog.get_logger(part="tasks")
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and wait until they have ended.
+    """Cancel tasks and wait until they have ended. Their results and exceptions stay in them."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
 
-    One cancellation isn't always enough: a Redis call in flight may take it for a broken connection,
-    and whoever retries then goes on.
+
+async def finish(cleanup: Coroutine[Any, Any, None], *, within_s: float) -> None:
+    """Run `cleanup` to its end although the caller is cancelled meanwhile, for at most `within_s` seconds.
+
+    A cancellation is raised when the clean-up has ended. One that takes longer is cancelled, which is logged.
+
+    Raises
+    ------
+    Exception
+        what `cleanup` raises, unless the caller was cancelled.
+
     """
-    while pending := [task for task in tasks if not task.done()]:
-        for task in pending:
-            task.cancel()
-        await asyncio.wait(pending, timeout=AGAIN_S)
+    task = asyncio.create_task(_bounded(cleanup, within_s))
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not task.cancelled() and (failed := task.exception()) is not None:
+            log.warning("cleanup.failed", error=str(failed))
+        raise cancelled
+    task.result()
+
+
+async def _bounded(cleanup: Coroutine[Any, Any, None], within_s: float) -> None:
+    try:
+        async with asyncio.timeout(within_s):
+            await cleanup
+    except TimeoutError:
+        log.warning("cleanup.gave_up", after_s=within_s)

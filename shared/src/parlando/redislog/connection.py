@@ -1,6 +1,5 @@
 """Connections to Redis, and the one rule for trying a call again."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
@@ -12,13 +11,12 @@ import structlog
 from redis import exceptions as broken
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoScriptError
 
 from parlando.errors import UnavailableError
 from parlando.metrics import REDIS_RETRIES
-from parlando.redislog import addresses
+from parlando.redislog import addresses, clients
 
 log = structlog.get_logger(part="redis")
 
@@ -39,49 +37,21 @@ BROKEN: Final = (
 """What a restart or failover of Redis looks like from here."""
 
 
-class _Cluster(aioredis.RedisCluster):
-    """Redis Cluster for many tasks at once, that doesn't ask a server where the keys of an XREAD are."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._first = asyncio.Lock()
-        self._known = False
-
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
-        if not self._known:  # tasks that look for the nodes together close each other's connections
-            async with self._first:
-                if not self._known:
-                    await self.initialize()
-                    self._known = True
-        try:
-            return await super().execute_command(*args, **options)
-        except (AttributeError, RuntimeError) as error:  # the same, after a node was lost
-            raise broken.ConnectionError(f"The connection was closed meanwhile: {error}") from error
-
-    async def _determine_slot(self, command: str, *args: Any) -> int:
-        if command in ("XREAD", "XREADGROUP"):
-            first = next(n for n, each in enumerate(args) if each in (b"STREAMS", "STREAMS")) + 1
-            return self.keyslot(args[first])  # all of them are of one partition
-        return await super()._determine_slot(command, *args)
-
-
-class _Replicated(aioredis.Redis):
-    """A Redis whose acknowledged writes shall be on `replicas` of its replicas too."""
-
-    replicas = 0
-
-
-def connect(url: str, *, read_timeout: float = 5.0, connections: int = 256) -> Redis:
+def connect(url: str, *, connections: int = 256) -> Redis:
     """A pool of connections to what `url` names (see `addresses`). Replies are bytes.
 
-    Nothing is retried behind our back but what finding the right node of a cluster takes.
+    A call beyond `connections` at a time waits for one. Nothing is retried but what finding the right node of
+    a cluster takes; an answer that takes longer than `clients.ANSWER_S` raises.
     """
     address = addresses.parse(url)
-    timeouts: dict[str, Any] = {"socket_timeout": read_timeout, "socket_connect_timeout": 2.0}
+    timeouts: dict[str, Any] = {
+        "socket_timeout": None,  # see `clients`
+        "socket_connect_timeout": clients.CONNECT_S,
+        "socket_keepalive": True,
+    }
     if address.kind == "cluster":
-        nodes = [ClusterNode(host, port) for host, port in address.hosts]
-        clustered = _Cluster(
-            startup_nodes=nodes,
+        clustered = clients.ClusterClient(
+            startup_nodes=[ClusterNode(host, port) for host, port in address.hosts],
             max_connections=connections,
             retry=Retry(NoBackoff(), 1),
             protocol=2,
@@ -89,21 +59,17 @@ def connect(url: str, *, read_timeout: float = 5.0, connections: int = 256) -> R
             **address.options,
         )
         return cast(Redis, clustered)
-    pooled: dict[str, Any] = {
-        **timeouts,
-        "max_connections": connections,
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,
-    }
+    pooled: dict[str, Any] = {"max_connections": connections, "retry": Retry(NoBackoff(), 0), "protocol": 2}
     if address.kind == "sentinel":
-        sentinel = Sentinel(address.hosts, sentinel_kwargs=timeouts)  # type: ignore[no-untyped-call]
-        master: Redis = sentinel.master_for(
-            address.master, redis_class=_Replicated, **pooled, **address.options
+        return clients.by_sentinel(
+            address.hosts,
+            address.master,
+            replicas=address.replicas,
+            connect=timeouts,
+            **pooled,
+            **address.options,
         )
-        cast(_Replicated, master).replicas = address.replicas
-        return master
-    single: Redis = aioredis.from_url(url, **pooled)
-    return single
+    return clients.single(url, **timeouts, **pooled)
 
 
 async def clock(redis: Redis, key: str) -> tuple[int, int]:
@@ -195,7 +161,7 @@ class Scripts:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self._replicas = redis.replicas if isinstance(redis, _Replicated) else 0
+        self._replicas = redis.replicas if isinstance(redis, clients.Client) else 0
         self._alone_until = 0.0
         self._scripts: dict[str, Any] = {
             name: redis.register_script(source) for name, source in self._sources.items()

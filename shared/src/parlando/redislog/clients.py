@@ -1,0 +1,161 @@
+"""redis-py's clients as this project needs them: one time limit per answer, pools that wait for a connection.
+
+The time limit is `asyncio.timeout` around a whole call. redis-py's own `socket_timeout` must stay unset: it
+passes each write through `asyncio.wait_for`, which on Python 3.11 returns the result and drops a cancellation
+that arrives while the write is done already. A task cancelled at that moment would never end.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final, TypeVar
+
+import redis.asyncio as aioredis
+from redis import exceptions as broken
+from redis.asyncio.client import Pipeline
+from redis.asyncio.cluster import ClusterPipeline
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+
+ANSWER_S: Final = 5.0
+"""Longest wait for an answer, for a free connection included. Blocking reads must block for less."""
+CONNECT_S: Final = 2.0
+PIPELINES: Final = 32  # connections to a node of a cluster that are left for pipelines
+SENTINEL_S: Final = 1.0  # for one sentinel's answer, before the next one is asked
+
+T = TypeVar("T")
+
+
+async def answered(call: Awaitable[T], within_s: float = ANSWER_S) -> T:
+    """The answer of `call`. Raises redis-py's `TimeoutError` if none comes `within_s` seconds."""
+    try:
+        async with asyncio.timeout(within_s):
+            return await call
+    except TimeoutError as error:
+        raise broken.TimeoutError(f"Redis gave no answer within {within_s:g} s") from error
+
+
+class _Waiting(ConnectionPool):
+    """A pool in which a call beyond `max_connections` waits for a connection to be given back.
+
+    redis-py's `BlockingConnectionPool` isn't used: a task cancelled while it gives its connection back waits
+    there for a lock, and the connection is then lost to the pool.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._places = asyncio.Semaphore(self.max_connections)
+        self._placed: set[AbstractConnection] = set()
+
+    async def get_connection(self, *args: Any, **options: Any) -> AbstractConnection:
+        await self._places.acquire()
+        try:
+            connection: AbstractConnection = await super().get_connection(*args, **options)  # type: ignore[no-untyped-call]
+        except BaseException:
+            self._places.release()
+            raise
+        self._placed.add(connection)
+        return connection
+
+    async def release(self, connection: AbstractConnection) -> None:
+        try:
+            await super().release(connection)
+        finally:
+            if connection in self._placed:  # not, if it was never handed out: connecting had failed
+                self._placed.discard(connection)
+                self._places.release()
+
+
+class _WaitingSentinel(_Waiting, SentinelConnectionPool):
+    """The same, to the master that Sentinel names."""
+
+
+class _Pipeline(Pipeline):
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        return await answered(super().execute(raise_on_error))
+
+
+class Client(aioredis.Redis):
+    """One Redis server, or the master that Sentinel names.
+
+    `replicas`: on how many replicas an acknowledged write must be too (0 without Sentinel).
+    """
+
+    replicas = 0
+    answer_s = ANSWER_S
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """The command's answer, within `answer_s`."""
+        call = super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        return await answered(call, self.answer_s)
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        """A pipeline with the same time limit for all its commands together."""
+        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+class _SentinelClient(Client):
+    """A client of a sentinel: one that hangs is given up soon, for the next one to be asked."""
+
+    answer_s = SENTINEL_S
+
+
+class _ClusterPipeline(ClusterPipeline):
+    async def execute(self, raise_on_error: bool = True, allow_redirections: bool = True) -> list[Any]:
+        return await answered(super().execute(raise_on_error, allow_redirections))
+
+
+class ClusterClient(aioredis.RedisCluster):
+    """Redis Cluster for many tasks at once, that doesn't ask a server where the keys of an XREAD are."""
+
+    def __init__(self, *, max_connections: int, **options: Any) -> None:
+        super().__init__(max_connections=max_connections + PIPELINES, **options)
+        self._places = asyncio.Semaphore(max_connections)  # a node's pool refuses what is beyond
+        self._first = asyncio.Lock()
+        self._known = False
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """The command's answer, within `ANSWER_S`."""
+        return await answered(self._execute(*args, **options))
+
+    async def _execute(self, *args: Any, **options: Any) -> Any:
+        if not self._known:  # tasks that look for the nodes together close each other's connections
+            async with self._first:
+                if not self._known:
+                    await self.initialize()
+                    self._known = True
+        async with self._places:
+            try:
+                return await super().execute_command(*args, **options)
+            except (AttributeError, RuntimeError) as error:  # the same, after a node was lost
+                raise broken.ConnectionError(f"The connection was closed meanwhile: {error}") from error
+
+    async def _determine_slot(self, command: str, *args: Any) -> int:
+        if command in ("XREAD", "XREADGROUP"):
+            first = next(n for n, each in enumerate(args) if each in (b"STREAMS", "STREAMS")) + 1
+            return self.keyslot(args[first])  # all of them are of one partition
+        return await super()._determine_slot(command, *args)
+
+    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> ClusterPipeline:  # noqa: ARG002
+        """A pipeline with the same time limit for all its commands together."""
+        return _ClusterPipeline(self, transaction)  # type: ignore[abstract]
+
+
+def single(url: str, **options: Any) -> Client:
+    """A client of one server."""
+    pool = _Waiting.from_url(url, **options)
+    client = Client.from_pool(pool)
+    assert isinstance(client, Client)
+    return client
+
+
+def by_sentinel(
+    hosts: Sequence[tuple[str, int]], master: str, *, replicas: int, connect: dict[str, Any], **options: Any
+) -> Client:
+    """A client of the master that the sentinels at `hosts` name `master`."""
+    sentinel = Sentinel(hosts, sentinel_kwargs=connect)  # type: ignore[no-untyped-call]
+    sentinel.sentinels = [_SentinelClient(host=host, port=port, **connect) for host, port in hosts]
+    client: Client = sentinel.master_for(
+        master, redis_class=Client, connection_pool_class=_WaitingSentinel, **connect, **options
+    )
+    client.replicas = replicas
+    return client
