@@ -13,6 +13,7 @@ from api_gateway.dialects.base import Audio, Configure, End, Flush, Ping, Start
 from api_gateway.dialects.native import Native, Wishes, read
 from api_gateway.outbox import Outbox
 from api_gateway.settings import GatewaySettings
+from api_gateway.sse import last_seen
 from parlando import subtitles
 from parlando.errors import InvalidAudioError, InvalidRequestError, NotAllowedError
 from parlando.redislog.published import Published
@@ -216,3 +217,8 @@ def test_subtitles_have_their_headers_marks_and_escapes():
     )
     assert subtitles.text(TRANSCRIPT) == "A <b> & c\nlate\n"
     assert TRANSCRIPT.text == "A <b> & c late"
+
+
+def test_a_last_event_id_that_this_life_of_a_session_never_gave_asks_for_everything():
+    assert [last_seen(header, 10) for header in (None, "", "x", "²", "-1", "11", "9" * 99)] == [0] * 7
+    assert [last_seen(header, 10) for header in ("0", "7", "10")] == [0, 7, 10]

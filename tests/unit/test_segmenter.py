@@ -101,3 +101,13 @@ def test_a_restored_segmenter_goes_on_as_if_nothing_had_happened(which):
         return [event for event in some if isinstance(event, Ended)]
 
     assert told(again) == told(events[mark + 1 :])
+
+
+def test_audio_that_begins_later_gives_the_same_segments_later():
+    pcm = np.concatenate([silence(1), speak(4), silence(1), speak(2), silence(1)])
+    first = Segmenter(RmsModel("").stream(), start=100_001, index=7)
+
+    events = _events(pcm, segmenter=first)
+
+    assert _utterances(events) == [(a + 100_001, b + 100_001) for a, b in _utterances(_events(pcm))]
+    assert [event.utterance.index for event in events if isinstance(event, Ended)] == [7, 8]

@@ -13,9 +13,13 @@ ENDS: Final = frozenset({"closed", "completed", "failed", "cancelled"})
 """Events behind which nothing comes."""
 
 
-def last_seen(header: str | None) -> int:
-    """The seq that `Last-Event-ID` names; 0 for everything."""
-    return int(header) if header and header.isdigit() and len(header) < 16 else 0
+def last_seen(header: str | None, newest: int) -> int:
+    """The seq that `Last-Event-ID` names; 0 for everything.
+
+    A seq beyond `newest`, the last one there is, was given by a life of the session that Redis has forgotten.
+    """
+    seq = int(header) if header and header.isdecimal() and len(header) < 16 else 0
+    return seq if seq <= newest else 0
 
 
 def respond(relay: Relay, followers: Gauge | None = None) -> StreamingResponse:

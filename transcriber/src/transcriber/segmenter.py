@@ -108,17 +108,22 @@ SegmentEvent = Started | Heard | Paused | Resumed | Ended | Quiet
 
 
 class Segmenter:
-    """One session's audio, its voice activity and its open segment."""
+    """One session's audio, its voice activity and its open segment.
 
-    def __init__(self, vad: VadStream, options: SegmenterOptions | None = None) -> None:
+    The audio begins at sample `start`, the segments at number `index`.
+    """
+
+    def __init__(
+        self, vad: VadStream, options: SegmenterOptions | None = None, *, start: int = 0, index: int = 0
+    ) -> None:
         self._vad = vad
         self.options = options or SegmenterOptions()
-        self.audio = AudioBuffer()
-        self._heard = 0  # samples that went through the VAD
-        self._floor = 0  # no segment may begin before it
+        self.audio = AudioBuffer(start)
+        self._heard = start  # samples that went through the VAD
+        self._floor = start  # no segment may begin before it
         self._run = 0  # frames of speech in a row, outside segments
-        self._index = 0  # of the next segment
-        self._checkpoint = 0
+        self._index = index  # of the next segment
+        self._checkpoint = start
         self.open: Utterance | None = None
 
     @property

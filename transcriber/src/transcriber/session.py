@@ -79,7 +79,7 @@ class LiveSession:
         self._collector: Collector | None = None
         self._config = SessionConfig(**claim.config)
         self._last_control = 0
-        self._segmenter = Segmenter(vad)
+        self._segmenter = Segmenter(vad, start=claim.start, index=claim.segments)
         self._segments = claim.segments
         self._decoded = self._settled = claim.decoded
         self._unsettled: deque[Settle] = deque()
@@ -91,8 +91,8 @@ class LiveSession:
         self._next_tick = 0
         self._ending = False
         self._listener = Listener(scheduler, self._segmenter, always_patient=fixed_interval is not None)
-        self._quiet_since = 0  # where the last segment ended, as far as the audio was read
-        self.position = position_at(0)
+        self._quiet_since = claim.start  # where the last segment ended, as far as the audio was read
+        self.position = position_at(claim.start)
         if claim.checkpoint is not None:
             self._restore(claim.checkpoint)
         self._adopt(self._config)

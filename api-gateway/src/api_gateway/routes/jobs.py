@@ -205,7 +205,8 @@ async def events(
     record: JobDep, found: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
 ) -> StreamingResponse:
     """Server-sent events: progress, segments in their order, and the end; those behind `Last-Event-ID`."""
-    return respond(Relay(found.history, found.channels, record.job, after=last_seen(last_event_id)))
+    after = last_seen(last_event_id, record.seq)
+    return respond(Relay(found.history, found.channels, record.job, after=after))
 
 
 @router.get(

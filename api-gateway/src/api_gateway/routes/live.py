@@ -125,7 +125,7 @@ async def _open(
             raise
         writer = await opened(new_session_id())
     metrics.OPENED.labels("new").inc()
-    return writer, await _greeting(found, writer, resume_token=token, seq=0)
+    return writer, await _greeting(found, writer, resume_token=token, seq=writer.seq)
 
 
 async def _reformat(found: Services, writer: SessionWriter, form: AudioFormat) -> None:

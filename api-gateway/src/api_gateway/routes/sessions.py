@@ -83,6 +83,6 @@ async def events(
     async def admitted() -> bool:
         return await found.viewers.admits(sid, token)
 
-    after = last_seen(last_event_id)
+    after = last_seen(last_event_id, reading.record.seq)
     leave = admitted if token else None
     return respond(Relay(found.history, found.channels, sid, after=after, admitted=leave), metrics.VIEWERS)

@@ -1,8 +1,8 @@
 """Connections to Redis, and the one rule for trying a call again."""
 
+import secrets
 import time
 from collections.abc import Awaitable, Callable
-from importlib.resources import files
 from typing import Any, Final, TypeVar, cast
 
 import redis.asyncio as aioredis
@@ -17,6 +17,8 @@ from redis.exceptions import AuthenticationError, NoScriptError
 from parlando.errors import UnavailableError
 from parlando.metrics import REDIS_RETRIES
 from parlando.redislog import addresses, clients
+from parlando.redislog.keys import answer as answer_of
+from parlando.redislog.script_sources import REMEMBERED, SOURCES
 
 log = structlog.get_logger(part="redis")
 
@@ -128,20 +130,6 @@ async def retried(call: Callable[[], Awaitable[T]], *, within: float = 8.0) -> T
     return await once(persistent)
 
 
-def _sources() -> dict[str, str]:
-    """Script name → its text; one that begins with `-- with <name>` gets that file put in front."""
-    texts = {
-        path.name.removesuffix(".lua"): path.read_text()
-        for path in (files("parlando.redislog") / "lua").iterdir()
-        if path.name.endswith(".lua")
-    }
-    for name, text in texts.items():
-        if text.startswith("-- with "):
-            prelude = text.partition("\n")[0].removeprefix("-- with ").strip()
-            texts[name] = texts[prelude] + text
-    return texts
-
-
 DURABLE: Final = frozenset(
     {"append", "append_raw", "body", "commit", "control", "forward", "open", "part", "submit_job"}
 )
@@ -157,19 +145,19 @@ class Scripts:
     nothing; while none answers, there is nothing to wait for, and the cluster goes on without.
     """
 
-    _sources: Final = _sources()
-
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self._replicas = redis.replicas if isinstance(redis, clients.Client) else 0
         self._alone_until = 0.0
         self._scripts: dict[str, Any] = {
-            name: redis.register_script(source) for name, source in self._sources.items()
+            name: redis.register_script(source) for name, source in SOURCES.items()
         }
 
     async def run(self, name: str, keys: list[str], args: list[Any], *, within: float = 8.0) -> Any:
-        """Run script `name`, trying again while Redis is away. The scripts are safe to repeat."""
+        """Run script `name`, trying again while Redis is away: a repeat gives the first run's answer."""
         script = self._scripts[name]
+        if name in REMEMBERED:
+            keys = [*keys, answer_of(keys[0], secrets.token_hex(8))]
         if self._replicas and name in DURABLE:
             return await retried(lambda: self._replicated(name, keys, args), within=within)
         return await retried(lambda: script(keys=keys, args=args), within=within)
@@ -183,7 +171,7 @@ class Scripts:
             pipe.execute_command("WAIT", self._replicas, REPLICATED_MS)
             answer, reached = await pipe.execute(raise_on_error=False)
         if isinstance(answer, NoScriptError):
-            await self.redis.script_load(self._sources[name])
+            await self.redis.script_load(SOURCES[name])
             return await self._replicated(name, keys, args)
         for each in (answer, reached):
             if isinstance(each, Exception):
@@ -203,7 +191,7 @@ class Scripts:
                     pipe.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
                 results: list[Any] = await pipe.execute(raise_on_error=False)
             if any(isinstance(result, NoScriptError) for result in results):
-                await self.redis.script_load(self._sources[name])
+                await self.redis.script_load(SOURCES[name])
                 return await once()
             for result in results:
                 if isinstance(result, Exception):

@@ -19,7 +19,7 @@ from parlando.wallclock import Burst
 
 log = structlog.get_logger(part="history")
 
-
+PAGE: Final = 500  # events read at once
 LOOKED_AT: Final = 500
 """Newest sessions of a partition among which those of a key are looked for."""
 
@@ -86,19 +86,22 @@ class History:
             uid=h.get("uid", b"").decode(),
         )
 
-    async def events(self, sid: str, *, after: int, count: int = 500) -> list[bytes]:
+    async def events(self, sid: str, *, after: int, count: int = PAGE) -> list[bytes]:
         """Up to `count` kept events behind seq `after`, oldest first, each as JSON."""
-        key = self.keys(sid).events
-        entries: Any = await retried(lambda: self._redis.xrange(key, min=f"({after}-0", count=count))
-        return [fields[b"e"] for _, fields in entries]
+        return [event for _, event in await self._page(self.keys(sid).events, after, count)]
 
     async def all_events(self, sid: str) -> AsyncIterator[bytes]:
         """Every kept event of a session, page by page."""
-        after = 0
-        while page := await self.events(sid, after=after):
-            for event in page:
+        after, key = 0, self.keys(sid).events
+        while page := await self._page(key, after, PAGE):
+            for seq, event in page:
                 yield event
-            after += len(page)
+                after = seq
+
+    async def _page(self, key: str, after: int, count: int) -> list[tuple[int, bytes]]:
+        """Up to `count` events behind seq `after`, oldest first, each with its seq; seqs may have gaps."""
+        entries: Any = await retried(lambda: self._redis.xrange(key, min=f"({after}-0", count=count))
+        return [(int(identifier.partition(b"-")[0]), fields[b"e"]) for identifier, fields in entries]
 
     async def arrivals(self, sid: str) -> list[Burst]:
         """When a session's audio came, if it came in bodies."""

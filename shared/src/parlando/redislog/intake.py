@@ -19,7 +19,8 @@ from parlando.redislog.keys import PROCESSORS, SessionKeys
 class IntakeClaim:
     """A conversion as its new owner finds it.
 
-    `emitted`: samples of PCM that are there. `control`: number of the last control carried over.
+    `emitted`: samples of PCM that are there, from `start` on, the sample at which the session's audio begins.
+    `control`: number of the last control carried over.
     `state`: what the last owner noted, None if there was none.
     """
 
@@ -31,6 +32,7 @@ class IntakeClaim:
     control: int
     state: dict[str, Any] | None
     taken_over: bool
+    start: int = 0
 
 
 class OwnedIntake:
@@ -41,7 +43,7 @@ class OwnedIntake:
         self._keys = claim.keys
         self._claim = claim
         self.emitted = claim.emitted
-        """Samples of PCM in the session."""
+        """Samples of PCM that the conversion has added to the session."""
 
     def _fenced(self) -> FencedError:
         return FencedError(f"Session {self._keys.sid} has closed, or another processor converts it")
@@ -62,7 +64,15 @@ class OwnedIntake:
         answer = await self._scripts.run(
             "emit",
             [self._keys.session, self._keys.pcm, self._keys.raw],
-            [self._claim.epoch, self.emitted, pcm, most_backlog, converted, needed, orjson.dumps(state)],
+            [
+                self._claim.epoch,
+                self._claim.start + self.emitted,
+                pcm,
+                most_backlog,
+                converted,
+                needed,
+                orjson.dumps(state),
+            ],
         )
         match answer[0]:
             case b"fenced":
@@ -103,10 +113,11 @@ def _claim(keys: SessionKeys, entry: str, found: dict[str, bytes]) -> IntakeClai
         entry=entry,
         epoch=int(found["intake_epoch"]),
         format=AudioFormat.model_validate_json(found["input"]),
-        emitted=int(found["received"]),
+        emitted=int(found["received"]) - int(found.get("start", 0)),
         control=int(found["intake_control"]),
         state=orjson.loads(state) if state else None,
         taken_over=int(found["intake_epoch"]) > 1,
+        start=int(found.get("start", 0)),
     )
 
 

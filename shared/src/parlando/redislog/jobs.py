@@ -51,6 +51,8 @@ class JobRecord:
     progress: float
     language: str | None
     error: dict[str, str] | None
+    seq: int = 0
+    """Number of its last event."""
 
     @classmethod
     def of(cls, job: str, found: dict[bytes, bytes]) -> "JobRecord":
@@ -73,6 +75,7 @@ class JobRecord:
             progress=float(h["shown"]),
             language=h.get("language") or None,
             error=orjson.loads(h["error"]) if h.get("error") else None,
+            seq=int(h["seq"]),
         )
 
 

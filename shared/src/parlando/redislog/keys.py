@@ -30,6 +30,10 @@ Keys of one session share the hash tag `{p}` of its partition, so that scripts s
 | stt:{p}:callbacks       | stream           | group `callers`; ended jobs whose owner is to be told      |
 | stt:billed:<m>          | string           | what a paid engine has billed in month <m>, milliseconds   |
 | stt:workers             | hash             | worker id → heartbeat (JSON)                               |
+| stt:{p}:answer:<call>   | string           | what a script answered, for a repeat of the same call      |
+
+Every key has a lifetime, but for the queues (their entries are removed when their work is done) and the
+workers' hash (reports of workers that are gone are removed by those who read it).
 """
 
 from dataclasses import dataclass
@@ -46,6 +50,10 @@ CALLERS: Final = "callers"
 WORKERS: Final = "stt:workers"
 LONG_TTL_S: Final = 7 * 24 * 3600
 """Seconds that Redis remembers a user who sends nothing any more, and what the archive hasn't taken."""
+USAGE_TTL_S: Final = 400 * 24 * 3600
+"""Seconds that the usage of a month is kept after its last change: a year and the month after it."""
+ANSWER_TTL_S: Final = 60
+"""Seconds that a script's answer is kept for a repeat of the same call; calls are tried again for 8 s."""
 
 
 def sessions(partition: int) -> str:
@@ -111,6 +119,11 @@ def usage(partition: int, key: str, month: str) -> str:
 def billed(month: str) -> str:
     """Milliseconds that a paid engine has billed the whole cluster in a month."""
     return f"stt:billed:{month}"
+
+
+def answer(beside: str, call: str) -> str:
+    """What a script answered to call `call`, in the slot of key `beside`."""
+    return f"stt:{beside[beside.index('{') : beside.index('}') + 1]}:answer:{call}"
 
 
 def month() -> str:

@@ -50,6 +50,8 @@ class Claim:
     decoded: int
     taken_over: bool
     key: str = ""
+    start: int = 0
+    """Sample at which the session's audio begins."""
 
 
 class OwnedSession:
@@ -169,6 +171,7 @@ def _claim(keys: SessionKeys, entry: str, found: dict[str, bytes]) -> Claim:
         decoded=int(found["decoded"]),
         taken_over=int(found["epoch"]) > 1,
         key=found["key"].decode(),
+        start=int(found.get("start", 0)),
     )
 
 

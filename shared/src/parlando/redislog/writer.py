@@ -24,7 +24,7 @@ from parlando.errors import (
 from parlando.formats import KEPT, AudioFormat
 from parlando.ids import fingerprint
 from parlando.redislog.connection import Redis, Scripts, retried
-from parlando.redislog.keys import LONG_TTL_S, PROCESSORS, SessionKeys, user_sessions
+from parlando.redislog.keys import PROCESSORS, SessionKeys, user_sessions
 from parlando.redislog.keys import sessions as queue_of
 
 
@@ -66,6 +66,8 @@ class SessionWriter:
         received: int,
         ttl_s: int,
         form: AudioFormat = KEPT,
+        *,
+        seq: int = 0,
     ) -> None:
         self._scripts = scripts
         self._keys = keys
@@ -74,6 +76,8 @@ class SessionWriter:
         self.format = form
         self.received = received
         """Samples (or bytes, see above) that are safely in Redis."""
+        self.seq = seq
+        """Number of the last event when the session was opened or attached to; 0 if there was none."""
 
     @property
     def sid(self) -> str:
@@ -172,6 +176,9 @@ class Sessions:
         window_s: float | None = None,
         settle_s: float = 0,
         metered: bool = False,
+        first_seq: int = 0,
+        start_at: int = 0,
+        first_segment: int = 0,
     ) -> SessionWriter:
         """Open session `sid` and queue it for a worker, and for an audio-processor where it needs one.
 
@@ -180,6 +187,8 @@ class Sessions:
         `uid`: whose transcript it is, for the archive; `push` sends its finals to the webhook.
         `metered`: whoever sends its audio counts it, for the month's usage.
         `settle_s`: what is open is settled after so long without audio (0: the gateway sees to it).
+        `first_seq`, `start_at` and `first_segment` continue a session that Redis has lost: its events are
+        numbered from `first_seq` + 1, its audio begins at sample `start_at`, its segments at `first_segment`.
 
         Raises
         ------
@@ -197,6 +206,7 @@ class Sessions:
                 keys.raw,
                 keys.intake,
                 user_sessions(keys.partition, fingerprint(key), uid),
+                keys.arrivals,
             ],
             [
                 sid,
@@ -212,16 +222,19 @@ class Sessions:
                 uid,
                 int(push),
                 int(metered),
-                LONG_TTL_S,
+                first_seq,
+                start_at,
+                first_segment,
             ],
         )
-        if answer == b"taken":
+        if answer[0] == b"taken":
             raise SessionTakenError(
                 f"Session id {sid} is in use; resume it with its token, or choose another"
             )
-        if answer == b"full":
+        if answer[0] == b"full":
             raise AtCapacityError("All transcribers are busy; try again in a few seconds")
-        return SessionWriter(self._scripts, keys, 1, 0, self._ttl_s, form)
+        received = start_at if form.direct else 0
+        return SessionWriter(self._scripts, keys, 1, received, self._ttl_s, form, seq=int(answer[1]))
 
     async def attach(self, sid: str, *, token: str = "", key: str = "") -> Attached:
         """Come back to session `sid` with its token or the API key that opened it.
@@ -244,7 +257,7 @@ class Sessions:
         form = AudioFormat.model_validate_json(given) if given else KEPT
         received = int(raw) if given else int(samples)
         return Attached(
-            SessionWriter(self._scripts, keys, int(writer), received, self._ttl_s, form),
+            SessionWriter(self._scripts, keys, int(writer), received, self._ttl_s, form, seq=int(seq)),
             seq=int(seq),
             state=state.decode(),
             config=orjson.loads(config),

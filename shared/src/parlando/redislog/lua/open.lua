@@ -1,29 +1,34 @@
+-- with once
 -- Open a new session and queue it for a worker, in one step.
 -- KEYS  1 session hash   2 pcm stream   3 events stream   4 sessions stream   5 raw stream   6 intake stream
---       7 the user's sessions
+--       7 the user's sessions   8 arrivals
 -- ARGV  1 session id   2 most open sessions in this partition (-1: no limit)   3 ttl, seconds
 --       4 may an already closed session of the same owner be replaced (1/0)
 --       5 config, JSON   6 resume token, hashed   7 owner key, hashed
 --       8 seconds it lives on without a client   9 input format, JSON ('' if the bytes are PCM as we keep it)
 --       10 seconds without audio after which an open segment is settled (0: the gateway sees to it)
 --       11 user id, '' for none   12 may a transcript of it be pushed out (1/0)
---       13 is its audio counted by who sends it (1/0)   14 seconds that the list of a user's sessions is kept
--- Returns "ok", "taken" or "full".
-local state = redis.call('HGET', KEYS[1], 'state')
-if state then
-  local own = redis.call('HGET', KEYS[1], 'key') == ARGV[7]
-  if not (ARGV[4] == '1' and own and state == 'closed') then return 'taken' end
+--       13 is its audio counted by who sends it (1/0)
+--       14 seq behind which its events begin   15 samples of audio before the first that will come
+--       16 number of its first segment
+-- Returns {"ok", seq}, {"taken"} or {"full"}. A session that replaces a closed one numbers its events on from
+-- there, so that a client that has seen the old ones misses none of the new; the old ones are deleted.
+local old = redis.call('HMGET', KEYS[1], 'state', 'key', 'seq')
+local seq = tonumber(ARGV[14])
+if old[1] then
+  if not (ARGV[4] == '1' and old[2] == ARGV[7] and old[1] == 'closed') then return {'taken'} end
+  seq = math.max(seq, tonumber(old[3]))
 end
-if tonumber(ARGV[2]) >= 0 and redis.call('XLEN', KEYS[4]) >= tonumber(ARGV[2]) then return 'full' end
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[5])
+if tonumber(ARGV[2]) >= 0 and redis.call('XLEN', KEYS[4]) >= tonumber(ARGV[2]) then return {'full'} end
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[5], KEYS[8])
 local now = redis.call('TIME')
 local opened = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
 local entry = redis.call('XADD', KEYS[4], '*', 'sid', ARGV[1])
 redis.call('HSET', KEYS[1], 'state', 'open', 'config', ARGV[5], 'token', ARGV[6], 'key', ARGV[7],
-  'entry', entry, 'created', now[1], 'seen', now[1], 'writer', 1, 'received', 0, 'epoch', 0,
-  'owner', '', 'checkpoint', 0, 'decoded', 0, 'controls', 0, 'seq', 0, 'segments', 0,
-  'window', ARGV[8], 'settle', ARGV[10], 'opened', opened,
-  'uid', ARGV[11], 'push', ARGV[12])
+  'entry', entry, 'created', now[1], 'seen', now[1], 'writer', 1, 'start', ARGV[15], 'received', ARGV[15],
+  'epoch', 0, 'owner', '', 'checkpoint', ARGV[15], 'decoded', ARGV[15], 'controls', 0, 'controls_done', 0,
+  'seq', string.format('%.0f', seq), 'segments', ARGV[16], 'window', ARGV[8], 'settle', ARGV[10],
+  'opened', opened, 'uid', ARGV[11], 'push', ARGV[12])
 if ARGV[9] ~= '' then
   redis.call('HSET', KEYS[1], 'input', ARGV[9], 'raw', 0, 'raw_done', 0, 'intake_epoch', 0,
     'intake_owner', '', 'intake_control', 0, 'intake_entry', redis.call('XADD', KEYS[6], '*', 'sid', ARGV[1]))
@@ -32,7 +37,7 @@ if ARGV[13] == '1' then redis.call('HSET', KEYS[1], 'metered', 1) end
 if ARGV[11] ~= '' then
   redis.call('ZADD', KEYS[7], opened, ARGV[1])
   redis.call('ZREMRANGEBYRANK', KEYS[7], 0, -2001)
-  redis.call('EXPIRE', KEYS[7], ARGV[14])
+  redis.call('EXPIRE', KEYS[7], LONG_TTL_S)
 end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
-return 'ok'
+return {'ok', seq}

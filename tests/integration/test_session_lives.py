@@ -1,0 +1,129 @@
+"""A session id that is opened again: its events are numbered on, and only the new words are shown."""
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from api_gateway.relay import Relay
+from parlando.audio import Encoding
+from parlando.events import Closed, Final
+from parlando.formats import AudioFormat
+from parlando.redislog.connection import connect
+from parlando.redislog.history import Channels, History
+from parlando.redislog.intake import IntakeClaims
+from parlando.redislog.owner import SessionClaims
+from parlando.redislog.pcm import Frame, StreamReader, position_at
+from parlando.redislog.writer import Sessions
+from parlando.tasks import end
+
+SECOND = b"\1\0" * 16_000
+
+
+@pytest.fixture
+async def redis(redis_server):
+    client = connect(redis_server.url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def sessions(redis):
+    return Sessions(redis, partitions=1, ttl_s=100)
+
+
+@pytest.fixture
+def history(redis):
+    return History(redis, partitions=1)
+
+
+@pytest.fixture
+async def claims(redis):
+    claims = SessionClaims(redis, worker="a", partitions=1, ttl_s=100)
+    await claims.ensure_groups()
+    return claims
+
+
+async def _say(owned, *texts: str) -> None:
+    finals = [Final(session_id="meeting", segment=0, text=text, start=0, end=1) for text in texts]
+    await owned.commit(finals, decoded=1, segments=len(texts))
+
+
+async def _live_and_close(sessions, claims, *texts: str) -> None:
+    await sessions.open("meeting", config={}, token="t", key="k")
+    [claim] = await claims.take_new(0, 1, block_ms=100)
+    owned = claims.own(claim)
+    await _say(owned, *texts)
+    closed = Closed(session_id="meeting", duration=1, segments=len(texts), reason="end")
+    await owned.commit([closed], decoded=1, segments=len(texts), close=True)
+
+
+async def _followed(relay: Relay, count: int) -> list[tuple[int, str]]:
+    found: list[tuple[int, str]] = []
+    async with relay, aclosing(relay.batches()) as batches:
+        async for batch in batches:
+            found += [(event.seq, event.body["text"]) for event in batch]
+            if len(found) >= count:
+                return found
+    raise AssertionError("the relay ended")
+
+
+@pytest.mark.parametrize("seen", [0, 2, 3])
+async def test_a_viewer_of_the_first_life_misses_nothing_of_the_second(
+    redis, sessions, claims, history, seen
+):
+    await _live_and_close(sessions, claims, "old", "words")  # seq 1 and 2, and 3 for closed
+    writer = await sessions.open("meeting", config={}, token="t", key="k")
+    assert writer.seq == 3
+    [claim] = await claims.take_new(0, 1, block_ms=100)
+    owned = claims.own(claim)
+    await _say(owned, "new")
+    channels = Channels(redis)
+    running = asyncio.create_task(channels.run())
+    relay = Relay(history, channels, "meeting", after=seen)
+    following = asyncio.create_task(_followed(relay, 2))
+    await _say(owned, "more")
+
+    assert await following == [(4, "new"), (5, "more")]
+    await end(running)
+    await channels.aclose()
+
+
+async def test_a_transcript_holds_the_words_of_this_life_only(sessions, claims, history):
+    await _live_and_close(sessions, claims, *("old" for _ in range(600)))  # more than a page
+    await sessions.open("meeting", config={}, token="t", key="k")
+    [claim] = await claims.take_new(0, 1, block_ms=100)
+    assert [event async for event in history.all_events("meeting")] == []
+    await _say(claims.own(claim), *(f"new {n}" for n in range(1100)))
+
+    assert len([event async for event in history.all_events("meeting")]) == 1100
+
+
+async def test_a_session_that_redis_lost_goes_on_where_its_client_says(sessions, claims, redis, history):
+    writer = await sessions.open(
+        "meeting", config={}, token="t", first_seq=41, start_at=160_000, first_segment=7
+    )
+    assert (writer.seq, writer.received) == (41, 160_000)
+    await writer.append(SECOND, 16_000)
+    record = await history.record("meeting")
+    [claim] = await claims.take_new(0, 1, block_ms=100)
+
+    assert (record.received, record.decoded, record.seq, record.segments) == (176_000, 160_000, 41, 7)
+    assert (claim.start, claim.seq, claim.segments, claim.decoded) == (160_000, 41, 7, 160_000)
+    key = sessions.keys("meeting").pcm
+    [frame] = (await StreamReader(redis).read({key: position_at(claim.start)}, block_ms=10))[key]
+    assert isinstance(frame, Frame)
+    assert frame.start == 160_000
+
+
+async def test_a_conversion_that_goes_on_counts_its_own_samples_from_zero(sessions, redis, history):
+    form = AudioFormat(sample_rate=8000, encoding=Encoding.PCM_S16LE)
+    writer = await sessions.open("meeting", config={}, token="t", form=form, start_at=160_000)
+    assert writer.received == 0  # bytes of this life
+    claims = IntakeClaims(redis, worker="p", partitions=1, ttl_s=100)
+    await claims.ensure_groups()
+    [claim] = await claims.take_new(0, 1, block_ms=100)
+    assert claim.emitted == 0
+    await claims.own(claim).emit(SECOND, most_backlog=16_000, converted=1, needed=0, state={})
+
+    assert (await history.record("meeting")).received == 176_000
