@@ -8,6 +8,7 @@ import pytest
 from parlando.errors import (
     AtCapacityError,
     ConflictError,
+    EngineError,
     FencedError,
     JobEndedError,
     JobNotFoundError,
@@ -58,7 +59,7 @@ class Bench:
         )
 
     async def take(self, number: int = 0):
-        (claim,) = await self.transcribers[number].take_new(0, 1, block_ms=100)
+        (claim,) = await self.transcribers[number].take_new(block_ms=100)
         return claim
 
     async def hear(self, claim, text: str, number: int = 0, language: str | None = "en") -> None:
@@ -77,7 +78,7 @@ class Bench:
 async def bench(redis_server):
     bench = Bench(redis_server.url)
     for claims in (*bench.processors, *bench.transcribers):
-        await claims.ensure_groups()
+        await claims.queue.ensure_groups()
     yield bench
     await bench.redis.aclose()
 
@@ -178,13 +179,13 @@ async def test_only_the_owner_adds_and_repeats_change_nothing(bench):
     assert await bench.add(old, 0)
     assert await bench.redis.xlen(names.chunks(0)) == 1
     await asyncio.sleep(0.15)
-    (taken,) = await bench.processors[1].take_over()
+    (taken,) = await bench.processors[1].take_over(1)
     assert taken.epoch == claim.epoch + 1
     with pytest.raises(FencedError):
         await bench.add(old, 1)
     with pytest.raises(FencedError):
         await old.cut(1, 1)
-    assert await bench.processors[0].refresh(claim) == "lost"
+    assert (await bench.processors[0].renew([claim]))[0].lost
     new = OwnedJob(bench.processors[1].scripts, taken)
     assert await bench.add(new, 0)  # begun anew: what's queued is skipped
     assert await bench.add(new, 1)
@@ -196,7 +197,7 @@ async def test_a_job_on_which_three_processors_died_fails(bench):
     await bench.begin()
     for number in (1, 0, 1):
         await asyncio.sleep(0.15)
-        (claim,) = await bench.processors[number].take_over()
+        (claim,) = await bench.processors[number].take_over(1)
     record = await bench.jobs.record(job)
     assert record.status is JobStatus.FAILED
     assert record.error["code"] == "audio_failed"
@@ -208,7 +209,7 @@ async def test_a_job_that_is_handed_back_costs_no_attempt(bench):
     for _ in range(5):
         (await bench.processors[0].admit(room=True))
         (claim,) = await bench.processors[0].take_new()
-        await bench.processors[0].leave(claim, hand_back=True)
+        await bench.processors[0].hand_back(claim)
     assert (await bench.jobs.record(job)).attempts == 0
     assert await bench.redis.hgetall(names.shares(0)) == {f"job:{fingerprint('k')[:16]}".encode(): b"1"}
 
@@ -222,10 +223,10 @@ async def test_a_chunk_is_tried_three_times_then_its_job_fails_and_the_other_res
     for number in (0, 1):
         claim = await bench.take(number)
         assert claim.index == 1
-        await bench.transcribers[number].give_back(claim, "it broke")
+        await bench.transcribers[number].failed(claim, EngineError("it broke"))
     claim = await bench.take()  # one dies
     await asyncio.sleep(0.15)
-    assert await bench.transcribers[1].take_over(0, 1) == []
+    assert await bench.transcribers[1].take_over(1) == []
     record = await bench.jobs.record(job)
     assert record.status is JobStatus.FAILED
     assert record.error == {"code": "chunk_failed", "message": "Chunk 1 failed 3 times: it broke"}
@@ -242,9 +243,9 @@ async def test_a_chunk_of_a_dead_worker_goes_to_another_and_counts_once(bench):
     await bench.add(pen, 0)
     await pen.cut(16_000, 1)
     slow = await bench.take()
-    assert await bench.transcribers[1].take_over(0, 1) == []  # its lease runs
+    assert await bench.transcribers[1].take_over(1) == []  # its lease runs
     await asyncio.sleep(0.15)
-    (taken,) = await bench.transcribers[1].take_over(0, 1)
+    (taken,) = await bench.transcribers[1].take_over(1)
     assert (taken.index, taken.pcm) == (slow.index, slow.pcm)
     await bench.hear(taken, "first", 1)
     await bench.hear(slow, "second")
@@ -259,8 +260,8 @@ async def test_a_kept_lease_is_not_taken_over(bench):
     claim = await bench.take()
     for _ in range(5):
         await asyncio.sleep(0.05)
-        await bench.transcribers[0].refresh([claim])
-        assert await bench.transcribers[1].take_over(0, 1) == []
+        await bench.transcribers[0].renew([claim])
+        assert await bench.transcribers[1].take_over(1) == []
 
 
 async def test_cancelling_removes_everything_and_tells_who_listens(bench):

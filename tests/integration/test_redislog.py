@@ -45,12 +45,12 @@ def sessions(redis, partitions):
 
 async def _claims(redis, partitions, name, lease_s=1.0) -> SessionClaims:
     claims = SessionClaims(redis, worker=name, partitions=partitions, ttl_s=100, lease_s=lease_s)
-    await claims.ensure_groups()
+    await claims.queue.ensure_groups()
     return claims
 
 
 async def _claimed(claims, sessions, sid):
-    return (await claims.take_new(sessions.keys(sid).partition, 5, block_ms=100))[0]
+    return next(claim for claim in await claims.take_new(block_ms=100) if claim.name == sid)
 
 
 def _final(sid: str) -> Final:
@@ -153,7 +153,7 @@ async def test_two_workers_never_both_publish(redis, sessions, partitions):
     first, second = await _claims(redis, partitions, "a"), await _claims(redis, partitions, "b")
     old = first.own(await _claimed(first, sessions, "s"))
     await asyncio.sleep(1.1)
-    [claim] = await second.take_over(sessions.keys("s").partition, 5)
+    [claim] = await second.take_over(5)
     new = second.own(claim)
 
     assert claim.taken_over
@@ -197,31 +197,30 @@ async def test_a_lease_that_is_refreshed_is_not_taken_over(redis, sessions, part
     claim = await _claimed(first, sessions, "s")
     for _ in range(4):
         await asyncio.sleep(0.4)
-        assert not (await first.refresh([claim]))[0].lost
+        assert not (await first.renew([claim]))[0].lost
 
-    assert await second.take_over(claim.keys.partition, 5) == []
+    assert await second.take_over(5) == []
 
 
 async def test_a_session_handed_back_is_there_for_the_next_at_once(redis, sessions, partitions):
     await sessions.open("s", config={}, token="t")
     first, second = await _claims(redis, partitions, "a"), await _claims(redis, partitions, "b")
     claim = await _claimed(first, sessions, "s")
-    await first.release(claim)
+    await first.hand_back(claim)
 
     assert (await _claimed(second, sessions, "s")).epoch == claim.epoch + 2
-    assert (await first.refresh([claim]))[0].lost
+    assert (await first.renew([claim]))[0].lost
 
 
 async def test_workers_that_are_gone_are_taken_off_the_books(redis, sessions, partitions, monkeypatch):
     """Every start of a worker adds a name to the queue's group; one without work is forgotten later."""
-    monkeypatch.setattr("parlando.redislog.claims.FORGOTTEN_MS", 0)
+    monkeypatch.setattr("parlando.redislog.work_queue.FORGOTTEN_MS", 0)
     await sessions.open("s", config={}, token="t")
     gone, busy = await _claims(redis, partitions, "gone"), await _claims(redis, partitions, "busy")
-    partition = sessions.keys("s").partition
     await _claimed(busy, sessions, "s")
-    await gone.take_new(partition, 1, block_ms=10)
+    await gone.take_new(block_ms=10)
     await asyncio.sleep(0.01)
-    await busy.tidy()
+    await busy.queue.tidy()
 
     names = [c["name"] for c in await redis.xinfo_consumers(sessions.keys("s").queue, "transcribers")]
     assert names == [b"busy"]

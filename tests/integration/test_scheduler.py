@@ -109,3 +109,80 @@ async def test_an_engine_that_can_hears_live_windows_while_it_hears_a_chunk():
     assert (await asyncio.wait_for(chunk.answer, 5)).text == "w0000"
     serving.cancel()
     scheduler.close()
+
+
+async def test_whatever_an_engine_raises_fails_its_own_ticket_and_no_other():
+    class Broken(PerfectEngine):
+        def transcribe(self, windows):
+            found = super().transcribe(windows)
+            if any(hypothesis.text == "w0001" for hypothesis in found):
+                raise ZeroDivisionError("a bug")
+            return found
+
+    scheduler = Scheduler(Broken(), Cadence(8000))
+    serving = asyncio.create_task(scheduler.run())
+    tickets = [scheduler.submit(Lane.FINAL, lambda n=n: window(n)) for n in range(3)]
+    answers = await asyncio.gather(*(ticket.answer for ticket in tickets), return_exceptions=True)
+    assert [str(getattr(answer, "text", answer)) for answer in answers] == [
+        "w0000",
+        "ZeroDivisionError: a bug",
+        "w0002",
+    ]
+    assert isinstance(answers[1], EngineError)
+    assert not serving.done()
+    serving.cancel()
+    scheduler.close()
+
+
+async def test_a_window_that_cannot_be_cut_fails_its_own_ticket_and_no_other(scheduler):
+    def broken() -> Window:
+        raise KeyError("segment")
+
+    tickets = [scheduler.submit(Lane.FINAL, make) for make in (lambda: window(0), broken, lambda: window(2))]
+    serving = asyncio.create_task(scheduler.run())
+    answers = await asyncio.gather(*(ticket.answer for ticket in tickets), return_exceptions=True)
+    assert [getattr(answer, "text", None) for answer in answers] == ["w0000", None, "w0002"]
+    assert isinstance(answers[1], EngineError)
+    assert not serving.done()
+    serving.cancel()
+
+
+async def test_an_answer_too_few_is_a_failure():
+    class Short(PerfectEngine):
+        def transcribe(self, windows):
+            return super().transcribe(windows)[1:]
+
+    scheduler = Scheduler(Short(), Cadence(8000))
+    serving = asyncio.create_task(scheduler.run())
+    with pytest.raises(EngineError, match="0 answers to 1 windows"):
+        await scheduler.submit(Lane.FINAL, lambda: window(0)).answer
+    serving.cancel()
+    scheduler.close()
+
+
+async def test_a_slow_answer_of_a_server_holds_up_no_other_window():
+    """Requests to a server run side by side: one that is tried again for minutes must not stop the rest."""
+
+    class Remote(PerfectEngine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.info = replace(self.info, parallel=3)
+
+        def transcribe(self, windows):
+            found = super().transcribe(windows)
+            if found[0].text == "w0000":
+                released.wait(60)
+            return found
+
+    released = threading.Event()
+    scheduler = Scheduler(Remote(), Cadence(8000))
+    serving = asyncio.create_task(scheduler.run())
+    slow = scheduler.submit(Lane.FINAL, lambda: window(0))
+    others = [scheduler.submit(Lane.FINAL, lambda n=n: window(n)) for n in range(1, 9)]
+    answers = await asyncio.gather(*(ticket.answer for ticket in others))
+    assert [answer.text for answer in answers] == [f"w{n:04d}" for n in range(1, 9)]
+    assert not slow.answer.done()
+    released.set()
+    assert (await slow.answer).text == "w0000"
+    serving.cancel()
+    scheduler.close()

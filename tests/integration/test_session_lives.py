@@ -40,7 +40,7 @@ def history(redis):
 @pytest.fixture
 async def claims(redis):
     claims = SessionClaims(redis, worker="a", partitions=1, ttl_s=100)
-    await claims.ensure_groups()
+    await claims.queue.ensure_groups()
     return claims
 
 
@@ -51,7 +51,7 @@ async def _say(owned, *texts: str) -> None:
 
 async def _live_and_close(sessions, claims, *texts: str) -> None:
     await sessions.open("meeting", config={}, token="t", key="k")
-    [claim] = await claims.take_new(0, 1, block_ms=100)
+    [claim] = await claims.take_new(block_ms=100)
     owned = claims.own(claim)
     await _say(owned, *texts)
     closed = Closed(session_id="meeting", duration=1, segments=len(texts), reason="end")
@@ -75,7 +75,7 @@ async def test_a_viewer_of_the_first_life_misses_nothing_of_the_second(
     await _live_and_close(sessions, claims, "old", "words")  # seq 1 and 2, and 3 for closed
     writer = await sessions.open("meeting", config={}, token="t", key="k")
     assert writer.seq == 3
-    [claim] = await claims.take_new(0, 1, block_ms=100)
+    [claim] = await claims.take_new(block_ms=100)
     owned = claims.own(claim)
     await _say(owned, "new")
     channels = Channels(redis)
@@ -92,7 +92,7 @@ async def test_a_viewer_of_the_first_life_misses_nothing_of_the_second(
 async def test_a_transcript_holds_the_words_of_this_life_only(sessions, claims, history):
     await _live_and_close(sessions, claims, *("old" for _ in range(600)))  # more than a page
     await sessions.open("meeting", config={}, token="t", key="k")
-    [claim] = await claims.take_new(0, 1, block_ms=100)
+    [claim] = await claims.take_new(block_ms=100)
     assert [event async for event in history.all_events("meeting")] == []
     await _say(claims.own(claim), *(f"new {n}" for n in range(1100)))
 
@@ -106,7 +106,7 @@ async def test_a_session_that_redis_lost_goes_on_where_its_client_says(sessions,
     assert (writer.seq, writer.received) == (41, 160_000)
     await writer.append(SECOND, 16_000)
     record = await history.record("meeting")
-    [claim] = await claims.take_new(0, 1, block_ms=100)
+    [claim] = await claims.take_new(block_ms=100)
 
     assert (record.received, record.decoded, record.seq, record.segments) == (176_000, 160_000, 41, 7)
     assert (claim.start, claim.seq, claim.segments, claim.decoded) == (160_000, 41, 7, 160_000)
@@ -121,8 +121,8 @@ async def test_a_conversion_that_goes_on_counts_its_own_samples_from_zero(sessio
     writer = await sessions.open("meeting", config={}, token="t", form=form, start_at=160_000)
     assert writer.received == 0  # bytes of this life
     claims = IntakeClaims(redis, worker="p", partitions=1, ttl_s=100)
-    await claims.ensure_groups()
-    [claim] = await claims.take_new(0, 1, block_ms=100)
+    await claims.queue.ensure_groups()
+    [claim] = await claims.take_new(block_ms=100)
     assert claim.emitted == 0
     await claims.own(claim).emit(SECOND, most_backlog=16_000, converted=1, needed=0, state={})
 

@@ -1,4 +1,4 @@
-"""One live conversion in the hands of its owner: bytes in, PCM and controls out, in their order.
+"""One live conversion of its owner: bytes in, PCM and controls out, in their order.
 
 `feed` only notes; `run` converts, one entry after another. What it emits carries what a new owner needs.
 """
@@ -15,7 +15,7 @@ from audio_processor.conversion import ContainerConversion, Conversion, PcmConve
 from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.layout import ContainerLayout, Layout, PcmLayout, of_raw, sniff
 from parlando.audio import SAMPLE_RATE, Encoding
-from parlando.errors import InvalidAudioError, ParlandoError, SessionLostError
+from parlando.errors import InvalidAudioError, SessionLostError
 from parlando.redislog.intake import IntakeClaim, OwnedIntake
 from parlando.redislog.pcm import Control, Entry, Frame, position_at, unread
 
@@ -85,7 +85,7 @@ class IntakeSession:
             await self._convert()
         except (InvalidAudioError, SessionLostError) as error:
             log.info("audio.refused", session=self.sid, why=error.message)
-            await self.give_up(error)
+            await self._pen.refuse(error)
         finally:
             self._done = True
             if self._conversion is not None:
@@ -177,11 +177,6 @@ class IntakeSession:
         if isinstance(self._layout, PcmLayout):
             return lost // self._layout.frame * SAMPLE_RATE // self._layout.rate
         return 0
-
-    async def give_up(self, error: ParlandoError) -> None:
-        """End the session, saying why."""
-        said = {"code": error.code, "message": error.message, "retryable": error.retryable}
-        await self._pen.forward({"type": "end", "reason": error.code, "error": said}, None, ends=True)
 
     async def _emit(self, pcm: bytes) -> None:
         conversion = self._conversion

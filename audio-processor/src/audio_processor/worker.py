@@ -1,4 +1,4 @@
-"""The worker: converts the sessions that its keeper owns, each with an FFmpeg of its own, and cuts up jobs.
+"""The worker: converts the sessions that it has claimed, each with an FFmpeg of its own, and cuts up jobs.
 
 The owner of all the service's tasks.
 """
@@ -11,7 +11,7 @@ import structlog
 
 from audio_processor import metrics
 from audio_processor.ffmpeg import Ffmpeg
-from audio_processor.jobs import JobWorker
+from audio_processor.jobs import JobWork, job_pool, sweep_loop
 from audio_processor.preparation import Means
 from audio_processor.session import IntakeSession
 from audio_processor.settings import ProcessorSettings
@@ -19,17 +19,20 @@ from parlando import vad
 from parlando.audio import SAMPLE_RATE
 from parlando.background import background_thread
 from parlando.blobs import Blobs
-from parlando.errors import InvalidAudioError, ParlandoError, UnavailableError
+from parlando.errors import ParlandoError, UnavailableError
 from parlando.ids import new_worker_id
 from parlando.outbound import Outbound
+from parlando.redislog.claims import SessionRenewal
 from parlando.redislog.connection import BROKEN, connect, retried
 from parlando.redislog.heartbeat import alive, beat, sign_off
 from parlando.redislog.intake import IntakeClaim, IntakeClaims
-from parlando.redislog.keeper import Keeper, KeeperMetrics
-from parlando.redislog.preparing import JobClaims
+from parlando.redislog.leases import LeasePool, PoolMetrics
+from parlando.redislog.preparing import JobClaim, JobClaims, JobRenewal
+from parlando.redislog.session_reader import SessionReader
 from parlando.tasks import end
 
 BEAT_EVERY_S: Final = 1.0
+SPREAD: Final = 12  # conversions held, from which on a worker waits longest before it claims another
 
 log = structlog.get_logger(part="worker")
 
@@ -51,16 +54,20 @@ class ProcessorWorker:
             ttl_s=settings.session_ttl_s,
             lease_s=settings.processor_lease_s,
         )
-        self._keeper: Keeper[IntakeClaim, IntakeSession] = Keeper(
+        self._conversions: LeasePool[IntakeClaim, SessionRenewal, IntakeSession] = LeasePool(
             self._claims,
+            noun="conversion",
+            begin=self._begin,
+            room=lambda held: settings.processor_sessions - held,
+            metrics=PoolMetrics(metrics.SESSIONS, metrics.CLAIMS, metrics.FENCED),
+            spread=SPREAD,
+        )
+        self._reader = SessionReader(
+            self._conversions,
             redis_url=settings.redis_url,
             partitions=settings.partitions,
-            capacity=settings.processor_sessions,
             stream=lambda keys: keys.raw,
             unit=1,
-            begin=self._begin,
-            give_up=self._give_up,
-            metrics=KeeperMetrics(metrics.SESSIONS, metrics.CLAIMS, metrics.FENCED),
         )
         self._thread = background_thread("voice")
         self._outbound = (
@@ -75,20 +82,20 @@ class ProcessorWorker:
             partitions=settings.partitions,
             lease_s=settings.processor_lease_s,
         )
-        self._jobs = JobWorker(
-            self._job_claims,
-            Means(
-                blobs=Blobs.of(settings),
-                ffmpeg=ffmpeg,
-                vad=vad.load(settings.vad),
-                thread=self._thread,
-                outbound=self._outbound,
-                most_bytes=settings.max_upload_mb << 20,
-                most_chunks=settings.max_chunks,
-                most_samples=int(settings.max_job_hours * 3600 * SAMPLE_RATE),
-                languages=self._languages,
-            ),
-            room=settings.processor_jobs,
+        self._blobs = Blobs.of(settings)
+        tools = Means(
+            blobs=self._blobs,
+            ffmpeg=ffmpeg,
+            vad=vad.load(settings.vad),
+            thread=self._thread,
+            outbound=self._outbound,
+            most_bytes=settings.max_upload_mb << 20,
+            most_chunks=settings.max_chunks,
+            most_samples=int(settings.max_job_hours * 3600 * SAMPLE_RATE),
+            languages=self._languages,
+        )
+        self._jobs: LeasePool[JobClaim, JobRenewal, JobWork] = job_pool(
+            self._job_claims, tools, room=settings.processor_jobs, partitions=settings.partitions
         )
         self._draining = asyncio.Event()
 
@@ -105,7 +112,7 @@ class ProcessorWorker:
     @property
     def sessions(self) -> int:
         """How many sessions it converts."""
-        return len(self._keeper.sessions)
+        return self._conversions.count
 
     def drain(self) -> None:
         """Stop claiming, hand everything back and let `run` return."""
@@ -116,12 +123,18 @@ class ProcessorWorker:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(loop)
-                for loop in (*self._keeper.loops(), *self._jobs.loops(), self._beat_loop())
+                for loop in (
+                    *self._conversions.loops(),
+                    self._reader.run(),
+                    *self._jobs.loops(),
+                    sweep_loop(self._blobs),
+                    self._beat_loop(),
+                )
             ]
             await self._draining.wait()
             await end(*tasks)
         try:
-            await self._keeper.hand_back()
+            await self._conversions.hand_back()
             await self._jobs.hand_back()
             await sign_off(self._redis, self.id)
         except (ParlandoError, *BROKEN) as error:
@@ -139,11 +152,6 @@ class ProcessorWorker:
             most_backlog=int(self._settings.processor_backlog_s * SAMPLE_RATE),
             keep=self._settings.container_keep_mb << 20,
             again=lambda: self._all_bytes(claim.keys.raw),
-        )
-
-    async def _give_up(self, session: IntakeSession) -> None:
-        await session.give_up(
-            InvalidAudioError("The audio can't be converted: the audio-processor failed on it")
         )
 
     async def _all_bytes(self, key: str) -> AsyncIterator[bytes]:

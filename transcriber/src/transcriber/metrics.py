@@ -18,6 +18,9 @@ SETTLED: Final = Counter("parlando_segments_total", "Finals published, by outcom
 ENGINE_ERRORS: Final = Counter("parlando_engine_errors_total", "Windows on which the engine failed")
 BILLED: Final = Counter("parlando_billed_seconds_total", "Audio that a paid engine has billed")
 CHUNKS: Final = Counter("parlando_chunks_total", "Chunks of jobs heard, by outcome", ["outcome"])
+CHUNKS_HELD: Final = Gauge("parlando_transcriber_chunks", "Chunks of jobs this worker owns")
+CHUNK_CLAIMS: Final = Counter("parlando_transcriber_chunk_claims_total", "Chunks claimed", ["kind"])
+CHUNKS_FENCED: Final = Counter("parlando_transcriber_chunks_fenced_total", "Chunks lost to another worker")
 STAGES: Final = Latencies()
 """The last minute, by stage, for the heartbeat: `queue` (waiting for the engine), `engine`, and `final`
 (from the endpoint being heard to the final being published)."""

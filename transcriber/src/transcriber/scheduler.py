@@ -1,9 +1,10 @@
-"""One queue in front of the engine: finals, then first partials, then partials; one inference thread.
+"""One queue in front of the engine: finals, then first partials, then partials; then chunks of jobs.
 
-Chunks of jobs come last; an engine that can hears them in a thread of their own, to which the system gives
-what the others leave, so that no live window waits for one.
+An engine that allows it decodes chunks in a thread of lower priority, so that no live window waits for one,
+and windows in as many threads as its `parallel` says, so that none waits for another's answer.
 
-A window is cut from the audio when its turn has come, so a partial is never older than it must be.
+A window is cut from the audio when the engine is free for it, so a partial is never older than it must be.
+Whatever goes wrong with a window is the failure of its own ticket.
 """
 
 import asyncio
@@ -14,11 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum
 from typing import Final
 
+import structlog
+
 from parlando.background import background_thread
 from parlando.errors import EngineError
 from transcriber import metrics
 from transcriber.cadence import Cadence
 from transcriber.engines.base import Engine, Hypothesis, Window
+
+log = structlog.get_logger(part="scheduler")
 
 
 class Lane(IntEnum):
@@ -74,8 +79,12 @@ class Scheduler:
         """… of these, of live sessions."""
         self._lanes: dict[Lane, deque[Ticket]] = {lane: deque() for lane in Lane}
         self._wake = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
-        self._background = background_thread("chunks") if engine.info.concurrent else self._thread
+        parallel = engine.info.parallel
+        self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="inference")
+        self._background = self._threads
+        if engine.info.concurrent:
+            several = parallel > 1
+            self._background = ThreadPoolExecutor(parallel) if several else background_thread("chunks")
 
     def submit(self, lane: Lane, make_window: Callable[[], Window]) -> Ticket:
         """Queue a window; `make_window` is called when the engine is ready for it."""
@@ -102,10 +111,12 @@ class Scheduler:
 
     async def run(self) -> None:
         """Serve the queue until cancelled."""
-        if self.engine.info.concurrent:
-            await asyncio.gather(self._serve_lanes(LIVE), self._serve_lanes((Lane.CHUNK,)))
-        else:
-            await self._serve_lanes(tuple(Lane))
+        info = self.engine.info
+        queues: list[Sequence[Lane]] = [LIVE, (Lane.CHUNK,)] if info.concurrent else [tuple(Lane)]
+        async with asyncio.TaskGroup() as servers:
+            for lanes in queues:
+                for _ in range(info.parallel):
+                    servers.create_task(self._serve_lanes(lanes))
 
     async def _serve_lanes(self, lanes: Sequence[Lane]) -> None:
         while True:
@@ -140,19 +151,16 @@ class Scheduler:
             self.cadence.observe(max(now - ticket.queued_at for ticket in tickets))
             for ticket in tickets:
                 metrics.STAGES.observe("queue", now - ticket.queued_at)
-        windows = [ticket.make_window() for ticket in tickets]
+        cut = [(ticket, window) for ticket in tickets if (window := _cut(ticket)) is not None]
+        if not cut:
+            return
+        windows = [window for _, window in cut]
         try:
             answers: list[Hypothesis | EngineError] = [*await self._infer(windows, tickets[0].lane)]
         except EngineError as error:
-            answers = (
-                [error]
-                if len(tickets) == 1
-                else [
-                    await self._alone(window, ticket.lane)
-                    for window, ticket in zip(windows, tickets, strict=True)
-                ]
-            )
-        for ticket, answer in zip(tickets, answers, strict=True):
+            alone = len(cut) == 1
+            answers = [error] if alone else [await self._alone(window, ticket.lane) for ticket, window in cut]
+        for (ticket, _), answer in zip(cut, answers, strict=True):
             if ticket.answer.done():  # its session is gone
                 continue
             if isinstance(answer, EngineError):
@@ -161,29 +169,56 @@ class Scheduler:
                 ticket.answer.set_result(answer)
 
     async def _alone(self, window: Window, lane: Lane) -> Hypothesis | EngineError:
-        """One window of a batch that failed: its neighbours shall not suffer for it."""
+        """One window of a batch that failed: the others of the batch must not fail for it."""
         try:
             return (await self._infer([window], lane))[0]
         except EngineError as error:
             return error
 
     async def _infer(self, windows: list[Window], lane: Lane) -> list[Hypothesis]:
-        """Have the engine hear windows, one batch at a time in each thread."""
+        """Have the engine decode windows. Raises `EngineError`, whatever the engine raises."""
         started = time.monotonic()
-        thread = self._background if lane is Lane.CHUNK else self._thread
+        threads = self._background if lane is Lane.CHUNK else self._threads
         try:
-            return await asyncio.get_running_loop().run_in_executor(thread, self.engine.transcribe, windows)
+            loop = asyncio.get_running_loop()
+            answers = await loop.run_in_executor(threads, self.engine.transcribe, windows)
+        except EngineError:
+            raise
+        except Exception as error:
+            log.exception("engine.broke", windows=len(windows))
+            raise _engine_error(error) from error
         finally:
-            took = time.monotonic() - started
-            self.busy_s += took
-            if lane is Lane.FINAL:
-                self.finals_s += took
-                self.patient_s += took if windows[0].patient else 0.0
-            metrics.INFERENCE.observe(took)
-            if lane is not Lane.CHUNK:
-                metrics.STAGES.observe("engine", took)
+            self._account(windows, lane, time.monotonic() - started)
+        if len(answers) != len(windows):
+            raise EngineError(f"The engine gave {len(answers)} answers to {len(windows)} windows")
+        return answers
+
+    def _account(self, windows: list[Window], lane: Lane, took: float) -> None:
+        metrics.INFERENCE.observe(took)
+        if lane is not Lane.CHUNK:
+            metrics.STAGES.observe("engine", took)
+        each = took / self.engine.info.parallel / len(windows)
+        self.busy_s += each * len(windows)
+        if lane is not Lane.CHUNK:
+            self.finals_s += each * sum(window.final for window in windows)
+            self.patient_s += each * sum(window.final and window.patient for window in windows)
 
     def close(self) -> None:
         """Let the inference thread end."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._background.shutdown(wait=False, cancel_futures=True)
+
+
+def _cut(ticket: Ticket) -> Window | None:
+    """The ticket's window; None if it can't be cut, which is then the ticket's failure."""
+    try:
+        return ticket.make_window()
+    except Exception as error:
+        log.exception("window.broke")
+        if not ticket.answer.done():
+            ticket.answer.set_exception(_engine_error(error))
+        return None
+
+
+def _engine_error(error: Exception) -> EngineError:
+    return EngineError(f"{type(error).__name__}: {error}")

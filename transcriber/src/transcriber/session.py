@@ -1,8 +1,8 @@
-"""One live session in the hands of its owner: audio in, events out, in the order of the audio.
+"""One live session of its owner: audio in, events out, in the order of the audio.
 
-`feed` is synchronous and cheap: it drives the segmenter and notes what there is to do. `run` does it,
-one thing after another: decode, agree, publish. Whatever it publishes carries the state from which
-another worker could go on.
+`feed` only queues what was read. `run` has two tasks: one passes the audio through the segmenter and notes
+what there is to do, the other does it, one thing after another: decode, agree, publish. Whatever is published
+carries the state from which another worker could go on.
 """
 
 import asyncio
@@ -20,9 +20,10 @@ from parlando.config import SessionConfig
 from parlando.errors import EngineError
 from parlando.events import Closed, Failure, Flushed, KeptEvent, SpeechStarted, Status, encode
 from parlando.events import Final as FinalEvent
-from parlando.redislog.claims import Lease
+from parlando.redislog.claims import SessionRenewal
 from parlando.redislog.owner import Checkpoint, Claim, OwnedSession
 from parlando.redislog.pcm import Control, Entry, position_at, unread
+from parlando.tasks import end
 from parlando.vad import VadStream
 from transcriber import metrics
 from transcriber.collecting import BatchOptions, Collector
@@ -83,6 +84,8 @@ class LiveSession:
         self._segments = claim.segments
         self._decoded = self._settled = claim.decoded
         self._unsettled: deque[Settle] = deque()
+        self._read: deque[Entry] = deque()
+        self._arrived = asyncio.Event()
         self._work: deque[Work] = deque()
         self._wake = asyncio.Event()
         self._ticket: Ticket | None = None
@@ -114,13 +117,14 @@ class LiveSession:
     def wants_input(self) -> bool:
         """Whether reading on makes sense; else the audio waits in Redis."""
         collected = self._collector is None or self._collector.opens(self._segmenter.received)
-        return collected and not self._ending and len(self._unsettled) < MOST_UNSETTLED
+        busy = self._read or self._ending or len(self._unsettled) >= MOST_UNSETTLED
+        return collected and not busy
 
-    def told(self, lease: Lease, now: float) -> None:
-        """Take note of how much audio lies in Redis."""
+    def observe(self, renewal: SessionRenewal, now: float) -> None:
+        """Take note of how much audio lies in Redis; `now` in seconds."""
         if self._collector is not None:
             self._collector.told(
-                received=lease.received, read=self._segmenter.received, ending=lease.ending, now=now
+                received=renewal.received, read=self._segmenter.received, ending=renewal.ending, now=now
             )
 
     @property
@@ -134,16 +138,28 @@ class LiveSession:
         return self._segmenter.open is not None
 
     def feed(self, entries: Iterable[Entry]) -> None:
-        """Take what was read of the session's stream, in order."""
-        for entry in unread(entries, self._last_control):
-            if isinstance(entry, Control):
-                self._control(entry)
-            else:
-                pcm = np.frombuffer(entry.pcm, "<i2")
-                self._take(pcm[max(0, self._segmenter.received - entry.start) :])
-            self.position = entry.id
-        self._want_partial()
-        self._wake.set()
+        """Queue what was read of the session's stream, in order."""
+        self._read.extend(entries)
+        if self._read:
+            self.position = self._read[-1].id
+        self._arrived.set()
+
+    async def _segment(self) -> None:
+        """Pass what was read through the segmenter, an entry (up to a second of audio) at a time."""
+        while True:
+            if not self._read:
+                self._want_partial()
+                self._wake.set()
+                self._arrived.clear()
+                await self._arrived.wait()
+            for entry in unread([self._read[0]], self._last_control):
+                if isinstance(entry, Control):
+                    self._control(entry)
+                else:
+                    pcm = np.frombuffer(entry.pcm, "<i2")
+                    self._take(pcm[max(0, self._segmenter.received - entry.start) :])
+            self._read.popleft()
+            await asyncio.sleep(0)
 
     def _take(self, pcm: Pcm16) -> None:
         for event in self._segmenter.push(pcm):
@@ -270,7 +286,22 @@ class LiveSession:
     # --- decoding and publishing ----------------------------------------------------------------
 
     async def run(self) -> None:
-        """Do the session's work until it is closed."""
+        """Do the session's work until it is closed.
+
+        Raises
+        ------
+        FencedError, UnavailableError
+
+        """
+        segmenting = asyncio.create_task(self._segment())
+        working = asyncio.create_task(self._do_all())
+        try:
+            await asyncio.wait((segmenting, working), return_when=asyncio.FIRST_COMPLETED)
+            (working if working.done() else segmenting).result()
+        finally:
+            await end(segmenting, working)
+
+    async def _do_all(self) -> None:
         while True:
             if self._work:
                 work = self._work.popleft()
@@ -282,25 +313,6 @@ class LiveSession:
             else:
                 self._wake.clear()
                 await self._wake.wait()
-
-    async def give_up(self, pen: OwnedSession) -> None:
-        """Close the session, saying how much audio was not recognised."""
-        pen.seq = self._pen.seq
-        lost = milliseconds(self._segmenter.received - self._decoded)
-        await pen.commit(
-            [
-                Status(session_id=self.sid, status="lost", ms=lost, reason="failed"),
-                Closed(
-                    session_id=self.sid,
-                    duration=seconds(self._segmenter.received),
-                    segments=self._segments,
-                    reason="failed",
-                ),
-            ],
-            decoded=self._decoded,
-            segments=self._segments,
-            close=True,
-        )
 
     async def _do(self, work: Work) -> None:
         match work:

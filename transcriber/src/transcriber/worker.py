@@ -1,4 +1,4 @@
-"""The worker: recognises the sessions that its keeper owns, with one engine.
+"""The worker: recognises the sessions and chunks that it has claimed, with one engine.
 
 The composition root of the service, and the owner of all its tasks.
 """
@@ -16,23 +16,25 @@ from parlando.errors import ParlandoError, UnavailableError
 from parlando.ids import new_worker_id
 from parlando.redislog import keys as names
 from parlando.redislog.chunks import ChunkClaims
-from parlando.redislog.claims import Lease
+from parlando.redislog.claims import SessionRenewal
 from parlando.redislog.connection import BROKEN, connect, once
 from parlando.redislog.heartbeat import beat, sign_off
-from parlando.redislog.keeper import Keeper, KeeperMetrics
+from parlando.redislog.leases import LeasePool, PoolMetrics
 from parlando.redislog.owner import Claim, SessionClaims
+from parlando.redislog.session_reader import SessionReader
 from parlando.tasks import end
 from parlando.vad import VadModel
 from transcriber import metrics
 from transcriber.cadence import Cadence
 from transcriber.capacity import MOST, Capacity
-from transcriber.chunks import ChunkWorker
+from transcriber.chunks import chunk_pool
 from transcriber.engines.base import Engine
 from transcriber.scheduler import Scheduler
 from transcriber.session import LiveSession
 from transcriber.settings import TranscriberSettings
 
 BEAT_EVERY_S: Final = 1.0
+SPREAD: Final = 12  # sessions held, from which on a worker waits longest before it claims another
 PACE_BEATS: Final = 30  # the real-time factor is that of so many beats
 
 log = structlog.get_logger(part="worker")
@@ -55,22 +57,26 @@ class Worker:
             ttl_s=settings.session_ttl_s,
             lease_s=settings.lease_s,
         )
-        self._keeper: Keeper[Claim, LiveSession] = Keeper(
+        self._sessions: LeasePool[Claim, SessionRenewal, LiveSession] = LeasePool(
             self._claims,
+            noun="session",
+            begin=self._begin,
+            room=lambda held: (settings.worker_sessions or MOST) - held,
+            renewed=self._renewed,
+            metrics=PoolMetrics(metrics.SESSIONS, metrics.CLAIMS, metrics.FENCED),
+            spread=SPREAD,
+        )
+        self._reader = SessionReader(
+            self._sessions,
             redis_url=settings.redis_url,
             partitions=settings.partitions,
-            capacity=settings.worker_sessions or MOST,
             stream=lambda keys: keys.pcm,
             unit=BYTES_PER_SAMPLE,
-            begin=self._begin,
-            give_up=self._give_up,
-            watch=self._watch,
-            metrics=KeeperMetrics(metrics.SESSIONS, metrics.CLAIMS, metrics.FENCED),
         )
         self._chunk_claims = ChunkClaims(
             self._redis, worker=self.id, partitions=settings.partitions, lease_s=settings.lease_s
         )
-        self._chunks = ChunkWorker(self._chunk_claims, self._scheduler, partitions=settings.partitions)
+        self._chunks = chunk_pool(self._chunk_claims, self._scheduler)
         self._draining = asyncio.Event()
         self._capacity = Capacity(settings.worker_sessions or None)
         self._cost_before = (0.0, 0.0, 0.0)
@@ -83,14 +89,14 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `drain` is called."""
-        await self._claims.ensure_groups()
-        await self._chunk_claims.ensure_groups()
+        await self._claims.queue.ensure_groups()
+        await self._chunk_claims.queue.ensure_groups()
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(self._scheduler.run())
             tasks = [group.create_task(loop) for loop in self._loops()]
             log.info("worker.ready", worker=self.id, capacity=self._settings.worker_sessions or "measured")
             await self._draining.wait()
-            log.info("worker.draining", sessions=len(self._keeper.sessions))
+            log.info("worker.draining", sessions=self._sessions.count)
             await end(*tasks)  # the scheduler goes on: what the engine is at may still be published
             await self._hand_back()
             await end(serving)
@@ -98,7 +104,7 @@ class Worker:
         await self._redis.aclose()
 
     def _loops(self) -> list[Coroutine[Any, Any, None]]:
-        return [*self._keeper.loops(), *self._chunks.loops(), self._beat_loop()]
+        return [*self._sessions.loops(), self._reader.run(), *self._chunks.loops(), self._beat_loop()]
 
     # --- sessions -----------------------------------------------------------------------------
 
@@ -114,17 +120,14 @@ class Worker:
             fixed_interval=self._settings.partial_interval if fixed else None,
         )
 
-    async def _give_up(self, session: LiveSession) -> None:
-        await session.give_up(self._claims.own(session.claim))
-
-    async def _watch(self, session: LiveSession, lease: Lease) -> None:
+    async def _renewed(self, session: LiveSession, renewal: SessionRenewal) -> None:
         """End a session whose client has gone for good; settle one whose audio has stopped coming."""
-        session.told(lease, time.monotonic())
-        if lease.overdue_s > 0:
+        session.observe(renewal, time.monotonic())
+        if renewal.overdue_s > 0:
             log.info("session.abandoned", session=session.sid)
             await self._claims.own(session.claim).end("disconnected")
-        elif lease.quiet and session.speaking:
-            await self._claims.own(session.claim).settle(lease.received)
+        elif renewal.quiet and session.speaking:
+            await self._claims.own(session.claim).settle(renewal.received)
 
     # --- heartbeats and bills -------------------------------------------------------------------
 
@@ -148,7 +151,7 @@ class Worker:
 
     def _report(self) -> dict[str, Any]:
         info = self._scheduler.engine.info
-        sessions = self._keeper.sessions.values()
+        sessions = self._sessions.work
         lag = max((session.lag for session in sessions), default=0) / SAMPLE_RATE
         metrics.LAG.set(lag)
         self._observe_cost()
@@ -193,7 +196,7 @@ class Worker:
         deadline = time.monotonic() + self._settings.drain_s
         try:
             async with asyncio.timeout(self._settings.drain_s):
-                await self._keeper.hand_back()
+                await self._sessions.hand_back()
                 await self._chunks.hand_back()
                 await self._bill()
                 await sign_off(self._redis, self.id)

@@ -13,8 +13,8 @@ import structlog
 from redis.exceptions import ResponseError
 
 from parlando.errors import UnavailableError
-from parlando.redislog.claims import ensure_group
 from parlando.redislog.connection import BROKEN, Redis, retried
+from parlando.redislog.work_queue import ensure_group
 
 PAGE: Final = 100
 MOST_PAGES: Final = 20  # of entries that have failed, looked through at a time

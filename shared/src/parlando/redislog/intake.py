@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from parlando.errors import FencedError
-from parlando.formats import AudioFormat
-from parlando.redislog.claims import CONVERSION, Claims
+from parlando.errors import FencedError, InvalidAudioError, ParlandoError
+from parlando.formats import KEPT, AudioFormat
+from parlando.redislog.claims import CONVERSION, OwnedBy, RoleClaims, SessionClaim
 from parlando.redislog.connection import Redis, Scripts
 from parlando.redislog.keys import PROCESSORS, SessionKeys
 
@@ -33,6 +33,16 @@ class IntakeClaim:
     state: dict[str, Any] | None
     taken_over: bool
     start: int = 0
+
+    @property
+    def name(self) -> str:
+        """The session's id."""
+        return self.keys.sid
+
+    @property
+    def partition(self) -> int:
+        """The session's partition."""
+        return self.keys.partition
 
 
 class OwnedIntake:
@@ -105,32 +115,42 @@ class OwnedIntake:
         if not ok:
             raise self._fenced()
 
-
-def _claim(keys: SessionKeys, entry: str, found: dict[str, bytes]) -> IntakeClaim:
-    state = found.get("intake_state")
-    return IntakeClaim(
-        keys=keys,
-        entry=entry,
-        epoch=int(found["intake_epoch"]),
-        format=AudioFormat.model_validate_json(found["input"]),
-        emitted=int(found["received"]) - int(found.get("start", 0)),
-        control=int(found["intake_control"]),
-        state=orjson.loads(state) if state else None,
-        taken_over=int(found["intake_epoch"]) > 1,
-        start=int(found.get("start", 0)),
-    )
+    async def refuse(self, error: ParlandoError) -> None:
+        """End the session, for `error` of its audio. Raises as `forward`."""
+        said = {"code": error.code, "message": error.message, "retryable": error.retryable}
+        await self.forward({"type": "end", "reason": error.code, "error": said}, None, ends=True)
 
 
-class IntakeClaims(Claims[IntakeClaim]):
+class IntakeClaims(RoleClaims[IntakeClaim]):
     """An audio-processor's claims."""
 
     def __init__(
         self, redis: Redis, *, worker: str, partitions: int, ttl_s: int, lease_s: float = 3.0
     ) -> None:
         super().__init__(
-            redis, CONVERSION, _claim, worker=worker, partitions=partitions, ttl_s=ttl_s, lease_s=lease_s
+            redis, CONVERSION, worker=worker, partitions=partitions, ttl_s=ttl_s, lease_s=lease_s
+        )
+
+    def _read(self, owned: OwnedBy, found: dict[str, bytes]) -> IntakeClaim:
+        state = found.get("intake_state")
+        start = int(found.get("start", 0))
+        return IntakeClaim(
+            keys=owned.keys,
+            entry=owned.entry,
+            epoch=owned.epoch,
+            format=AudioFormat.model_validate_json(found["input"]),
+            emitted=int(found["received"]) - start,
+            control=int(found["intake_control"]),
+            state=orjson.loads(state) if state else None,
+            taken_over=owned.epoch > 1,
+            start=start,
         )
 
     def own(self, claim: IntakeClaim) -> OwnedIntake:
-        """The pen that comes with a claim."""
+        """The fenced writer that comes with a claim."""
         return OwnedIntake(self.scripts, claim)
+
+    async def _give_up(self, owned: SessionClaim) -> None:
+        claim = IntakeClaim(owned.keys, owned.entry, owned.epoch, KEPT, 0, 0, None, True)
+        message = "The audio can't be converted: the audio-processors failed on it"
+        await self.own(claim).refuse(InvalidAudioError(message))

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import orjson
 
+from parlando.audio import milliseconds, seconds
 from parlando.errors import FencedError
-from parlando.events import KeptEvent, encode
+from parlando.events import Closed, Failure, KeptEvent, Status, encode
 from parlando.redislog import keys as names
-from parlando.redislog.claims import RECOGNITION, Claims
-from parlando.redislog.connection import Redis, Scripts
+from parlando.redislog.claims import RECOGNITION, OwnedBy, RoleClaims, SessionClaim
+from parlando.redislog.connection import Redis, Scripts, retried
 from parlando.redislog.keys import PROCESSORS, TRANSCRIBERS, SessionKeys
 
 MOST_PUSHES: Final = 100_000  # finals that may wait for a webhook which doesn't answer
@@ -52,6 +53,16 @@ class Claim:
     key: str = ""
     start: int = 0
     """Sample at which the session's audio begins."""
+
+    @property
+    def name(self) -> str:
+        """The session's id."""
+        return self.keys.sid
+
+    @property
+    def partition(self) -> int:
+        """The session's partition."""
+        return self.keys.partition
 
 
 class OwnedSession:
@@ -157,40 +168,65 @@ class OwnedSession:
         )
 
 
-def _claim(keys: SessionKeys, entry: str, found: dict[str, bytes]) -> Claim:
-    snapshot, opened = found.get("snapshot"), found.get("open")
-    return Claim(
-        keys=keys,
-        entry=entry,
-        epoch=int(found["epoch"]),
-        config=orjson.loads(found["config"]),
-        checkpoint=Checkpoint(int(found["checkpoint"]), orjson.loads(snapshot)) if snapshot else None,
-        open_segment=orjson.loads(opened) if opened else None,
-        seq=int(found["seq"]),
-        segments=int(found["segments"]),
-        decoded=int(found["decoded"]),
-        taken_over=int(found["epoch"]) > 1,
-        key=found["key"].decode(),
-        start=int(found.get("start", 0)),
-    )
-
-
-class SessionClaims(Claims[Claim]):
+class SessionClaims(RoleClaims[Claim]):
     """A transcriber's claims."""
 
     def __init__(
         self, redis: Redis, *, worker: str, partitions: int, ttl_s: int, lease_s: float = 3.0
     ) -> None:
         super().__init__(
-            redis,
-            RECOGNITION,
-            _claim,
-            worker=worker,
-            partitions=partitions,
-            ttl_s=ttl_s,
-            lease_s=lease_s,
+            redis, RECOGNITION, worker=worker, partitions=partitions, ttl_s=ttl_s, lease_s=lease_s
+        )
+
+    def _read(self, owned: OwnedBy, found: dict[str, bytes]) -> Claim:
+        snapshot, opened = found.get("snapshot"), found.get("open")
+        return Claim(
+            keys=owned.keys,
+            entry=owned.entry,
+            epoch=owned.epoch,
+            config=orjson.loads(found["config"]),
+            checkpoint=Checkpoint(int(found["checkpoint"]), orjson.loads(snapshot)) if snapshot else None,
+            open_segment=orjson.loads(opened) if opened else None,
+            seq=int(found["seq"]),
+            segments=int(found["segments"]),
+            decoded=int(found["decoded"]),
+            taken_over=owned.epoch > 1,
+            key=found["key"].decode(),
+            start=int(found.get("start", 0)),
         )
 
     def own(self, claim: Claim) -> OwnedSession:
-        """The pen that comes with a claim."""
+        """The fenced log that comes with a claim."""
         return OwnedSession(self.scripts, claim, self.ttl_s)
+
+    async def _give_up(self, owned: SessionClaim) -> None:
+        """Close a session that can't be recognised, saying how much of its audio was not."""
+        fields = ("seq", "received", "decoded", "segments", "key")
+        found: Any = await retried(lambda: self.redis.hmget(owned.keys.session, fields))
+        if found[0] is None:
+            return
+        seq, received, decoded, segments = map(int, found[:4])
+        claim = Claim(
+            owned.keys,
+            owned.entry,
+            owned.epoch,
+            config={},
+            checkpoint=None,
+            open_segment=None,
+            seq=seq,
+            segments=segments,
+            decoded=decoded,
+            taken_over=True,
+            key=found[4].decode(),
+        )
+        sid, message = owned.keys.sid, "The transcribers failed on this session's audio"
+        await self.own(claim).commit(
+            [
+                Status(session_id=sid, status="lost", ms=milliseconds(received - decoded), reason="failed"),
+                Failure(session_id=sid, code="internal", message=message, retryable=False),
+                Closed(session_id=sid, duration=seconds(received), segments=segments, reason="failed"),
+            ],
+            decoded=decoded,
+            segments=segments,
+            close=True,
+        )

@@ -1,19 +1,24 @@
 """What an audio-processor does with jobs: let them in, own them while their audio is cut up."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import orjson
+import structlog
 
 from parlando.errors import FencedError, JobEndedError
 from parlando.jobs import MOST_ATTEMPTS
 from parlando.redislog import keys as names
-from parlando.redislog.claims import ensure_group
 from parlando.redislog.connection import Redis, Scripts, retried
 from parlando.redislog.jobs import JobRecord
 from parlando.redislog.keys import LONG_TTL_S, PROCESSORS, JobKeys
+from parlando.redislog.leases import Claims, Renewal
+from parlando.redislog.work_queue import Delivered, WorkQueue
 
 LOOK_AT: Final = 100  # waiting jobs, for one whose key has none running
+
+log = structlog.get_logger(part="jobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,16 @@ class JobClaim:
     entry: str
     epoch: int
     record: JobRecord
+
+    @property
+    def name(self) -> str:
+        """The job's id."""
+        return self.keys.job
+
+    @property
+    def partition(self) -> int:
+        """The job's partition."""
+        return self.keys.partition
 
     @property
     def owner(self) -> str:
@@ -44,30 +59,49 @@ def _owner(member: str) -> str:
     return member.partition(":")[0]
 
 
-class JobClaims:
+@dataclass(frozen=True, slots=True)
+class JobRenewal(Renewal):
+    """A lease on a job was renewed, or is lost. `over`: whether the job has ended, or is gone."""
+
+    over: bool = False
+
+
+OVER: Final = ("gone", "failed", "cancelled")  # states of a job that another has ended
+
+
+class JobClaims(Claims[JobClaim, JobRenewal]):
     """A processor's claims on jobs in all partitions."""
 
     def __init__(self, redis: Redis, *, worker: str, partitions: int, lease_s: float) -> None:
+        super().__init__(
+            WorkQueue(redis, names.jobs, PROCESSORS, worker=worker, partitions=partitions, lease_s=lease_s)
+        )
         self.scripts = Scripts(redis)
         self._redis = redis
         self._worker = worker
         self._partitions = partitions
-        self._lease_ms = int(lease_s * 1000)
-
-    async def ensure_groups(self) -> None:
-        """Create the consumer groups that don't exist."""
-        for partition in range(self._partitions):
-            await ensure_group(self._redis, names.jobs(partition), PROCESSORS)
 
     async def admit(self, *, room: bool) -> bool:
         """Let the next waiting job of each partition in; without `room` of keys that have none running."""
-        return any([await self._admit(partition, room) for partition in range(self._partitions)])
 
-    async def _admit(self, partition: int, room: bool) -> bool:
-        queue = names.waiting(partition)
-        found: Any = await retried(lambda: self._redis.zrange(queue, 0, 0 if room else LOOK_AT - 1))
-        members = [member.decode() for member in found]
-        if not room and members:
+        async def first() -> list[list[bytes]]:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for partition in range(self._partitions):
+                    pipe.zrange(names.waiting(partition), 0, 0 if room else LOOK_AT - 1)
+                found: list[list[bytes]] = await pipe.execute()
+            return found
+
+        waiting = await retried(first)
+        return any(
+            [
+                await self._admit(partition, [member.decode() for member in members], room)
+                for partition, members in enumerate(waiting)
+                if members
+            ]
+        )
+
+    async def _admit(self, partition: int, members: list[str], room: bool) -> bool:
+        if not room:
             running: Any = await retried(lambda: self._redis.hkeys(names.shares(partition)))
             members = [member for member in members if f"job:{_owner(member)}".encode() not in running][:1]
         for member in members:
@@ -76,55 +110,54 @@ class JobClaims:
                 return True
         return False
 
-    async def take_new(self) -> list[JobClaim]:
-        """Claim one job of each partition that has been let in and that nobody owns."""
-        streams = {names.jobs(partition): ">" for partition in range(self._partitions)}
-        claims = []
-        for stream in streams:
-            answer: Any = await self._redis.xreadgroup(PROCESSORS, self._worker, {stream: ">"}, count=1)
-            for _, entries in answer or []:
-                claims += [await self._claim(stream, entry, fields) for entry, fields in entries]
-        return [claim for claim in claims if claim]
-
-    async def take_over(self) -> list[JobClaim]:
-        """Claim one job of each partition whose owner has let its lease run out."""
-        claims = []
-        for partition in range(self._partitions):
-            stream = names.jobs(partition)
-            answer: Any = await self._redis.xautoclaim(
-                stream, PROCESSORS, self._worker, self._lease_ms, "0-0", count=1
-            )
-            claims += [await self._claim(stream, entry, fields) for entry, fields in answer[1] if fields]
-        return [claim for claim in claims if claim]
-
-    async def _claim(self, stream: str, entry: bytes, fields: dict[bytes, bytes]) -> JobClaim | None:
-        partition = int(stream[stream.index("{") + 1 : stream.index("}")])
-        keys = JobKeys(fields[b"job"].decode(), partition)
-        owner = fields[b"key"].decode()
+    async def _claim(self, delivered: Delivered) -> JobClaim | None:
+        keys = JobKeys(delivered.fields[b"job"].decode(), delivered.partition)
+        owner = delivered.fields[b"key"].decode()
         flat = await self.scripts.run(
-            "claim_job", keys.all(owner), [self._worker, entry, MOST_ATTEMPTS, owner, LONG_TTL_S]
+            "claim_job", keys.all(owner), [self._worker, delivered.entry, MOST_ATTEMPTS, owner, LONG_TTL_S]
         )
         if flat is None:
             return None
         found = dict(zip(flat[::2], flat[1::2], strict=True))
-        return JobClaim(keys, entry.decode(), int(found[b"epoch"]), JobRecord.of(keys.job, found))
+        try:
+            record = JobRecord.of(keys.job, found)
+        except (KeyError, ValueError, TypeError) as error:  # written by another version of this program
+            log.error("job.unreadable", job=keys.job, error=f"{type(error).__name__}: {error}")
+            return None  # the attempt is counted: it ends after the last one
+        return JobClaim(keys, delivered.entry, int(found[b"epoch"]), record)
 
-    async def refresh(self, claim: JobClaim) -> str:
-        """Keep the lease; the job's state, "lost" or "gone"."""
-        answer: bytes = await self.scripts.run(
+    async def renew(self, claims: Sequence[JobClaim]) -> list[JobRenewal]:
+        """Renew leases. Raises `UnavailableError`."""
+        answers: list[bytes] = await self.scripts.run_many(
             "refresh_job",
-            claim.keys.all(claim.record.key),
-            [claim.epoch, claim.entry, self._worker, LONG_TTL_S],
+            [
+                (
+                    claim.keys.all(claim.record.key),
+                    [claim.epoch, claim.entry, self._worker, LONG_TTL_S],
+                )
+                for claim in claims
+            ],
         )
-        return answer.decode()
+        states = [answer.decode() for answer in answers]
+        return [JobRenewal(lost=state == "lost", over=state in OVER) for state in states]
 
-    async def leave(self, claim: JobClaim, *, hand_back: bool = False) -> None:
-        """Be done with a job; or hand it back, for another worker to claim at once."""
+    async def leave(self, claim: JobClaim) -> None:
+        """Be done with a job: it is cut up, or has ended, and its audio is deleted."""
+        await self._leave(claim, hand_back=False)
+
+    async def hand_back(self, claim: JobClaim) -> None:
+        """Queue a job anew, for another worker to claim at once."""
+        await self._leave(claim, hand_back=True)
+
+    async def _leave(self, claim: JobClaim, *, hand_back: bool) -> None:
         await self.scripts.run(
             "leave_job",
             claim.keys.all(claim.record.key),
             [claim.epoch, claim.entry, claim.owner, int(hand_back)],
         )
+
+    async def failed(self, claim: JobClaim, error: Exception) -> None:
+        """Nothing more: each claim is an attempt, and the last one ends the job. Its lease runs out."""
 
 
 class OwnedJob:

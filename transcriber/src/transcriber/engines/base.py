@@ -91,7 +91,8 @@ class Bill:
 class EngineInfo:
     """What an engine can do; the worker adapts to it.
 
-    `max_window_s`: longest window in seconds. `batch`: windows worth giving at once (1: no gain).
+    `max_window_s`: longest window in seconds. `batch`: windows worth giving in one call (1: no gain).
+    `parallel`: calls that may run at the same time, each in a thread of its own: requests to a server, say.
     `primes`: honours `Window.prefix`. `context_s`: seconds of earlier segments that help.
     `languages`: ISO 639-1 codes, empty for any. `metered`: every window costs money, so only finals are
     heard; `Bill.seconds` says how much was billed. `concurrent`: may hear chunks of jobs in one thread while
@@ -111,6 +112,7 @@ class EngineInfo:
     metered: bool = False
     concurrent: bool = False
     bill: Bill = field(default_factory=Bill)
+    parallel: int = 1
 
     @property
     def billed_s(self) -> float:
@@ -119,7 +121,7 @@ class EngineInfo:
 
 
 class Engine(Protocol):
-    """Blocking; used from one thread at a time, unless `info.concurrent`."""
+    """Blocking; used from one thread at a time, unless `info.concurrent` or `info.parallel` say otherwise."""
 
     info: EngineInfo
 

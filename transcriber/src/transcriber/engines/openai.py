@@ -8,7 +8,6 @@ import io
 import math
 import wave
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
@@ -41,7 +40,6 @@ class OpenAIEngine:
         self._client = OpenAI(base_url=base_url, api_key=api_key, timeout=timeout_s, max_retries=retries)
         self._model = model
         self._least_billed_s = least_billed_s
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="openai")
         self.info = EngineInfo(
             name="openai",
             model=model,
@@ -49,15 +47,16 @@ class OpenAIEngine:
             tasks=frozenset({"transcribe", "translate"}),
             concurrent=True,
             max_window_s=30.0,
-            batch=AT_ONCE,
+            batch=1,
+            parallel=AT_ONCE,
             word_times=True,
             primes=False,
             metered=True,
         )
 
     def transcribe(self, windows: Sequence[Window]) -> list[Hypothesis]:
-        """See `Engine.transcribe`; the requests go out together."""
-        return list(self._threads.map(self._hear, windows))
+        """See `Engine.transcribe`."""
+        return [self._hear(window) for window in windows]
 
     def _hear(self, window: Window) -> Hypothesis:
         language = window.language.split("-")[0] if window.language else omit
@@ -93,15 +92,23 @@ def _wav(samples: Float32) -> bytes:
     return out.getvalue()
 
 
+def _number(segment: Any, name: str) -> float:
+    """A probability of a segment; 0 where the server gives none, as for one that is surely speech."""
+    value = getattr(segment, name, None)
+    return 0.0 if value is None else float(value)
+
+
 def _hypothesis(answer: Any, window: Window) -> Hypothesis:
     named = (getattr(answer, "language", None) or window.language or "").lower()
     language = CODES.get(named, named.split("-")[0]) or None
     segments = getattr(answer, "segments", None) or []
-    heard = [s for s in segments if not silent(s.no_speech_prob, s.avg_logprob)]
+    heard = [s for s in segments if not silent(_number(s, "no_speech_prob"), _number(s, "avg_logprob"))]
     text = answer.text.strip() if not segments else "".join(s.text for s in heard).strip()
     if not text:
         return nothing(language, "no_speech")
-    confidence = round(math.exp(sum(s.avg_logprob for s in heard) / len(heard)), 4) if heard else None
+    confidence = None
+    if heard and all(getattr(s, "avg_logprob", None) is not None for s in heard):
+        confidence = round(math.exp(sum(s.avg_logprob for s in heard) / len(heard)), 4)
     spoken = getattr(answer, "words", None) or []
     if window.words and spoken:
         words = tuple(Word(w.word.strip(), float(w.start), float(w.end)) for w in spoken if w.word.strip())

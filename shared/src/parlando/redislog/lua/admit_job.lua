@@ -1,4 +1,4 @@
--- with job
+-- with job once
 -- Let a waiting job in: queue it for a processor.
 -- ARGV  1 its name among the waiting   2 the first 16 digits of its key, hashed
 -- Returns 1, or 0 if somebody else was faster.

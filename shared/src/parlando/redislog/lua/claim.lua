@@ -1,3 +1,4 @@
+-- with once
 -- Become the owner of a session, or of its conversion: raise the epoch. The work item was delivered before.
 -- KEYS  1 session hash   2 the queue
 -- ARGV  1 worker id   2 entry id   3 group   4 prefix of the ownership fields ('' or 'intake_')

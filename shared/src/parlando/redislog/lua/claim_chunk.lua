@@ -1,4 +1,4 @@
--- with job
+-- with job once
 -- Begin an attempt at a piece; its entry was delivered before.
 -- ARGV  1 index   2 entry   3 the first 16 digits of the key   4 most attempts
 -- Returns {options, language or false}, or nil if there's nothing to do.

@@ -1,4 +1,4 @@
--- with job
+-- with job once
 -- Become the owner of a job: raise its epoch. The entry was delivered before.
 -- ARGV  1 worker   2 entry   3 most attempts   4 the first 16 digits of the key   5 ttl until it ends
 -- Returns the hash as a flat list (its state may be an end: then its audio is to be deleted), or nil.

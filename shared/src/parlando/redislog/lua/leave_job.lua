@@ -1,4 +1,4 @@
--- with job
+-- with job once
 -- Take a job off the queue: its audio is cut up and deleted, or it has ended; or hand it back for another.
 -- ARGV  1 epoch   2 entry   3 the first 16 digits of the key   4 hand it back (1/0)
 -- Returns 1, or 0 if another worker owns it.

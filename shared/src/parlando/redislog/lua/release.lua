@@ -1,3 +1,4 @@
+-- with once
 -- Hand a session, or its conversion, back: its work item is queued anew, for any worker to take at once.
 -- KEYS  1 session hash   2 the queue
 -- ARGV  1 epoch   2 entry id   3 group   4 session id   5 prefix of the ownership fields ('' or 'intake_')

@@ -1,4 +1,4 @@
--- with job
+-- with job once
 -- Give a piece back, for any worker to take: the engine failed on it, or the worker is leaving.
 -- ARGV  1 index   2 entry   3 why it failed ('' if it didn't)   4 most attempts   5 what it is   6 its PCM
 -- Returns 1, or 0 if there's nothing to give back.

@@ -1,0 +1,9 @@
+-- Count that a worker has failed on a session for a reason of the session's own. Safe to repeat: each epoch fails once.
+-- KEYS  1 session hash
+-- ARGV  1 epoch   2 prefix of the ownership fields ('' or 'intake_')
+-- Returns how often workers have failed; 0 if another worker owns the session, or it's gone.
+local s = redis.call('HMGET', KEYS[1], ARGV[2] .. 'epoch', ARGV[2] .. 'failed_epoch', ARGV[2] .. 'failures')
+if s[1] ~= ARGV[1] then return 0 end
+if s[2] == ARGV[1] then return tonumber(s[3]) end
+redis.call('HSET', KEYS[1], ARGV[2] .. 'failed_epoch', ARGV[1])
+return redis.call('HINCRBY', KEYS[1], ARGV[2] .. 'failures', 1)
