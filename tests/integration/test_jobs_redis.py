@@ -211,7 +211,10 @@ async def test_a_job_that_is_handed_back_costs_no_attempt(bench):
         (claim,) = await bench.processors[0].take_new()
         await bench.processors[0].hand_back(claim)
     assert (await bench.jobs.record(job)).attempts == 0
-    assert await bench.redis.hgetall(names.shares(0)) == {f"job:{fingerprint('k')[:16]}".encode(): b"1"}
+    assert await bench.redis.hgetall(names.shares(0)) == {
+        f"job:{fingerprint('k')[:16]}".encode(): b"1",
+        b"keys": b"1",
+    }
 
 
 async def test_a_chunk_is_tried_three_times_then_its_job_fails_and_the_other_results_stay(bench):

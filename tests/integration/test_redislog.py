@@ -2,6 +2,7 @@
 
 import asyncio
 
+import orjson
 import pytest
 
 from parlando.errors import (
@@ -165,16 +166,24 @@ async def test_two_workers_never_both_publish(redis, sessions, partitions):
     assert len(await History(redis, partitions=partitions).events("s", after=0)) == 1
 
 
-async def test_repeating_a_commit_adds_nothing(redis, sessions, partitions):
+async def test_a_commit_behind_an_event_of_somebody_else_is_numbered_behind_it(redis, sessions, partitions):
     await sessions.open("s", config={}, token="t")
     claims = await _claims(redis, partitions, "a")
     pen = claims.own(await _claimed(claims, sessions, "s"))
     await pen.commit([_final("s")], decoded=1, segments=1)
-    pen.seq = 0
-    await pen.commit([_final("s")], decoded=1, segments=1)
+    keys = sessions.keys("s")
+    await redis.hincrby(keys.session, "seq", 1)
+    await redis.xadd(keys.events, {"e": b'{"type":"summary","seq":2}'}, id="2-0")
+    await pen.commit([_final("s"), _final("s")], decoded=2, segments=3)
 
-    assert pen.seq == 1
-    assert len(await History(redis, partitions=partitions).events("s", after=0)) == 1
+    events = await History(redis, partitions=partitions).events("s", after=0)
+    assert [(orjson.loads(e)["type"], orjson.loads(e)["seq"]) for e in events] == [
+        ("final", 1),
+        ("summary", 2),
+        ("final", 3),
+        ("final", 4),
+    ]
+    assert pen.seq == 4
 
 
 async def test_trap_10_a_checkpoint_trims_what_lies_below_it_and_nothing_else(redis, sessions, partitions):

@@ -33,6 +33,7 @@ BORDERS: Final[dict[str, Border]] = {
     "session_closed": Border(409, 1008, "The session has ended"),
     "session_lost": Border(503, 1011, "The session was lost"),
     "superseded": Border(409, 1008, "A newer connection took over"),
+    "too_many_controls": Border(429, 1008, "Too many messages wait to be processed"),
     "job_not_found": Border(404, 1008, "No such job"),
     "job_not_ready": Border(409, 1008, "The job has no result"),
     "conflict": Border(409, 1008, "The Idempotency-Key is taken"),

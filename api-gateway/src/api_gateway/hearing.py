@@ -8,7 +8,13 @@ from api_gateway.dependencies import Services
 from api_gateway.relay import Relay
 from parlando.audio import Encoding
 from parlando.config import SessionConfig
-from parlando.errors import AtCapacityError, InvalidAudioError, ParlandoError
+from parlando.errors import (
+    AtCapacityError,
+    InvalidAudioError,
+    ParlandoError,
+    SessionClosedError,
+    SessionTakenError,
+)
 from parlando.events import EVENTS, Closed, Failure
 from parlando.events import Final as FinalEvent
 from parlando.formats import AudioFormat
@@ -28,29 +34,43 @@ async def send_file(
     most: int,
     key: str,
     config: SessionConfig,
+    sid: str | None = None,
     uid: str = "",
     push: bool = False,
 ) -> SessionWriter:
     """Open a session if fewer than `most` are open, store the file in it and end it.
+
+    With the id `sid` of a session into which the file was begun to be sent before, store what is
+    missing there.
 
     Raises
     ------
     AtCapacityError, UnavailableError
 
     """
-    writer = await found.sessions.open(
-        new_session_id(),
-        config=config.model_dump(exclude_none=True),
-        token=new_token(),
-        key=key,
-        most=most,
-        form=CONTAINER,
-        uid=uid,
-        push=push,
-    )
-    for start in range(0, len(data), ENTRY):
-        await writer.append(data[start : start + ENTRY], len(data) + ENTRY)
-    await writer.control({"type": "end", "reason": "end"}, ends=True)
+    name = sid or new_session_id()
+    try:
+        writer = await found.sessions.open(
+            name,
+            config=config.model_dump(exclude_none=True),
+            token=new_token(),
+            key=key,
+            most=most,
+            form=CONTAINER,
+            uid=uid,
+            push=push,
+            replace=False,
+        )
+    except SessionTakenError:
+        if sid is None:
+            raise
+        writer = found.sessions.again(sid, CONTAINER)
+    try:
+        for start in range(0, len(data), ENTRY):
+            await writer.append(data[start : start + ENTRY], len(data) + ENTRY)
+        await writer.control({"type": "end", "reason": "end"}, ends=True)
+    except SessionClosedError:
+        pass  # all of it was stored before, or a worker has ended the session: its events say why
     return writer
 
 

@@ -16,7 +16,13 @@ from api_gateway.dialects.base import Audio, Command, Configure, Dialect, End, F
 from api_gateway.relay import Relay
 from api_gateway.settings import GatewaySettings
 from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, PcmDecoder, WholeFrames, milliseconds
-from parlando.errors import InvalidRequestError, ParlandoError, SessionClosedError, SessionLostError
+from parlando.errors import (
+    InvalidRequestError,
+    ParlandoError,
+    SessionClosedError,
+    SessionLostError,
+    TooManyControlsError,
+)
 from parlando.events import age_s
 from parlando.formats import AudioFormat
 from parlando.redislog.writer import SessionWriter
@@ -192,6 +198,10 @@ class LiveConnection:
                     await self._store_chunks(item)
                 else:
                     await self._obey(item)
+            except TooManyControlsError as error:
+                await self._say(
+                    type="error", code=error.code, message=error.message, retryable=error.retryable
+                )
             except SessionClosedError:
                 if not self._writer.received:
                     raise
@@ -313,6 +323,8 @@ class LiveConnection:
                     if not self._ended:
                         await self._writer.control({"type": "end", "reason": "idle"}, ends=True)
                     raise IdleError(f"Nothing was heard for {self._idle_s:g} s")
+            except TooManyControlsError:
+                pass  # those that wait settle it
             except SessionClosedError:
                 self._ended = True  # a worker has ended it: the events tell why
             await asyncio.sleep(WATCH_EVERY_S)

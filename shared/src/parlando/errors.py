@@ -76,6 +76,13 @@ class SupersededError(ParlandoError):
     code = "superseded"
 
 
+class TooManyControlsError(ParlandoError):
+    """Raised when too many flush or config messages of a session wait to be processed."""
+
+    code = "too_many_controls"
+    retryable = True
+
+
 class AtCapacityError(ParlandoError):
     """Raised when no worker has room for one more session."""
 

@@ -210,7 +210,8 @@ class LiveSession:
             "config": self._config.model_dump(exclude_none=True),
             "control": self._last_control,
         }
-        work = Settle(utterance, self._config, Checkpoint(offset, state), self._segmenter.received, **more)
+        checkpoint = Checkpoint(offset, state, self._last_control)
+        work = Settle(utterance, self._config, checkpoint, self._segmenter.received, **more)
         self._work.append(work)
         self._unsettled.append(work)
         self._cancel_partial()
@@ -404,7 +405,7 @@ class LiveSession:
             events,
             decoded=self._decoded,
             segments=self._segments,
-            checkpoint=Checkpoint(work.checkpoint.offset, state),
+            checkpoint=replace(work.checkpoint, snapshot=state),
             close=work.then == "end",
         )
         if utterance is not None:

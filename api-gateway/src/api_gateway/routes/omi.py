@@ -189,22 +189,26 @@ async def _take_file(
     request: Request, found: Services, caller: Principal, uid: str, body: bytes
 ) -> JSONResponse:
     name, named = _name(request, uid, 0, body)
-    if await found.bodies.known(caller.key, uid, name):
+
+    async def sending(sid: str) -> None:
+        await send_file(
+            found,
+            body,
+            most=await _room(found, CONTAINER),
+            key=caller.key,
+            config=SessionConfig(interim=False, batch=found.settings.omi_mode == "batch"),
+            sid=sid,
+            uid=uid,
+            push=bool(found.settings.omi_transcript_webhook),
+        )
+
+    taken = await found.bodies.take_file(caller.key, uid, name=name, named=named, sending=sending)
+    if taken.repeated:
         metrics.BODIES.labels("repeated").inc()
         return _answer("queued", uid, 16_000, body, "This file had come already; it was not taken twice.")
-    writer = await send_file(
-        found,
-        body,
-        most=await _room(found, CONTAINER),
-        key=caller.key,
-        config=SessionConfig(interim=False, batch=found.settings.omi_mode == "batch"),
-        uid=uid,
-        push=bool(found.settings.omi_transcript_webhook),
-    )
-    await found.bodies.remember(caller.key, uid, name, named=named)
     metrics.BODIES.labels("file").inc()
     message = f"The recording was received; read the words at /transcripts/{uid}."
-    return _answer("queued", uid, 16_000, body, message, session_id=writer.sid)
+    return _answer("queued", uid, 16_000, body, message, session_id=taken.sid)
 
 
 def _answer(status: str, uid: str, rate: int, body: bytes, message: str, **more: Any) -> JSONResponse:

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import orjson
+
 from parlando.audio import SAMPLE_RATE
 from parlando.errors import (
     AtCapacityError,
@@ -23,6 +25,10 @@ from parlando.redislog.connection import Scripts, retried
 from parlando.redislog.keys import LONG_TTL_S, SessionKeys, UserKeys, month, usage
 from parlando.redislog.writer import Sessions, SessionWriter
 
+MOST_NAMES: Final = 20_000
+"""Bodies of a user that are taken within `KEY_KEPT_S`: their names are kept for so long."""
+MOST_USERS: Final = 100_000
+"""Users in a partition that are counted as active, those whose audio came last."""
 KEY_KEPT_S: Final = 600
 """Seconds within which a body with the same Idempotency-Key is a repeat."""
 HASH_KEPT_S: Final = 60
@@ -96,6 +102,11 @@ class Bodies:
                     return Taken(sid, answer == "repeat")
                 case "full":
                     raise AtCapacityError(f"{self._most_s:.0f} s of the user's audio wait to be recognised")
+                case "many":
+                    raise AtCapacityError(
+                        f"{MOST_NAMES} bodies of the user came in {KEY_KEPT_S} s, which is the most; "
+                        "send fewer that are longer"
+                    )
                 case "other" | "ended":
                     await self._next_session(user, sid, form, opening)
                 case "wait":
@@ -108,7 +119,7 @@ class Bodies:
 
     async def _append(
         self, user: UserKeys, sid: str, form: AudioFormat, body: bytes, name: str, *, named: bool
-    ) -> Literal["ok", "repeat", "other", "wait", "ended", "full"]:
+    ) -> Literal["ok", "repeat", "other", "wait", "ended", "full", "many"]:
         keys = self._sessions.keys(sid)
         second = form.sample_rate * 2
         answer = await self._scripts.run(
@@ -135,6 +146,8 @@ class Bodies:
                 KEY_KEPT_S,
                 LONG_TTL_S,
                 self._idle_s,
+                MOST_NAMES,
+                MOST_USERS,
             ],
         )
         verdict: Any = answer[0].decode()
@@ -149,7 +162,7 @@ class Bodies:
         try:
             await opening(following, form)
         except ParlandoError:
-            await retried(lambda: self._sessions.redis.hdel(user.user, "sid"))  # the next body tries anew
+            await self._scripts.run("abandon", [user.user], [following])  # the next body tries anew
             raise
         if sid:
             await self._end(sid, {"type": "end", "reason": "replaced"})
@@ -161,22 +174,40 @@ class Bodies:
         except (SessionLostError, SessionClosedError):
             return  # it has ended already
 
-    async def known(self, key: str, uid: str, name: str) -> bool:
-        """Whether a file of that name has come lately."""
-        mark = f"{self._keys(key, uid).seen}:{name}"
-        return bool(await retried(lambda: self._sessions.redis.exists(mark)))
+    async def take_file(
+        self, key: str, uid: str, *, name: str, named: bool, sending: Callable[[str], Awaitable[None]]
+    ) -> Taken:
+        """Have `sending` store a recording in a session of its own, whose id it is given.
 
-    async def remember(self, key: str, uid: str, name: str, *, named: bool) -> None:
-        """Note that a file of that name has come."""
-        mark = f"{self._keys(key, uid).seen}:{name}"
+        A recording of the same name goes into the same session, also when both come at once or the first was
+        interrupted: `sending` must store what isn't stored yet.
+        """
+        mark = self._keys(key, uid).file(name)
         kept = KEY_KEPT_S if named else HASH_KEPT_S
-        await retried(lambda: self._sessions.redis.set(mark, 1, ex=kept))
+        found, stored = await self._scripts.run("claim_file", [mark], [new_session_id(), kept])
+        sid: str = found.decode()
+        if not stored:
+            await sending(sid)
+            await retried(lambda: self._stored(mark, kept))
+        return Taken(sid, bool(stored))
+
+    async def _stored(self, mark: str, kept_s: int) -> None:
+        async with self._sessions.redis.pipeline(transaction=True) as pipe:
+            pipe.hset(mark, "stored", 1)
+            pipe.expire(mark, kept_s)
+            await pipe.execute()
 
     async def refused_signature(self, key: str, uid: str) -> None:
         """Count a body whose signature was wrong."""
         user = self._keys(key, uid).user
-        await retried(lambda: self._sessions.redis.hincrby(user, "signature_failures", 1))
-        await retried(lambda: self._sessions.redis.expire(user, LONG_TTL_S))
+
+        async def count() -> None:
+            async with self._sessions.redis.pipeline(transaction=True) as pipe:
+                pipe.hincrby(user, "signature_failures", 1)
+                pipe.expire(user, LONG_TTL_S)
+                await pipe.execute()
+
+        await retried(count)
 
     async def state(self, key: str, uid: str) -> UserState | None:
         """How the user's bodies come; None if none has come in the last week."""
@@ -204,6 +235,8 @@ class Bodies:
         keys: SessionKeys = self._sessions.keys(sid)
         form = AudioFormat(sample_rate=int(rate))
         done = await self._scripts.run(
-            "discard", [user.user, keys.session, keys.pcm if form.direct else keys.raw], [sid]
+            "discard",
+            [user.user, keys.session, keys.pcm if form.direct else keys.raw],
+            [sid, orjson.dumps({"type": "end", "reason": "discarded", "discard": True})],
         )
         return bool(done)

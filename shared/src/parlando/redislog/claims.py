@@ -160,7 +160,11 @@ class RoleClaims(Claims[C, SessionRenewal]):
             "refresh",
             [
                 (
-                    [claim.keys.session, self._role.queue(claim.keys.partition)],
+                    [
+                        claim.keys.session,
+                        self._role.queue(claim.keys.partition),
+                        *claim.keys.beside_hash,
+                    ],
                     [
                         claim.epoch,
                         claim.entry,

@@ -13,6 +13,7 @@ Keys of one session share the hash tag `{p}` of its partition, so that scripts s
 | stt:{p}:arrivals:<sid>  | list             | when audio that comes in bodies came                       |
 | stt:{p}:user:<key>:<uid>| hash             | the rolling session of a user who sends bodies             |
 | stt:{p}:seen:<key>:<uid>| sorted set       | the user's bodies of the last minutes                      |
+| stt:{p}:file:<key>:<uid>| hash             | a recording that came in one body, by its name             |
 | stt:{p}:users           | sorted set       | users by their last audio                                  |
 | stt:{p}:user-sessions:… | sorted set       | a user's sessions by their beginning                       |
 | stt:{p}:closed          | stream           | group `archivers`; one entry per ended session of a user   |
@@ -164,6 +165,10 @@ class UserKeys:
         """The bodies of the last minutes, to know repeats by."""
         return f"stt:{{{self.partition}}}:seen:{self.key[:16]}:{self.uid}"
 
+    def file(self, name: str) -> str:
+        """The mark of a recording that came in one body: which session it went into."""
+        return f"stt:{{{self.partition}}}:file:{self.key[:16]}:{self.uid}:{name}"
+
     @property
     def users(self) -> str:
         """See `users`."""
@@ -221,6 +226,11 @@ class SessionKeys:
     def events(self) -> str:
         """The stream and channel of its events."""
         return f"stt:{{{self.partition}}}:events:{self.sid}"
+
+    @property
+    def beside_hash(self) -> list[str]:
+        """What lives as long as the session's hash."""
+        return [self.pcm, self.raw, self.events, self.arrivals]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,27 @@
 Every write is a script that checks the epoch; a worker that lost a session hears it as `FencedError`.
 """
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+import structlog
 
 from parlando.audio import milliseconds, seconds
 from parlando.errors import FencedError
 from parlando.events import Closed, Failure, KeptEvent, Status, encode
+from parlando.events import Final as FinalEvent
 from parlando.redislog import keys as names
 from parlando.redislog.claims import RECOGNITION, OwnedBy, RoleClaims, SessionClaim
 from parlando.redislog.connection import Redis, Scripts, retried
 from parlando.redislog.keys import PROCESSORS, TRANSCRIBERS, SessionKeys
+from parlando.redislog.pcm import MOST_CONTROLS
 
 MOST_PUSHES: Final = 100_000  # finals that may wait for a webhook which doesn't answer
+
+log = structlog.get_logger(part="owner")
 
 
 def _json(value: dict[str, Any]) -> bytes:
@@ -29,16 +35,18 @@ def _json(value: dict[str, Any]) -> bytes:
 class Checkpoint:
     """The point below which a session never needs to be read again.
 
-    `offset` is in samples; `snapshot` is the segmenter's state behind it (JSON-able).
+    `offset` is in samples; `snapshot` is the segmenter's state behind it (JSON-able). `control` is the number
+    of the last control that it has taken in.
     """
 
     offset: int
     snapshot: dict[str, Any]
+    control: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A session as its new owner finds it."""
+    """A session as its new owner finds it. `config` is the one it was opened with."""
 
     keys: SessionKeys
     entry: str
@@ -90,10 +98,20 @@ class OwnedSession:
         FencedError, UnavailableError
 
         """
+        head, rest = event, b""
+        if event and decoded is not None:
+            head, rest = b'{"lag_ms":', b"," + event.removeprefix(b"{")
         ok = await self._scripts.run(
             "partial",
             [self._keys.session, self._keys.events],
-            [self._epoch, event, _json(state), "" if decoded is None else decoded],
+            [
+                self._epoch,
+                secrets.token_hex(8),
+                head,
+                rest,
+                _json(state),
+                "" if decoded is None else decoded,
+            ],
         )
         if not ok:
             raise self._fenced()
@@ -109,48 +127,65 @@ class OwnedSession:
     ) -> None:
         """Append and publish `events`, numbering them, and move the checkpoint, all or nothing.
 
+        If somebody else has appended an event meanwhile, these are numbered behind it.
+
         Raises
         ------
         FencedError, UnavailableError
 
         """
-        bodies = [
-            encode(event.model_copy(update={"seq": self.seq + number}))
-            for number, event in enumerate(events, start=1)
+        keys, call = self._commit_keys(), secrets.token_hex(8)
+        while True:
+            bodies = [
+                part
+                for number, event in enumerate(events, start=1)
+                for part in (
+                    encode(event.model_copy(update={"seq": self.seq + number})),
+                    int(isinstance(event, FinalEvent)),
+                )
+            ]
+            answer = await self._scripts.run(
+                "commit",
+                keys,
+                [
+                    self._epoch,
+                    call,
+                    self.seq,
+                    "" if checkpoint is None else checkpoint.offset,
+                    "" if checkpoint is None else _json(checkpoint.snapshot),
+                    "" if checkpoint is None else checkpoint.control,
+                    decoded,
+                    segments,
+                    int(close),
+                    self._entry,
+                    TRANSCRIBERS,
+                    self._ttl_s,
+                    PROCESSORS,
+                    MOST_PUSHES,
+                    *bodies,
+                ],
+            )
+            if answer[0] == b"fenced":
+                raise self._fenced()
+            expected, self.seq = self.seq, int(answer[1])
+            if answer[0] == b"ok":
+                return
+            log.info("commit.renumbered", session=self._keys.sid, expected=expected, found=self.seq)
+
+    def _commit_keys(self) -> list[str]:
+        keys = self._keys
+        return [
+            keys.session,
+            keys.pcm,
+            keys.events,
+            keys.queue,
+            keys.raw,
+            keys.intake,
+            names.closed(keys.partition),
+            names.pushes(keys.partition),
+            names.usage(keys.partition, self._key, names.month()),
+            keys.arrivals,
         ]
-        answer = await self._scripts.run(
-            "commit",
-            [
-                self._keys.session,
-                self._keys.pcm,
-                self._keys.events,
-                self._keys.queue,
-                self._keys.raw,
-                self._keys.intake,
-                names.closed(self._keys.partition),
-                names.pushes(self._keys.partition),
-                names.usage(self._keys.partition, self._key, names.month()),
-            ],
-            [
-                self._epoch,
-                self.seq,
-                "" if checkpoint is None else checkpoint.offset,
-                "" if checkpoint is None else _json(checkpoint.snapshot),
-                decoded,
-                segments,
-                int(close),
-                self._entry,
-                TRANSCRIBERS,
-                self._ttl_s,
-                PROCESSORS,
-                MOST_PUSHES,
-                names.LONG_TTL_S,
-                *bodies,
-            ],
-        )
-        if answer < 0:
-            raise self._fenced()
-        self.seq = int(answer)
 
     async def end(self, reason: str) -> None:
         """End a session that its client has left for good."""
@@ -164,7 +199,7 @@ class OwnedSession:
         await self._scripts.run(
             "control",
             [self._keys.session, self._keys.pcm, self._keys.raw],
-            ["", self._epoch, orjson.dumps(control), ends, name],
+            ["", self._epoch, orjson.dumps(control), ends, name, "", MOST_CONTROLS],
         )
 
 
@@ -184,7 +219,7 @@ class SessionClaims(RoleClaims[Claim]):
             keys=owned.keys,
             entry=owned.entry,
             epoch=owned.epoch,
-            config=orjson.loads(found["config"]),
+            config=orjson.loads(found.get("first_config") or found["config"]),
             checkpoint=Checkpoint(int(found["checkpoint"]), orjson.loads(snapshot)) if snapshot else None,
             open_segment=orjson.loads(opened) if opened else None,
             seq=int(found["seq"]),

@@ -7,12 +7,15 @@ frame that ends at `end`, `<offset>-<n>` with n > 0 the n-th control entry. Offs
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from parlando.audio import BYTES_PER_SAMPLE
 from parlando.redislog.connection import Redis
+
+MOST_CONTROLS: Final = 1000
+"""Controls of a session that may wait for the checkpoint that takes them in; more are refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 The first line of a script may say `-- with <name> …`:
 
-- `job`, `session`: that file is put in front of it;
+- `expiry`, `job`: that file is put in front of it, behind what it asks for itself;
 - `once`: the script is safe to repeat because its answer is stored with its effect (see `lua/once.lua`). The
   scripts without it are safe to repeat because they compare what is stored with what is being written.
 
@@ -15,7 +15,7 @@ from typing import Final
 from parlando.redislog.keys import ANSWER_TTL_S, LONG_TTL_S, USAGE_TTL_S
 
 ONCE: Final = "once"
-_SHARED: Final = frozenset({"job", "session", ONCE})
+_SHARED: Final = frozenset({"expiry", "job", ONCE})
 """Files that are no scripts by themselves."""
 _LIFETIMES: Final = (
     f"local LONG_TTL_S, USAGE_TTL_S, ANSWER_TTL_S = {LONG_TTL_S}, {USAGE_TTL_S}, {ANSWER_TTL_S}\n"
@@ -37,10 +37,14 @@ def _needs(text: str) -> list[str]:
     return first.removeprefix("-- with ").split() if first.startswith("-- with ") else []
 
 
+def _with_needs(name: str, texts: dict[str, str]) -> str:
+    parts = [_with_needs(need, texts) for need in _needs(texts[name]) if need != ONCE]
+    return "".join([*parts, texts[name]])
+
+
 def _assembled(name: str, texts: dict[str, str]) -> str:
-    needs = _needs(texts[name])
-    text = "".join(texts[need] for need in needs if need != ONCE) + texts[name]
-    if ONCE in needs:
+    text = _with_needs(name, texts)
+    if ONCE in _needs(texts[name]):
         text = f"local function script()\n{text}end\n{texts[ONCE]}"
     return _LIFETIMES + text
 

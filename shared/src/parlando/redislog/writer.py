@@ -4,7 +4,6 @@ Everything here is fenced by the writer number: a newer connection of the same s
 older one, whose next call raises `SupersededError`.
 """
 
-import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +19,14 @@ from parlando.errors import (
     SessionNotFoundError,
     SessionTakenError,
     SupersededError,
+    TooManyControlsError,
 )
 from parlando.formats import KEPT, AudioFormat
 from parlando.ids import fingerprint
 from parlando.redislog.connection import Redis, Scripts, retried
 from parlando.redislog.keys import PROCESSORS, SessionKeys, user_sessions
 from parlando.redislog.keys import sessions as queue_of
+from parlando.redislog.pcm import MOST_CONTROLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,11 @@ def _refusal(sid: str, answer: str) -> ParlandoError:
             return SupersededError(f"A newer connection writes to session {sid}")
         case "closed":
             return SessionClosedError(f"Session {sid} has ended")
+        case "many":
+            return TooManyControlsError(
+                f"{MOST_CONTROLS} flush or config messages wait to be processed, which is the most; "
+                "send more when some of them have been answered"
+            )
         case _:
             return ParlandoError(f"Unexpected answer {answer!r} for session {sid}")
 
@@ -117,23 +123,38 @@ class SessionWriter:
                 PROCESSORS,
             ],
         )
-        if answer != b"ok":
-            raise _refusal(self.sid, answer.decode())
+        verdict = answer[0].decode()
+        if verdict != "ok":
+            raise _refusal(self.sid, verdict)
         self.format = form
+        self.received = int(answer[1]) if form.direct else 0
 
     async def control(self, control: dict[str, Any], *, ends: bool = False) -> None:
-        """Put a control entry behind the audio received so far; `ends` refuses audio after it."""
+        """Put a control entry behind the audio received so far; `ends` refuses audio after it.
+
+        A `config` control changes at once what is told of the session, and what follows in the audio.
+
+        Raises
+        ------
+        TooManyControlsError
+            if `MOST_CONTROLS` wait; never for one that `ends` the session.
+        SessionLostError, SupersededError, SessionClosedError, UnavailableError
+
+        """
+        changes = orjson.dumps(control["config"]) if control["type"] == "config" else ""
         answer = await self._scripts.run(
             "control",
             [self._keys.session, self._keys.pcm, self._keys.raw],
-            [self._writer, "", orjson.dumps(control), int(ends), secrets.token_hex(8)],
+            [self._writer, "", orjson.dumps(control), int(ends), "", changes, MOST_CONTROLS],
         )
         if answer != b"ok":
             raise _refusal(self.sid, answer.decode())
 
     async def touch(self) -> None:
         """Say that the client is still here. Raises as `append`."""
-        answer = await self._scripts.run("touch", [self._keys.session], [self._writer, self._ttl_s])
+        answer = await self._scripts.run(
+            "touch", [self._keys.session, *self._keys.beside_hash], [self._writer, self._ttl_s]
+        )
         if answer != b"ok":
             raise _refusal(self.sid, answer.decode())
 
@@ -179,6 +200,7 @@ class Sessions:
         first_seq: int = 0,
         start_at: int = 0,
         first_segment: int = 0,
+        replace: bool = True,
     ) -> SessionWriter:
         """Open session `sid` and queue it for a worker, and for an audio-processor where it needs one.
 
@@ -189,6 +211,7 @@ class Sessions:
         `settle_s`: what is open is settled after so long without audio (0: the gateway sees to it).
         `first_seq`, `start_at` and `first_segment` continue a session that Redis has lost: its events are
         numbered from `first_seq` + 1, its audio begins at sample `start_at`, its segments at `first_segment`.
+        `replace`: whether it may take the place of a closed session of that id and key.
 
         Raises
         ------
@@ -212,7 +235,7 @@ class Sessions:
                 sid,
                 most,
                 self._ttl_s,
-                int(bool(key)),
+                int(replace and bool(key)),
                 orjson.dumps(config),
                 fingerprint(token),
                 fingerprint(key),
@@ -236,6 +259,10 @@ class Sessions:
         received = start_at if form.direct else 0
         return SessionWriter(self._scripts, keys, 1, received, self._ttl_s, form, seq=int(answer[1]))
 
+    def again(self, sid: str, form: AudioFormat) -> SessionWriter:
+        """The writer that `open` gave, from the first byte on: what is stored already isn't stored again."""
+        return SessionWriter(self._scripts, self.keys(sid), 1, 0, self._ttl_s, form)
+
     async def attach(self, sid: str, *, token: str = "", key: str = "") -> Attached:
         """Come back to session `sid` with its token or the API key that opened it.
 
@@ -246,7 +273,9 @@ class Sessions:
         """
         keys = self.keys(sid)
         answer = await self._scripts.run(
-            "attach", [keys.session], [fingerprint(token), fingerprint(key), self._ttl_s]
+            "attach",
+            [keys.session, *keys.beside_hash],
+            [fingerprint(token), fingerprint(key), self._ttl_s],
         )
         match answer[0]:
             case b"missing":

@@ -1,4 +1,4 @@
--- Let somebody read a session.
+-- Let somebody read a session. Safe to repeat: a field that is there stays as it is.
 -- KEYS  1 session hash
 -- ARGV  1 the viewer's field   2 what is known of the viewer, JSON   3 most viewers' tokens of a session
 -- Returns "ok", "missing" or "full".

@@ -12,5 +12,5 @@ else
 end
 if redis.call('EXISTS', JOB) == 0 then return 0 end
 redis.call('HSET', JOB, 'entry', redis.call('XADD', JOBS, '*', 'job', ID, 'key', ARGV[2]))
-redis.call('HINCRBY', SHARES, 'job:' .. ARGV[2], 1)
+more('job:' .. ARGV[2])
 return 1

@@ -1,3 +1,4 @@
+-- with expiry
 -- Append audio to a session. Safe to repeat: the entry's id is the offset of its end.
 -- KEYS  1 session hash   2 pcm stream
 -- ARGV  1 writer number   2 offset of the first sample   3 PCM bytes   4 most samples not checkpointed
@@ -16,4 +17,5 @@ end
 if backlog + #ARGV[3] / 2 > tonumber(ARGV[4]) then return {'full', received, backlog} end
 redis.call('XADD', KEYS[2], string.format('%.0f-0', stop), 'p', ARGV[3])
 redis.call('HSET', KEYS[1], 'received', string.format('%.0f', stop))
+expire_with(KEYS[1], KEYS[2])
 return {'ok', stop, stop - tonumber(s[4])}

@@ -1,3 +1,4 @@
+-- with expiry
 -- Append bytes to a session whose audio FFmpeg makes. Safe to repeat: the entry's id is the byte at its end.
 -- KEYS  1 session hash   2 raw stream
 -- ARGV  1 writer number   2 offset of the first byte   3 bytes   4 most bytes not converted
@@ -16,4 +17,5 @@ end
 if backlog > 0 and backlog + #ARGV[3] > tonumber(ARGV[4]) then return {'full', received, backlog} end
 redis.call('XADD', KEYS[2], string.format('%.0f-0', stop), 'p', ARGV[3])
 redis.call('HSET', KEYS[1], 'raw', string.format('%.0f', stop))
+expire_with(KEYS[1], KEYS[2])
 return {'ok', stop, stop - tonumber(s[4])}

@@ -1,5 +1,6 @@
+-- with expiry once
 -- A client comes back: fence its older connection off and say where the session stands.
--- KEYS  1 session hash
+-- KEYS  1 session hash   2… what lives as long as the hash: audio, events, arrivals
 -- ARGV  1 resume token, hashed   2 owner key, hashed ('' if there are no keys)   3 ttl, seconds
 -- Returns {"ok", writer, samples received, seq, state, config, input format or '', bytes received},
 --         {"missing"} or {"denied"}.
@@ -12,5 +13,6 @@ local writer = redis.call('HINCRBY', KEYS[1], 'writer', 1)
 if s[1] ~= 'closed' then
   redis.call('HSET', KEYS[1], 'seen', redis.call('TIME')[1])
   redis.call('EXPIRE', KEYS[1], ARGV[3])
+  expire_with_hash(2)
 end
 return {'ok', writer, tonumber(s[4]), tonumber(s[5]), s[1], s[6], s[7] or '', tonumber(s[8] or 0)}

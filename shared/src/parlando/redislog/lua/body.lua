@@ -1,15 +1,18 @@
+-- with expiry once
 -- Append one HTTP body to the running session of a user: at most once, whole, and behind those before it.
 -- KEYS  1 user hash   2 seen bodies   3 session hash   4 pcm or raw stream   5 arrivals   6 users   7 usage
 -- ARGV  1 session id   2 sample rate   3 name of the body (a repeat has the same)   4 repeats count within, ms
 --       5 body   6 most that may wait: samples of PCM, or bytes that FFmpeg must convert   7 is it PCM (1/0)
 --       8 the user's name   9 bytes of an entry   10 seconds that a name is kept   11 ttl, seconds   12 longest settle, s
+--       13 most names that are kept   14 most users that are counted
 -- Returns {"ok", milliseconds of audio so far}, {"repeat"}, {"other"} (another session is running),
---         {"wait"} (it's being opened), {"ended"} or {"full"}.
+--         {"wait"} (it's being opened), {"ended"}, {"full"} (too much audio waits) or {"many"} (too many names).
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local u = redis.call('HMGET', KEYS[1], 'sid', 'rate', 'carry', 'opening', 'last', 'burst', 'minute', 'in_minute')
 redis.call('ZADD', KEYS[6], now, ARGV[8])
 redis.call('ZREMRANGEBYSCORE', KEYS[6], 0, now - ARGV[11] * 1000)
+redis.call('ZREMRANGEBYRANK', KEYS[6], 0, -1 - tonumber(ARGV[14]))
 redis.call('EXPIRE', KEYS[1], ARGV[11])
 redis.call('EXPIRE', KEYS[6], ARGV[11])
 local before = redis.call('ZSCORE', KEYS[2], ARGV[3])
@@ -32,6 +35,8 @@ local whole = #data - #data % unit
 local start = tonumber(pcm and s[2] or s[4])
 local backlog = start - tonumber(pcm and s[3] or s[5])
 if backlog + whole / unit > tonumber(ARGV[6]) then return {'full'} end
+redis.call('ZREMRANGEBYSCORE', KEYS[2], 0, now - ARGV[10] * 1000)
+if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[13]) then return {'many'} end
 
 local size = tonumber(ARGV[9])
 for at = 1, whole, size do
@@ -41,8 +46,8 @@ end
 local stop = start + whole / unit
 redis.call('HSET', KEYS[3], pcm and 'received' or 'raw', string.format('%.0f', stop), 'seen', time[1])
 redis.call('EXPIRE', KEYS[3], ARGV[11])
+expire_with(KEYS[3], KEYS[4])
 redis.call('ZADD', KEYS[2], now, ARGV[3])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], 0, now - ARGV[10] * 1000)
 redis.call('EXPIRE', KEYS[2], ARGV[10])
 
 -- Bodies that follow each other at once are one burst: the audio before its last body's arrival.
@@ -61,7 +66,7 @@ else
   redis.call('HSET', KEYS[3], 'settle', string.format('%.0f', settle))
   redis.call('HSET', KEYS[1], 'burst', stamp)
 end
-redis.call('EXPIRE', KEYS[5], ARGV[11])
+expire_with(KEYS[3], KEYS[5])
 local minute = math.floor(time[1] / 60)
 if u[7] == tostring(minute) then
   redis.call('HINCRBY', KEYS[1], 'in_minute', 1)
@@ -73,4 +78,5 @@ redis.call('HSET', KEYS[1], 'last', stamp, 'carry', pcm and string.sub(data, who
 redis.call('HINCRBY', KEYS[1], 'bodies', 1)
 redis.call('HINCRBY', KEYS[7], 'files', 1)
 redis.call('HINCRBY', KEYS[7], 'audio_ms', math.floor(length_ms))
+redis.call('EXPIRE', KEYS[7], USAGE_TTL_S)
 return {'ok', math.floor(stream_ms + length_ms)}

@@ -1,52 +1,63 @@
+-- with expiry
 -- Append kept events, publish them, move the checkpoint and trim the audio below it: all or nothing.
 -- KEYS  1 session hash   2 pcm stream   3 events stream and channel   4 sessions stream
---       5 raw stream   6 intake stream   7 closed stream   8 pushes stream   9 usage hash of the month
--- ARGV  1 epoch   2 seq before the first event   3 checkpoint ('' to leave it)   4 snapshot, JSON
---       5 samples decoded   6 segments finished   7 close (1/0)   8 entry id   9 group   10 ttl, seconds
---       11 group of the intake   12 most pushes that wait   13 ttl of what is to be archived, seconds
---       14… events, JSON, each with its seq in it
--- Returns the new seq, or -1 if another worker owns the session. Repeating a commit changes nothing.
-local s = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'uid', 'push', 'received', 'metered', 'intake_entry')
-if s[1] ~= ARGV[1] then return -1 end
-local before, now = tonumber(ARGV[2]), tonumber(s[2])
-local first = 14
-local count = #ARGV - first + 1
-if now > before then return now end
-if now ~= before then return redis.error_reply('SEQ expected ' .. s[2] .. ' but got ' .. ARGV[2]) end
-for i = 1, count do
-  local event = ARGV[first + i - 1]
-  redis.call('XADD', KEYS[3], (before + i) .. '-0', 'e', event)
-  redis.call('PUBLISH', KEYS[3], event)
-  if s[4] == '1' and string.find(event, '"type":"final"', 1, true) then
-    redis.call('XADD', KEYS[8], 'MAXLEN', '~', ARGV[12], '*', 'uid', s[3], 'e', event)
+--       5 raw stream   6 intake stream   7 closed stream   8 pushes stream   9 usage hash of the month   10 arrivals
+-- ARGV  1 epoch   2 id of the commit   3 seq before the first event   4 checkpoint ('' to leave it)
+--       5 snapshot, JSON   6 number of the last control that the checkpoint has taken in
+--       7 samples decoded   8 segments finished   9 close (1/0)   10 entry id   11 group   12 ttl, seconds
+--       13 group of the intake   14 most pushes that wait
+--       15… for each event: its JSON with its seq in it, and whether it's a final (1/0)
+-- Returns {"ok", new seq}; {"fenced"} if another worker owns the session; {"seq", seq} if somebody else has
+-- appended an event: nothing is stored, and the commit is to be made anew behind it.
+-- Repeating the owner's last commit changes nothing: its id tells it.
+local FIRST = 15
+local s = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'uid', 'push', 'received', 'metered', 'intake_entry',
+  'commit', 'controls_done', 'start')
+if s[1] ~= ARGV[1] then return {'fenced'} end
+local now = tonumber(s[2])
+if s[8] == ARGV[2] then return {'ok', now} end
+if now ~= tonumber(ARGV[3]) then return {'seq', now} end
+for i = FIRST, #ARGV, 2 do
+  now = now + 1
+  redis.call('XADD', KEYS[3], string.format('%.0f-0', now), 'e', ARGV[i])
+  redis.call('PUBLISH', KEYS[3], ARGV[i])
+  if s[4] == '1' and ARGV[i + 1] == '1' then
+    redis.call('XADD', KEYS[8], 'MAXLEN', '~', ARGV[14], '*', 'uid', s[3], 'e', ARGV[i])
   end
 end
-redis.call('HSET', KEYS[1], 'seq', before + count, 'decoded', ARGV[5], 'segments', ARGV[6])
-if count > 0 then redis.call('EXPIRE', KEYS[3], ARGV[10]) end
-if ARGV[3] ~= '' then
-  redis.call('HSET', KEYS[1], 'checkpoint', ARGV[3], 'snapshot', ARGV[4])
-  if count > 0 then redis.call('HDEL', KEYS[1], 'open') end
-  redis.call('XTRIM', KEYS[2], 'MINID', ARGV[3] .. '-1')
+redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', now), 'commit', ARGV[2], 'decoded', ARGV[7],
+  'segments', ARGV[8])
+if ARGV[4] ~= '' then
+  redis.call('HSET', KEYS[1], 'checkpoint', ARGV[4], 'snapshot', ARGV[5], 'controls_done', ARGV[6])
+  if #ARGV >= FIRST then redis.call('HDEL', KEYS[1], 'open') end
+  redis.call('XTRIM', KEYS[2], 'MINID', ARGV[4] .. '-1')
+  for n = tonumber(s[9] or ARGV[6]) + 1, tonumber(ARGV[6]) do
+    local at = redis.call('HGET', KEYS[1], 'at:' .. n)
+    if at then redis.call('XDEL', KEYS[2], at .. '-' .. n) end
+    redis.call('HDEL', KEYS[1], 'at:' .. n)
+  end
 end
-if ARGV[7] == '1' then
+if ARGV[9] == '1' then
   redis.call('HSET', KEYS[1], 'state', 'closed', 'owner', '')
   redis.call('HDEL', KEYS[1], 'open', 'snapshot', 'intake_state')
   redis.call('DEL', KEYS[2], KEYS[5])
-  redis.call('XACK', KEYS[4], ARGV[9], ARGV[8])
-  redis.call('XDEL', KEYS[4], ARGV[8])
+  redis.call('XACK', KEYS[4], ARGV[11], ARGV[10])
+  redis.call('XDEL', KEYS[4], ARGV[10])
   if s[7] and s[7] ~= '' then
-    redis.call('XACK', KEYS[6], ARGV[11], s[7])
+    redis.call('XACK', KEYS[6], ARGV[13], s[7])
     redis.call('XDEL', KEYS[6], s[7])
   end
-  redis.call('EXPIRE', KEYS[1], ARGV[10])
+  redis.call('EXPIRE', KEYS[1], ARGV[12])
   if s[3] and s[3] ~= '' then
-    redis.call('EXPIRE', KEYS[1], ARGV[13])  -- until the archive has it
-    redis.call('EXPIRE', KEYS[3], ARGV[13])
+    redis.call('EXPIRE', KEYS[1], LONG_TTL_S)  -- until the archive has it
     redis.call('XADD', KEYS[7], '*', 'sid', string.match(KEYS[1], ':session:(.*)$'))
     if not s[6] then
       redis.call('HINCRBY', KEYS[9], 'files', 1)
-      redis.call('HINCRBY', KEYS[9], 'audio_ms', math.floor(tonumber(s[5]) / 16))
+      redis.call('HINCRBY', KEYS[9], 'audio_ms', math.floor((tonumber(s[5]) - tonumber(s[10] or 0)) / 16))
+      redis.call('EXPIRE', KEYS[9], USAGE_TTL_S)
     end
   end
 end
-return before + count
+expire_with(KEYS[1], KEYS[3])
+expire_with(KEYS[1], KEYS[10])
+return {'ok', now}

@@ -1,4 +1,4 @@
--- with job
+-- with job once
 -- Note that all pieces of a job are queued.
 -- ARGV  1 epoch   2 samples of audio   3 the same, of all channels together
 -- Returns "ok", "lost" or "ended".

@@ -1,3 +1,4 @@
+-- with expiry
 -- The audio-processor adds the PCM that it made. Safe to repeat: the entry's id is the offset of its end.
 -- KEYS  1 session hash   2 pcm stream   3 raw stream
 -- ARGV  1 intake epoch   2 offset of the first sample   3 PCM bytes   4 most samples not checkpointed
@@ -15,6 +16,7 @@ if #ARGV[3] > 0 and stop > received then
   if stop - tonumber(s[4]) > tonumber(ARGV[4]) then return {'full', received} end
   redis.call('XADD', KEYS[2], string.format('%.0f-0', stop), 'p', ARGV[3])
   redis.call('HSET', KEYS[1], 'received', string.format('%.0f', stop))
+  expire_with(KEYS[1], KEYS[2])
 end
 redis.call('HSET', KEYS[1], 'raw_done', ARGV[5], 'intake_state', ARGV[7])
 redis.call('XTRIM', KEYS[3], 'MINID', ARGV[6] .. '-1')

@@ -1,8 +1,10 @@
+-- with expiry
 -- What all scripts on jobs share; put in front of those that say so.
 -- KEYS  1 the job's hash   2 its pieces: e<n> entry of piece n in the queue, a<n> attempts at it,
 --         w<n> why the last one failed, r<n> its result while it waits for those before it
 --       3 its events stream and channel   4 jobs stream   5 chunks stream   6 waiting jobs
---       7 virtual times of the waiting   8 shares: job:<key> and chunk:<key> count what is worked on
+--       7 virtual times of the waiting   8 shares: job:<key> and chunk:<key> count what is worked on,
+--         `keys` the keys that have jobs among them
 --       9 callbacks stream   10 usage hash of the month   11 the key's list of jobs
 local JOB, PARTS, EVENTS, JOBS, CHUNKS, WAITING, FLOWS, SHARES, CALLBACKS, USAGE, LIST = unpack(KEYS)
 local PROCESSORS, TRANSCRIBERS = 'processors', 'transcribers'
@@ -17,9 +19,20 @@ local function ended(state)
   return state == 'completed' or state == 'failed' or state == 'cancelled'
 end
 
--- Count one less of `what` (job:<key> or chunk:<key>).
+-- Count one more, or one less, of `what` (job:<key> or chunk:<key>), and with a key's first and last job the keys.
+local function count(what, by)
+  local found = redis.call('HINCRBY', SHARES, what, by)
+  if found <= 0 then redis.call('HDEL', SHARES, what) end
+  return found
+end
+
+local function more(what)
+  if count(what, 1) == 1 and string.sub(what, 1, 4) == 'job:' then count('keys', 1) end
+  redis.call('EXPIRE', SHARES, LONG_TTL_S)
+end
+
 local function less(what)
-  if redis.call('HINCRBY', SHARES, what, -1) <= 0 then redis.call('HDEL', SHARES, what) end
+  if count(what, -1) == 0 and string.sub(what, 1, 4) == 'job:' then count('keys', -1) end
 end
 
 local function drop(stream, group, entry)
@@ -47,6 +60,7 @@ local function emit(kind, more)
   redis.call('XADD', EVENTS, string.format('%.0f-0', seq), 'e', event)
   redis.call('PUBLISH', EVENTS, event)
   redis.call('HSET', JOB, 'updated', now())
+  expire_with(JOB, EVENTS)
 end
 
 -- End the job. `why`: JSON of the error, or ''. Its entry among the jobs stays with the processor that has it,
@@ -67,6 +81,7 @@ local function finish(state, why)
   if state == 'completed' then
     redis.call('HINCRBY', USAGE, 'files', 1)
     redis.call('HINCRBY', USAGE, 'audio_ms', math.floor(tonumber(j[2]) / 16))
+    redis.call('EXPIRE', USAGE, USAGE_TTL_S)
   end
   emit(state, why ~= '' and ',"error":' .. why or '')
   redis.call('EXPIRE', JOB, j[3])

@@ -1,5 +1,6 @@
+-- with expiry
 -- Keep a lease alive: reset the idle time of the pending work item, if still the owner.
--- KEYS  1 session hash   2 the queue
+-- KEYS  1 session hash   2 the queue   3… what lives as long as the hash: audio, events, arrivals
 -- ARGV  1 epoch   2 entry id   3 group   4 worker id   5 ttl, seconds   6 prefix of the ownership fields
 -- Returns {seconds since a gateway last saw the client, seconds it may be away,
 --          seconds without audio after which to settle, or 0, samples received, ending (1/0)};
@@ -9,5 +10,6 @@ if not s[1] then return {-2} end
 if s[1] ~= ARGV[1] then return {-1} end
 redis.call('XCLAIM', KEYS[2], ARGV[3], ARGV[4], 0, ARGV[2], 'JUSTID')
 redis.call('EXPIRE', KEYS[1], ARGV[5])
+expire_with_hash(3)
 return {tonumber(redis.call('TIME')[1]) - tonumber(s[2]), s[3] or '60', s[4] or '0', tonumber(s[5]),
   s[6] == 'open' and 0 or 1}

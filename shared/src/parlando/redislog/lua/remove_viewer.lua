@@ -1,3 +1,4 @@
+-- with once
 -- Withdraw a viewer's leave, and have all who follow the session look again whether they may.
 -- KEYS  1 session hash   2 events channel
 -- ARGV  1 the viewer's field   2 the message that has them look

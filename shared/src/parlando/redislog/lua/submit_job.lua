@@ -1,4 +1,4 @@
--- with job
+-- with job once
 -- Take a job in and put it among the waiting, in the order of start-time fair queueing (Goyal et al., 1996):
 -- each key and priority is a flow; a job's tag is the virtual time, or its flow's last finish if that's later.
 -- ARGV  1 key, hashed   2 options, JSON   3 priority   4 its weight   5 most waiting   6 ttl once ended, seconds
@@ -18,6 +18,8 @@ redis.call('HSET', JOB, 'state', 'uploaded', 'key', ARGV[1], 'options', ARGV[2],
   'decoded', 0, 'audio', 0, 'expected', 0, 'position', 0, 'ttl', ARGV[6], 'callback', ARGV[8],
   unpack(ARGV, 10))
 redis.call('EXPIRE', JOB, ARGV[7])
+redis.call('EXPIRE', WAITING, ARGV[7])
+redis.call('EXPIRE', FLOWS, ARGV[7])
 if ARGV[9] == '1' then
   redis.call('ZADD', LIST, created, ID)
   redis.call('ZREMRANGEBYRANK', LIST, 0, -100001)

@@ -1,0 +1,51 @@
+"""All that a Redis holds, as values that two runs of the same calls can be compared by."""
+
+import re
+from typing import Any
+
+from parlando.redislog.connection import Redis
+
+_TIMES = (
+    (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "<time>"),
+    (re.compile(r"(?<!\d)1[6-9]\d{11}-\d+"), "<entry>"),
+    (re.compile(r"(?<!\d)1[6-9]\d{8}(\d{3})?(?!\d)"), "<time>"),
+    (re.compile(r":\d{4}-\d\d(?!\d)"), ":<month>"),
+    (re.compile(r"(b'minute', b')\d+"), r"\1<minute>"),
+)
+
+
+def without_times(value: Any) -> str:
+    """A value as text, with its times and the entry ids made of times left out."""
+    text = repr(value)
+    for pattern, mask in _TIMES:
+        text = pattern.sub(mask, text)
+    return text
+
+
+async def stored_state(redis: Redis) -> list[str]:
+    """One line for each key: its name, whether it has a lifetime, what it holds."""
+    lines = []
+    for key in await redis.keys():
+        kind = (await redis.type(key)).decode()
+        lifetime = "expires" if await redis.ttl(key) >= 0 else "stays"
+        lines.append(without_times((key, lifetime, await _content(redis, kind, key))))
+    return sorted(lines)
+
+
+async def _content(redis: Redis, kind: str, key: bytes) -> Any:
+    match kind:
+        case "string":
+            return await redis.get(key)
+        case "hash":
+            return sorted((await redis.hgetall(key)).items())
+        case "list":
+            return await redis.lrange(key, 0, -1)
+        case "zset":
+            return await redis.zrange(key, 0, -1, withscores=True)
+        case "stream":
+            groups = await redis.xinfo_groups(key)
+            pending = [await redis.xpending_range(key, g["name"], "-", "+", 100) for g in groups]
+            return await redis.xrange(key), [
+                [(entry["message_id"], entry["consumer"]) for entry in group] for group in pending
+            ]
+    raise AssertionError(kind)
