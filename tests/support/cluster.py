@@ -96,11 +96,11 @@ class Cluster:
             if process.process.poll() is None:
                 process.signal(signal.SIGCONT)
                 process.kill()
-        self.redis.stop()
         if error is not None:
             for process in [*self.gateways, *self.transcribers, *self.processors]:
                 print(f"--- {process.log.name}\n{process.log.read_text()[-3000:]}")
         self._folder.cleanup()
+        self.redis.stop(check=error is None)
 
     def _process(self, module: str, name: str, **environment: str) -> Process:
         return Process(module, {**self.environment, **environment}, Path(self._folder.name) / f"{name}.log")

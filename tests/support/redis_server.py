@@ -1,4 +1,4 @@
-"""A Redis of one's own."""
+"""A Redis of one's own, which must hold nothing without a lifetime when a test is over."""
 
 import subprocess
 import tempfile
@@ -8,6 +8,7 @@ from pathlib import Path
 import redis
 
 from parlando.embedded.redis_server import command, free_port
+from support.lifetimes import complain, staying
 
 
 class RedisServer:
@@ -45,6 +46,10 @@ class RedisServer:
         self._process.kill()
         self._process.wait()
 
-    def stop(self) -> None:
+    def stop(self, *, check: bool = True) -> None:
+        """End it. Fails, if `check`, when a key would have stayed for ever."""
+        alive = self._process is not None and self._process.poll() is None
+        left = staying(self.port) if alive and check else []
         self.kill()
         self._directory.cleanup()
+        complain(left)

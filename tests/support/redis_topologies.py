@@ -10,6 +10,7 @@ from pathlib import Path
 import redis
 
 from parlando.embedded.redis_server import command, find, free_port
+from support.lifetimes import complain, staying
 
 SLOTS = 16_384
 
@@ -40,10 +41,19 @@ class _Servers:
         self._processes[port].kill()
         self._processes[port].wait()
 
-    def stop(self) -> None:
+    def stop(self, *, check: bool = True) -> None:
+        """End them. Fails, if `check`, when a key would have stayed for ever."""
+        alive = [port for port in self.holding if self._processes[port].poll() is None] if check else []
+        left = [key for port in alive for key in staying(port)]
         for port in self._processes:
             self.kill(port)
         self._folder.cleanup()
+        complain(left)
+
+    @property
+    def holding(self) -> list[int]:
+        """Ports of those that hold keys."""
+        raise NotImplementedError
 
 
 class RedisClusterServers(_Servers):
@@ -68,6 +78,10 @@ class RedisClusterServers(_Servers):
             redis.Redis(port=self.ports[0]).execute_command("CLUSTER MEET", "127.0.0.1", port)
         for port in self.ports:
             _until(lambda port=port: redis.Redis(port=port).cluster("INFO")["cluster_state"] == "ok")
+
+    @property
+    def holding(self) -> list[int]:
+        return self.ports
 
     def client(self) -> redis.RedisCluster:
         return redis.RedisCluster(host="127.0.0.1", port=self.ports[0], decode_responses=True)
@@ -100,6 +114,10 @@ class SentinelServers(_Servers):
             self._spawn(port, [find(), str(config), "--sentinel"])
         for port in self.sentinels:
             _until(lambda port=port: self._knows_all(port))
+
+    @property
+    def holding(self) -> list[int]:
+        return [self.master, self.replica]
 
     def _knows_all(self, port: int) -> bool:
         told = redis.Redis(port=port).sentinel_master("captions")

@@ -17,7 +17,7 @@ from parlando.ids import new_worker_id
 from parlando.redislog import keys as names
 from parlando.redislog.chunks import ChunkClaims
 from parlando.redislog.claims import SessionRenewal
-from parlando.redislog.connection import BROKEN, connect, once
+from parlando.redislog.connection import BROKEN, connect
 from parlando.redislog.heartbeat import beat, sign_off
 from parlando.redislog.leases import LeasePool, PoolMetrics
 from parlando.redislog.owner import Claim, SessionClaims
@@ -145,7 +145,9 @@ class Worker:
         billed_ms = round(self._scheduler.engine.info.billed_s * 1000)
         if billed_ms > self._billed_ms:
             more = billed_ms - self._billed_ms
-            await once(lambda: self._redis.incrby(names.billed(names.month()), more))
+            await self._claims.scripts.run(
+                "count", [names.billed(names.month())], ["", more, names.USAGE_TTL_S]
+            )
             metrics.BILLED.inc((billed_ms - self._billed_ms) / 1000)
             self._billed_ms = billed_ms
 

@@ -184,30 +184,17 @@ class Bodies:
         """
         mark = self._keys(key, uid).file(name)
         kept = KEY_KEPT_S if named else HASH_KEPT_S
-        found, stored = await self._scripts.run("claim_file", [mark], [new_session_id(), kept])
+        found, stored = await self._scripts.run("claim_file", [mark], [new_session_id(), kept, 0])
         sid: str = found.decode()
         if not stored:
             await sending(sid)
-            await retried(lambda: self._stored(mark, kept))
+            await self._scripts.run("claim_file", [mark], [sid, kept, 1])
         return Taken(sid, bool(stored))
-
-    async def _stored(self, mark: str, kept_s: int) -> None:
-        async with self._sessions.redis.pipeline(transaction=True) as pipe:
-            pipe.hset(mark, "stored", 1)
-            pipe.expire(mark, kept_s)
-            await pipe.execute()
 
     async def refused_signature(self, key: str, uid: str) -> None:
         """Count a body whose signature was wrong."""
         user = self._keys(key, uid).user
-
-        async def count() -> None:
-            async with self._sessions.redis.pipeline(transaction=True) as pipe:
-                pipe.hincrby(user, "signature_failures", 1)
-                pipe.expire(user, LONG_TTL_S)
-                await pipe.execute()
-
-        await retried(count)
+        await self._scripts.run("count", [user], ["signature_failures", 1, LONG_TTL_S])
 
     async def state(self, key: str, uid: str) -> UserState | None:
         """How the user's bodies come; None if none has come in the last week."""

@@ -124,7 +124,8 @@ def billed(month: str) -> str:
 
 def answer(beside: str, call: str) -> str:
     """What a script answered to call `call`, in the slot of key `beside`."""
-    return f"stt:{beside[beside.index('{') : beside.index('}') + 1]}:answer:{call}"
+    tag = beside[beside.index("{") + 1 : beside.index("}")] if "{" in beside else beside
+    return f"stt:{{{tag}}}:answer:{call}"
 
 
 def month() -> str:

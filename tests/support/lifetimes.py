@@ -1,0 +1,36 @@
+"""Which keys may stay in a Redis for ever; every other key must have a lifetime."""
+
+import re
+from typing import Final
+
+import redis
+
+STAYING: Final = {
+    r"stt:\{\d+\}:(sessions|intake|jobs|chunks|closed|pushes|callbacks)": (
+        "queues with consumer groups: an entry is removed when its work is done, and workers wait on the stream"
+    ),
+    r"stt:workers": "one field per worker; a report that is a minute old is removed by whoever reads it",
+}
+"""Patterns of whole names, and why these may stay."""
+
+ANSWER_S: Final = 10.0
+
+
+def staying(port: int) -> list[str]:
+    """Our keys in the Redis at `port` that should have a lifetime and have none. Nothing if it doesn't answer."""
+    client = redis.Redis(port=port, decode_responses=True, socket_timeout=ANSWER_S)
+    try:
+        return sorted(
+            key
+            for key in client.scan_iter("stt:*", count=1000)
+            if client.ttl(key) == -1 and not any(re.fullmatch(pattern, key) for pattern in STAYING)
+        )
+    except (redis.ConnectionError, redis.TimeoutError):  # the test has killed or paused it
+        return []
+    finally:
+        client.close()
+
+
+def complain(keys: list[str]) -> None:
+    """Fail if there are any."""
+    assert not keys, f"keys without a lifetime: {', '.join(keys[:20])} (see tests/support/lifetimes.py)"
