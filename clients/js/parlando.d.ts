@@ -218,7 +218,7 @@ export declare class Jobs {
   events(jobId: string, options?: Following): AsyncGenerator<JobEvent>;
   wait(jobId: string, options?: { onprogress?: (share: number) => void; signal?: AbortSignal }): Promise<Job & Required<Pick<Job, "result">>>;
   get(jobId: string): Promise<Job>;
-  list(options?: { limit?: number; before?: number }): Promise<{ jobs: Job[]; next: number | null }>;
+  list(options?: { limit?: number; before?: string }): Promise<{ jobs: Job[]; next: string | null }>;
   cancel(jobId: string): Promise<{ job_id: string; status: string }>;
   result(jobId: string, format?: "json"): Promise<NonNullable<Job["result"]>>;
   result(jobId: string, format: "text" | "srt" | "vtt" | "tsv"): Promise<string>;

@@ -285,7 +285,7 @@ async def test_cancelling_removes_everything_and_tells_who_listens(bench):
     await bench.jobs.forget(record)
     with pytest.raises(JobNotFoundError):
         await bench.jobs.record(job)
-    assert await bench.jobs.newest("k", before_ms=None, limit=9) == []
+    assert (await bench.jobs.newest("k", before=None, limit=9)).records == []
 
 
 async def test_a_waiting_job_that_is_cancelled_is_never_begun(bench):
@@ -341,10 +341,29 @@ async def test_jobs_are_listed_newest_first_by_key(bench):
         mine.append(await bench.submit("me"))
         await asyncio.sleep(0.002)
     await bench.submit("you")
-    page = await bench.jobs.newest("me", before_ms=None, limit=2)
-    assert [record.job for record in page] == mine[:0:-1]
-    rest = await bench.jobs.newest("me", before_ms=page[-1].created_ms, limit=2)
-    assert [record.job for record in rest] == mine[:1]
+    page = await bench.jobs.newest("me", before=None, limit=2)
+    assert [record.job for record in page.records] == mine[:0:-1]
+    rest = await bench.jobs.newest("me", before=page.next, limit=2)
+    assert [record.job for record in rest.records] == mine[:1]
+    assert rest.next is None
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+async def test_no_job_is_lost_between_pages_although_many_came_in_one_millisecond(bench, limit):
+    mine = {await bench.submit("me") for _ in range(7)}
+    listed = names.job_list(0, fingerprint("me"))
+    await bench.redis.zadd(listed, dict.fromkeys(mine, 1_800_000_000_000))
+    expired = sorted(mine)[3]
+    await bench.redis.delete(bench.jobs.keys(expired).record)
+    found, before = [], None
+    while True:
+        page = await bench.jobs.newest("me", before=before, limit=limit)
+        found += [record.job for record in page.records]
+        before = page.next
+        if before is None:
+            break
+
+    assert found == sorted(mine - {expired}, reverse=True)
 
 
 async def test_usage_and_callbacks_are_noted_at_the_end(bench):

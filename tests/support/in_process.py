@@ -37,7 +37,8 @@ class NotingPen:
             self.seq += 1
             self.events.append(orjson.loads(event.model_copy(update={"seq": self.seq}).model_dump_json()))
         if checkpoint is not None:
-            self.checkpoint = Checkpoint(checkpoint.offset, orjson.loads(orjson.dumps(checkpoint.snapshot)))
+            snapshot = orjson.loads(orjson.dumps(checkpoint.snapshot))
+            self.checkpoint = Checkpoint(checkpoint.offset, snapshot, checkpoint.control)
             if events:
                 self.open_segment = None
 

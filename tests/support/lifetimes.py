@@ -7,7 +7,7 @@ import redis
 
 STAYING: Final = {
     r"stt:\{\d+\}:(sessions|intake|jobs|chunks|closed|pushes|callbacks)": (
-        "queues with consumer groups: an entry is removed when its work is done, and workers wait on the stream"
+        "queues with consumer groups: an entry is removed when its work is done, and the groups must stay"
     ),
     r"stt:workers": "one field per worker; a report that is a minute old is removed by whoever reads it",
 }
@@ -17,7 +17,7 @@ ANSWER_S: Final = 10.0
 
 
 def staying(port: int) -> list[str]:
-    """Our keys in the Redis at `port` that should have a lifetime and have none. Nothing if it doesn't answer."""
+    """Keys in the Redis at `port` that should have a lifetime and have none; nothing if it doesn't answer."""
     client = redis.Redis(port=port, decode_responses=True, socket_timeout=ANSWER_S)
     try:
         return sorted(

@@ -1,15 +1,22 @@
-"""How a live connection ends when several things end it at once. Its socket, writer and relay are played."""
+"""How a live connection takes messages, and how it ends. Its socket, writer and relay are played."""
 
 import asyncio
+from collections import deque
 from types import SimpleNamespace
+from typing import Any
 
 import orjson
 import pytest
 
 from api_gateway.dialects.native import Native
-from api_gateway.live import ClientGone, Finished, LiveConnection
+from api_gateway.live import COMMAND_BYTES, MOST_BUFFERED, ClientGone, Finished, LiveConnection
 from api_gateway.settings import GatewaySettings
-from parlando.errors import SessionClosedError, UnavailableError
+from parlando.errors import (
+    InvalidRequestError,
+    SessionClosedError,
+    TooManyControlsError,
+    UnavailableError,
+)
 from parlando.formats import KEPT
 from parlando.redislog.published import Published
 
@@ -80,3 +87,94 @@ async def test_a_mistake_of_ours_is_not_hidden_by_an_end():
 
 async def test_leaving_a_session_that_has_ended_is_nothing():
     await Played("ended").connection().leave()
+
+
+class Said:
+    """A client that says `messages` and then waits, and a writer that takes controls as `take` says."""
+
+    def __init__(self, *messages: dict[str, Any]) -> None:
+        self.left = deque(orjson.dumps(message).decode() for message in messages)
+        self.sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.controls: list[dict[str, Any]] = []
+        self.format, self.received, self.sid = KEPT, 100, "s"
+        self.read_all, self.may_take = asyncio.Event(), asyncio.Event()
+
+    async def receive(self) -> str:
+        if not self.left:
+            self.read_all.set()
+            await asyncio.Future()
+        return self.left.popleft()
+
+    async def send(self, message: str) -> None:
+        self.sent.put_nowait(orjson.loads(message))
+
+    async def touch(self) -> None:
+        pass
+
+    async def control(self, control: dict[str, Any], *, ends: bool = False) -> None:
+        await self.may_take.wait()
+        if control["type"] == "flush":
+            raise TooManyControlsError("too many wait")
+        self.controls.append(control)
+
+    async def batches(self):
+        await asyncio.Future()
+        yield []
+
+    def connection(self, **options: Any) -> LiveConnection:
+        relay = SimpleNamespace(batches=self.batches)
+        return LiveConnection(self, self, relay, settings=GatewaySettings(), dialect=Native(), **options)
+
+
+async def _ended(running: asyncio.Task[None]) -> None:
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_a_control_too_many_is_told_and_the_connection_goes_on():
+    client = Said({"type": "flush"}, {"type": "config", "title": "new"}, {"type": "ping"})
+    client.may_take.set()
+    running = asyncio.create_task(client.connection().run())
+    told = [await client.sent.get(), await client.sent.get()]
+
+    assert sorted(message["type"] for message in told) == ["error", "pong"]
+    assert {"code": "too_many_controls", "retryable": True}.items() <= next(
+        message for message in told if message["type"] == "error"
+    ).items()
+    assert not running.done()
+    await _ended(running)
+
+
+async def test_messages_without_audio_are_bounded_too():
+    many = MOST_BUFFERED // COMMAND_BYTES
+    client = Said(*({"type": "config", "title": str(n)} for n in range(3 * many)))
+    running = asyncio.create_task(client.connection().run())
+    while len(client.left) > 2 * many:
+        await asyncio.sleep(0)
+    for _ in range(1000):  # it would read on in each of these turns
+        await asyncio.sleep(0)
+
+    assert len(client.left) >= 2 * many - 2
+    client.may_take.set()
+    await client.read_all.wait()
+    while len(client.controls) < 3 * many:
+        await asyncio.sleep(0)
+    assert [control["config"]["title"] for control in client.controls] == [str(n) for n in range(3 * many)]
+    await _ended(running)
+
+
+async def test_a_language_that_the_engine_does_not_know_changes_nothing():
+    async def check(language: str | None) -> None:
+        if language == "tlh":
+            raise InvalidRequestError("Expected a language that this cluster's engine knows")
+
+    client = Said({"type": "config", "language": "tlh"}, {"type": "config", "language": "de"})
+    client.may_take.set()
+    running = asyncio.create_task(client.connection(check_language=check).run())
+    told = await client.sent.get()
+    while not client.controls:
+        await asyncio.sleep(0)
+
+    assert told["code"] == "invalid_request"
+    assert client.controls == [{"type": "config", "config": {"language": "de"}}]
+    await _ended(running)

@@ -29,6 +29,7 @@ from parlando.redislog.writer import SessionWriter
 
 LARGEST_ENTRY: Final = SAMPLE_RATE * BYTES_PER_SAMPLE  # bytes of one stream entry: a second of PCM
 MOST_BUFFERED: Final = 8 * LARGEST_ENTRY  # bytes read from the socket but not stored
+COMMAND_BYTES: Final = 4096  # what a message without audio counts among them
 MOST_UNCONVERTED: Final = 4 << 20  # bytes of a container that may wait for FFmpeg
 MOST_UNCONVERTED_S: Final = 10  # seconds of raw audio that may
 MOST_MISTAKES: Final = 20  # messages not understood before the socket is closed
@@ -104,6 +105,7 @@ class LiveConnection:
         settings: GatewaySettings,
         dialect: Dialect,
         reformat: Callable[[AudioFormat], Awaitable[None]] | None = None,
+        check_language: Callable[[str | None], Awaitable[None]] | None = None,
         idle_s: float | None = None,
     ) -> None:
         self._socket = socket
@@ -112,6 +114,7 @@ class LiveConnection:
         self._settings = settings
         self._dialect = dialect
         self._reformat = reformat
+        self._check_language = check_language
         self._idle_s = idle_s or settings.idle_timeout_s
         self._decoder = decoder_of(writer.format)
         self._queue: deque[_Chunk | Command] = deque()
@@ -154,6 +157,8 @@ class LiveConnection:
             self._heard_at = time.monotonic()
             try:
                 command = self._dialect.read(message)
+                if isinstance(command, Start | Configure) and self._check_language is not None:
+                    await self._check_language(command.changes.get("language"))
                 if isinstance(command, Start):
                     await self._restart(command)
                 self._accept(command)
@@ -173,6 +178,7 @@ class LiveConnection:
             self._audio_at = time.monotonic()
             self._audio_open = True
         else:
+            self._buffered += COMMAND_BYTES
             self._queue.append(command)
             self._ended = isinstance(command, End)
         self._more.set()
@@ -197,6 +203,8 @@ class LiveConnection:
                 if isinstance(item, _Chunk):
                     await self._store_chunks(item)
                 else:
+                    self._buffered -= COMMAND_BYTES
+                    self._less.set()
                     await self._obey(item)
             except TooManyControlsError as error:
                 await self._say(

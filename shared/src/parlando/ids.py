@@ -9,6 +9,9 @@ UID_PATTERN = r"^[A-Za-z0-9_-]{1,128}$"
 
 JOB_ID_PATTERN = r"^j_[0-9a-f]{30}$"
 
+JOB_CURSOR_PATTERN = r"^[0-9]{1,16}(-j_[0-9a-f]{30})?$"
+"""A place in a list of jobs: unix milliseconds, and the job among those of that millisecond."""
+
 SESSION_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
 
 

@@ -14,8 +14,14 @@ from api_gateway.job_uploads import receive
 from api_gateway.relay import Relay
 from api_gateway.sse import last_seen, respond
 from api_gateway.uploads import body_of
-from parlando.errors import InvalidRequestError, JobNotFoundError, JobNotReadyError
-from parlando.ids import JOB_ID_PATTERN, fingerprint, job_id_for, new_job_id
+from parlando.errors import (
+    AtCapacityError,
+    ConflictError,
+    InvalidRequestError,
+    JobNotFoundError,
+    JobNotReadyError,
+)
+from parlando.ids import JOB_CURSOR_PATTERN, JOB_ID_PATTERN, fingerprint, job_id_for, new_job_id
 from parlando.jobs import JobOptions, JobStatus
 from parlando.redislog.jobs import JobRecord, Source
 from parlando.subtitles import FORMATS
@@ -103,13 +109,17 @@ async def submit(
         source, options = await _from_form(request, found)
     try:
         await _check(found, options)
-        fresh = await found.jobs.submit(job, source, options, key=caller.key)
     except BaseException:  # also when the client goes meanwhile
         await found.blobs.delete(source.blob)
         raise
-    if not fresh:
+    try:
+        await found.jobs.submit(job, source, options, key=caller.key)
+    except (AtCapacityError, ConflictError):  # after anything else the job may be queued, and want its file
         await found.blobs.delete(source.blob)
+        raise
     record = await found.jobs.record(job)
+    if record.source.blob != source.blob:  # it was submitted before
+        await found.blobs.delete(source.blob)
     return JSONResponse(job_of(record, base=str(request.base_url).rstrip("/")), 202)
 
 
@@ -165,15 +175,15 @@ async def listed(
     found: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     before: Annotated[
-        int | None, Query(ge=0, le=1 << 53, description="The `next` of the page before")
+        str | None, Query(pattern=JOB_CURSOR_PATTERN, description="The `next` of the page before")
     ] = None,
 ) -> dict[str, Any]:
     """The caller's jobs, newest first."""
-    records = await found.jobs.newest(caller.key, before_ms=before, limit=limit)
+    page = await found.jobs.newest(caller.key, before=before, limit=limit)
     base = str(request.base_url).rstrip("/")
     return {
-        "jobs": [job_of(record, base=base) for record in records],
-        "next": records[-1].created_ms if len(records) == limit else None,
+        "jobs": [job_of(record, base=base) for record in page.records],
+        "next": page.next,
     }
 
 

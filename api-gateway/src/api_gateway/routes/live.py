@@ -79,6 +79,7 @@ async def _serve(socket: Socket, found: Services, caller: Principal, query: dict
             settings=found.settings,
             dialect=Native(),
             reformat=lambda form: _reformat(found, writer, form),
+            check_language=found.admission.check_language,
         )
         try:
             await connection.run(first)

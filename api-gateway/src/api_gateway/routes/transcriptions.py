@@ -169,8 +169,12 @@ async def _answer(
     try:
         wishes = wishes_of(upload, task)
         await _check(found, upload.one("model"), wishes)
-        await found.jobs.submit(job, upload.source, wishes.options, key=key, listed=False)
     except BaseException:
+        await found.blobs.delete(upload.source.blob)
+        raise
+    try:
+        await found.jobs.submit(job, upload.source, wishes.options, key=key, listed=False)
+    except AtCapacityError:  # after anything else the job may be queued, and want its file
         await found.blobs.delete(upload.source.blob)
         raise
     if wishes.stream:

@@ -126,7 +126,7 @@ class JobsClient:
         """Where a job stands; with its result once it's completed."""
         return cast(Document, (await self._ask("GET", f"/{job_id}")).json())
 
-    async def list(self, *, limit: int = 20, before: int | None = None) -> list[Document]:
+    async def list(self, *, limit: int = 20, before: str | None = None) -> list[Document]:
         """The newest jobs of this key."""
         params = {"limit": limit} | ({} if before is None else {"before": before})
         return cast("list[Document]", (await self._ask("GET", "", params=params)).json()["jobs"])

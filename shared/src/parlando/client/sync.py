@@ -86,7 +86,7 @@ class Parlando:
         """Where a job stands; with its result once it's completed."""
         return self._runner.run(self._jobs.job(job_id))
 
-    def list(self, *, limit: int = 20, before: int | None = None) -> list[Document]:
+    def list(self, *, limit: int = 20, before: str | None = None) -> list[Document]:
         """The newest jobs of this key."""
         return self._runner.run(self._jobs.list(limit=limit, before=before))
 

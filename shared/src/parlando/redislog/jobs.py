@@ -79,6 +79,14 @@ class JobRecord:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Some of a key's jobs, newest first. `next` is where the following page begins, None behind the last."""
+
+    records: list[JobRecord]
+    next: str | None
+
+
 class Jobs:
     """The jobs of a keyspace. `ttl_s`: how long an ended one is kept; `most`: how many may wait."""
 
@@ -163,26 +171,35 @@ class Jobs:
             if len(page) < PAGE:
                 return
 
-    async def newest(self, key: str, *, before_ms: int | None, limit: int) -> list[JobRecord]:
-        """Up to `limit` jobs of a key, newest first, submitted before `before_ms`."""
-        owner, found = fingerprint(key), []
-        until = "+inf" if before_ms is None else f"({before_ms}"
+    async def newest(self, key: str, *, before: str | None, limit: int) -> JobPage:
+        """Up to `limit` jobs of a key, newest first, submitted before the job that a page's `next` names."""
+        owner = fingerprint(key)
+        found: list[tuple[int, str]] = []
         for partition in range(self._partitions):
-            name = names.job_list(partition, owner)
-            page: Any = await retried(
-                lambda name=name: self._redis.zrevrangebyscore(  # type: ignore[misc]
-                    name, until, "-inf", start=0, num=limit, withscores=True
-                )
-            )
-            found += [(created, job.decode()) for job, created in page]
+            found += await self._listed(names.job_list(partition, owner), before, limit)
+        page = sorted(found, reverse=True)[:limit]
         records = []
-        for _, job in sorted(found, reverse=True)[:limit]:
+        for _, job in page:
             try:
                 records.append(await self.record(job))
             except JobNotFoundError:
                 listed = names.job_list(self.keys(job).partition, owner)
                 await retried(lambda listed=listed, job=job: self._redis.zrem(listed, job))  # type: ignore[misc]
-        return records
+        more = len(page) == limit  # also if some have expired meanwhile
+        return JobPage(records, f"{page[-1][0]}-{page[-1][1]}" if more else None)
+
+    async def _listed(self, name: str, before: str | None, limit: int) -> list[tuple[int, str]]:
+        """Up to `limit` jobs of a list, newest first: when they were submitted, and their ids."""
+        until, same = "+inf", []
+        if before is not None:
+            ms, _, job = before.partition("-")
+            until = f"({ms}"
+            ties: Any = await retried(lambda: self._redis.zrangebyscore(name, ms, ms))
+            same = [(int(ms), tie.decode()) for tie in ties if tie.decode() < job]
+        older: Any = await retried(
+            lambda: self._redis.zrevrangebyscore(name, until, "-inf", start=0, num=limit, withscores=True)
+        )
+        return same + [(int(created), job.decode()) for job, created in older]
 
     async def cancel(self, record: JobRecord) -> None:
         """Stop a job that hasn't ended. Its audio is for the caller to delete."""

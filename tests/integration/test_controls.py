@@ -1,0 +1,120 @@
+"""Flush, config and end in a stream: how many may wait, and what becomes of those that were taken in."""
+
+import pytest
+
+from parlando.audio import Encoding
+from parlando.errors import TooManyControlsError
+from parlando.formats import AudioFormat
+from parlando.redislog.connection import connect
+from parlando.redislog.history import History
+from parlando.redislog.intake import IntakeClaims
+from parlando.redislog.owner import Checkpoint, SessionClaims
+from parlando.redislog.pcm import Control, Frame, StreamReader, position_at
+from parlando.redislog.writer import Sessions
+
+SECOND = b"\1\0" * 16_000
+MOST = 1 << 30
+FLUSH = {"type": "flush"}
+
+
+@pytest.fixture
+async def redis(redis_server):
+    client = connect(redis_server.url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def sessions(redis, monkeypatch):
+    for module in ("writer", "owner"):
+        monkeypatch.setattr(f"parlando.redislog.{module}.MOST_CONTROLS", 5)
+    return Sessions(redis, partitions=1, ttl_s=100)
+
+
+async def _owned(redis):
+    claims = SessionClaims(redis, worker="a", partitions=1, ttl_s=100)
+    await claims.ensure_groups()
+    [claim] = await claims.take_new(0, 1, block_ms=100)
+    return claim, claims.own(claim)
+
+
+async def _numbers(redis, key: str) -> list[int]:
+    entries = (await StreamReader(redis).read({key: position_at(0)}, block_ms=10)).get(key, [])
+    return [entry.number for entry in entries if isinstance(entry, Control)]
+
+
+async def test_too_many_that_wait_are_refused_until_some_are_taken_in(redis, sessions):
+    writer = await sessions.open("s", config={}, token="t")
+    _, owned = await _owned(redis)
+    for _ in range(5):
+        await writer.control(FLUSH)
+    with pytest.raises(TooManyControlsError, match="5 flush or config messages wait"):
+        await writer.control(FLUSH)
+    await owned.settle(0)  # the owner's own counts as well
+    assert await _numbers(redis, sessions.keys("s").pcm) == [1, 2, 3, 4, 5]
+    await owned.commit([], decoded=0, segments=0, checkpoint=Checkpoint(0, {}, control=3))
+
+    for _ in range(3):
+        await writer.control(FLUSH)
+    with pytest.raises(TooManyControlsError):
+        await writer.control(FLUSH)
+    await writer.control({"type": "end", "reason": "end"}, ends=True)  # never refused
+    assert await _numbers(redis, sessions.keys("s").pcm) == [4, 5, 6, 7, 8, 9]
+
+
+async def test_what_was_taken_in_is_deleted_also_behind_the_checkpoint(redis, sessions):
+    """A checkpoint lies before the audio that a new owner needs, and the controls behind that audio."""
+    writer = await sessions.open("s", config={}, token="t")
+    _, owned = await _owned(redis)
+    key = sessions.keys("s").pcm
+    for round_ in range(1, 21):
+        for _ in range(5):
+            await writer.control(FLUSH)
+        await writer.append(SECOND, MOST)
+        await owned.commit([], decoded=0, segments=0, checkpoint=Checkpoint(8000, {}, control=5 * round_))
+
+    assert await _numbers(redis, key) == []
+    assert await redis.xlen(key) == 20  # the audio
+    assert not [name for name in await redis.hkeys(sessions.keys("s").session) if name.startswith(b"at:")]
+
+
+async def test_controls_among_bytes_are_bounded_in_the_same_way(redis, sessions):
+    writer = await sessions.open("s", config={}, token="t", form=AudioFormat(encoding=Encoding.MULAW))
+    _, owned = await _owned(redis)
+    intakes = IntakeClaims(redis, worker="p", partitions=1, ttl_s=100)
+    await intakes.ensure_groups()
+    [claim] = await intakes.take_new(0, 1, block_ms=100)
+    intake, keys = intakes.own(claim), sessions.keys("s")
+    await writer.append(b"bytes", MOST)
+    for _ in range(5):
+        await writer.control(FLUSH)
+    await intake.forward(FLUSH, 1, ends=False)
+    await intake.forward(FLUSH, 2, ends=False)
+    assert await _numbers(redis, keys.raw) == [3, 4, 5]
+    assert await _numbers(redis, keys.pcm) == [1, 2]
+    with pytest.raises(TooManyControlsError):  # carried over is not taken in
+        await writer.control(FLUSH)
+    await owned.commit([], decoded=0, segments=0, checkpoint=Checkpoint(0, {}, control=2))
+
+    await writer.control(FLUSH)
+    assert await _numbers(redis, keys.pcm) == []
+    assert await _numbers(redis, keys.raw) == [3, 4, 5, 6]
+
+
+async def test_a_change_of_the_config_is_shown_at_once_and_heard_in_its_place(redis, sessions):
+    writer = await sessions.open(
+        "s", config={"title": "old", "language": "en", "words": True, "vad_silence_ms": 300}, token="t"
+    )
+    changes = {"title": "neu «ä»", "language": None, "interim": False}
+    await writer.append(SECOND, MOST)
+    await writer.control({"type": "config", "config": changes})
+    shown = {"title": "neu «ä»", "words": True, "vad_silence_ms": 300, "interim": False}
+
+    assert (await History(redis, partitions=1).record("s")).config == shown
+    assert (await sessions.attach("s", token="t")).config == shown
+    claim, _ = await _owned(redis)
+    assert claim.config == {"title": "old", "language": "en", "words": True, "vad_silence_ms": 300}
+    key = sessions.keys("s").pcm
+    [frame, control] = (await StreamReader(redis).read({key: position_at(0)}, block_ms=10))[key]
+    assert isinstance(frame, Frame)
+    assert control.message == {"type": "config", "config": changes}

@@ -1,0 +1,147 @@
+"""What is left in Redis of what nobody comes back to: nothing, after its time."""
+
+import asyncio
+
+import pytest
+
+from parlando.audio import Encoding
+from parlando.errors import AtCapacityError
+from parlando.formats import AudioFormat
+from parlando.ids import fingerprint
+from parlando.jobs import JobOptions
+from parlando.redislog import keys as names
+from parlando.redislog.bodies import Bodies
+from parlando.redislog.chunks import ChunkClaims
+from parlando.redislog.connection import connect
+from parlando.redislog.intake import IntakeClaims
+from parlando.redislog.jobs import Jobs, Source
+from parlando.redislog.keys import LONG_TTL_S, USAGE_TTL_S
+from parlando.redislog.owner import SessionClaims
+from parlando.redislog.preparing import Chunk, JobClaims, OwnedJob
+from parlando.redislog.writer import Sessions
+from support.lifetimes import complain, staying
+
+SECOND = b"\1\0" * 16_000
+MOST = 1 << 30
+MULAW = AudioFormat(encoding=Encoding.MULAW)
+
+
+@pytest.fixture
+async def redis(redis_server):
+    client = connect(redis_server.url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def sessions(redis):
+    return Sessions(redis, partitions=1, ttl_s=100)
+
+
+async def _lifetimes(redis, *beside: str) -> dict[str, int]:
+    """Seconds that keys have left, but for the queues and stored answers."""
+    found = {key.decode(): await redis.ttl(key) for key in await redis.keys("stt:*")}
+    queues = ("sessions", "intake", "jobs", "chunks", "closed", *beside)
+    return {
+        key: left
+        for key, left in found.items()
+        if not key.endswith(tuple(f"}}:{queue}" for queue in queues)) and ":answer:" not in key
+    }
+
+
+@pytest.mark.parametrize("form", [AudioFormat(), MULAW])
+async def test_nothing_remains_of_a_session_that_no_worker_takes(redis, sessions, form):
+    writer = await sessions.open("s", config={}, token="t", form=form)
+    await writer.append(SECOND, MOST)
+    await writer.control({"type": "flush"})
+
+    left = await _lifetimes(redis)
+    assert len(left) == 2  # the hash, and the audio
+    assert all(0 < seconds <= 100 for seconds in left.values()), left
+
+
+async def test_audio_lives_as_long_as_somebody_keeps_the_session(redis, sessions):
+    writer = await sessions.open("s", config={}, token="t", form=MULAW)
+    await writer.append(SECOND, MOST)
+    claims = SessionClaims(redis, worker="t", partitions=1, ttl_s=5000)
+    intakes = IntakeClaims(redis, worker="p", partitions=1, ttl_s=5000)
+    for each in (claims, intakes):
+        await each.ensure_groups()
+    held = await claims.take_new(0, 1, block_ms=100)
+    [intake] = await intakes.take_new(0, 1, block_ms=100)
+    await intakes.own(intake).emit(SECOND, most_backlog=MOST, converted=1, needed=0, state={})
+    keys = sessions.keys("s")
+    assert 0 < await redis.ttl(keys.pcm) <= 100
+
+    await claims.refresh(held)
+    for key in (keys.session, keys.pcm, keys.raw):
+        assert await redis.ttl(key) > 4000
+    await writer.touch()
+    for key in (keys.session, keys.pcm, keys.raw):
+        assert 0 < await redis.ttl(key) <= 100
+
+
+async def test_a_user_whose_session_could_not_be_opened_is_forgotten_too(redis, sessions):
+    async def refused(sid: str, form: AudioFormat):
+        raise AtCapacityError("no room")
+
+    bodies = Bodies(sessions, most_s=100, idle_s=60)
+    with pytest.raises(AtCapacityError):
+        await bodies.take("k", "u", 16_000, SECOND, name="n", named=True, opening=refused)
+    await bodies.refused_signature("k", "other")
+
+    left = await _lifetimes(redis)
+    assert len(left) == 2
+    assert all(0 < seconds <= LONG_TTL_S for seconds in left.values()), left
+
+
+async def test_everything_of_a_body_has_a_lifetime(redis, sessions):
+    async def opening(sid: str, form: AudioFormat):
+        return await sessions.open(sid, config={}, token="t", key="k", form=form, uid="u", metered=True)
+
+    bodies = Bodies(sessions, most_s=100, idle_s=60)
+    await bodies.take("k", "u", 16_000, SECOND, name="n", named=True, opening=opening)
+
+    left = await _lifetimes(redis)
+    used = left.pop(
+        names.usage(names.UserKeys.of(fingerprint("k"), "u", 1).partition, fingerprint("k"), names.month())
+    )
+    assert USAGE_TTL_S - 1000 < used <= USAGE_TTL_S
+    assert len(left) == 7, left
+    assert all(0 < seconds <= LONG_TTL_S for seconds in left.values()), left
+
+
+async def test_everything_of_a_job_that_is_never_finished_has_a_lifetime(redis):
+    jobs = Jobs(redis, partitions=1, ttl_s=100, most=10)
+    processor = JobClaims(redis, worker="p", partitions=1, lease_s=60)
+    transcriber = ChunkClaims(redis, worker="t", partitions=1, lease_s=60)
+    for claims in (processor, transcriber):
+        await claims.ensure_groups()
+    for name in ("a", "b"):  # one is begun, one waits
+        await jobs.submit(f"j_{name * 30}", Source("blob", "a.wav"), JobOptions(), key="k")
+    await processor.admit(room=True)
+    [claim] = await processor.take_new()
+    job = OwnedJob(processor.scripts, claim)
+    for index in range(2):
+        work = {"start": 0, "speech": [], "stands_for": 16_000}
+        await job.add(Chunk(index, work, SECOND), most=9, position=1, expected=0, language_first=False)
+    later = (await transcriber.take_new(0, 2, block_ms=100))[1]
+    await transcriber.done(later, [], "en")  # its result waits for the first
+
+    left = await _lifetimes(redis)
+    assert {key.split(":")[2] for key in left} == {
+        "job", "parts", "events", "waiting", "flows", "shares", "job-list"
+    }  # fmt: skip
+    assert all(0 < seconds <= LONG_TTL_S for seconds in left.values()), left
+
+
+async def test_a_key_without_a_lifetime_is_found(redis, redis_server):
+    await redis.set("stt:{0}:forgotten", 1)
+    await redis.set("stt:{0}:pcm:s", 1, ex=100)
+    await redis.xadd(names.sessions(0), {"sid": "s"})
+    found = await asyncio.to_thread(staying, redis_server.port)
+
+    assert found == ["stt:{0}:forgotten"]
+    with pytest.raises(AssertionError, match="forgotten"):
+        complain(found)
+    await redis.delete("stt:{0}:forgotten")
