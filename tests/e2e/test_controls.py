@@ -57,4 +57,6 @@ async def test_a_title_that_changes_is_what_transcripts_and_the_overview_show(cl
             while (await client.get(f"{base}/transcript")).json()["title"] != "New":
                 await asyncio.sleep(0.02)
             overview = (await client.get(f"{cluster.http()}/v1/cluster")).json()
-        assert [live["title"] for live in overview["your_sessions"] if live["session_id"] == session.id] == ["New"]
+        assert [live["title"] for live in overview["your_sessions"] if live["session_id"] == session.id] == [
+            "New"
+        ]
