@@ -10,8 +10,9 @@ from api_gateway.dialects.native import Native
 from api_gateway.live import ClientGone, LiveConnection
 from api_gateway.relay import Relay
 from api_gateway.settings import GatewaySettings
+from parlando.redislog.channels import Channels
 from parlando.redislog.connection import connect, retried
-from parlando.redislog.history import Channels, History
+from parlando.redislog.history import History
 from parlando.redislog.writer import Sessions
 from parlando.tasks import end
 

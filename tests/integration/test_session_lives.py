@@ -9,8 +9,9 @@ from api_gateway.relay import Relay
 from parlando.audio import Encoding
 from parlando.events import Closed, Final
 from parlando.formats import AudioFormat
+from parlando.redislog.channels import Channels
 from parlando.redislog.connection import connect
-from parlando.redislog.history import Channels, History
+from parlando.redislog.history import History
 from parlando.redislog.intake import IntakeClaims
 from parlando.redislog.owner import SessionClaims
 from parlando.redislog.pcm import Frame, StreamReader, position_at

@@ -1,34 +1,33 @@
 """Whether one more session fits: the workers' capacity against the sessions that are open."""
 
-import asyncio
 import re
-import time
 from typing import Any, Final
 
+from api_gateway.shared_look import SharedLook
 from parlando.errors import AtCapacityError, InvalidRequestError
 from parlando.formats import AudioFormat
 from parlando.redislog.history import History
 
 LANGUAGE: Final = re.compile(r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$")
 FRESH_S: Final = 0.5  # how long a look at the workers is good for
+LOOK_S: Final = 1.0  # how long it may take
+PATIENCE_S: Final = 8.0  # how long a client that opens a session waits for Redis to come back …
+PAUSE_S: Final = 0.2  # … with this between two looks
 
 
 class Admission:
     """Looks at the workers' heartbeats, not more often than needed."""
 
     def __init__(self, history: History) -> None:
-        self._history = history
-        self._lock = asyncio.Lock()
-        self._looked = -FRESH_S
-        self._workers: list[dict[str, Any]] = []
+        self._workers = SharedLook(history.workers, fresh_s=FRESH_S, within_s=LOOK_S)
+
+    async def workers_now(self) -> list[dict[str, Any]]:
+        """The reports of all workers that live. Raises `UnavailableError` within `LOOK_S`."""
+        return await self._workers.get()
 
     async def workers(self) -> list[dict[str, Any]]:
-        """The reports of all workers that live."""
-        async with self._lock:
-            if time.monotonic() - self._looked >= FRESH_S:
-                self._workers = await self._history.workers()
-                self._looked = time.monotonic()
-            return self._workers
+        """The same, waiting for a Redis that restarts or fails over. Raises `UnavailableError`."""
+        return await self._workers.patiently(within_s=PATIENCE_S, pause_s=PAUSE_S)
 
     async def transcribers(self) -> list[dict[str, Any]]:
         """The reports of the transcribers that live."""

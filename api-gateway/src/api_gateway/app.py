@@ -30,8 +30,9 @@ from parlando.blobs import Blobs
 from parlando.errors import ParlandoError
 from parlando.outbound import Outbound
 from parlando.redislog.bodies import Bodies
+from parlando.redislog.channels import Channels
 from parlando.redislog.connection import connect
-from parlando.redislog.history import Channels, History
+from parlando.redislog.history import History
 from parlando.redislog.jobs import Jobs
 from parlando.redislog.viewers import Viewers
 from parlando.redislog.writer import Sessions

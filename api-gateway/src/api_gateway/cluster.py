@@ -1,13 +1,13 @@
 """The cluster as people watch it: what every process says of itself, and what it comes to."""
 
 import asyncio
-import time
 from typing import Any, Final
 
 import structlog
 
 from api_gateway import metrics
 from api_gateway.admission import Admission
+from api_gateway.shared_look import SharedLook
 from parlando.audio import milliseconds
 from parlando.errors import UnavailableError
 from parlando.events import now
@@ -21,6 +21,8 @@ from parlando.redislog.writer import Sessions
 
 BEAT_EVERY_S: Final = 1.0
 FRESH_S: Final = 0.9  # how long an overview is good for, however many look at it
+LOOK_S: Final = 0.9  # how long looking may take: probes are answered within a second
+MAX_WATCHED: Final = 1000  # keys whose live sessions are remembered for `FRESH_S`
 STAGES: Final = ("store", "queue", "engine", "final", "deliver")
 """In the order in which audio passes them; see the metrics of gateway and transcriber."""
 
@@ -39,9 +41,8 @@ class Cluster:
         self._sessions = sessions
         self._jobs = jobs
         self._history = history
-        self._lock = asyncio.Lock()
-        self._made = -FRESH_S
-        self._overview: dict[str, Any] = {}
+        self._overview = SharedLook(self._look, fresh_s=FRESH_S, within_s=LOOK_S)
+        self._sessions_of: dict[str, SharedLook[list[dict[str, Any]]]] = {}
 
     async def run(self) -> None:
         """Say every second that this gateway lives, until cancelled."""
@@ -60,15 +61,11 @@ class Cluster:
                 log.info("redis.away")  # the report grows old by itself
 
     async def overview(self) -> dict[str, Any]:
-        """Everything but the caller's own sessions. Raises `UnavailableError`."""
-        async with self._lock:
-            if time.monotonic() - self._made >= FRESH_S:
-                self._overview = await self._look()
-                self._made = time.monotonic()
-            return self._overview
+        """Everything but the caller's own sessions. Raises `UnavailableError` within `LOOK_S`."""
+        return await self._overview.get()
 
     async def _look(self) -> dict[str, Any]:
-        workers = await self._admission.workers()
+        workers = await self._admission.workers_now()
         kinds: dict[str, list[dict[str, Any]]] = {"gateway": [], "processor": [], "transcriber": []}
         for worker in sorted(workers, key=lambda worker: str(worker["worker"])):
             kinds[worker["kind"]].append({k: v for k, v in worker.items() if k not in _NOT_SHOWN})
@@ -101,8 +98,16 @@ class Cluster:
         }
 
     async def sessions_of(self, key: str) -> list[dict[str, Any]]:
-        """The newest live sessions of an API key (hashed)."""
-        return [_session(record) for record in await self._history.live(key)]
+        """The newest live sessions of an API key (hashed), looked up once for all who watch them."""
+
+        async def look() -> list[dict[str, Any]]:
+            return [_session(record) for record in await self._history.live(key)]
+
+        if key not in self._sessions_of:
+            while len(self._sessions_of) >= MAX_WATCHED:
+                self._sessions_of.pop(next(iter(self._sessions_of)))
+            self._sessions_of[key] = SharedLook(look, fresh_s=FRESH_S, within_s=LOOK_S)
+        return await self._sessions_of[key].get()
 
 
 _NOT_SHOWN: Final = frozenset({"kind", "at", "latencies", "languages", "tasks"})

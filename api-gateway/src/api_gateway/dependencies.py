@@ -17,7 +17,8 @@ from parlando.errors import NotAllowedError, SessionNotFoundError
 from parlando.ids import fingerprint
 from parlando.outbound import Outbound
 from parlando.redislog.bodies import Bodies
-from parlando.redislog.history import Channels, History, SessionRecord
+from parlando.redislog.channels import Channels
+from parlando.redislog.history import History, SessionRecord
 from parlando.redislog.jobs import Jobs
 from parlando.redislog.viewers import Viewers, is_viewer_token
 from parlando.redislog.writer import Sessions

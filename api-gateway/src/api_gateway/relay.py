@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from api_gateway.outbox import Outbox
-from parlando.redislog.history import Channels, History
+from parlando.redislog.channels import Channels
+from parlando.redislog.history import History
 from parlando.redislog.published import CHECK, Published
 
 PAGE: Final = 200

@@ -130,6 +130,22 @@ async def retried(call: Callable[[], Awaitable[T]], *, within: float = 8.0) -> T
     return await once(persistent)
 
 
+async def of_all_partitions(redis: Redis, partitions: int, ask: Callable[[Any, int], Any]) -> list[Any]:
+    """The answers to one read of each partition, in one round trip (in a Redis Cluster: one per node).
+
+    `ask(pipeline, partition)` adds the read to the pipeline. Raises `UnavailableError`.
+    """
+
+    async def pipelined() -> list[Any]:
+        async with redis.pipeline(transaction=False) as pipe:
+            for partition in range(partitions):
+                ask(pipe, partition)
+            answers: list[Any] = await pipe.execute()
+        return answers
+
+    return await retried(pipelined)
+
+
 DURABLE: Final = frozenset(
     {"append", "append_raw", "body", "commit", "control", "forward", "open", "part", "submit_job"}
 )

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import orjson
 
-from parlando.redislog.connection import Redis, clock, once, retried
+from parlando.redislog.connection import Redis, clock, once
 from parlando.redislog.keys import WORKERS
 
 FORGOTTEN_S: Final = 60  # a report that old is deleted by whoever reads it
@@ -23,11 +23,11 @@ async def sign_off(redis: Redis, worker: str) -> None:
 
 
 async def alive(redis: Redis, *, within_s: float = 5.0) -> list[dict[str, Any]]:
-    """The reports of workers that were heard of in the last `within_s` seconds."""
-    found = await retried(lambda: redis.hgetall(WORKERS))
-    seconds, _ = await retried(lambda: clock(redis, WORKERS))
+    """The reports of workers that came in the last `within_s` seconds. Raises `UnavailableError` at once."""
+    found = await once(lambda: redis.hgetall(WORKERS))
+    seconds, _ = await once(lambda: clock(redis, WORKERS))
     beats = {worker: orjson.loads(report) for worker, report in found.items()}
     gone = [worker for worker, report in beats.items() if seconds - report["at"] > FORGOTTEN_S]
     if gone:
-        await retried(lambda: redis.hdel(WORKERS, *gone))
+        await once(lambda: redis.hdel(WORKERS, *gone))
     return [report for report in beats.values() if seconds - report["at"] < within_s]

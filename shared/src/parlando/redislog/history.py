@@ -1,23 +1,17 @@
-"""What anyone may read of a session: its record, its kept events, its live channel."""
+"""What is read of sessions: records, kept events, lists, usage."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-import structlog
 
 from parlando.errors import SessionNotFoundError
 from parlando.redislog import heartbeat
 from parlando.redislog import keys as names
-from parlando.redislog.connection import BROKEN, Redis, clock, retried
+from parlando.redislog.connection import Redis, clock, of_all_partitions, retried
 from parlando.redislog.keys import SessionKeys
-from parlando.redislog.published import Published
 from parlando.wallclock import Burst
-
-log = structlog.get_logger(part="history")
 
 PAGE: Final = 500  # events read at once
 LOOKED_AT: Final = 500
@@ -42,6 +36,27 @@ class SessionRecord:
     config: dict[str, Any]
     open_segment: dict[str, Any] | None
     uid: str
+
+    @classmethod
+    def of(cls, sid: str, found: dict[bytes, bytes]) -> "SessionRecord":
+        """Read a session's hash."""
+        h = {name.decode(): value for name, value in found.items()}
+        return cls(
+            sid=sid,
+            state=h["state"].decode(),
+            key=h["key"].decode(),
+            owner=h["owner"].decode(),
+            epoch=int(h["epoch"]),
+            received=int(h["received"]),
+            decoded=int(h["decoded"]),
+            seq=int(h["seq"]),
+            segments=int(h["segments"]),
+            created=int(h["created"]),
+            opened_ms=int(h.get("opened", int(h["created"]) * 1000)),
+            config=orjson.loads(h["config"]),
+            open_segment=orjson.loads(h["open"]) if "open" in h else None,
+            uid=h.get("uid", b"").decode(),
+        )
 
     @property
     def lag(self) -> int:
@@ -68,23 +83,7 @@ class History:
         found: Any = await retried(lambda: self._redis.hgetall(key))
         if not found:
             raise SessionNotFoundError(f"No session {sid} is known; it may have expired")
-        h = {name.decode(): value for name, value in found.items()}
-        return SessionRecord(
-            sid=sid,
-            state=h["state"].decode(),
-            key=h["key"].decode(),
-            owner=h["owner"].decode(),
-            epoch=int(h["epoch"]),
-            received=int(h["received"]),
-            decoded=int(h["decoded"]),
-            seq=int(h["seq"]),
-            segments=int(h["segments"]),
-            created=int(h["created"]),
-            opened_ms=int(h.get("opened", int(h["created"]) * 1000)),
-            config=orjson.loads(h["config"]),
-            open_segment=orjson.loads(h["open"]) if "open" in h else None,
-            uid=h.get("uid", b"").decode(),
-        )
+        return SessionRecord.of(sid, found)
 
     async def events(self, sid: str, *, after: int, count: int = PAGE) -> list[bytes]:
         """Up to `count` kept events behind seq `after`, oldest first, each as JSON."""
@@ -111,14 +110,14 @@ class History:
 
     async def sessions_of(self, key: str, uid: str) -> list[str]:
         """The ids of a user's sessions of the last days, newest first. `key` is the API key, hashed."""
-        found: list[tuple[float, str]] = []
-        for partition in range(self._partitions):
-            name = names.user_sessions(partition, key, uid)
-            page: Any = await retried(
-                lambda name=name: self._redis.zrange(name, 0, -1, withscores=True)  # type: ignore[misc]
-            )
-            found += [(opened, sid.decode()) for sid, opened in page]
+        pages = await self._of_all_partitions(
+            lambda pipe, p: pipe.zrange(names.user_sessions(p, key, uid), 0, -1, withscores=True)
+        )
+        found = [(opened, sid.decode()) for page in pages for sid, opened in page]
         return [sid for _, sid in sorted(found, reverse=True)]
+
+    async def _of_all_partitions(self, ask: Callable[[Any, int], Any]) -> list[Any]:
+        return await of_all_partitions(self._redis, self._partitions, ask)
 
     async def unlist(self, key: str, uid: str, sid: str) -> None:
         """Take a session that has expired off its user's list."""
@@ -127,36 +126,29 @@ class History:
 
     async def live(self, key: str, most: int = 50) -> list[SessionRecord]:
         """Up to `most` sessions of an API key (hashed) that haven't ended, newest first."""
-        found: list[SessionRecord] = []
-        for partition in range(self._partitions):
-            queue = names.sessions(partition)
-            entries: Any = await retried(
-                lambda queue=queue: self._redis.xrevrange(queue, count=LOOKED_AT)  # type: ignore[misc]
-            )
-            sids = [fields[b"sid"].decode() for _, fields in entries]
-            owners = await retried(lambda sids=sids: self._owners(sids))  # type: ignore[misc]
-            for sid, owner in zip(sids, owners, strict=True):
-                if owner == key.encode() and len(found) < most:
-                    with suppress(SessionNotFoundError):
-                        found.append(await self.record(sid))
-        return sorted(found, key=lambda record: record.opened_ms, reverse=True)
+        pages = await self._of_all_partitions(
+            lambda pipe, p: pipe.xrevrange(names.sessions(p), count=LOOKED_AT)
+        )
+        entries = sorted((entry for page in pages for entry in page), key=_queued_at, reverse=True)
+        sids = [fields[b"sid"].decode() for _, fields in entries if fields.get(b"key") == key.encode()][:most]
 
-    async def _owners(self, sids: list[str]) -> list[bytes | None]:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for sid in sids:
-                pipe.hget(self.keys(sid).session, "key")
-            owners: list[bytes | None] = await pipe.execute()
-        return owners
+        async def hashes() -> list[dict[bytes, bytes]]:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for sid in sids:
+                    pipe.hgetall(self.keys(sid).session)
+                answers: list[dict[bytes, bytes]] = await pipe.execute()
+            return answers
+
+        found = await retried(hashes)
+        records = [SessionRecord.of(sid, each) for sid, each in zip(sids, found, strict=True) if each]
+        return sorted(records, key=lambda record: record.opened_ms, reverse=True)
 
     async def usage(self, key: str, month: str) -> tuple[int, int]:
         """Files (or bodies) and milliseconds of audio that a key (hashed) has sent in a month."""
-        files = audio_ms = 0
-        for partition in range(self._partitions):
-            name = names.usage(partition, key, month)
-            found: Any = await retried(lambda name=name: self._redis.hmget(name, "files", "audio_ms"))  # type: ignore[misc]
-            files += int(found[0] or 0)
-            audio_ms += int(found[1] or 0)
-        return files, audio_ms
+        found = await self._of_all_partitions(
+            lambda pipe, p: pipe.hmget(names.usage(p, key, month), "files", "audio_ms")
+        )
+        return sum(int(files or 0) for files, _ in found), sum(int(ms or 0) for _, ms in found)
 
     async def billed_ms(self, month: str) -> int:
         """Milliseconds that a paid engine has billed the whole cluster in a month."""
@@ -164,16 +156,13 @@ class History:
 
     async def active_users(self, within_s: float, key: str | None = None) -> int:
         """How many users have sent audio lately: those of a key (hashed), or of all keys."""
-        count = 0
-        for partition in range(self._partitions):
-            name = names.users(partition)
-            seconds, _ = await retried(lambda name=name: clock(self._redis, name))  # type: ignore[misc]
-            since = (seconds - within_s) * 1000
-            found: Any = await retried(
-                lambda name=name, since=since: self._redis.zrangebyscore(name, since, "+inf")  # type: ignore[misc]
-            )
-            count += sum(key is None or user.decode().startswith(f"{key[:16]}:") for user in found)
-        return count
+        seconds, _ = await retried(lambda: clock(self._redis, names.users(0)))
+        since = (seconds - within_s) * 1000
+        pages = await self._of_all_partitions(
+            lambda pipe, p: pipe.zrangebyscore(names.users(p), since, "+inf")
+        )
+        users = [user.decode() for page in pages for user in page]
+        return sum(key is None or user.startswith(f"{key[:16]}:") for user in users)
 
     async def forget(self, sid: str) -> None:
         """Delete everything that Redis knows of a session; whoever works on it drops it."""
@@ -192,71 +181,7 @@ class History:
         return await heartbeat.alive(self._redis)
 
 
-Listener = Callable[[Published | None], None]
-
-
-class Channels:
-    """One subscription for a whole process; listeners are called in the order of publication.
-
-    A listener gets each message, the same object as the others, or None when the connection was lost and
-    messages may have been missed: it then reads the kept ones from the history.
-    """
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._pubsub = redis.pubsub(ignore_subscribe_messages=True)
-        self._listeners: dict[str, set[Listener]] = {}
-        self._changed = asyncio.Event()
-        self._subscribing = asyncio.Lock()
-
-    async def subscribe(self, channel: str, listener: Listener) -> None:
-        """Call `listener` for each message from now on."""
-        listeners = self._listeners.setdefault(channel, set())
-        listeners.add(listener)
-        if len(listeners) == 1:
-            async with self._subscribing:
-                await retried(lambda: self._pubsub.subscribe(channel))
-            self._changed.set()
-
-    async def unsubscribe(self, channel: str, listener: Listener) -> None:
-        """Stop calling `listener`."""
-        listeners = self._listeners.get(channel, set())
-        listeners.discard(listener)
-        if not listeners and self._listeners.pop(channel, None) is not None:
-            with suppress(*BROKEN):  # if the connection is gone, so is the subscription
-                await self._pubsub.unsubscribe(channel)
-
-    async def run(self) -> None:
-        """Deliver messages until cancelled; reconnects and subscribes again by itself."""
-        while True:
-            if not self._listeners:
-                self._changed.clear()
-                await self._changed.wait()
-            try:
-                message = await self._pubsub.get_message(timeout=1.0)
-            except (*BROKEN, RuntimeError) as error:
-                log.warning("channels.lost", error=str(error))
-                await self._restore()
-                continue
-            if message is not None and message["type"] == "message":
-                published = Published(message["data"])
-                for listener in tuple(self._listeners.get(message["channel"].decode(), ())):
-                    listener(published)
-
-    async def _restore(self) -> None:
-        while self._listeners:
-            await asyncio.sleep(0.2)
-            try:
-                await self._pubsub.aclose()  # type: ignore[no-untyped-call]
-                self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)  # maybe of another node
-                await self._pubsub.subscribe(*self._listeners)
-            except BROKEN:
-                continue
-            for listeners in tuple(self._listeners.values()):
-                for listener in tuple(listeners):
-                    listener(None)
-            return
-
-    async def aclose(self) -> None:
-        """Close the connection."""
-        await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+def _queued_at(entry: tuple[bytes, Any]) -> tuple[int, int]:
+    """A stream's entry id as numbers: milliseconds, and which of that millisecond."""
+    milliseconds, _, number = entry[0].partition(b"-")
+    return int(milliseconds), int(number)

@@ -10,7 +10,7 @@ from parlando.errors import AtCapacityError, ConflictError, JobNotFoundError
 from parlando.ids import fingerprint
 from parlando.jobs import JobOptions, JobStatus
 from parlando.redislog import keys as names
-from parlando.redislog.connection import Redis, Scripts, retried
+from parlando.redislog.connection import Redis, Scripts, of_all_partitions, retried
 from parlando.redislog.keys import LONG_TTL_S, JobKeys
 from parlando.transcript import FinalSegment
 
@@ -211,9 +211,7 @@ class Jobs:
 
     async def waiting(self) -> int:
         """How many jobs nobody has begun."""
-        return sum(
-            [
-                int(await retried(lambda p=p: self._redis.zcard(names.waiting(p))))  # type: ignore[misc]
-                for p in range(self._partitions)
-            ]
+        counts = await of_all_partitions(
+            self._redis, self._partitions, lambda pipe, p: pipe.zcard(names.waiting(p))
         )
+        return sum(counts)

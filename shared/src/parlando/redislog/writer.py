@@ -23,7 +23,7 @@ from parlando.errors import (
 )
 from parlando.formats import KEPT, AudioFormat
 from parlando.ids import fingerprint
-from parlando.redislog.connection import Redis, Scripts, retried
+from parlando.redislog.connection import Redis, Scripts, of_all_partitions
 from parlando.redislog.keys import PROCESSORS, SessionKeys, user_sessions
 from parlando.redislog.keys import sessions as queue_of
 from parlando.redislog.pcm import MOST_CONTROLS
@@ -294,8 +294,5 @@ class Sessions:
 
     async def waiting(self) -> int:
         """How many sessions are open, claimed or not."""
-
-        async def count() -> int:
-            return sum([int(await self.redis.xlen(queue_of(p))) for p in range(self.partitions)])
-
-        return await retried(count)
+        lengths = await of_all_partitions(self.redis, self.partitions, lambda pipe, p: pipe.xlen(queue_of(p)))
+        return sum(lengths)

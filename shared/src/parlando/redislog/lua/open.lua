@@ -23,7 +23,7 @@ if tonumber(ARGV[2]) >= 0 and redis.call('XLEN', KEYS[4]) >= tonumber(ARGV[2]) t
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[5], KEYS[8])
 local now = redis.call('TIME')
 local opened = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
-local entry = redis.call('XADD', KEYS[4], '*', 'sid', ARGV[1])
+local entry = redis.call('XADD', KEYS[4], '*', 'sid', ARGV[1], 'key', ARGV[7])
 redis.call('HSET', KEYS[1], 'state', 'open', 'config', ARGV[5], 'token', ARGV[6], 'key', ARGV[7],
   'entry', entry, 'created', now[1], 'seen', now[1], 'writer', 1, 'start', ARGV[15], 'received', ARGV[15],
   'epoch', 0, 'owner', '', 'checkpoint', ARGV[15], 'decoded', ARGV[15], 'controls', 0, 'controls_done', 0,
