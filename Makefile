@@ -19,13 +19,13 @@ run: $(VENV)/run.done model ## Run the whole cluster on this machine (Ctrl-C sto
 model: $(VENV)/run.done ## Fetch the embedded model, once
 	@$(BIN)/parlando models pull moonshine-tiny
 
-test: $(VENV)/dev.done model tools ## Set up and run all tests (ARGS="-k name" for some)
+test: $(VENV)/dev.done model tools $(VENV)/ffmpegs.done ## Set up and run all tests (ARGS="-k name" for some)
 	@$(BIN)/pytest -n 2 --dist loadfile -m "not alone" $(ARGS) || [ $$? -eq 5 ]
 	@$(BIN)/pytest -m alone $(ARGS) || [ $$? -eq 5 ]
 
-# In CI the tests shall not skip what needs docker-compose or a browser; nobody else's machine is touched.
+# In CI the tests shall not skip what needs these; nobody else's machine is touched.
 tools:
-	@for tool in docker-compose chromium; do \
+	@for tool in docker-compose chromium ffmpeg; do \
 		if [ -n "$$CI" ] && ! command -v $$tool >/dev/null && command -v apt-get >/dev/null; then \
 			apt-get update -qq && apt-get install -y -qq $$tool >/dev/null || true; fi; done
 
@@ -68,6 +68,11 @@ $(VENV)/dev.done: $(PINS) requirements/run.txt requirements/dev.txt | $(VENV)/bi
 	$(PIP) -r requirements/dev.txt
 	$(PIP) --no-deps silero-vad
 	@touch $@ $(VENV)/run.done
+
+# Older versions of FFmpeg, which the tests of conversion run against.
+$(VENV)/ffmpegs.done: tests/support/ffmpegs.py | $(VENV)/dev.done
+	@cd tests && ../$(BIN)/python -m support.ffmpegs
+	@touch $@
 
 $(VENV)/bench.done: $(PINS) requirements/bench.txt | $(VENV)/dev.done
 	$(PIP) -r requirements/bench.txt

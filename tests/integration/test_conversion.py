@@ -18,13 +18,15 @@ from parlando.redislog.connection import connect
 from support.cluster import Cluster
 from support.conversion import PIECE, Converted, Stream, convert, ffmpegs, form_of
 from support.encoding import RECIPES, encoded
+from support.ffmpegs import FEW, path_with
 from support.speech import JFK, fixture
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """Audio-processors only: the PCM stays where it is."""
-    with Cluster(transcribers=0, processors=1, PROCESSOR_BACKLOG_S="100000") as cluster:
+@pytest.fixture(scope="module", params=FEW)
+def cluster(request):
+    """Audio-processors only: the PCM stays where it is. With each of several versions of FFmpeg."""
+    path = path_with(request.param)
+    with Cluster(transcribers=0, processors=1, PROCESSOR_BACKLOG_S="100000", PATH=path) as cluster:
         yield cluster
 
 
@@ -201,9 +203,10 @@ async def test_no_ffmpeg_outlives_its_session_or_its_processor(cluster, redis):
 # --- whole files over HTTP --------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def service():
-    with Cluster(transcribers=0, processors=1, CONVERT_MAX_MB="1") as cluster:
+@pytest.fixture(scope="module", params=FEW)
+def service(request):
+    path = path_with(request.param)
+    with Cluster(transcribers=0, processors=1, CONVERT_MAX_MB="1", PATH=path) as cluster:
         url = f"http://127.0.0.1:{cluster.processor_port}"
         deadline = time.monotonic() + 10
         while not _answers(f"{url}/ready"):

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from types import SimpleNamespace
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from parlando.audio import Encoding, PcmDecoder
 from parlando.audio_buffer import AudioBuffer
+from parlando.background import yield_to_others
 from parlando.client import ClientError
 from parlando.client import http as client_http
 from parlando.client.ring import UnackedAudio
@@ -83,6 +86,14 @@ def test_float_samples_become_the_integers_that_they_were():
     out = PcmDecoder(Encoding.PCM_F32LE).push((pcm / 32768).astype("<f4").tobytes())
 
     assert np.frombuffer(out, "<i2").tolist() == pcm.tolist()
+
+
+def test_a_process_that_has_ended_already_needs_no_lower_priority():
+    """An FFmpeg may end, as what it's given is no audio, before its priority is lowered."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+
+    yield_to_others(ended.pid)
 
 
 def test_what_is_no_sound_is_refused_with_a_reason():

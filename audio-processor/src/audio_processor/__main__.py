@@ -3,12 +3,15 @@
 import signal
 import sys
 
+import structlog
 import uvicorn
 
-from audio_processor.app import create_app
+from audio_processor.app import MISSING, create_app
 from audio_processor.ffmpeg import probe
 from audio_processor.settings import ProcessorSettings
 from parlando import heap, logs
+
+log = structlog.get_logger(part="app")
 
 
 def main() -> int:
@@ -16,7 +19,12 @@ def main() -> int:
     settings = ProcessorSettings()
     logs.configure("audio-processor", level=settings.log_level, form=settings.log_format)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when it has shut down: exit 0
-    app = create_app(settings, probe())
+    ffmpeg = probe()
+    if ffmpeg is None:
+        log.error("ffmpeg.missing", why=MISSING)
+    else:
+        log.info("ffmpeg.found", version=ffmpeg.version, path=ffmpeg.path)
+    app = create_app(settings, ffmpeg)
     heap.freeze()
     uvicorn.run(
         app,

@@ -3,21 +3,24 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Final
 
 import structlog
 from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from audio_processor.ffmpeg import Ffmpeg
+from audio_processor.ffmpeg import OLDEST, Ffmpeg
 from audio_processor.files import Files
 from audio_processor.settings import ProcessorSettings
 from audio_processor.worker import ProcessorWorker
 from parlando import __version__
 from parlando.errors import InvalidAudioError, ParlandoError, TooBigError
+
+MISSING: Final = f"FFmpeg {OLDEST} or newer is needed, on the PATH or by `pip install imageio-ffmpeg`"
 
 log = structlog.get_logger(part="app")
 
@@ -69,9 +72,7 @@ def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
             "version": __version__,
             "services": {
                 "redis": "connected" if connected else "unreachable",
-                "ffmpeg": ffmpeg.path
-                if ffmpeg
-                else "not found: put ffmpeg on the PATH or install imageio-ffmpeg",
+                "ffmpeg": ffmpeg.version if ffmpeg else MISSING,
             },
             "sessions": worker.sessions if worker else 0,
             "jobs": worker.jobs if worker else 0,
@@ -107,16 +108,27 @@ def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
     async def convert(request: Request) -> StreamingResponse:
         """The file that is the request's body as a 16 kHz mono WAV, as it's decoded."""
         pieces = _needed(decoder).convert(request.stream())
-        first = await anext(pieces, b"")
-
-        async def all_pieces() -> AsyncIterator[bytes]:
-            yield first
-            async for piece in pieces:
-                yield piece
-
-        return StreamingResponse(all_pieces(), media_type="audio/wav")
+        return _Pieces(await anext(pieces), pieces)
 
     return app
+
+
+class _Pieces(StreamingResponse):
+    """A WAV that is sent as it's decoded. The generator is closed when the client has it all, or has left."""
+
+    def __init__(self, first: bytes, rest: AsyncGenerator[bytes]) -> None:
+        self._rest = rest
+
+        async def every() -> AsyncIterator[bytes]:
+            yield first
+            async for piece in rest:
+                yield piece
+
+        super().__init__(every(), media_type="audio/wav")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._rest):
+            await super().__call__(scope, receive, send)
 
 
 def _end_with(working: "asyncio.Task[None]") -> None:
@@ -128,5 +140,5 @@ def _end_with(working: "asyncio.Task[None]") -> None:
 
 def _needed(decoder: Files | None) -> Files:
     if decoder is None:
-        raise InvalidAudioError("FFmpeg isn't installed here: put it on the PATH or install imageio-ffmpeg")
+        raise InvalidAudioError(f"Nothing can be decoded: {MISSING}")
     return decoder

@@ -36,7 +36,7 @@ DURATION: Final = re.compile(r"Duration: (?P<h>\d+):(?P<m>\d\d):(?P<s>\d\d\.\d+)
 
 _PACKETS: Final = 8  # raw PCM is read in an eighth of FFmpeg's usual pieces: 10 ms instead of 80
 _PROBE: Final = 16_384  # bytes within which FFmpeg must know what it is, and how
-_GLOBAL: Final = ("-hide_banner", "-nostats", "-nostdin", "-loglevel")
+_GLOBAL: Final = ("-hide_banner", "-nostats", "-nostdin", "-max_error_rate", "1", "-loglevel")
 _RESAMPLER: Final = {
     "resampler": "swr",
     "filter_type": "kaiser",
@@ -45,6 +45,8 @@ _RESAMPLER: Final = {
     "cutoff": 0.95,
     "internal_sample_fmt": "fltp",
 }
+_LIMITER: Final = {"limit": 0.9, "attack": 5, "release": 50, "level": "disabled"}
+_LOOK_AHEAD: Final = 79  # samples by which the limiter is late: its attack of 5 ms, less one
 
 
 def decode(
@@ -63,6 +65,8 @@ def decode(
 
     `descriptor`: the open file to read, for `source` "fd:". `form`: "s16le" or "wav". `split`: not mono, but
     all channels. `level`: how much FFmpeg says.
+
+    No `-fflags nobuffer`: before 9.0 it drops the packets that FFmpeg had read to recognise its input.
     """
     options: dict[str, Any] = {
         "protocol_whitelist": "fd" if source == "fd:" else source.partition(":")[0],
@@ -73,7 +77,6 @@ def decode(
         options["fd"] = descriptor
     if isinstance(layout, PcmLayout):
         options |= {
-            "fflags": "nobuffer",  # of a container it would drop what was read to recognise it
             "probesize": 32,
             "f": layout.codec,
             "ar": layout.rate // _PACKETS,
@@ -94,15 +97,24 @@ def decode(
         stream = stream.filter("asetrate", layout.rate)
     stream = stream.filter("aresample", SAMPLE_RATE, **_RESAMPLER)
     if normalize:
-        stream = stream.filter("highpass", f=70).filter(
-            "alimiter", limit=0.9, attack=5, release=50, level="disabled", latency=1
-        )
+        stream = _normalized(stream)
     written: dict[str, Any] = {"format": form, "acodec": "pcm_s16le", "ar": SAMPLE_RATE}
     if not split:
         written["ac"] = 1
     out = stream.output("pipe:1", **written, flush_packets=1, fflags="+bitexact")
     command: list[str] = ffmpeg.compile(out.global_args(*_GLOBAL, level), cmd=program)
     return command
+
+
+def _normalized(stream: Any) -> Any:
+    """High-pass at 70 Hz and limiter at 0.9; the limiter's delay is taken off again.
+
+    In double precision, in which every version of FFmpeg computes the same samples. The limiter's own option
+    for its delay (`latency`) came with 5.1.
+    """
+    stream = stream.filter("aformat", sample_fmts="dblp").filter("highpass", f=70)
+    stream = stream.filter("apad", pad_len=_LOOK_AHEAD).filter("alimiter", **_LIMITER)
+    return stream.filter("atrim", start_sample=_LOOK_AHEAD)
 
 
 def _mono(stream: Any, layout: Layout, channel: int | None) -> Any:

@@ -15,11 +15,11 @@ import structlog
 from audio_processor import command
 from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.layout import ContainerLayout, PcmLayout
-from audio_processor.process import FfmpegProcess
+from audio_processor.process import REAP_S, FfmpegProcess
 from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
 from parlando.errors import InvalidAudioError
 from parlando.formats import AudioFormat
-from parlando.tasks import end
+from parlando.tasks import end, finish
 
 WARM_UP_S: Final = 2  # of input before the first sample that is put out
 KEEP_S: Final = 2 * WARM_UP_S + 1  # of input that a restart may want
@@ -76,7 +76,10 @@ class Conversion(ABC):
         """No more bytes will come: put out everything. Raises `InvalidAudioError`."""
 
     async def close(self) -> None:
-        """Let the process go, whatever it's at."""
+        """End the process, whatever it does; it is gone even if the caller is cancelled meanwhile."""
+        await finish(self._close(), within_s=2 * REAP_S)
+
+    async def _close(self) -> None:
         if self._pump is not None:
             await end(self._pump)
         if self._process is not None:
@@ -346,12 +349,8 @@ class ContainerConversion(Conversion):
             async for part in self._again():
                 os.write(file, part)
             os.lseek(file, 0, os.SEEK_SET)
-            opens = self._ffmpeg.opens_descriptors
-            line = (
-                self._line(source="fd:", descriptor=file)
-                if opens
-                else self._line(source=f"file:/proc/self/fd/{file}")
-            )
+            source, descriptor = self._ffmpeg.source(file)
+            line = self._line(source=source, descriptor=descriptor)
             await self._start(line, self._before, descriptors=(file,))
             failed = await self._end_process() is not None
         finally:

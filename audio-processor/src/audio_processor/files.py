@@ -7,20 +7,19 @@ sent everything. What comes out is passed on as it's decoded.
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from audio_processor import command
 from audio_processor.ffmpeg import Ffmpeg
-from audio_processor.layout import ContainerLayout, sniff
+from audio_processor.layout import ContainerLayout, PcmLayout, sniff
 from audio_processor.process import FfmpegProcess
 from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
 from parlando.errors import InvalidAudioError, TooBigError
 
 AT_ONCE: Final = 4  # files in memory; others wait
 HEAD: Final = 1 << 16  # bytes that tell what a file is
-HEADER: Final = 100  # bytes that a WAV's own header has at most
 _STREAM: Final = re.compile(r"Stream #\S+ *Audio: (?P<codec>\w+).*?, (?P<rate>\d+) Hz, (?P<layout>[^,]+)")
 _NAMED: Final = {
     "mono": 1,
@@ -46,20 +45,16 @@ class Files:
     @asynccontextmanager
     async def _decoding(
         self, body: AsyncIterator[bytes], form: str, *, level: str = "error"
-    ) -> AsyncIterator[FfmpegProcess]:
+    ) -> AsyncGenerator[FfmpegProcess]:
         """An FFmpeg that decodes the upload into `form` ("s16le" or "wav")."""
         async with self._room:
             memory = os.memfd_create("audio")
-            process: FfmpegProcess | None = None
             try:
-                layout = await self._receive(memory, body)
-                line = self._line(layout, memory, form, level)
-                process = await FfmpegProcess.start(line, descriptors=(memory,), watch=_STREAM)
-                process.close_input()
-                yield process
+                line = self._line(await self._receive(memory, body), memory, form, level)
+                async with await FfmpegProcess.start(line, descriptors=(memory,), watch=_STREAM) as process:
+                    process.close_input()
+                    yield process
             finally:
-                if process is not None:
-                    await process.kill()
                 os.close(memory)
 
     async def _receive(self, memory: int, body: AsyncIterator[bytes]) -> ContainerLayout:
@@ -107,20 +102,35 @@ class Files:
             "duration": round(size / BYTES_PER_SAMPLE / SAMPLE_RATE, 3),
         }
 
-    async def convert(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """A file as a 16 kHz mono WAV, piece by piece.
+    async def convert(self, body: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+        """A file as a 16 kHz mono WAV, piece by piece; the first holds the header and the first samples.
+
+        The generator owns an FFmpeg: close it (`contextlib.aclosing`).
 
         Raises
         ------
         InvalidAudioError
-            before the first piece if nothing can be decoded; later ones just end.
+            before the first piece if nothing can be decoded. A file that's damaged further on gives what
+            comes before.
 
         """
-        sent = 0
+        head, sent = b"", 0
         async with self._decoding(body, "wav") as process:
             while data := await process.read():
+                if not sent:
+                    head += data
+                    if not _has_samples(head):
+                        continue
+                    data = head
                 sent += len(data)
                 process.progressed(sent / BYTES_PER_SAMPLE / SAMPLE_RATE)
                 yield data
-            if await process.wait() and sent <= HEADER:  # a header and nothing behind it
+            await process.wait()
+            if not sent:
                 raise InvalidAudioError(f"The file can't be decoded: {process.reason()}")
+
+
+def _has_samples(head: bytes) -> bool:
+    """Whether the first bytes of FFmpeg's own WAV go beyond its header."""
+    layout = sniff(head, complete=False)
+    return isinstance(layout, PcmLayout) and len(head) > layout.skip

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Executor
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
@@ -88,8 +89,9 @@ class Preparation:
             recording = Recording(
                 self._means.ffmpeg, descriptor, split=self._record.options.channels == "split"
             )
-            async for piece, speaker in self._pieces(recording):
-                await self._add(piece, speaker, recording)
+            async with aclosing(self._pieces(recording)) as pieces:
+                async for piece, speaker in pieces:
+                    await self._add(piece, speaker, recording)
             await self._pen.cut(recording.samples, recording.channels)
             log.info("job.cut", job=self._record.job, seconds=seconds(recording.samples), chunks=self._index)
         finally:
@@ -135,24 +137,25 @@ class Preparation:
 
     # --- cutting ------------------------------------------------------------------------------
 
-    async def _pieces(self, recording: Recording) -> AsyncIterator[tuple[Piece, str | None]]:
+    async def _pieces(self, recording: Recording) -> AsyncGenerator[tuple[Piece, str | None]]:
         """The chunks of all channels, each channel's in order, and whose they are."""
         channels: list[_Channel] = []
-        async for pcm in recording.pcm():
-            if not channels:
-                pauses = EAGER if self._record.options.eager else LONG
-                channels = [
-                    _Channel(Planner(pauses), self._means, number) for number in range(recording.channels)
-                ]
-            if recording.samples > self._means.most_samples:
-                raise JobFailedError(
-                    "too_long",
-                    f"The recording is longer than {self._means.most_samples // SAMPLE_RATE // 3600} hours "
-                    "(MAX_JOB_HOURS)",
-                )
-            for channel in channels:
-                for piece in await channel.push(pcm[:, channel.number]):
-                    yield piece, self._speaker(channel)
+        async with aclosing(recording.pcm()) as decoded:
+            async for pcm in decoded:
+                if not channels:
+                    pauses = EAGER if self._record.options.eager else LONG
+                    channels = [
+                        _Channel(Planner(pauses), self._means, number) for number in range(recording.channels)
+                    ]
+                if recording.samples > self._means.most_samples:
+                    raise JobFailedError(
+                        "too_long",
+                        "The recording is longer than "
+                        f"{self._means.most_samples // SAMPLE_RATE // 3600} hours (MAX_JOB_HOURS)",
+                    )
+                for channel in channels:
+                    for piece in await channel.push(pcm[:, channel.number]):
+                        yield piece, self._speaker(channel)
         for channel in channels:
             for piece in await channel.finish():
                 yield piece, self._speaker(channel)

@@ -3,10 +3,16 @@
 import asyncio
 import contextlib
 import re
+import signal
 import sys
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+
+from parlando.tasks import finish
 
 if sys.platform == "linux":
     import resource
@@ -16,25 +22,30 @@ MOST_MEMORY: Final = 1 << 30  # bytes of address space
 CPU_BASE_S: Final = 20  # CPU time that a process gets in advance …
 CPU_SHARE: Final = 0.5  # … and of each second of audio it makes
 MOST_LINES: Final = 20  # of complaints
+MOST_LOGGED: Final = 3  # … that go to the log
 LONGEST_LINE: Final = 4096
+REAP_S: Final = 10.0  # seconds that a process may take to be gone after SIGKILL
 GONE: Final = (BrokenPipeError, ConnectionResetError)
 
-_NOISE: Final = re.compile(r"\[[^\]]*@ 0x[0-9a-f]+\]\s*|\bpipe:\d:? ?|\bfd:(\d+)?:? ?")
-_FRAME: Final = re.compile(r"^(Error (opening|while opening|initializing|binding)[^:]*: ?|Error ?: )")
-_TALK: Final = re.compile(
-    r"^(Conversion failed|Nothing was written|Task finished|Terminating|Output file|Stream map"
-    r"|Last message repeated|Error opening|Cannot determine)"
-)
+log = structlog.get_logger(part="ffmpeg")
 
-_MEANING: Final = {
-    "Invalid data found when processing input": "it is no known audio format, or damaged",
-    "Invalid argument": "it holds no audio that can be decoded",
-    "End of file": "it ends before its first audio",
-}
+_REASONS: Final = (
+    (r"not on whitelist", "its container is none of those that are decoded here"),
+    (r"moov atom not found", "its index (moov) is missing"),
+    (r"matches no streams|does not contain any stream", "it holds no audio stream"),
+    (r"no decoder found for|Decoder \(codec \S+\) not found", "there is no decoder for its codec"),
+    (r"Cannot allocate memory", "decoding took more memory than such audio may need"),
+    (r"Invalid data found|Invalid argument|Input/output error", "it is no known audio format, or damaged"),
+    (r"End of file", "it ends before its first audio"),
+)
+"""Patterns of what FFmpeg (any version) prints, the most telling first, and what a client is told then.
+
+Nothing that FFmpeg prints goes to a client: its lines hold paths, addresses and options of ours.
+"""
 
 
 class FfmpegProcess:
-    """Start it with `start`; it's gone when `kill` has returned."""
+    """Start it with `start`; it's gone when `kill` has returned, or the `async with` block has ended."""
 
     def __init__(self, process: asyncio.subprocess.Process, watch: re.Pattern[str] | None = None) -> None:
         self.found: re.Match[str] | None = None
@@ -59,6 +70,14 @@ class FfmpegProcess:
             pass_fds=tuple(descriptors),
         )
         return cls(process, watch)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.kill()
 
     @property
     def pid(self) -> int:
@@ -123,32 +142,39 @@ class FfmpegProcess:
         self._note([rest])
 
     def _note(self, lines: list[str]) -> None:
-        self._complaints.extend(line for line in lines if line.strip())
+        # Indented lines describe the input at level "info": its title and the like, which no log needs.
+        self._complaints.extend(line for line in lines if line.strip() and not line.startswith(" "))
         if self._watch is not None and self.found is None:
             self.found = next((match for line in lines if (match := self._watch.search(line))), None)
 
     async def wait(self) -> int:
         """Wait until it has ended; its exit status, negative for a signal."""
         status = await self._process.wait()
-        await self._draining
+        await asyncio.wait([self._draining])
         return status
 
     async def kill(self) -> None:
-        """End it, whatever it's at."""
+        """End it, whatever it does; it is gone even if the caller is cancelled meanwhile."""
         self.stop()
         self.close_input()
+        await finish(self._reap(), within_s=REAP_S)
+
+    async def _reap(self) -> None:
         await self.wait()
         assert self._process.stdout is not None
         while await self._process.stdout.read(1 << 20):
             pass  # a pipe is closed when its end has been read
 
     def reason(self) -> str:
-        """Why it couldn't go on, in one sentence."""
-        if self._process.returncode == -24:
+        """Why it couldn't go on: a sentence for clients. What FFmpeg itself says goes to the log."""
+        status = self._process.returncode
+        log.info("ffmpeg.failed", status=status, said=list(self._complaints)[-MOST_LOGGED:])
+        if status == -signal.SIGXCPU:
             return "decoding took more computing time than such audio may need"
-        said = [_FRAME.sub("", _NOISE.sub("", line)).strip(" .:") for line in self._complaints]
-        telling = [line for line in said if line and not _TALK.search(line)]
-        if not telling:
-            return "no audio was found in it"
-        meaning = _MEANING.get(telling[-1])
-        return f"{meaning} ({telling[-1]})" if meaning else telling[-1]
+        said = "\n".join(self._complaints)
+        for pattern, meaning in _REASONS:
+            if re.search(pattern, said):
+                return meaning
+        if status is not None and status < 0:
+            return f"FFmpeg was ended by signal {-status}"
+        return "no audio was found in it"

@@ -1,7 +1,7 @@
 """One file as PCM: FFmpeg decodes it as fast as it's read, mixed to one channel or each for itself."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 import numpy as np
@@ -45,10 +45,11 @@ class Recording:
             level="info",
         )
 
-    async def pcm(self) -> AsyncIterator[Pcm16]:
+    async def pcm(self) -> AsyncGenerator[Pcm16]:
         """Its samples at 16 kHz, int16 of shape (n, channels), as they're decoded.
 
-        A file that's damaged further on gives what comes before.
+        A file that's damaged further on gives what comes before. The generator owns an FFmpeg: close it
+        (`contextlib.aclosing`).
 
         Raises
         ------
@@ -56,10 +57,10 @@ class Recording:
             if nothing can be decoded.
 
         """
-        process = await FfmpegProcess.start(
+        started = await FfmpegProcess.start(
             self._line(), descriptors=(self._descriptor,), watch=command.DURATION
         )
-        try:
+        async with started as process:
             yield_to_others(process.pid)
             process.close_input()
             header = await self._header(process)
@@ -77,8 +78,6 @@ class Recording:
             await process.wait()
             if not self.samples:
                 raise InvalidAudioError(f"The file can't be decoded: {process.reason()}")
-        finally:
-            await process.kill()
 
     async def _header(self, process: FfmpegProcess) -> bytes:
         """Read FFmpeg's own WAV header; the bytes behind it."""

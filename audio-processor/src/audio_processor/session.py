@@ -85,11 +85,15 @@ class IntakeSession:
             await self._convert()
         except (InvalidAudioError, SessionLostError) as error:
             log.info("audio.refused", session=self.sid, why=error.message)
+            await self._close()  # before the session ends: no process outlives it
             await self._pen.refuse(error)
         finally:
             self._done = True
-            if self._conversion is not None:
-                await self._conversion.close()
+            await self._close()
+
+    async def _close(self) -> None:
+        if self._conversion is not None:
+            await self._conversion.close()
 
     async def _convert(self) -> None:
         if self._trimmed_away:
@@ -165,6 +169,7 @@ class IntakeSession:
             if ends and message.get("discard"):
                 lost = max(0, control.at - self._conversion.converted)
                 message = {**message, "lost": self._samples(lost)}
+                await self._close()
             elif ends:
                 await self._conversion.finish()
             elif message["type"] in ("flush", "settle"):
