@@ -15,10 +15,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from parlando.embedded.relayed import Output, relay
+
 COLOURS: Final = (36, 33, 32, 35, 34, 31)
 GRACE_S: Final = 12.0  # between SIGTERM and SIGKILL
 QUICK_S: Final = 5.0  # a process that lived shorter waits before its next start
 LONGEST_PAUSE_S: Final = 10.0
+LAST_WORDS_S: Final = 1.0  # for reading what a process wrote before it ended
 PR_SET_PDEATHSIG: Final = 1
 
 
@@ -57,38 +60,52 @@ class Supervisor:
         pause = 0.5
         while not self._stopping.is_set():
             started = time.monotonic()
+            try:
+                ended = await self._run(service, colour)
+            except OSError as error:  # no memory, no process ids, no such program
+                ended = f"can't be started ({error})"
+            if self._stopping.is_set():
+                return
+            pause = 0.5 if time.monotonic() - started > QUICK_S else min(2 * pause, LONGEST_PAUSE_S)
+            self.say(service.name, f"{ended}; starting it again in {pause:g} s", colour)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
+
+    async def _run(self, service: Service, colour: int) -> str:
+        """Run a service to its end; how it ended. Raises `OSError` if it can't be started."""
+        async with Output() as output:
             process = await asyncio.create_subprocess_exec(
                 *service.command,
                 env={**os.environ, **service.environment},
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
+                stdout=output.writable,
+                stderr=output.writable,
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
             self.processes[service.name] = process
-            await self._echo(service.name, process, colour)
-            code = await process.wait()
-            if self._stopping.is_set():
-                return
-            pause = 0.5 if time.monotonic() - started > QUICK_S else min(2 * pause, LONGEST_PAUSE_S)
-            self.say(service.name, f"ended with {code}; starting it again in {pause:g} s", colour)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
-
-    async def _echo(self, name: str, process: asyncio.subprocess.Process, colour: int) -> None:
-        assert process.stdout is not None
-        while line := await process.stdout.readline():
-            self.say(name, line.decode("utf-8", "replace").rstrip(), colour)
+            relaying = asyncio.create_task(
+                relay(output.opened(), lambda line: self.say(service.name, line, colour))
+            )
+            try:
+                code = await process.wait()
+                # a process that it has started may hold the pipe open for as long as it likes
+                await asyncio.wait([relaying], timeout=LAST_WORDS_S)
+            finally:
+                relaying.cancel()
+                await asyncio.gather(relaying, return_exceptions=True)
+        return f"ended with {code}"
 
     def say(self, name: str, line: str, colour: int = 37) -> None:
-        """Print a line with a name in front."""
+        """Print a line with a name in front. If that isn't possible the line is lost, and nothing else."""
         if not self._quiet:
             label = f"{name:<16}|"
-            print(
-                f"\033[{colour}m{label}\033[0m {line}" if sys.stdout.isatty() else f"{label} {line}",
-                flush=True,
-            )
+            with contextlib.suppress(OSError, ValueError):  # a closed stdout, or letters it doesn't have
+                print(
+                    f"\033[{colour}m{label}\033[0m {line}" if sys.stdout.isatty() else f"{label} {line}",
+                    flush=True,
+                )
 
     async def stop(self) -> None:
         """Stop everything, last started first: SIGTERM, then SIGKILL for what doesn't listen."""
