@@ -49,6 +49,7 @@ async def test_transcripts_go_into_an_s3_when_it_can_be_reached():
         report = await until(lambda: (a := cluster.health()["archive"])["failures"] and a)
         assert report["status"] == "failing"
         assert report["waiting"] == 1
+        assert report["last_error"] == "archive_unavailable", "no text of an error, where no key is asked for"
         unreachable = httpx.get(f"{cluster.http()}/transcripts/s3", timeout=20)
         assert unreachable.json()["code"] == "unavailable"
 
@@ -73,7 +74,7 @@ async def test_transcripts_go_into_an_s3_when_it_can_be_reached():
         server.stop()
 
     day = document["started_at"][:10].replace("-", "/")
-    assert stored["Key"] == f"parlando/s3/{day}/{document['session_id']}.json"
+    assert stored["Key"] == f"parlando/owner=none/uid=s3/{day}/{document['session_id']}.json"
     assert document["text"].split() == script(0, 6)
     assert read["transcripts"][0]["text"].split() == script(0, 6)
     assert deleted["deleted_from_archive"] == 1

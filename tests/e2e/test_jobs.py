@@ -5,10 +5,12 @@ import hashlib
 import hmac
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -261,6 +263,68 @@ def test_a_callback_gets_the_result_signed_and_again_if_it_fails(perfect):
         assert httpx.get(f"{base}/v1/stt/jobs", headers=other).json()["jobs"] == []
         mine = httpx.get(f"{base}/v1/stt/jobs", headers={"Authorization": "Bearer key-2"}).json()["jobs"]
         assert [j["job_id"] for j in mine] == [job]
+
+
+def test_a_callback_that_was_given_up_is_listed_and_retried_by_its_owner():
+    """410 says that no repeat is wanted, so it's a dead letter at once; its owner alone sees it."""
+
+    def key(name: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {name}"}
+
+    with (
+        served(lambda number, body: (410 if number <= 2 else 200, {}, b"gone")) as hook,
+        Cluster(
+            gateways=2, processors=1, API_KEYS="key-1,key-2", ALLOW_PRIVATE_URLS="1", **PERFECT
+        ) as cluster,
+    ):
+        base = cluster.http()
+        kept, dropped = (
+            submit(base, wav(speak(3, first=first)), key="key-2", callback_url=f"{hook.url}/done")["job_id"]
+            for first in (0, 3)
+        )
+
+        def dead(name: str = "key-2", gateway: int = 0) -> list[dict]:
+            url = f"{cluster.http(gateway)}/v1/deliveries"
+            return httpx.get(url, headers=key(name)).json()["deliveries"]
+
+        deadline = time.monotonic() + 60
+        while len(dead()) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        by_job = {each["job_id"]: each for each in dead(gateway=1)}
+        assert set(by_job) == {kept, dropped}
+        letter = by_job[kept]
+        assert (letter["queue"], letter["state"], letter["attempts"]) == ("callback", "dead", 1)
+        assert f"http://{letter['destination']}" == hook.url
+        assert letter["error"] == {"code": "http_410", "message": "127.0.0.1 answered 410: gone"}
+
+        one = f"{base}/v1/deliveries/{letter['id']}"
+        assert dead("key-1") == []
+        assert httpx.get(one, headers=key("key-1")).status_code == 404
+        assert httpx.post(f"{one}/retry", headers=key("key-1")).status_code == 404
+        assert httpx.delete(one, headers=key("key-1")).status_code == 404
+        assert httpx.get(one).status_code == 401
+
+        def cli(*words: str) -> str:
+            environment = {**os.environ, "PARLANDO_URL": base, "PARLANDO_API_KEY": "key-2", "COLUMNS": "300"}
+            command = [Path(sys.executable).with_name("parlando"), "deliveries", *words]
+            return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+        assert "http_410" in cli("list")
+        assert "dropped" in cli("drop", by_job[dropped]["id"])
+        assert "ready" in cli("retry", "--all")
+        while len(hook.requests) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        while dead():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        _, headers, body = hook.requests[2]
+        assert json.loads(body)["job_id"] == headers["idempotency-key"] == kept
+        assert httpx.get(one, headers=key("key-2")).status_code == 404
+        counts = httpx.get(f"{base}/v1/cluster", headers=key("key-1")).json()["deliveries"]
+        assert set(counts) == {"archive", "callback", "push"}
+        assert 'parlando_gateway_dead_letters{queue="callback"}' in httpx.get(f"{base}/metrics").text
 
 
 def test_private_addresses_are_refused_unless_allowed(perfect):

@@ -339,8 +339,8 @@ async def test_transcripts_are_paged_filtered_written_and_deleted(cluster, archi
     text = get(cluster, "/transcripts/pages", format="text").text
     srt = get(cluster, "/transcripts/pages", format="srt").text
     deadline = time.monotonic() + 10
-    while len(list(archive.glob("pages/*/*/*/*.json"))) < 3:
-        assert time.monotonic() < deadline, "three documents under {uid}/{yyyy}/{mm}/{dd}"
+    while len(list(archive.glob("owner=*/uid=pages/*/*/*/*.json"))) < 3:
+        assert time.monotonic() < deadline, "three documents under owner={key}/uid={uid}/{yyyy}/{mm}/{dd}"
         await asyncio.sleep(0.1)
 
     assert [t["text"].split()[0] for t in first["transcripts"]] == ["w0008", "w0004"]
@@ -360,7 +360,7 @@ async def test_transcripts_are_paged_filtered_written_and_deleted(cluster, archi
     assert get(cluster, "/transcripts/pages").json()["count"] == 3
     httpx.delete(f"{cluster.http()}/transcripts/pages", headers={"X-API-Key": "k1"})
     assert get(cluster, "/transcripts/pages").json()["count"] == 0
-    assert list(archive.glob("pages/*/*/*/*.json")) == []
+    assert list(archive.glob("owner=*/uid=pages/*/*/*/*.json")) == []
 
 
 async def test_a_buffer_can_be_cleared_and_that_is_said(cluster):

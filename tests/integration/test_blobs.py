@@ -4,7 +4,10 @@ import asyncio
 import os
 import resource
 import sys
+import tempfile
+import threading
 import tracemalloc
+from types import SimpleNamespace
 
 import boto3
 import pytest
@@ -12,6 +15,7 @@ from moto.server import ThreadedMotoServer
 from starlette.requests import Request
 
 from api_gateway.job_uploads import receive
+from parlando import blobs as blobs_module
 from parlando.blobs import Blobs, BlobSettings
 from parlando.embedded.redis_server import free_port
 from parlando.errors import InvalidRequestError, StorageError, TooBigError
@@ -71,6 +75,37 @@ async def test_what_is_stored_can_be_read_and_deleted(blobs):
     await blobs.delete("a")
     await blobs.delete("a")
     assert await blobs.open("a") is None
+
+
+async def test_a_copy_from_an_s3_is_not_written_by_the_event_loop(s3, monkeypatch):
+    """A slow disk holds up a thread only."""
+    writers = set()
+
+    class Noting:
+        def __init__(self) -> None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self._file.close()
+
+        def __getattr__(self, name):
+            writers.add((name, threading.get_ident()))
+            return getattr(self._file, name)
+
+        def write(self, data):
+            writers.add(("write", threading.get_ident()))
+            return self._file.write(data)
+
+    monkeypatch.setattr(blobs_module, "tempfile", SimpleNamespace(TemporaryFile=Noting))
+    await s3.put("a", pieces(AUDIO))
+    assert read(await s3.open("a")) == AUDIO
+    await s3.delete("a")  # the server's memory outlives it
+    threads = {thread for name, thread in writers if name == "write"}
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 async def test_an_upload_that_breaks_leaves_nothing(blobs, tmp_path):

@@ -22,6 +22,7 @@ from parlando.redislog.script_sources import SOURCES
 from parlando.redislog.viewers import Viewers
 from parlando.redislog.writer import Sessions, SessionWriter
 from parlando.transcript import FinalSegment
+from support import delivery_cases
 from support.lost_answers import LostAnswer
 from support.stored_state import stored_state, without_times
 
@@ -94,7 +95,7 @@ class Stage:
 
 
 Case = Callable[[Stage], Awaitable[Any]]
-CASES: dict[str, Case] = {}
+CASES: dict[str, Case] = {**delivery_cases.CASES}
 
 
 def case(run: Case) -> Case:

@@ -6,7 +6,7 @@ from typing import Final
 import redis
 
 STAYING: Final = {
-    r"stt:\{\d+\}:(sessions|intake|jobs|chunks|closed|pushes|callbacks)": (
+    r"stt:\{\d+\}:(sessions|intake|jobs|chunks)": (
         "queues with consumer groups: an entry is removed when its work is done, and the groups must stay"
     ),
     r"stt:workers": "one field per worker; a report that is a minute old is removed by whoever reads it",

@@ -118,6 +118,8 @@ def test_signatures_hold_for_body_user_and_five_minutes():
         ([], "anna", b"body", 1000),
     ):
         assert not verify(header, secrets, uid, body, now=now)
+    for odd in ("t=²,v1=00", "t=٣,v1=00", f"t={'9' * 5000},v1=00", "t=,v1=00", "t=-1,v1=00"):
+        assert not verify(odd, ["whsec_a"], "anna", b"body", now=1000)
     assert not verify("nonsense", ["whsec_a"], "anna", b"body", now=1000)
 
 

@@ -20,9 +20,10 @@ from api_gateway.description import DESCRIPTION
 from api_gateway.doubled_query import DoubledQuery
 from api_gateway.errors import on_failure, on_http_error, on_invalid, on_parlando_error
 from api_gateway.pusher import Pusher
+from api_gateway.queues import Queues
 from api_gateway.request_ids import RequestIds
 from api_gateway.routes import cluster as cluster_routes
-from api_gateway.routes import health, live, omi, sessions, transcriptions, users, viewers, web
+from api_gateway.routes import deliveries, health, live, omi, sessions, transcriptions, users, viewers, web
 from api_gateway.routes import jobs as job_routes
 from api_gateway.settings import GatewaySettings
 from parlando import __version__
@@ -65,9 +66,11 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             most=settings.max_jobs_waiting,
         )
         archive = Archive(store_of(settings))
-        archivist = Archivist(redis, history, archive, outbound, settings)
         admission = Admission(history)
         cluster = Cluster(redis, admission, sessions, jobs, history)
+        archivist = Archivist(redis, history, archive, outbound, settings, worker=cluster.id)
+        caller = Caller(redis, jobs, of_jobs, settings, worker=cluster.id)
+        pusher = Pusher(redis, history, outbound, settings, worker=cluster.id)
         app.state.services = Services(
             settings=settings,
             sessions=sessions,
@@ -77,16 +80,16 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             bodies=Bodies(sessions, most_s=settings.omi_buffer_max_s, idle_s=settings.omi_idle_s),
             archive=archive,
             archivist=archivist,
+            queues=Queues([archivist.deliveries, caller.deliveries, pusher.deliveries]),
             blobs=Blobs.of(settings),
             jobs=jobs,
             outbound=of_jobs,
             viewers=Viewers(redis, partitions=settings.partitions),
             cluster=cluster,
         )
-        caller = Caller(redis, jobs, of_jobs, settings)
-        loops = [channels.run(), archivist.run(), caller.run(), cluster.run()]
+        loops = [channels.run(), archivist.deliveries.run(), caller.deliveries.run(), cluster.run()]
         if settings.omi_transcript_webhook:
-            loops.append(Pusher(redis, outbound, settings).run())
+            loops.append(pusher.deliveries.run())
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             yield
@@ -114,7 +117,18 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         app.add_middleware(CORSMiddleware, allow_origins=list(settings.cors_origins), allow_headers=["*"])
     app.add_middleware(DoubledQuery)
     app.add_middleware(RequestIds)
-    for routes in (live, sessions, viewers, job_routes, transcriptions, omi, users, cluster_routes, health):
+    for routes in (
+        live,
+        sessions,
+        viewers,
+        job_routes,
+        transcriptions,
+        omi,
+        users,
+        deliveries,
+        cluster_routes,
+        health,
+    ):
         app.include_router(routes.router)
     web.mount(app)
     return app

@@ -1,69 +1,79 @@
-"""Ended jobs on their way to their `callback_url`. Any gateway may send them; each is tried for a day."""
+"""Ended jobs on their way to their `callback_url`, signed, at least once."""
 
 import time
 from typing import Final
 
-import httpx
 import orjson
-import structlog
 
 from api_gateway import metrics
 from api_gateway.job_documents import document_of
+from api_gateway.queues import bounds
 from api_gateway.settings import GatewaySettings
 from api_gateway.signature import sign_plain
-from parlando.errors import JobNotFoundError
+from parlando.errors import DeliveryFailedError, JobNotFoundError
 from parlando.ids import fingerprint
-from parlando.outbound import Outbound, RefusedAddressError
-from parlando.redislog.chores import Chore, Chores
+from parlando.outbound import POST_S, Outbound, SendError, destination_of
 from parlando.redislog.connection import Redis
-from parlando.redislog.jobs import JobRecord, Jobs
-from parlando.redislog.keys import CALLERS, callbacks
+from parlando.redislog.deliveries import Deliveries, Delivery, Queued
+from parlando.redislog.delivery_worker import DeliveryWorker, Policy
+from parlando.redislog.jobs import Jobs
+from parlando.redislog.keys import callbacks
+from parlando.redislog.slots import Lane
 
-LOOK_EVERY_S: Final = 0.2
-DELAYS_S: Final = (2, 10, 60, 300, 1800, 3600, 7200)
-GIVE_UP_S: Final = 24 * 3600
-FAILURES: Final = (httpx.HTTPError, RefusedAddressError)
+POLICY: Final = Policy(  # 16 attempts in 20 hours: a job lives for a day (JOB_TTL_S), and so its dead letter
+    delays_s=(2, 10, 60, 300, 1800, 3600, 7200), attempts=16, age_s=24 * 3600, attempt_s=POST_S + 15
+)
 
-log = structlog.get_logger(part="callbacks")
+
+GONE: Final = "http_410"  # how an endpoint says that it wants no more
 
 
 class Caller:
-    """A loop that looks for ended jobs whose owner wants to be told."""
+    """Tells owners of jobs, where they wish it, that a job has ended."""
 
-    def __init__(self, redis: Redis, jobs: Jobs, outbound: Outbound, settings: GatewaySettings) -> None:
+    def __init__(
+        self, redis: Redis, jobs: Jobs, outbound: Outbound, settings: GatewaySettings, *, worker: str
+    ) -> None:
         self._jobs = jobs
         self._outbound = outbound
         self._secret = settings.callback_secret
         self._keys = {fingerprint(key): key for key in settings.api_keys}
-        self._chores = Chores(
-            redis, callbacks, CALLERS, worker="gateway", partitions=settings.partitions, delays_s=DELAYS_S
+        self.deliveries = DeliveryWorker(
+            "callback",
+            Deliveries(
+                redis, callbacks, partitions=settings.partitions, bounds=bounds(settings, POLICY.attempts)
+            ),
+            POLICY,
+            worker=worker,
+            slots=settings.delivery_slots,
+            attempt=self._call,
+            lane_of=self._lane,
+            counted=lambda outcome: metrics.CALLED.labels(outcome).inc(),
         )
 
-    async def run(self) -> None:
-        """Work until cancelled."""
-        await self._chores.work(self._do, every_s=LOOK_EVERY_S)
-
-    async def _do(self, chore: Chore) -> None:
+    async def _lane(self, entry: Queued) -> Lane:
         try:
-            record = await self._jobs.record(chore.fields["job"].decode())
-            await self._call(record)
+            record = await self._jobs.record(entry.fields["job"])
         except JobNotFoundError:
-            pass  # deleted meanwhile, or expired
-        except FAILURES as error:
-            metrics.CALLED.labels("failed").inc()
-            log.warning("callback.failed", job=record.job, attempt=chore.attempt, error=str(error)[:200])
-            if time.time() - record.ended_ms / 1000 < GIVE_UP_S:
-                return
-            metrics.CALLED.labels("given_up").inc()
-        else:
-            metrics.CALLED.labels("sent").inc()
-        await self._chores.done(chore)
+            return Lane("", "")  # its attempt will find nothing to do
+        return Lane(record.key, destination_of(record.options.callback_url or ""))
 
-    async def _call(self, record: JobRecord) -> None:
-        assert record.options.callback_url
+    async def _call(self, delivery: Delivery) -> None:
+        try:
+            record = await self._jobs.record(delivery.fields["job"])
+        except JobNotFoundError:
+            return  # deleted meanwhile, or expired: nothing is left to tell
+        if not record.options.callback_url:
+            return
         body = orjson.dumps(await document_of(self._jobs, record))
-        headers = {"Content-Type": "application/json", "Idempotency-Key": record.job}
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": record.job,
+            "X-Parlando-Attempt": str(delivery.attempt),
+        }
         if secret := self._secret or self._keys.get(record.key, ""):
             headers["X-Parlando-Signature"] = sign_plain(secret, body, at=int(time.time()))
-        answer = await self._outbound.post(record.options.callback_url, body, headers=headers)
-        answer.raise_for_status()
+        try:
+            await self._outbound.post(record.options.callback_url, body, headers=headers)
+        except SendError as error:
+            raise DeliveryFailedError(error.code, error.message, permanent=error.code == GONE) from error

@@ -11,6 +11,7 @@ from api_gateway.archive import Archive
 from api_gateway.archivist import Archivist
 from api_gateway.auth import Principal, authenticate, offered_token
 from api_gateway.cluster import Cluster
+from api_gateway.queues import Queues
 from api_gateway.settings import GatewaySettings
 from parlando.blobs import Blobs
 from parlando.errors import NotAllowedError, SessionNotFoundError
@@ -36,6 +37,7 @@ class Services:
     bodies: Bodies
     archive: Archive
     archivist: Archivist
+    queues: Queues
     blobs: Blobs
     jobs: Jobs
     outbound: Outbound

@@ -36,6 +36,7 @@ BORDERS: Final[dict[str, Border]] = {
     "too_many_controls": Border(429, 1008, "Too many messages wait to be processed"),
     "job_not_found": Border(404, 1008, "No such job"),
     "job_not_ready": Border(409, 1008, "The job has no result"),
+    "delivery_not_found": Border(404, 1008, "No such delivery"),
     "conflict": Border(409, 1008, "The Idempotency-Key is taken"),
     "refused_address": Border(400, 1008, "The URL may not be called"),
     "storage_unavailable": Border(507, 1011, "The blob store can't take it"),

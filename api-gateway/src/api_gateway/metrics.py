@@ -29,6 +29,12 @@ APPEND: Final = Histogram(
 ARCHIVED: Final = Counter("parlando_gateway_archived_total", "Transcripts for the archive", ["outcome"])
 PUSHED: Final = Counter("parlando_gateway_pushed_total", "Finals for the webhook", ["outcome"])
 CALLED: Final = Counter("parlando_gateway_callbacks_total", "Ended jobs for a callback_url", ["outcome"])
+WAITING: Final = Gauge(
+    "parlando_gateway_deliveries_waiting", "Deliveries of the whole cluster that aren't done", ["queue"]
+)
+DEAD: Final = Gauge(
+    "parlando_gateway_dead_letters", "Deliveries of the whole cluster that were given up", ["queue"]
+)
 BODIES: Final = Counter("parlando_gateway_bodies_total", "Bodies of the Omi webhook", ["outcome"])
 THROTTLED: Final = Counter(
     "parlando_gateway_throttled_total", "Times a socket was not read for a full backlog"

@@ -1,77 +1,77 @@
-"""Finals on their way to a user's webhook, in the shape in which Omi sends transcripts.
+"""Finals on their way to a user's webhook, in the shape in which Omi sends transcripts, at least once.
 
-Any gateway may send them. Each is tried again, ever later, for about a day; a repeat carries the same
-segment id and the same Idempotency-Key.
+A repeat carries the same segment id and the same Idempotency-Key.
 """
 
 import time
 from typing import Any, Final
 
-import httpx
 import orjson
-import structlog
 
 from api_gateway import metrics
+from api_gateway.queues import bounds
 from api_gateway.settings import GatewaySettings
 from api_gateway.signature import sign
-from parlando.outbound import Outbound, RefusedAddressError
-from parlando.redislog.chores import Chore, Chores
+from parlando.errors import SessionNotFoundError
+from parlando.outbound import POST_S, Outbound
 from parlando.redislog.connection import Redis
-from parlando.redislog.keys import PUSHERS, pushes
+from parlando.redislog.deliveries import Deliveries, Delivery, Queued
+from parlando.redislog.delivery_worker import DeliveryWorker, Policy
+from parlando.redislog.history import History
+from parlando.redislog.keys import pushes
+from parlando.redislog.slots import Lane
 
-LOOK_EVERY_S: Final = 0.2
-DELAYS_S: Final = (1, 5, 30, 120, 600, 1800, 3600)
-MOST_ATTEMPTS: Final = 30
-
-log = structlog.get_logger(part="pusher")
+POLICY: Final = Policy(  # 30 attempts in a day
+    delays_s=(1, 5, 30, 120, 600, 1800, 3600), attempts=30, age_s=24 * 3600, attempt_s=POST_S + 15
+)
 
 
 class Pusher:
-    """A loop that looks for finals to send."""
+    """Sends finals."""
 
-    def __init__(self, redis: Redis, outbound: Outbound, settings: GatewaySettings) -> None:
+    def __init__(
+        self, redis: Redis, history: History, outbound: Outbound, settings: GatewaySettings, *, worker: str
+    ) -> None:
+        self._history = history
         self._outbound = outbound
-        self._settings = settings
-        self._chores = Chores(
-            redis,
-            pushes,
-            PUSHERS,
-            worker="gateway",
-            partitions=settings.partitions,
-            delays_s=DELAYS_S,
+        self._url = settings.omi_transcript_webhook
+        self._secret = settings.omi_transcript_webhook_secret
+        self.deliveries = DeliveryWorker(
+            "push",
+            Deliveries(
+                redis, pushes, partitions=settings.partitions, bounds=bounds(settings, POLICY.attempts)
+            ),
+            POLICY,
+            worker=worker,
+            slots=settings.delivery_slots,
+            attempt=self._send,
+            lane_of=self._lane,
+            counted=lambda outcome: metrics.PUSHED.labels(outcome).inc(),
         )
 
-    async def run(self) -> None:
-        """Work until cancelled."""
-        await self._chores.work(self._do, every_s=LOOK_EVERY_S)
-
-    async def _do(self, chore: Chore) -> None:
-        final = orjson.loads(chore.fields["e"])
+    async def _lane(self, entry: Queued) -> Lane:
+        """All go to one host; a user's finals share slots."""
+        uid = entry.fields["uid"]
         try:
-            if final["text"]:
-                await self._send(chore.fields["uid"].decode(), final)
-        except (httpx.HTTPError, RefusedAddressError) as error:
-            metrics.PUSHED.labels("failed").inc()
-            log.warning("push.failed", attempt=chore.attempt, error=str(error)[:200])
-            if chore.attempt < MOST_ATTEMPTS:
-                return
-            metrics.PUSHED.labels("given_up").inc()
-        else:
-            metrics.PUSHED.labels("sent").inc()
-        await self._chores.done(chore)
+            record = await self._history.record(orjson.loads(entry.fields["e"])["session_id"])
+        except SessionNotFoundError:
+            return Lane("", uid)
+        return Lane(record.key, uid)
 
-    async def _send(self, uid: str, final: dict[str, Any]) -> None:
+    async def _send(self, delivery: Delivery) -> None:
+        final = orjson.loads(delivery.fields["e"])
+        if not final["text"]:
+            return
+        uid = delivery.fields["uid"]
         body = orjson.dumps({"segments": [_segment(final)], "session_id": final["session_id"]})
         headers = {
             "Content-Type": "application/json",
             "Idempotency-Key": f"{final['session_id']}-{final['seq']}",
+            "X-Parlando-Attempt": str(delivery.attempt),
         }
-        if secret := self._settings.omi_transcript_webhook_secret:
-            headers["X-Omi-Signature"] = sign(secret, uid, body, at=int(time.time()))
-        answer = await self._outbound.post(
-            self._settings.omi_transcript_webhook, body, headers=headers, params={"uid": uid}
-        )
-        answer.raise_for_status()
+        if self._secret:
+            headers["X-Omi-Signature"] = sign(self._secret, uid, body, at=int(time.time()))
+        await self._outbound.post(self._url, body, headers=headers, params={"uid": uid})
 
 
 def _segment(final: dict[str, Any]) -> dict[str, Any]:

@@ -43,6 +43,19 @@ class GatewaySettings(BlobSettings):
         "",
         description="Secret that signs what `callback_url` gets; empty for the API key that submitted it",
     )
+    delivery_slots: int = Field(
+        16,
+        ge=4,
+        le=256,
+        description="Deliveries of a kind (archive, webhook, callbacks) that one gateway attempts at a time; "
+        "a key may use half of them, a host or user a quarter",
+    )
+    dead_letter_ttl_s: int = Field(
+        604_800, ge=60, description="Seconds that a delivery that was given up is kept, to be retried by hand"
+    )
+    max_dead_letters: int = Field(
+        10_000, ge=1, description="Deliveries of a kind that were given up and are kept (per partition)"
+    )
     model_aliases: Annotated[tuple[str, ...], NoDecode] = Field(
         (
             "whisper-1",

@@ -9,7 +9,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
-import httpx
 import numpy as np
 import structlog
 
@@ -19,7 +18,7 @@ from audio_processor.recording import Recording
 from parlando.audio import SAMPLE_RATE, Pcm16, seconds, to_float
 from parlando.blobs import Blobs
 from parlando.errors import InvalidAudioError, ParlandoError, TooBigError, UnavailableError
-from parlando.outbound import Outbound, RefusedAddressError
+from parlando.outbound import Download, Outbound, RefusedAddressError, SendError
 from parlando.redislog.chunks import ChunkWork
 from parlando.redislog.preparing import Chunk, JobClaim, OwnedJob
 from parlando.vad import FRAME, VadModel
@@ -42,13 +41,18 @@ class JobFailedError(ParlandoError):
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What every preparation needs. `languages`: how many the cluster's engines know, 0 for any."""
+    """What every preparation needs.
+
+    `slowest`: bytes a second that a fetched URL must bring.
+    `languages`: how many the cluster's engines know, 0 for any.
+    """
 
     blobs: Blobs
     ffmpeg: Ffmpeg
     vad: VadModel
     thread: Executor
     outbound: Outbound | None
+    slowest: float
     most_bytes: int
     most_chunks: int
     most_samples: int
@@ -116,20 +120,18 @@ class Preparation:
         if self._means.outbound is None:
             raise JobFailedError("url_refused", "URLs are not fetched here; ALLOW_URL_FETCH=1 allows it")
         try:
-            async with self._means.outbound.get(url) as answer:
-                if answer.status_code != 200:
-                    raise JobFailedError("url_failed", f"The URL answered {answer.status_code}")
+            async with self._means.outbound.get(url, slowest=self._means.slowest) as answer:
+                if answer.status != 200:
+                    raise JobFailedError("url_failed", f"The URL answered {answer.status}")
                 await self._means.blobs.put(self._record.source.blob, self._limited(answer))
         except (RefusedAddressError, TooBigError) as error:
             raise JobFailedError("url_refused", error.message) from error
-        except httpx.HTTPError as error:
-            raise JobFailedError(
-                "url_failed", f"The URL can't be fetched: {error or type(error).__name__}"
-            ) from error
+        except SendError as error:
+            raise JobFailedError("url_failed", f"The URL can't be fetched: {error.message}") from error
 
-    async def _limited(self, answer: httpx.Response) -> AsyncIterator[bytes]:
+    async def _limited(self, answer: Download) -> AsyncIterator[bytes]:
         size = 0
-        async for part in answer.aiter_bytes():
+        async for part in answer.parts():
             size += len(part)
             if size > self._means.most_bytes:
                 raise TooBigError(f"The URL has more than {self._means.most_bytes >> 20} MB (MAX_UPLOAD_MB)")

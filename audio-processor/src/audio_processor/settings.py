@@ -34,6 +34,12 @@ class ProcessorSettings(BlobSettings):
         64, ge=8, description="Chunks of jobs, a megabyte each, that may wait in Redis (per partition)"
     )
     max_job_hours: float = Field(24, gt=0, description="Longest recording of a job")
+    url_min_kb_per_s: float = Field(
+        16,
+        ge=0,
+        description="Kilobytes a second that the URL of a job must bring on average after 30 s; "
+        "a slower one fails its job",
+    )
     vad: Literal["auto", "silero", "rms"] = Field(
         "auto", description="Voice detector; `auto` is Silero, or RMS if it can't be loaded"
     )

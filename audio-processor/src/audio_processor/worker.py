@@ -89,6 +89,7 @@ class ProcessorWorker:
             vad=vad.load(settings.vad),
             thread=self._thread,
             outbound=self._outbound,
+            slowest=settings.url_min_kb_per_s * 1000,
             most_bytes=settings.max_upload_mb << 20,
             most_chunks=settings.max_chunks,
             most_samples=int(settings.max_job_hours * 3600 * SAMPLE_RATE),

@@ -1,5 +1,6 @@
 """The blob store: the audio of jobs, from their upload until it has been cut up."""
 
+import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from parlando.settings import ServiceSettings
 FOLDER: Final = "jobs"
 PART: Final = 5 << 20  # bytes sent at a time: S3's smallest part
 AT_ONCE: Final = 2  # parts on their way
+COPIED: Final = 1 << 20  # bytes written to a file at a time, at least
 
 
 class BlobSettings(ServiceSettings):
@@ -98,10 +100,10 @@ class Blobs:
             if isinstance(self._store, LocalStore):
                 return os.open(Path(str(self._store.prefix)) / _path(name), os.O_RDONLY | os.O_CLOEXEC)
             answer = await obstore.get_async(self._store, _path(name))
-            with tempfile.TemporaryFile() as file:
-                async for part in answer.stream():
-                    file.write(part)
-                file.flush()
+            with await asyncio.to_thread(tempfile.TemporaryFile) as file:
+                async for part in answer.stream(min_chunk_size=COPIED):
+                    await asyncio.to_thread(file.write, part)
+                await asyncio.to_thread(file.flush)
                 file.seek(0)
                 return os.dup(file.fileno())
         except (NotFoundError, FileNotFoundError):

@@ -115,6 +115,21 @@ class ConflictError(ParlandoError):
     code = "conflict"
 
 
+class DeliveryNotFoundError(ParlandoError):
+    """Raised when no delivery of that id is known (done, dropped, or expired)."""
+
+    code = "delivery_not_found"
+
+
+class DeliveryFailedError(ParlandoError):
+    """Raised when an attempt at a delivery has failed; `permanent` if no other attempt can succeed."""
+
+    def __init__(self, code: str, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.permanent = permanent
+
+
 class StorageError(ParlandoError):
     """Raised when the blob store can't be reached, or is full."""
 

@@ -1,22 +1,29 @@
 """HTTP to where users want it: not into private networks, unless that's allowed.
 
 The name is resolved once, its addresses are checked, and the connection goes to the address that was
-checked; redirects are followed for a GET only.
+checked; redirects are followed for a GET only. Whatever the other side does, a call ends in bounded time and
+memory.
 """
 
 import asyncio
-import ipaddress
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import httpx
 
 from parlando.errors import ParlandoError
+from parlando.public_addresses import is_public
 
-TIMEOUT_S: Final = 10.0
+TIMEOUT_S: Final = 10.0  # for connecting, for each read and write
+POST_S: Final = 15.0  # for a whole POST
+HEAD_S: Final = 30.0  # for a GET up to the head of its answer, redirects included
+GRACE_S: Final = 30.0  # of a download, before its rate counts
 MOST_REDIRECTS: Final = 5
+MOST_ANSWER: Final = 4096  # bytes of an answer to a POST that are read
 
 
 class RefusedAddressError(ParlandoError):
@@ -25,58 +32,130 @@ class RefusedAddressError(ParlandoError):
     code = "refused_address"
 
 
+class SendError(ParlandoError):
+    """Raised when a call has failed: `timeout`, `unreachable`, `too_slow`, `http_<status>`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """An answer whose body isn't read yet."""
+
+    status: int
+    _answer: httpx.Response
+    _slowest: float
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """Its body, as it comes.
+
+        Raises
+        ------
+        SendError
+            if the connection breaks, or is slower on average than it may be.
+
+        """
+        began, size = time.monotonic(), 0
+        with _failures():
+            async for part in self._answer.aiter_bytes():
+                size += len(part)
+                counted_s = time.monotonic() - began - GRACE_S
+                if counted_s > 0 and size < self._slowest * counted_s:
+                    raise SendError("too_slow", f"It sends less than {self._slowest / 1000:g} kB a second")
+                yield part
+
+
 class Outbound:
     """A client for URLs that others have chosen. `setting`: what allows private addresses, for errors."""
 
     def __init__(self, *, allow_private: bool, setting: str) -> None:
         self._allow_private = allow_private
         self._setting = setting
-        self._client = httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False)
+        self._client = httpx.AsyncClient(
+            timeout=TIMEOUT_S,
+            follow_redirects=False,
+            headers={"Accept-Encoding": "identity"},
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+        )
 
     async def check(self, url: str) -> None:
         """Raises `RefusedAddressError` if it's not a URL that may be called."""
         await self._request("GET", _parsed(url), {})
 
     async def post(
-        self, url: str, body: bytes, *, headers: dict[str, str], params: dict[str, str] | None = None
-    ) -> httpx.Response:
-        """POST a body.
+        self,
+        url: str,
+        body: bytes,
+        *,
+        headers: dict[str, str],
+        params: dict[str, str] | None = None,
+        within_s: float = POST_S,
+    ) -> None:
+        """POST a body; returns when it was answered with 2xx. At most a few kB of the answer are read.
 
         Raises
         ------
-        RefusedAddressError, httpx.HTTPError
+        RefusedAddressError, SendError
 
         """
         target = _parsed(url).copy_merge_params(params or {})
-        request = await self._request("POST", target, headers, body)
-        return await self._client.send(request)
+        try:
+            async with asyncio.timeout(within_s):
+                request = await self._request("POST", target, headers, body)
+                with _failures():
+                    answer = await self._client.send(request, stream=True)
+                    try:
+                        said = await _beginning(answer)
+                    finally:
+                        await answer.aclose()
+        except TimeoutError as error:
+            raise SendError("timeout", f"{target.host} didn't answer within {within_s:g} s") from error
+        if not answer.is_success:
+            raise SendError(
+                f"http_{answer.status_code}", f"{target.host} answered {answer.status_code}: {said}"
+            )
 
     @asynccontextmanager
-    async def get(self, url: str) -> AsyncIterator[httpx.Response]:
-        """GET an answer whose body isn't read yet. Redirects are followed, to addresses that are checked.
+    async def get(self, url: str, *, slowest: float) -> AsyncIterator[Download]:
+        """GET an answer. Redirects are followed, to addresses that are checked.
+
+        `slowest`: bytes a second that its body must bring on average, after `GRACE_S`.
 
         Raises
         ------
-        RefusedAddressError, httpx.HTTPError
+        RefusedAddressError, SendError
 
         """
         target = _parsed(url)
-        for _ in range(MOST_REDIRECTS + 1):
-            answer = await self._client.send(await self._request("GET", target, {}), stream=True)
-            if not answer.has_redirect_location:
-                break
-            await answer.aclose()
-            target = target.join(answer.headers["location"])
+        answer: httpx.Response | None = None
         try:
-            yield answer
+            try:
+                async with asyncio.timeout(HEAD_S):
+                    for _ in range(MOST_REDIRECTS + 1):
+                        request = await self._request("GET", target, {})
+                        with _failures():
+                            answer = await self._client.send(request, stream=True)
+                        if not answer.has_redirect_location:
+                            break
+                        await answer.aclose()
+                        target = _parsed(target, answer.headers["location"])
+            except TimeoutError as error:
+                raise SendError("timeout", f"{target.host} didn't answer within {HEAD_S:g} s") from error
+            assert answer is not None
+            yield Download(answer.status_code, answer, slowest)
         finally:
-            await answer.aclose()
+            if answer is not None:
+                await answer.aclose()
 
     async def _request(
         self, method: str, target: httpx.URL, headers: dict[str, str], body: bytes | None = None
     ) -> httpx.Request:
         if target.scheme not in ("http", "https") or not target.host:
             raise RefusedAddressError(f"Expected an http or https URL, but got {str(target)[:80]!r}")
+        if target.port is not None and not 0 < target.port < 1 << 16:
+            raise RefusedAddressError(f"Expected a port from 1 to 65535, but got {target.port}")
         if self._allow_private:
             return self._client.build_request(method, target, content=body, headers=headers)
         address = await self._public_address(target.host, target.port or _port(target.scheme))
@@ -92,11 +171,11 @@ class Outbound:
     async def _public_address(self, host: str, port: int) -> str:
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise RefusedAddressError(f"{host} can't be resolved: {error}") from error
+        except (OSError, ValueError, OverflowError) as error:  # of a label or port that can't be
+            raise RefusedAddressError(f"{host[:80]} can't be resolved: {error}") from error
         addresses = [str(entry[4][0]) for entry in found]
         for address in addresses:
-            if not ipaddress.ip_address(address.partition("%")[0]).is_global:
+            if not is_public(address):
                 raise RefusedAddressError(
                     f"{host} is {address}, an address of a private network; {self._setting}=1 allows it"
                 )
@@ -107,11 +186,42 @@ class Outbound:
         await self._client.aclose()
 
 
-def _parsed(url: str) -> httpx.URL:
+@contextmanager
+def _failures() -> Iterator[None]:
+    """What httpx and the socket raise, as `SendError`."""
     try:
-        return httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise RefusedAddressError(f"Expected a URL, but got {url[:80]!r}: {error}") from error
+        yield
+    except httpx.TimeoutException as error:
+        raise SendError("timeout", f"It took too long: {type(error).__name__}") from error
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, OverflowError) as error:
+        raise SendError("unreachable", f"{type(error).__name__}: {error}") from error
+
+
+async def _beginning(answer: httpx.Response) -> str:
+    """The first bytes of an answer. One that is read to its end leaves the connection for the next call."""
+    said = b""
+    async for part in answer.aiter_raw():
+        said += part
+        if len(said) >= MOST_ANSWER:
+            break
+    return said[:200].decode("utf-8", "replace")
+
+
+def destination_of(url: str) -> str:
+    """The host that a URL names, with its port if that is an unusual one; "" if it isn't a URL."""
+    try:
+        return httpx.URL(url).netloc.decode().lower()
+    except (httpx.InvalidURL, ValueError):
+        return ""
+
+
+def _parsed(url: str | httpx.URL, location: str = "") -> httpx.URL:
+    try:
+        return httpx.URL(url).join(location) if location else httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise RefusedAddressError(
+            f"Expected a URL, but got {str(location or url)[:80]!r}: {error}"
+        ) from error
 
 
 def _port(scheme: str) -> int:

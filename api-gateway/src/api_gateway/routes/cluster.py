@@ -25,7 +25,11 @@ _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
 
 async def _report(found: Services, key: str) -> dict[str, Any]:
     overview = await found.cluster.overview()
-    return {**overview, "your_sessions": await found.cluster.sessions_of(fingerprint(key))}
+    return {
+        **overview,
+        "deliveries": found.queues.counts(),
+        "your_sessions": await found.cluster.sessions_of(fingerprint(key)),
+    }
 
 
 @router.get("", responses=_ERRORS)

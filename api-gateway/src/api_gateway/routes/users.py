@@ -4,6 +4,7 @@ import time
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
+import structlog
 from fastapi import APIRouter, Path, Query
 from obstore.exceptions import BaseError
 from starlette.responses import JSONResponse, Response
@@ -18,6 +19,7 @@ from parlando.subtitles import FORMATS
 from parlando.transcript import FinalSegment, Transcript
 
 router = APIRouter(tags=["users"])
+log = structlog.get_logger(part="users")
 
 LAST_MS: Final = 253_402_300_799_000  # the end of the year 9999, unix milliseconds
 Uid = Annotated[str, Path(pattern=UID_PATTERN)]
@@ -40,6 +42,11 @@ def _moment(text: str) -> int:
         raise InvalidRequestError(
             f"Expected an ISO 8601 time or a unix time, but got {text[:40]!r}"
         ) from error
+
+
+def _unreachable(error: Exception) -> UnavailableError:
+    log.warning("archive.away", error=str(error)[:500])  # it names paths and hosts
+    return UnavailableError("The archive can't be reached; the gateway's log says why")
 
 
 @router.get("/transcripts/{uid}", responses={**_ERRORS, 200: {"content": {"text/vtt": {}, "text/plain": {}}}})
@@ -92,7 +99,7 @@ async def _page(
             if document["session_id"] not in known:
                 old.append(document)
     except (BaseError, OSError) as error:
-        raise UnavailableError(f"The archive can't be reached: {str(error)[:200]}") from error
+        raise _unreachable(error) from error
     return sorted(fresh + old, key=lambda d: int(d["started_ms"]), reverse=True)[:limit]
 
 
@@ -125,7 +132,7 @@ async def forget(uid: Uid, caller: PrincipalDep, found: ServicesDep) -> dict[str
     try:
         archived = await found.archive.delete(uid, owner=owner[:16])
     except (BaseError, OSError) as error:
-        raise UnavailableError(f"The archive can't be reached: {str(error)[:200]}") from error
+        raise _unreachable(error) from error
     return {"uid": uid, "deleted_sessions": len(sids), "deleted_from_archive": archived}
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from parlando.cli import jobs, listen, live, models, status, tail, transcribe, up
+from parlando.cli import deliveries, jobs, listen, live, models, status, tail, transcribe, up
 from parlando.cli.options import HERE, Key, Url
 from parlando.client import ClientError
 from parlando.errors import ParlandoError
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.add_typer(models.app, name="models", help="Model weights: list, pull, path.")
 
 app.add_typer(jobs.app, name="jobs", help="Jobs: list, show, cancel.")
+app.add_typer(deliveries.app, name="deliveries", help="What wasn't delivered: list, retry, drop.")
 
 
 class Format(StrEnum):

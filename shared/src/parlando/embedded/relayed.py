@@ -10,7 +10,7 @@ MOST_LINE: Final = 1 << 20  # bytes of a line that are shown
 
 
 class Output:
-    """A pipe for the output of a process. asyncio's own would have `wait` wait for the end of the pipe too."""
+    """A pipe for the output of a process. With asyncio's own, `wait` would wait for the pipe's end too."""
 
     async def __aenter__(self) -> Self:
         readable, self.writable = os.pipe()
@@ -36,7 +36,7 @@ class Output:
 
 
 async def relay(stream: asyncio.StreamReader, show: Callable[[str], None]) -> None:
-    """Call `show` with each line of `stream` until it ends. Of a line over `MOST_LINE` the rest is left out."""
+    """Call `show` with each line of `stream` until it ends. What is over `MOST_LINE` is left out."""
     line, left_out = bytearray(), 0
 
     def add(part: bytes) -> None:

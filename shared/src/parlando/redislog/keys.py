@@ -16,8 +16,8 @@ Keys of one session share the hash tag `{p}` of its partition, so that scripts s
 | stt:{p}:file:<key>:<uid>| hash             | a recording that came in one body, by its name             |
 | stt:{p}:users           | sorted set       | users by their last audio                                  |
 | stt:{p}:user-sessions:… | sorted set       | a user's sessions by their beginning                       |
-| stt:{p}:closed          | stream           | group `archivers`; one entry per ended session of a user   |
-| stt:{p}:pushes          | stream           | group `pushers`; finals on their way to a webhook          |
+| stt:{p}:closed          | stream           | inbox of deliveries: an ended session of a user, to archive|
+| stt:{p}:pushes          | stream           | inbox of deliveries: a final for the webhook               |
 | stt:{p}:usage:<key>:<m> | hash             | what a key has used in month <m>                           |
 | stt:{p}:waiting         | sorted set       | jobs that nobody has begun, in the order in which they will|
 | stt:{p}:flows           | hash             | virtual times of that order, one per key and priority      |
@@ -28,7 +28,12 @@ Keys of one session share the hash tag `{p}` of its partition, so that scripts s
 | stt:{p}:parts:<id>      | hash             | its pieces: entries of those queued, results out of order  |
 | stt:{p}:events:<id>     | stream + channel | a job's results in order, as for sessions                  |
 | stt:{p}:job-list:<key>  | sorted set       | a key's jobs by the time they were submitted               |
-| stt:{p}:callbacks       | stream           | group `callers`; ended jobs whose owner is to be told      |
+| stt:{p}:callbacks       | stream           | inbox of deliveries: an ended job, for its callback_url    |
+| stt:{p}:<inbox>:records | hash             | deliveries taken from that inbox, JSON by id               |
+| …:ready                 | sorted set       | those that may start, by owner and destination             |
+| …:later, …:working      | sorted sets      | by the time of their next attempt; by the end of the lease |
+| …:dead                  | sorted set       | those given up, by time; the operator may retry them       |
+| …:owners                | hash             | how many deliveries each owner has                         |
 | stt:billed:<m>          | string           | what a paid engine has billed in month <m>, milliseconds   |
 | stt:workers             | hash             | worker id → heartbeat (JSON)                               |
 | stt:{p}:answer:<call>   | string           | what a script answered, for a repeat of the same call      |
@@ -45,10 +50,8 @@ from parlando.ids import partition_of
 
 TRANSCRIBERS: Final = "transcribers"
 PROCESSORS: Final = "processors"
-ARCHIVERS: Final = "archivers"
-PUSHERS: Final = "pushers"
-CALLERS: Final = "callers"
 WORKERS: Final = "stt:workers"
+DELIVERY_STATES: Final = ("ready", "later", "working", "dead")
 LONG_TTL_S: Final = 7 * 24 * 3600
 """Seconds that Redis remembers a user who sends nothing any more, and what the archive hasn't taken."""
 USAGE_TTL_S: Final = 400 * 24 * 3600
@@ -68,12 +71,12 @@ def intake(partition: int) -> str:
 
 
 def closed(partition: int) -> str:
-    """The queue of sessions that have ended and belong into the archive."""
+    """The inbox of sessions that have ended and belong into the archive."""
     return f"stt:{{{partition}}}:closed"
 
 
 def pushes(partition: int) -> str:
-    """The queue of finals to be pushed out."""
+    """The inbox of finals for the webhook."""
     return f"stt:{{{partition}}}:pushes"
 
 
@@ -103,7 +106,7 @@ def chunks(partition: int) -> str:
 
 
 def callbacks(partition: int) -> str:
-    """The queue of ended jobs whose owner is to be told."""
+    """The inbox of ended jobs that have a `callback_url`."""
     return f"stt:{{{partition}}}:callbacks"
 
 
@@ -141,6 +144,27 @@ def user_sessions(partition: int, key: str, uid: str) -> str:
 def users(partition: int) -> str:
     """Users (`<key>:<uid>`) by the time their last audio came."""
     return f"stt:{{{partition}}}:users"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryKeys:
+    """The keys of the deliveries of one partition that come from the stream `inbox`."""
+
+    inbox: str
+
+    def all(self) -> list[str]:
+        """What every script on deliveries is given, in the order of `lua/delivery.lua`."""
+        indices = (self.index(state) for state in DELIVERY_STATES)
+        return [self.inbox, self.records, *indices, f"{self.inbox}:owners"]
+
+    @property
+    def records(self) -> str:
+        """The deliveries by id."""
+        return f"{self.inbox}:records"
+
+    def index(self, state: str) -> str:
+        """The sorted set of the deliveries in a state."""
+        return f"{self.inbox}:{state}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from parlando.redislog.connection import Redis, Scripts, retried
 from parlando.redislog.keys import PROCESSORS, TRANSCRIBERS, SessionKeys
 from parlando.redislog.pcm import MOST_CONTROLS
 
-MOST_PUSHES: Final = 100_000  # finals that may wait for a webhook which doesn't answer
+MOST_IN_INBOX: Final = 100_000  # deliveries that no gateway has accepted; the oldest beyond that are lost
 
 log = structlog.get_logger(part="owner")
 
@@ -161,7 +161,7 @@ class OwnedSession:
                     TRANSCRIBERS,
                     self._ttl_s,
                     PROCESSORS,
-                    MOST_PUSHES,
+                    MOST_IN_INBOX,
                     *bodies,
                 ],
             )

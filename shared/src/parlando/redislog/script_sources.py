@@ -2,7 +2,7 @@
 
 The first line of a script may say `-- with <name> …`:
 
-- `expiry`, `job`: that file is put in front of it, behind what it asks for itself;
+- `expiry`, `job`, `delivery`: that file is put in front of it, behind what it asks for itself;
 - `once`: the script is safe to repeat because its answer is stored with its effect (see `lua/once.lua`). The
   scripts without it are safe to repeat because they compare what is stored with what is being written.
 
@@ -15,7 +15,7 @@ from typing import Final
 from parlando.redislog.keys import ANSWER_TTL_S, LONG_TTL_S, USAGE_TTL_S
 
 ONCE: Final = "once"
-_SHARED: Final = frozenset({"expiry", "job", ONCE})
+_SHARED: Final = frozenset({"delivery", "expiry", "job", ONCE})
 """Files that are no scripts by themselves."""
 _LIFETIMES: Final = (
     f"local LONG_TTL_S, USAGE_TTL_S, ANSWER_TTL_S = {LONG_TTL_S}, {USAGE_TTL_S}, {ANSWER_TTL_S}\n"

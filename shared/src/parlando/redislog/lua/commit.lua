@@ -5,7 +5,7 @@
 -- ARGV  1 epoch   2 id of the commit   3 seq before the first event   4 checkpoint ('' to leave it)
 --       5 snapshot, JSON   6 number of the last control that the checkpoint has taken in
 --       7 samples decoded   8 segments finished   9 close (1/0)   10 entry id   11 group   12 ttl, seconds
---       13 group of the intake   14 most pushes that wait
+--       13 group of the intake   14 most deliveries in an inbox
 --       15… for each event: its JSON with its seq in it, and whether it's a final (1/0)
 -- Returns {"ok", new seq}; {"fenced"} if another worker owns the session; {"seq", seq} if somebody else has
 -- appended an event: nothing is stored, and the commit is to be made anew behind it.
@@ -23,6 +23,7 @@ for i = FIRST, #ARGV, 2 do
   redis.call('PUBLISH', KEYS[3], ARGV[i])
   if s[4] == '1' and ARGV[i + 1] == '1' then
     redis.call('XADD', KEYS[8], 'MAXLEN', '~', ARGV[14], '*', 'uid', s[3], 'e', ARGV[i])
+    redis.call('EXPIRE', KEYS[8], LONG_TTL_S)
   end
 end
 redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', now), 'commit', ARGV[2], 'decoded', ARGV[7],
@@ -50,7 +51,8 @@ if ARGV[9] == '1' then
   redis.call('EXPIRE', KEYS[1], ARGV[12])
   if s[3] and s[3] ~= '' then
     redis.call('EXPIRE', KEYS[1], LONG_TTL_S)  -- until the archive has it
-    redis.call('XADD', KEYS[7], '*', 'sid', string.match(KEYS[1], ':session:(.*)$'))
+    redis.call('XADD', KEYS[7], 'MAXLEN', '~', ARGV[14], '*', 'sid', string.match(KEYS[1], ':session:(.*)$'))
+    redis.call('EXPIRE', KEYS[7], LONG_TTL_S)
     if not s[6] then
       redis.call('HINCRBY', KEYS[9], 'files', 1)
       redis.call('HINCRBY', KEYS[9], 'audio_ms', math.floor((tonumber(s[5]) - tonumber(s[10] or 0)) / 16))

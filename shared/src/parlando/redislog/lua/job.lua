@@ -86,6 +86,9 @@ local function finish(state, why)
   emit(state, why ~= '' and ',"error":' .. why or '')
   redis.call('EXPIRE', JOB, j[3])
   redis.call('EXPIRE', EVENTS, j[3])
-  if j[4] == '1' and state ~= 'cancelled' then redis.call('XADD', CALLBACKS, '*', 'job', ID) end
+  if j[4] == '1' and state ~= 'cancelled' then
+    redis.call('XADD', CALLBACKS, 'MAXLEN', '~', 100000, '*', 'job', ID)
+    redis.call('EXPIRE', CALLBACKS, LONG_TTL_S)
+  end
 end
 

@@ -1,0 +1,86 @@
+"""`parlando deliveries list|retry|drop`: what an archive, a webhook or a `callback_url` hasn't taken."""
+
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from parlando.cli.options import HERE, Key, Url
+from parlando.client.http import refusal
+from parlando.errors import UnavailableError
+
+TIMEOUT_S = 30.0
+MOST = 1000  # deliveries that a gateway lists at once
+
+app = typer.Typer(no_args_is_help=True)
+Ids = Annotated[list[str] | None, typer.Argument(help="Ids of deliveries, as `list` shows them.")]
+All = Annotated[bool, typer.Option("--all", help="All dead letters of this key.")]
+
+
+def _ask(method: str, path: str, url: str, key: str | None, **params: Any) -> dict[str, Any]:
+    """A gateway's answer. Raises `ClientError`, `UnavailableError`."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    address = f"{url.rstrip('/')}/v1/deliveries{path}"
+    try:
+        answer = httpx.request(method, address, params=params, headers=headers, timeout=TIMEOUT_S)
+    except httpx.HTTPError as error:
+        raise UnavailableError(f"No gateway answers at {url} ({error}); start one with: make run") from error
+    if answer.is_error:
+        raise refusal(answer)
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def _each(method: str, path: str, ids: list[str] | None, every: bool, url: str, key: str | None) -> None:
+    """Do the same to each delivery that is named, or to all dead letters."""
+    if bool(ids) == every:
+        raise typer.BadParameter("Expected ids, or --all")
+    while True:
+        page = ids or [
+            each["id"] for each in _ask("GET", "", url, key, state="dead", limit=MOST)["deliveries"]
+        ]
+        for identifier in page:
+            said = _ask(method, f"/{identifier}{path}", url, key)
+            print(f"{said['id']}  {said['status']}")
+        if ids or len(page) < MOST:
+            return
+
+
+@app.command("list")
+def list_command(
+    url: Url = HERE,
+    key: Key = None,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Those that wait or are worked on, not the dead letters.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="So many, newest first.")] = 100,
+) -> None:
+    """The dead letters of this key: deliveries that were given up."""
+    table = Table("delivery", "to", "about", "attempts", "queued", "next attempt", "error", box=None)
+    table.columns[0].no_wrap = True
+    state = "waiting" if waiting else "dead"
+    for each in _ask("GET", "", url, key, state=state, limit=limit)["deliveries"]:
+        table.add_row(
+            each["id"],
+            each["destination"],
+            each["job_id"] or each["session_id"] or "",
+            str(each["attempts"]),
+            each["queued_at"],
+            each["next_attempt_at"] or "",
+            f"{each['error']['code']}: {each['error']['message']}" if each["error"] else "",
+        )
+    Console().print(table)
+
+
+@app.command("retry")
+def retry_command(ids: Ids = None, every: All = False, url: Url = HERE, key: Key = None) -> None:
+    """Have deliveries tried again now."""
+    _each("POST", "/retry", ids, every, url, key)
+
+
+@app.command("drop")
+def drop_command(ids: Ids = None, every: All = False, url: Url = HERE, key: Key = None) -> None:
+    """Delete deliveries: they are never tried again."""
+    _each("DELETE", "", ids, every, url, key)

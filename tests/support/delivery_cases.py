@@ -1,0 +1,104 @@
+"""One case for each script on deliveries, for the test that loses answers."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol
+
+from parlando.redislog.connection import Redis
+from parlando.redislog.deliveries import Bounds, Deliveries, Delivery
+from parlando.redislog.keys import callbacks
+from parlando.redislog.slots import Lane, Slots
+
+
+class Stage(Protocol):
+    redis: Redis
+
+    def arm(self) -> None: ...
+
+
+def _deliveries(stage: Stage, *, most_dead: int = 10) -> Deliveries:
+    return Deliveries(stage.redis, callbacks, partitions=1, bounds=Bounds(5, 100, most_dead, 3))
+
+
+async def _queued(stage: Stage, count: int = 4) -> None:
+    for number in range(count):
+        await stage.redis.xadd(callbacks(0), {"job": f"j{number}"}, id=f"1700000000000-{number}")
+    await stage.redis.expire(callbacks(0), 100)
+
+
+async def _accept(stage: Stage, deliveries: Deliveries) -> int:
+    [look] = await deliveries.look()
+    return await deliveries.accept(0, [(entry, Lane("k", "host")) for entry in look.inbox])
+
+
+async def _taken(stage: Stage, deliveries: Deliveries) -> list[Delivery]:
+    await _queued(stage)
+    await _accept(stage, deliveries)
+    _, taken = await deliveries.take(0, token="t", slots=Slots(16), lease_s=60, after="")
+    return taken
+
+
+async def _look(stage: Stage) -> Any:
+    deliveries = _deliveries(stage, most_dead=1)
+    for each in await _taken(stage, deliveries):
+        await deliveries.end(each, "dead", error="no", detail="No")
+    stage.arm()
+    [look] = await deliveries.look()
+    return look.waiting, look.dead
+
+
+async def _accepted(stage: Stage) -> Any:
+    deliveries = _deliveries(stage)
+    await _queued(stage)
+    [look] = await deliveries.look()
+    entries = [(entry, Lane("k", "host")) for entry in look.inbox]
+    stage.arm()
+    await deliveries.accept(0, entries)
+
+
+async def _take(stage: Stage) -> Any:
+    deliveries = _deliveries(stage)
+    await _queued(stage)
+    await _accept(stage, deliveries)
+    stage.arm()
+    lane, taken = await deliveries.take(0, token="t", slots=Slots(8), lease_s=60, after="")
+    return lane, taken
+
+
+async def _renew(stage: Stage) -> Any:
+    deliveries = _deliveries(stage)
+    taken = await _taken(stage, deliveries)
+    stage.arm()
+    return await deliveries.renew(taken, 100)
+
+
+async def _end(stage: Stage) -> Any:
+    deliveries = _deliveries(stage)
+    [first, *_] = await _taken(stage, deliveries)
+    stage.arm()
+    await deliveries.end(first, "later", delay_s=50, error="http_503", detail="Not now")
+
+
+async def _retry(stage: Stage) -> Any:
+    deliveries = _deliveries(stage)
+    [first, *_] = await _taken(stage, deliveries)
+    await deliveries.end(first, "dead", error="no", detail="No")
+    stage.arm()
+    return await deliveries.retry(first)
+
+
+async def _drop(stage: Stage) -> Any:
+    deliveries = _deliveries(stage)
+    [first, *_] = await _taken(stage, deliveries)
+    stage.arm()
+    return await deliveries.drop(first)
+
+
+CASES: Final[dict[str, Callable[[Any], Awaitable[Any]]]] = {
+    "delivery_look": _look,
+    "delivery_accept": _accepted,
+    "delivery_take": _take,
+    "delivery_renew": _renew,
+    "delivery_end": _end,
+    "delivery_retry": _retry,
+    "delivery_drop": _drop,
+}
