@@ -33,8 +33,8 @@ def sessions(redis, monkeypatch):
 
 async def _owned(redis):
     claims = SessionClaims(redis, worker="a", partitions=1, ttl_s=100)
-    await claims.ensure_groups()
-    [claim] = await claims.take_new(0, 1, block_ms=100)
+    await claims.queue.ensure_groups()
+    [claim] = await claims.take_new(block_ms=100)
     return claim, claims.own(claim)
 
 
@@ -82,8 +82,8 @@ async def test_controls_among_bytes_are_bounded_in_the_same_way(redis, sessions)
     writer = await sessions.open("s", config={}, token="t", form=AudioFormat(encoding=Encoding.MULAW))
     _, owned = await _owned(redis)
     intakes = IntakeClaims(redis, worker="p", partitions=1, ttl_s=100)
-    await intakes.ensure_groups()
-    [claim] = await intakes.take_new(0, 1, block_ms=100)
+    await intakes.queue.ensure_groups()
+    [claim] = await intakes.take_new(block_ms=100)
     intake, keys = intakes.own(claim), sessions.keys("s")
     await writer.append(b"bytes", MOST)
     for _ in range(5):

@@ -66,14 +66,14 @@ async def test_audio_lives_as_long_as_somebody_keeps_the_session(redis, sessions
     claims = SessionClaims(redis, worker="t", partitions=1, ttl_s=5000)
     intakes = IntakeClaims(redis, worker="p", partitions=1, ttl_s=5000)
     for each in (claims, intakes):
-        await each.ensure_groups()
-    held = await claims.take_new(0, 1, block_ms=100)
-    [intake] = await intakes.take_new(0, 1, block_ms=100)
+        await each.queue.ensure_groups()
+    held = await claims.take_new(block_ms=100)
+    [intake] = await intakes.take_new(block_ms=100)
     await intakes.own(intake).emit(SECOND, most_backlog=MOST, converted=1, needed=0, state={})
     keys = sessions.keys("s")
     assert 0 < await redis.ttl(keys.pcm) <= 100
 
-    await claims.refresh(held)
+    await claims.renew(held)
     for key in (keys.session, keys.pcm, keys.raw):
         assert await redis.ttl(key) > 4000
     await writer.touch()
@@ -116,7 +116,7 @@ async def test_everything_of_a_job_that_is_never_finished_has_a_lifetime(redis):
     processor = JobClaims(redis, worker="p", partitions=1, lease_s=60)
     transcriber = ChunkClaims(redis, worker="t", partitions=1, lease_s=60)
     for claims in (processor, transcriber):
-        await claims.ensure_groups()
+        await claims.queue.ensure_groups()
     for name in ("a", "b"):  # one is begun, one waits
         await jobs.submit(f"j_{name * 30}", Source("blob", "a.wav"), JobOptions(), key="k")
     await processor.admit(room=True)
@@ -125,7 +125,7 @@ async def test_everything_of_a_job_that_is_never_finished_has_a_lifetime(redis):
     for index in range(2):
         work = {"start": 0, "speech": [], "stands_for": 16_000}
         await job.add(Chunk(index, work, SECOND), most=9, position=1, expected=0, language_first=False)
-    later = (await transcriber.take_new(0, 2, block_ms=100))[1]
+    _, later = [chunk for _ in range(2) for chunk in await transcriber.take_new(block_ms=100)]
     await transcriber.done(later, [], "en")  # its result waits for the first
 
     left = await _lifetimes(redis)
