@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
 
+from api_gateway.header_values import whole_number
+
 TOLERANCE_S: Final = 300
 
 
@@ -31,8 +33,8 @@ def verify(header: str, secrets: Iterable[str], uid: str, body: bytes, *, now: f
     stamp, signatures = None, []
     for part in header.split(","):
         name, _, value = part.strip().partition("=")
-        if name == "t" and value.isdigit():
-            stamp = int(value)
+        if name == "t":
+            stamp = whole_number(value)
         elif name == "v1":
             signatures.append(value)
     if stamp is None or abs(now - stamp) > TOLERANCE_S:

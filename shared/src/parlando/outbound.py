@@ -92,7 +92,7 @@ class Outbound:
     async def _public_address(self, host: str, port: int) -> str:
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: an empty label, or one of 64 letters
             raise RefusedAddressError(f"{host} can't be resolved: {error}") from error
         addresses = [str(entry[4][0]) for entry in found]
         for address in addresses:
