@@ -16,12 +16,12 @@ from api_gateway.header_values import whole_number
 from api_gateway.request_limits import allow_body
 from parlando.blobs import Blobs
 from parlando.errors import InvalidRequestError, TooBigError
+from parlando.ids import file_name
 from parlando.redislog.jobs import Source
 
 MOST_FIELDS: Final = 64
 MOST_TEXT: Final = 1 << 16  # bytes of all fields that aren't the file
 MOST_FORM: Final = 1 << 20  # bytes that a form adds to its file, with boundaries, headers and an epilogue
-LONGEST_NAME: Final = 200
 AT_ONCE: Final = 32  # uploads that are stored, each with a few megabytes on their way; others wait
 
 _room = asyncio.Semaphore(AT_ONCE)
@@ -120,7 +120,7 @@ class _Form:
         if self._is_file:
             if self.filename is not None:
                 raise InvalidRequestError("Expected one file in the form, but there are more")
-            self.filename = options[b"filename"].decode("utf-8", "replace")[:LONGEST_NAME]
+            self.filename = file_name(options[b"filename"].decode("utf-8", "replace"))
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
         piece = data[start:end]

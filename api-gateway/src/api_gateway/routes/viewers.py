@@ -3,12 +3,13 @@
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from starlette.requests import Request
 
 from api_gateway.dependencies import RecordDep, ServicesDep
 from api_gateway.documents import iso
 from api_gateway.uploads import model_of
+from parlando.ids import one_line
 from parlando.redislog.viewers import Viewer
 
 router = APIRouter(prefix="/v1/stt/sessions/{sid}/viewers", tags=["sessions"])
@@ -23,7 +24,9 @@ _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
 class Sharing(BaseModel):
     """To whom the session is shown."""
 
-    label: str = Field("", max_length=100, description="Whom it's for; told in the list only")
+    label: Annotated[str, AfterValidator(one_line)] = Field(
+        "", max_length=100, description="Whom it's for; told in the list only"
+    )
 
 
 def _document(viewer: Viewer) -> dict[str, Any]:
