@@ -111,6 +111,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        responses={429: {"description": "Too many connections from this address"}},
         exception_handlers={
             ParlandoError: on_parlando_error,
             RequestValidationError: on_invalid,

@@ -93,6 +93,7 @@ JobDep = Annotated[JobRecord, Depends(readable)]
     responses={
         **_COMMON,
         400: {"description": "The request isn't understood", **_PROBLEM},
+        408: {"description": "The body didn't go on", **_PROBLEM},
         409: {"description": "The Idempotency-Key was used with another file", **_PROBLEM},
         413: {"description": "The file is too big", **_PROBLEM},
         507: {"description": "The blob store is full", **_PROBLEM},

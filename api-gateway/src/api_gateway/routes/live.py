@@ -16,7 +16,7 @@ from api_gateway.errors import border, event_of
 from api_gateway.live import ClientGone, LiveConnection, received_by
 from api_gateway.relay import Relay
 from api_gateway.routes.socket import Socket, close, connection
-from parlando.errors import ParlandoError, SessionTakenError
+from parlando.errors import NotAllowedError, ParlandoError, SessionNotFoundError, SessionTakenError
 from parlando.formats import AudioFormat
 from parlando.ids import is_session_id, new_session_id, new_token
 from parlando.redislog.writer import SessionWriter
@@ -55,7 +55,7 @@ async def _serve(socket: Socket, found: Services, caller: Principal, query: dict
             wishes = wishes.model_copy(update={"session_id": first.session_id})
     strict = "session_id" in query
     writer, greeting = (
-        await _resume(found, caller, wishes)
+        await _resume_or_refuse(found, caller, wishes)
         if wishes.resume
         else await _open(found, caller, wishes, strict=strict)
     )
@@ -121,6 +121,18 @@ async def _open(
 async def _reformat(found: Services, writer: SessionWriter, form: AudioFormat) -> None:
     await found.admission.capacity(form)
     await writer.reformat(form)
+
+
+async def _resume_or_refuse(
+    found: Services, caller: Principal, wishes: Wishes
+) -> tuple[SessionWriter, dict[str, Any]]:
+    """A stranger doesn't learn whether a session of that id exists: it gets the same refusal."""
+    try:
+        return await _resume(found, caller, wishes)
+    except (SessionNotFoundError, NotAllowedError) as error:
+        raise SessionNotFoundError(
+            f"No session {wishes.session_id} is known that this resume token or key may resume"
+        ) from error
 
 
 async def _resume(found: Services, caller: Principal, wishes: Wishes) -> tuple[SessionWriter, dict[str, Any]]:
