@@ -19,6 +19,8 @@ from api_gateway.websocket_protocol import WebSocketProtocol
 
 MOST_HEAD: Final = 1 << 16  # bytes of a request line and its headers
 MOST_HEADERS: Final = 100
+LINGER_S: Final = 2.0  # how long a refused connection is kept, so that its client reads the answer
+LINGER_BYTES: Final = 1 << 20  # bytes of it that are thrown away meanwhile
 _TEXTS: Final = {
     HTTPStatus.BAD_REQUEST: "Invalid HTTP request",
     HTTPStatus.REQUEST_TIMEOUT: "The head of the request did not come in time",
@@ -55,6 +57,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._refusal = HTTPStatus.BAD_REQUEST
         self._pipelined = False
         self._deaf = False  # what still comes is thrown away
+        self._refused = False  # and nothing more is written
 
     @property
     def socket(self) -> Transport:
@@ -70,6 +73,7 @@ class HttpProtocol(HttpToolsProtocol):
         refusal = self._limits.add(self, self.client[0] if self.client else "")
         if refusal is not None:
             self._answer(refusal)
+            transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Uncount it."""
@@ -88,6 +92,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def expire(self) -> None:
         """See `connections.Connection`."""
+        if self._refused:
+            self.transport.close()
+            return
         metrics.TCP_REFUSED.labels("head_timeout").inc()
         if self._silent:
             self._answer(HTTPStatus.REQUEST_TIMEOUT)
@@ -98,9 +105,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse; `_silent` bounds what the parser keeps: heads, trailers and chunk extensions without end."""
-        if self._deaf:
-            return
         self._silent += len(data)
+        if self._deaf:
+            if self._refused and self._silent > LINGER_BYTES:
+                self.transport.close()
+            return
         super().data_received(data)
         if self._deaf or self.transport.is_closing():
             return
@@ -188,10 +197,15 @@ class HttpProtocol(HttpToolsProtocol):
                 self._answer(self._refusal)
 
     def _answer(self, status: HTTPStatus) -> None:
-        """Answer without the app, and close."""
-        self._deaf = True
+        """Answer without the app, then close.
+
+        Closing at once, with bytes of the client unread, would reset the connection and lose the answer.
+        """
+        self._deaf = self._refused = True
+        self._silent = 0
+        self.deadline = self.loop.time() + LINGER_S
         body = f"{_TEXTS.get(status, status.phrase)}\n".encode()
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
         end = f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         self.transport.write(head.encode() + end.encode() + body)
-        self.transport.close()
+        self.transport.write_eof()

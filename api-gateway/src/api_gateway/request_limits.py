@@ -12,6 +12,7 @@ from parlando.errors import ParlandoError, TooBigError
 
 MOST_BODY: Final = 1 << 16  # bytes, where a route doesn't ask for more
 LINGER_S: Final = 5.0  # how long the rest of an answered request is read, so that the client sees the answer
+LINGER_SILENT_S: Final = 1.0  # as long as something comes
 LINGER_BYTES: Final = 16 << 20  # and how much of it
 _KEY: Final = "parlando.body"
 
@@ -118,7 +119,9 @@ class Body:
         try:
             async with asyncio.timeout(LINGER_S):
                 while not self.complete and self._size < most:
-                    if (await self._next())["type"] == "http.disconnect":
+                    async with asyncio.timeout(LINGER_SILENT_S):
+                        message = await self._next()
+                    if message["type"] == "http.disconnect":
                         return
         except TimeoutError:
             return

@@ -1,6 +1,7 @@
 """The HTTP server of a gateway: uvicorn, with limits on connections, heads and time."""
 
 import asyncio
+import logging
 
 import structlog
 import uvicorn
@@ -30,6 +31,7 @@ def server_of(app: FastAPI, settings: GatewaySettings, *, host: str) -> uvicorn.
     async def sweep() -> None:
         connections.sweep(asyncio.get_running_loop().time())
 
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # else a line for each malformed form
     config = ServerConfig(
         app,
         connections=connections,

@@ -20,6 +20,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._limits = config.limits
         self.deadline = self.loop.time() + config.head_timeout_s
         self.stalled_since = math.inf
+        self._failed = False  # a close frame was the last that is written; what comes is thrown away
 
     @property
     def socket(self) -> Transport:
@@ -46,9 +47,54 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if not self.handshake_complete:
             self.transport.abort()
 
+    def send_receive_event_to_app(self) -> None:
+        """Pass a message on. One of text that isn't UTF-8 closes with 1007, also behind a close frame."""
+        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(self.frames):
+            self.frames = []
+            self.conn.fail(1007, "invalid UTF-8")
+            self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
+
+    def handle_ping(self) -> None:
+        """Answer a ping, if not one behind a message that the parser didn't take."""
+        if not self._failed:
+            super().handle_ping()
+
+    def handle_parser_exception(self) -> None:
+        """Send the close frame and the end, and throw away what still comes until the client has closed.
+
+        Closing at once, with bytes of the client unread, would reset the connection: the code would be lost.
+        """
+        if self._failed or self.transport.is_closing():
+            return
+        self._failed = True
+        sent = self.conn.close_sent
+        code, reason = (sent.code, sent.reason) if sent else (1006, "")
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.write_eof()
+        self.close_sent = True
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
+
     def data_received(self, data: bytes) -> None:
         """Parse. A handshake that the parser refuses (a header of 9 KB) is answered, then closed."""
+        if self._failed:
+            return
         super().data_received(data)
         if not self.handshake_initiated and not self.transport.is_closing():
             self.transport.write(b"".join(self.conn.data_to_send()) or _MALFORMED)
             self.transport.close()
+
+
+def _is_utf8(parts: list[bytes]) -> bool:
+    try:
+        b"".join(parts).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
