@@ -29,7 +29,7 @@ def cluster():
         VAD="rms",
     ) as cluster:
         cluster.add_gateway(HEAD_TIMEOUT_S="1", BODY_TIMEOUT_S="1")
-        cluster.add_gateway(MAX_CONNECTIONS_PER_ADDRESS="8")
+        cluster.add_gateway(MAX_CONNECTIONS_PER_ADDRESS="8", TRUSTED_PROXIES="")
         cluster.add_gateway(MAX_CONNECTIONS_PER_ADDRESS="3", TRUSTED_PROXIES="10.0.0.0/8, 127.0.0.1")
         cluster.add_gateway(MAX_CONNECTIONS="64")
         cluster.wait_ready(1, 1)
@@ -424,3 +424,13 @@ def test_pages_may_read_refusals_and_when_to_come_again(cluster):
     assert answer.status_code == 401
     assert answer.headers["access-control-allow-origin"] == "https://app.example"
     assert "Retry-After" in answer.headers["access-control-expose-headers"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/streaming", "/audio", "/omi/setup", "/omi/{key}/setup", "/omi/{key}/audio"]
+)
+def test_omis_set_up_checks_document_that_a_key_is_unknown(cluster, path):
+    documented = httpx.get(f"{cluster.http()}/openapi.json").json()["paths"][path]["get"]["responses"]
+    answer = httpx.get(f"{cluster.http()}{path.replace('{key}', 'wrong')}")
+    assert answer.status_code == 404
+    assert "404" in documented

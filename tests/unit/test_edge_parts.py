@@ -122,7 +122,7 @@ class Held:
 
 
 def test_connections_are_counted_by_address_and_network():
-    counted = Connections(most=6, most_per_client=2, proxies=[ip_network("10.0.0.0/8")])
+    counted = Connections(most=6, most_per_client=2)
     held = [Held() for _ in range(9)]
 
     assert [counted.add(held[n], "192.0.2.1") for n in range(3)] == [None, None, 429]
@@ -130,13 +130,32 @@ def test_connections_are_counted_by_address_and_network():
     assert [counted.add(held[n], f"2001:db8::{n}") for n in (3, 4, 5)] == [None, None, 429]
     assert counted.add(held[5], "2001:db8:0:1::1") is None
     assert counted.add(held[6], "10.1.1.1") is None
-    assert counted.add(held[7], "10.1.1.1") == 503
+    assert counted.add(held[7], "10.1.1.2") == 503
     counted.remove(held[7])  # it was never counted
     counted.remove(held[0])
     assert counted.add(held[8], "192.0.2.1") is None
     for connection_ in held:
         counted.remove(connection_)
     assert len(counted) == 0
+
+
+def test_a_proxys_connections_count_for_the_clients_that_it_names():
+    counted = Connections(most=9, most_per_client=2, proxies=[ip_network("10.0.0.0/8")])
+    held = [Held() for _ in range(7)]
+
+    assert [counted.add(held[n], "10.1.1.1") for n in range(3)] == [None, None, 429], "silent ones count too"
+    assert counted.forwarded(held[0], "10.1.1.1", "198.51.100.9, 203.0.113.1, 10.2.2.2") is None
+    assert counted.forwarded(held[1], "10.1.1.1", "203.0.113.1:4711") is None
+    assert [counted.add(held[n], "10.1.1.1") for n in (2, 3)] == [None, None]
+    assert counted.forwarded(held[2], "10.1.1.1", "spoofed, 203.0.113.1") == 429
+    assert counted.forwarded(held[2], "10.1.1.1", "[2001:db8::1]:4711") is None
+    assert counted.forwarded(held[3], "10.1.1.1", "") is None
+    assert counted.forwarded(held[1], "10.1.1.1", "203.0.113.2") is None, "kept alive, for another client"
+    assert counted.forwarded(held[2], "10.1.1.1", "203.0.113.1") is None
+    assert counted.forwarded(Held(), "10.1.1.1", "203.0.113.1") is None, "one that was refused"
+    for connection_ in held:
+        counted.remove(connection_)
+    assert [counted.add(held[n], "10.1.1.1") for n in range(3)] == [None, None, 429]
 
 
 def test_a_connection_that_becomes_a_websocket_is_counted_once():

@@ -16,7 +16,6 @@ from api_gateway.admission import Admission
 from api_gateway.archive import Archive, store_of
 from api_gateway.archivist import Archivist
 from api_gateway.callbacks import Caller
-from api_gateway.client_limits import ClientLimits
 from api_gateway.cluster import Cluster
 from api_gateway.dependencies import Services
 from api_gateway.description import DESCRIPTION
@@ -121,7 +120,6 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         },
     )
     app.add_middleware(RequestLimits, silent_s=settings.body_timeout_s)
-    app.add_middleware(ClientLimits, most=settings.max_connections_per_address)
     app.add_middleware(DoubledQuery)
     if settings.cors_origins:
         app.add_middleware(

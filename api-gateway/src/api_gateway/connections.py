@@ -89,15 +89,15 @@ def client_of(address: str) -> str:
 class Connections:
     """Counts connections per client address and in all.
 
-    Those of `proxies` are counted in all only: behind a proxy a client's address is known per request, and
-    `client_limits` counts those.
+    A connection counts for its own address; one of `proxies`, for the address that `X-Forwarded-For` of its
+    last request names, so that a proxy's clients are told apart and its silent connections still count.
     """
 
     def __init__(self, *, most: int, most_per_client: int, proxies: Sequence[Network] = ()) -> None:
         self.most = most
         self.most_per_client = most_per_client
         self._proxies = proxies
-        self._open: dict[Connection, str | None] = {}
+        self._open: dict[Connection, str] = {}
         self._clients: Counter[str] = Counter()
         self._closing: dict[Connection, float] = {}
         self._told: set[str] = set()
@@ -115,15 +115,41 @@ class Connections:
 
     def add(self, connection: Connection, address: str) -> HTTPStatus | None:
         """Count a new connection from `address`. The status with which it is refused, or None."""
-        client = None if self.is_proxy(address) else client_of(address)
+        client = client_of(address)
         if len(self._open) >= self.most:
             return self._refused("total", address, HTTPStatus.SERVICE_UNAVAILABLE)
-        if client is not None and self._clients[client] >= self.most_per_client:
+        if self._clients[client] >= self.most_per_client:
             return self._refused("address", address, HTTPStatus.TOO_MANY_REQUESTS)
         self._open[connection] = client
-        if client is not None:
-            self._clients[client] += 1
+        self._clients[client] += 1
         metrics.TCP_CONNECTIONS.set(len(self._open))
+        return None
+
+    def forwarded(self, connection: Connection, address: str, forwarded_for: str) -> HTTPStatus | None:
+        """Count a proxy's connection for the client that its request comes from.
+
+        `address` is the proxy's, `forwarded_for` what `X-Forwarded-For` says. The status with which the
+        request is refused, or None.
+        """
+        if connection not in self._open:
+            return None
+        named = self._client_in(forwarded_for) or address
+        client = client_of(named)
+        if client == self._open[connection]:
+            return None
+        if self._clients[client] >= self.most_per_client:
+            return self._refused("address", named, HTTPStatus.TOO_MANY_REQUESTS)
+        self._uncount(self._open[connection])
+        self._open[connection] = client
+        self._clients[client] += 1
+        return None
+
+    def _client_in(self, forwarded_for: str) -> str | None:
+        """The last address that isn't one of our proxies: what stands before it, the client may have sent."""
+        for part in reversed(forwarded_for.split(",")):
+            address = _without_port(part.strip())
+            if not self.is_proxy(address):
+                return address or None
         return None
 
     def _refused(self, why: str, address: str, status: HTTPStatus) -> HTTPStatus:
@@ -142,12 +168,13 @@ class Connections:
         self._closing.pop(connection, None)
         if connection not in self._open:
             return
-        client = self._open.pop(connection)
-        if client is not None:
-            self._clients[client] -= 1
-            if not self._clients[client]:
-                del self._clients[client]
+        self._uncount(self._open.pop(connection))
         metrics.TCP_CONNECTIONS.set(len(self._open))
+
+    def _uncount(self, client: str) -> None:
+        self._clients[client] -= 1
+        if not self._clients[client]:
+            del self._clients[client]
 
     def sweep(self, now: float) -> None:
         """Close what is overdue at loop time `now`; abort what doesn't take what is sent to it."""
@@ -166,3 +193,9 @@ class Connections:
 def _abort(connection: Connection, why: str) -> None:
     metrics.TCP_REFUSED.labels(why).inc()
     connection.socket.abort()
+
+
+def _without_port(address: str) -> str:
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.partition(":")[0] if address.count(":") == 1 else address

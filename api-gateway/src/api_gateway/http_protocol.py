@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol, with limits on what comes before a key is checked.
 
 uvicorn with httptools limits neither the size of a request's head nor the time that it may take, and
-keeps any number of pipelined requests. (docs/decisions/0010-limits-before-the-key.md)
+keeps any number of pipelined requests. (docs/decisions/0011-limits-before-the-key.md)
 """
 
 import asyncio
@@ -29,6 +29,7 @@ _TEXTS: Final = {
     f"{MOST_HEADERS} headers",
     HTTPStatus.SERVICE_UNAVAILABLE: "Too many connections (MAX_CONNECTIONS)",
 }
+_LATER: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 class _Refused(Exception):
@@ -55,6 +56,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._fields = 0  # headers in it
         self._silent = 0  # bytes that the parser has taken without giving anything out
         self._refusal = HTTPStatus.BAD_REQUEST
+        self._address = ""
+        self._proxied = False  # by a proxy that is trusted
         self._pipelined = False
         self._deaf = False  # what still comes is thrown away
         self._refused = False  # and nothing more is written
@@ -70,7 +73,9 @@ class HttpProtocol(HttpToolsProtocol):
         """Count the connection; refuse one too many, before a byte of it is read."""
         super().connection_made(transport)
         self.deadline = self.loop.time() + self._head_timeout_s
-        refusal = self._limits.add(self, self.client[0] if self.client else "")
+        self._address = self.client[0] if self.client else ""
+        self._proxied = self._limits.is_proxy(self._address)
+        refusal = self._limits.add(self, self._address)
         if refusal is not None:
             self._answer(refusal)
             transport.close()
@@ -150,8 +155,17 @@ class HttpProtocol(HttpToolsProtocol):
         if not self._is_idle():
             self._pipelined = True
             raise _Refused
+        if self._proxied:
+            self._identify()
         self.deadline = math.inf
         super().on_headers_complete()
+
+    def _identify(self) -> None:
+        forwarded = b",".join(value for name, value in self.headers if name == b"x-forwarded-for")
+        refusal = self._limits.forwarded(self, self._address, forwarded.decode("latin-1"))
+        if refusal is not None:
+            self._refusal = refusal
+            raise _Refused
 
     def on_body(self, body: bytes) -> None:
         """Parser callback."""
@@ -182,7 +196,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 the status has its own text
         """What came can't be parsed, or isn't taken. An answer that has begun is never written into."""
-        metrics.TCP_REFUSED.labels("malformed").inc()
+        if self._refusal not in _LATER:  # those are counted already
+            metrics.TCP_REFUSED.labels("malformed").inc()
         self._deaf = True
         if self._is_idle():
             self._answer(self._refusal)
@@ -206,6 +221,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.deadline = self.loop.time() + LINGER_S
         body = f"{_TEXTS.get(status, status.phrase)}\n".encode()
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
-        end = f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        later = "retry-after: 5\r\n" if status in _LATER else ""
+        end = f"content-length: {len(body)}\r\n{later}connection: close\r\n\r\n"
         self.transport.write(head.encode() + end.encode() + body)
         self.transport.write_eof()

@@ -24,9 +24,10 @@ class GatewaySettings(BlobSettings):
         (), description="Web origins that may call from a browser, separated by commas"
     )
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
-        (),
+        (IPv4Network("127.0.0.1"), IPv6Network("::1")),
+        validation_alias=AliasChoices("trusted_proxies", "forwarded_allow_ips"),
         description="Addresses and networks of reverse proxies, separated by commas, whose "
-        "`X-Forwarded-For` and `X-Forwarded-Proto` are believed",
+        "`X-Forwarded-For` and `X-Forwarded-Proto` are believed (also read as `FORWARDED_ALLOW_IPS`)",
     )
     max_connections: int = Field(
         16_384, ge=64, description="Connections at a time; fewer if the limit of open files is lower"
