@@ -1,15 +1,17 @@
 """uvicorn's WebSocket protocol, counted and with a time limit for its handshake."""
 
 import math
-from typing import Any, cast
+from typing import Any, Final, cast
 
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from api_gateway.connections import Transport
 from api_gateway.server_config import ServerConfig
 
-_MALFORMED = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+AT_ONCE: Final = 1 << 14  # bytes that are parsed before the app may take what is in them
+_MALFORMED: Final = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -20,6 +22,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._limits = config.limits
         self.deadline = self.loop.time() + config.head_timeout_s
         self.stalled_since = math.inf
+        self._unparsed = bytearray()
         self._failed = False  # a close frame was the last that is written; what comes is thrown away
 
     @property
@@ -82,14 +85,35 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.close_timer.cancel()
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
 
+    async def receive(self) -> ASGIReceiveEvent:
+        """See ASGI; what waits behind the message is parsed when it has been taken."""
+        message = await super().receive()
+        self._parse()
+        return message
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """See ASGI; what still comes behind a close frame is parsed for the client's own."""
+        await super().send(message)
+        self._parse()
+
     def data_received(self, data: bytes) -> None:
         """Parse. A handshake that the parser refuses (a header of 9 KB) is answered, then closed."""
-        if self._failed:
-            return
-        super().data_received(data)
+        self._unparsed += data
+        self._parse()
         if not self.handshake_initiated and not self.transport.is_closing():
             self.transport.write(b"".join(self.conn.data_to_send()) or _MALFORMED)
             self.transport.close()
+
+    def _parse(self) -> None:
+        """Parse up to the next message that the app hasn't taken.
+
+        A kilobyte of deflated zeros is a megabyte: parsed at once, what a single read brings could be 256 MB.
+        """
+        while self._unparsed and not self.read_paused:
+            part = bytes(self._unparsed[:AT_ONCE])
+            del self._unparsed[:AT_ONCE]
+            if not self._failed and not self.disconnected:
+                super().data_received(part)
 
 
 def _is_utf8(parts: list[bytes]) -> bool:
