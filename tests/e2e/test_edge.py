@@ -313,6 +313,15 @@ async def test_no_value_of_a_header_or_field_is_an_error_of_ours(cluster):
     for path in ("/v1/stt/jobs", "/v1/audio/transcriptions", "/inference", "/audio?uid=u"):
         lines = (KEY, f"Content-Type: multipart/form-data; boundary={boundary}", "Content-Length: 1")
         assert (await ask(port, head("POST", path, *lines, "Connection: close") + b"x")).status == 400
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nRIFF\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="language"\r\n\r\nabc\n\r\n--x--\r\n'
+    )
+    lines = (KEY, "Content-Type: multipart/form-data; boundary=x", f"Content-Length: {len(body)}")
+    assert (await ask(port, head("POST", "/inference", *lines, "Connection: close") + body)).status == 415
+    # a chunk that isn't one, behind a request that waits to be told to go on
+    lines = (KEY, "Content-Type: text/plain", "Expect: 100-continue", "Transfer-Encoding: chunked")
+    assert (await ask(port, head("POST", "/streaming?uid=u", *lines) + b"zz\r\n")).status == 400
     async with websockets.connect(f"{cluster.url()}/v1/stt/stream?token=one&session_id=digits") as socket:
         await socket.recv()
         await socket.send('{"type":"end"}')

@@ -96,5 +96,9 @@ async def settled(cluster: Cluster, within_s: float = 60) -> dict[str, float]:
 
 def log_faults(cluster: Cluster) -> list[str]:
     """What the gateway logged as its own fault."""
-    lines = cluster.gateways[0].log.read_text().splitlines()
-    return [line for line in lines if "Traceback" in line or "connection.failed" in line]
+    text = cluster.gateways[0].log.read_text()
+    return [
+        part[-2000:]
+        for part in re.split(r"^(?=ERROR: |asyncio: |\{)", text, flags=re.MULTILINE)
+        if "Traceback" in part
+    ]

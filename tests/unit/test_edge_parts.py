@@ -18,6 +18,7 @@ from api_gateway.dialects.native import read
 from api_gateway.errors import border
 from api_gateway.header_values import host_name, origin_name, whole_number
 from api_gateway.live import ClientGone, Finished
+from api_gateway.request_limits import RequestLimits
 from api_gateway.routes.socket import close, connection
 from api_gateway.server_config import ServerConfig
 from api_gateway.signature import verify
@@ -252,6 +253,31 @@ async def test_a_cancelled_connection_is_cancelled_and_counted_out():
     with pytest.raises(asyncio.CancelledError):
         await Accepted().serve(asyncio.CancelledError())
     assert metrics.level(metrics.CONNECTIONS) == 0
+
+
+# --- bodies -----------------------------------------------------------------------------------------
+
+
+async def test_a_stream_that_watches_for_its_client_is_not_ended_by_a_body_that_stalls():
+    """The watching begins before the answer does."""
+    came = asyncio.Queue()
+    watched = asyncio.Event()
+    scope = {"type": "http", "headers": [(b"content-length", b"5")]}
+
+    async def app(scope, receive, send):
+        watching = asyncio.create_task(receive())
+        await asyncio.sleep(0)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.sleep(0.2)  # longer than the body may be silent
+        came.put_nowait({"type": "http.disconnect"})
+        assert (await watching)["type"] == "http.disconnect"
+        watched.set()
+
+    async def send(message):
+        assert (b"connection", b"close") in message["headers"]
+
+    await RequestLimits(app, silent_s=0.05)(scope, came.get, send)
+    assert watched.is_set()
 
 
 # --- what a WebSocket takes at a time ---------------------------------------------------------------

@@ -205,6 +205,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False  # it is answered, then the connection is closed
         else:
             started, self.cycle.disconnected = self.cycle.response_started, True
+            self.cycle.waiting_for_100_continue = False  # it would be written behind the answer
             self.cycle.message_event.set()
             if started:
                 self.transport.close()
