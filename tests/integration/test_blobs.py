@@ -15,6 +15,7 @@ from moto.server import ThreadedMotoServer
 from starlette.requests import Request
 
 from api_gateway.job_uploads import receive
+from api_gateway.request_limits import Body
 from parlando import blobs as blobs_module
 from parlando.blobs import Blobs, BlobSettings
 from parlando.embedded.redis_server import free_port
@@ -171,17 +172,20 @@ def form(*parts: tuple[str, str | None, bytes]) -> bytes:
     return body + f"--{BOUNDARY}--\r\n".encode()
 
 
-def request(
-    body: bytes, *, size: int = 1000, kind: str = f"multipart/form-data; boundary={BOUNDARY}"
-) -> Request:
+def request(receive_part, *, kind: str = f"multipart/form-data; boundary={BOUNDARY}") -> Request:
+    headers = [(b"content-type", kind.encode()), (b"transfer-encoding", b"chunked")]
+    scope = {"type": "http", "method": "POST", "headers": headers}
+    return Request(scope, Body(scope, receive_part, silent_s=60).receive)
+
+
+def sent(body: bytes, *, size: int = 1000):
+    """ASGI's `receive` for a body that comes in pieces of `size` bytes."""
     parts = [body[at : at + size] for at in range(0, len(body), size)]
 
     async def receive_part():
         return {"type": "http.request", "body": parts.pop(0) if parts else b"", "more_body": bool(parts)}
 
-    return Request(
-        {"type": "http", "method": "POST", "headers": [(b"content-type", kind.encode())]}, receive_part
-    )
+    return receive_part
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000, 1 << 20])
@@ -193,7 +197,7 @@ async def test_a_form_in_pieces_of_any_size(local, size):
         ("include[]", None, b"x"),
         ("include", None, b"y"),
     )
-    upload = await receive(request(body, size=size), local, most=MB)
+    upload = await receive(request(sent(body, size=size)), local, most=MB)
     assert read(await local.open(upload.source.blob)) == audio
     assert (upload.source.name, upload.source.size) == ("a b.wav", len(audio))
     assert upload.one("language") == "en"
@@ -214,7 +218,7 @@ async def test_a_form_in_pieces_of_any_size(local, size):
 )
 async def test_forms_that_do_not_fit_are_refused_and_leave_nothing(local, body, error, tmp_path):
     with pytest.raises(error):
-        await receive(request(body), local, most=MB)
+        await receive(request(sent(body)), local, most=MB)
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
 
 
@@ -224,14 +228,14 @@ async def test_a_form_without_a_file_stores_nothing(local, tmp_path):
         [("file", "empty.wav", b"")],
         [("file", None, b"no filename")],
     ):
-        upload = await receive(request(form(*parts)), local, most=MB)
+        upload = await receive(request(sent(form(*parts))), local, most=MB)
         assert upload.source is None
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
 
 
 async def test_another_kind_of_body_is_refused(local):
     with pytest.raises(InvalidRequestError):
-        await receive(request(b"{}", kind="application/json"), local, most=MB)
+        await receive(request(sent(b"{}"), kind="application/json"), local, most=MB)
 
 
 async def test_an_upload_is_never_whole_in_memory(local):
@@ -245,14 +249,9 @@ async def test_an_upload_is_never_whole_in_memory(local):
         body = head if left == 299 else tail if left == 0 else b"\1" * MB
         return {"type": "http.request", "body": body, "more_body": left > 0}
 
-    headers = [(b"content-type", f"multipart/form-data; boundary={BOUNDARY}".encode())]
     tracemalloc.start()
     try:
-        upload = await receive(
-            Request({"type": "http", "method": "POST", "headers": headers}, receive_part),
-            local,
-            most=500 * MB,
-        )
+        upload = await receive(request(receive_part), local, most=500 * MB)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

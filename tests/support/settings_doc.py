@@ -37,7 +37,7 @@ def _rows(settings: type[BaseSettings]) -> list[tuple[str, str, str]]:
 
 def _default(value: object) -> str:
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(map(str, value))
     return "" if value is None else str(value)
 
 

@@ -178,3 +178,45 @@ async def test_a_language_that_the_engine_does_not_know_changes_nothing():
     assert told["code"] == "invalid_request"
     assert client.controls == [{"type": "config", "config": {"language": "de"}}]
     await _ended(running)
+
+
+class Throttled(Played):
+    """A session with no room for audio, whose client sends text messages without end."""
+
+    def __init__(self, *says: str) -> None:
+        super().__init__()
+        self.says = says
+        self.read = 0
+
+    async def receive(self) -> str:
+        said = self.says[0 if self.read == 0 else -1]
+        self.read += 1
+        await asyncio.sleep(0)
+        return said
+
+    async def append(self, pcm: bytes, most: int) -> SimpleNamespace:
+        return SimpleNamespace(stored=False, backlog=most)
+
+
+@pytest.mark.parametrize(
+    "floods",
+    [
+        '{"type":"ping"}',
+        '{"type":"flush"}',
+        '{"type":"config","prompt":"x"}',
+        '{"type":"audio","chunk":""}',
+        '{"type":"audio","chunk":"AA=="}',
+    ],
+)
+async def test_messages_behind_a_throttled_chunk_are_not_kept_without_end(floods):
+    throttled = Throttled('{"type":"audio","chunk":"AAAAAAAA"}', floods)
+    running = asyncio.create_task(throttled.connection().run())
+    read = -1
+    while throttled.read != read and read < 2000:  # until it isn't read any more
+        read = throttled.read
+        for _ in range(200):
+            await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert 0 < read < 2000

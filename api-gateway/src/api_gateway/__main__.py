@@ -2,11 +2,12 @@
 
 import signal
 import sys
+from contextlib import suppress
 
 import structlog
-import uvicorn
 
 from api_gateway.app import create_app
+from api_gateway.server import server_of
 from api_gateway.settings import GatewaySettings
 from parlando import heap, logs
 
@@ -24,18 +25,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when it has shut down: exit 0
     app = create_app(settings)
     heap.freeze()
-    uvicorn.run(
-        app,
-        host=host,
-        port=settings.port,
-        log_level="warning",
-        access_log=False,
-        ws_max_size=settings.max_message_kb * 1024,
-        ws_ping_interval=20.0,
-        ws_ping_timeout=20.0,
-        timeout_graceful_shutdown=5,
-    )
-    return 0
+    server = server_of(app, settings, host=host)
+    with suppress(KeyboardInterrupt):  # uvicorn raises SIGINT again when it has shut down
+        server.run()
+    return 0 if server.started else 3  # uvicorn has said why it couldn't start
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ class Admission:
 
     async def language_or_none(self, language: str | None) -> str | None:
         """A language that phones and players ask for by habit: only if it's one and the engine knows it."""
-        if not language or not LANGUAGE.match(language):
+        if not language or not LANGUAGE.fullmatch(language):
             return None
         try:
             await self.check_language(language)

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 
 from api_gateway.admission import Admission
 from api_gateway.archive import Archive, store_of
@@ -18,10 +20,11 @@ from api_gateway.cluster import Cluster
 from api_gateway.dependencies import Services
 from api_gateway.description import DESCRIPTION
 from api_gateway.doubled_query import DoubledQuery
-from api_gateway.errors import on_failure, on_http_error, on_invalid, on_parlando_error
+from api_gateway.errors import on_disconnect, on_failure, on_http_error, on_invalid, on_parlando_error
 from api_gateway.pusher import Pusher
 from api_gateway.queues import Queues
 from api_gateway.request_ids import RequestIds
+from api_gateway.request_limits import RequestLimits
 from api_gateway.routes import cluster as cluster_routes
 from api_gateway.routes import deliveries, health, live, omi, sessions, transcriptions, users, viewers, web
 from api_gateway.routes import jobs as job_routes
@@ -38,6 +41,10 @@ from parlando.redislog.jobs import Jobs
 from parlando.redislog.viewers import Viewers
 from parlando.redislog.writer import Sessions
 from parlando.tasks import end
+
+METHODS: Final = ("GET", "POST", "DELETE")
+EXPOSED: Final = ("Location", "Retry-After", "X-Request-ID")
+"""Headers of answers that pages of `CORS_ORIGINS` may read, besides those that they always may."""
 
 
 def create_app(settings: GatewaySettings) -> FastAPI:
@@ -106,16 +113,25 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        responses={429: {"description": "Too many connections from this address"}},
         exception_handlers={
             ParlandoError: on_parlando_error,
             RequestValidationError: on_invalid,
             HTTPException: on_http_error,
+            ClientDisconnect: on_disconnect,
             Exception: on_failure,
         },
     )
-    if settings.cors_origins:
-        app.add_middleware(CORSMiddleware, allow_origins=list(settings.cors_origins), allow_headers=["*"])
+    app.add_middleware(RequestLimits, silent_s=settings.body_timeout_s)
     app.add_middleware(DoubledQuery)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=METHODS,
+            allow_headers=["*"],  # OpenAI's library sends some of its own; nothing here trusts a cookie
+            expose_headers=EXPOSED,
+        )
     app.add_middleware(RequestIds)
     for routes in (
         live,

@@ -3,10 +3,10 @@
 import ipaddress
 from dataclasses import dataclass
 from hmac import compare_digest
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
+from api_gateway.header_values import host_name, origin_name
 from api_gateway.settings import GatewaySettings
 from parlando.errors import NotAllowedError
 
@@ -61,13 +61,21 @@ def authenticate(
         if not any(matches):
             raise NotAllowedError("A valid API key is needed: Authorization: Bearer <key>, or ?token=<key>")
         return Principal(settings.api_keys[matches.index(True)])
+    check_local(connection, settings)
+    return Principal()
+
+
+def check_local(connection: HTTPConnection, settings: GatewaySettings) -> None:
+    """Without keys only programs and pages of this machine are served. Raises `NotAllowedError`."""
+    if settings.api_keys:
+        return
     peer = connection.client.host if connection.client else ""
     if not _is_loopback(peer):
         raise NotAllowedError("No API_KEYS are configured, so only this machine may connect")
-    named = urlsplit(f"//{connection.headers.get('host', '')}").hostname
-    if named not in _LOCAL_NAMES:  # a name that a foreign page has pointed at this machine
+    if (
+        host_name(connection.headers.get("host", "")) not in _LOCAL_NAMES
+    ):  # a name that a foreign page has pointed at this machine
         raise NotAllowedError("No API_KEYS are configured, so the gateway answers to localhost only")
     origin = connection.headers.get("origin")
-    if origin and urlsplit(origin).hostname not in _LOCAL_NAMES and origin not in settings.cors_origins:
-        raise NotAllowedError(f"Origin {origin} is not in CORS_ORIGINS")
-    return Principal()
+    if origin and origin_name(origin) not in _LOCAL_NAMES and origin not in settings.cors_origins:
+        raise NotAllowedError(f"Origin {origin[:200]} is not in CORS_ORIGINS")

@@ -15,7 +15,7 @@ from api_gateway.queues import Queues
 from api_gateway.settings import GatewaySettings
 from parlando.blobs import Blobs
 from parlando.errors import NotAllowedError, SessionNotFoundError
-from parlando.ids import fingerprint
+from parlando.ids import fingerprint, is_session_id
 from parlando.outbound import Outbound
 from parlando.redislog.bodies import Bodies
 from parlando.redislog.channels import Channels
@@ -60,9 +60,15 @@ ServicesDep = Annotated[Services, Depends(services)]
 PrincipalDep = Annotated[Principal, Depends(principal)]
 
 
+async def _session(sid: str, found: Services) -> SessionRecord:
+    if not is_session_id(sid):
+        raise SessionNotFoundError(f"No session {sid[:128]!r} is known; no session has such an id")
+    return await found.history.record(sid)
+
+
 async def readable(sid: str, caller: PrincipalDep, found: ServicesDep) -> SessionRecord:
     """A session that the caller may read: its own. Others' look as if they didn't exist."""
-    record = await found.history.record(sid)
+    record = await _session(sid, found)
     if record.key != fingerprint(caller.key):
         raise SessionNotFoundError(f"No session {sid} is known; it may have expired")
     return record
@@ -84,9 +90,9 @@ async def visible(sid: str, connection: HTTPConnection, found: ServicesDep) -> R
     token = offered_token(connection) or ""
     if not is_viewer_token(token):
         return Reading(await readable(sid, principal(connection), found))
-    if not await found.viewers.admits(sid, token):
+    if not is_session_id(sid) or not await found.viewers.admits(sid, token):
         raise NotAllowedError("This link has been revoked, or its session has expired")
-    return Reading(await found.history.record(sid), token)
+    return Reading(await _session(sid, found), token)
 
 
 ReadingDep = Annotated[Reading, Depends(visible)]

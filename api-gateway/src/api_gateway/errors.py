@@ -6,7 +6,7 @@ from typing import Any, Final
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from api_gateway.dialects import openai
 from parlando.errors import InvalidRequestError, ParlandoError
@@ -43,6 +43,7 @@ BORDERS: Final[dict[str, Border]] = {
     "at_capacity": Border(503, 1013, "No room for another session"),
     "unavailable": Border(503, 1011, "Redis can't be reached"),
     "idle": Border(408, 4408, "Nothing was heard for too long"),
+    "timeout": Border(408, 1008, "The request took too long"),
     "too_big": Border(413, 1009, "The message is too big"),
 }
 
@@ -70,7 +71,7 @@ def event_of(error: ParlandoError) -> dict[str, Any]:
 def problem(code: str, detail: str, *, status: int, title: str, **more: Any) -> JSONResponse:
     """A problem details answer (RFC 9457)."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code, **more}
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
@@ -141,6 +142,11 @@ async def on_http_error(request: Request, error: Exception) -> JSONResponse:
         answer = problem("http", str(error.detail), status=error.status_code, title=str(error.detail))
     answer.headers.update(error.headers or {})
     return answer
+
+
+async def on_disconnect(request: Request, error: Exception) -> Response:
+    """The handler for clients that leave while their body is read: the answer reaches nobody."""
+    return Response(status_code=400)
 
 
 async def on_failure(request: Request, error: Exception) -> JSONResponse:

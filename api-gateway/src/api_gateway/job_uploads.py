@@ -12,15 +12,17 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from api_gateway.header_values import whole_number
+from api_gateway.request_limits import allow_body
 from parlando.blobs import Blobs
 from parlando.errors import InvalidRequestError, TooBigError
+from parlando.ids import file_name
 from parlando.redislog.jobs import Source
 
 MOST_FIELDS: Final = 64
 MOST_TEXT: Final = 1 << 16  # bytes of all fields that aren't the file
-LONGEST_NAME: Final = 200
+MOST_FORM: Final = 1 << 20  # bytes that a form adds to its file, with boundaries, headers and an epilogue
 AT_ONCE: Final = 32  # uploads that are stored, each with a few megabytes on their way; others wait
-SILENT_S: Final = 60  # without a byte, after which an upload is given up
 
 _room = asyncio.Semaphore(AT_ONCE)
 
@@ -62,19 +64,22 @@ class _Form:
         self._is_file = False
         self._complete = False
         self._parts: list[bytes] = []
-        self._parser = MultipartParser(
-            options[b"boundary"],
-            {
-                "on_part_begin": self._begin,
-                "on_header_field": self._on_header,
-                "on_header_value": self._on_value,
-                "on_header_end": self._end_header,
-                "on_headers_finished": self._end_headers,
-                "on_part_data": self._on_data,
-                "on_part_end": self._end,
-                "on_end": self._end_form,
-            },
-        )
+        try:
+            self._parser = MultipartParser(
+                options[b"boundary"],
+                {
+                    "on_part_begin": self._begin,
+                    "on_header_field": self._on_header,
+                    "on_header_value": self._on_value,
+                    "on_header_end": self._end_header,
+                    "on_headers_finished": self._end_headers,
+                    "on_part_data": self._on_data,
+                    "on_part_end": self._end,
+                    "on_end": self._end_form,
+                },
+            )
+        except FormParserError as error:  # a boundary of more than 256 bytes
+            raise InvalidRequestError(f"Expected a multipart form, but {error}") from error
 
     def push(self, data: bytes) -> None:
         """Take some of the body."""
@@ -115,7 +120,7 @@ class _Form:
         if self._is_file:
             if self.filename is not None:
                 raise InvalidRequestError("Expected one file in the form, but there are more")
-            self.filename = options[b"filename"].decode("utf-8", "replace")[:LONGEST_NAME]
+            self.filename = file_name(options[b"filename"].decode("utf-8", "replace"))
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
         piece = data[start:end]
@@ -142,16 +147,17 @@ async def receive(request: Request, blobs: Blobs, *, most: int) -> Upload:
 
     Raises
     ------
-    InvalidRequestError, TooBigError, StorageError
+    InvalidRequestError, TooBigError, SlowBodyError, StorageError
 
     """
     form = _Form(request.headers.get("content-type", ""))
-    declared = request.headers.get("content-length", "")
-    _check(int(declared) - MOST_TEXT if declared.isdigit() else 0, most)
+    declared = whole_number(request.headers.get("content-length", ""))
+    _check((declared or 0) - MOST_TEXT, most)
+    allow_body(request, most + MOST_FORM)
     name = secrets.token_hex(16)
 
     async def file() -> AsyncIterator[bytes]:
-        async for data in _timely(request.stream()):
+        async for data in request.stream():
             form.push(data)
             _check(form.size, most)
             while form.pieces:
@@ -176,21 +182,6 @@ async def receive(request: Request, blobs: Blobs, *, most: int) -> Upload:
             raise
     source = Source(name, form.filename or "", form.size, form.digest.hexdigest())
     return Upload(source, form.fields)
-
-
-async def _timely(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The stream, as long as it goes on: whoever stops sending gives its place to another."""
-    while True:
-        try:
-            async with asyncio.timeout(SILENT_S):
-                data = await anext(stream, None)
-        except TimeoutError as error:
-            raise InvalidRequestError(
-                f"Expected more of the body, but nothing came for {SILENT_S} s"
-            ) from error
-        if data is None:
-            return
-        yield data
 
 
 def _check(size: int, most: int) -> None:

@@ -7,7 +7,7 @@ there, and another connection, on any gateway, can take over at any moment.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -30,6 +30,7 @@ from parlando.redislog.writer import SessionWriter
 LARGEST_ENTRY: Final = SAMPLE_RATE * BYTES_PER_SAMPLE  # bytes of one stream entry: a second of PCM
 MOST_BUFFERED: Final = 8 * LARGEST_ENTRY  # bytes read from the socket but not stored
 COMMAND_BYTES: Final = 4096  # what a message without audio counts among them
+CHUNK_BYTES: Final = 512  # and a message with audio beside that, which may be empty
 MOST_UNCONVERTED: Final = 4 << 20  # bytes of a container that may wait for FFmpeg
 MOST_UNCONVERTED_S: Final = 10  # seconds of raw audio that may
 MOST_MISTAKES: Final = 20  # messages not understood before the socket is closed
@@ -91,6 +92,11 @@ def received_by(writer: SessionWriter) -> dict[str, int]:
 class _Chunk:
     pcm: bytes
     index: int | None
+
+
+def _cost(item: _Chunk | Command) -> int:
+    """Bytes of `MOST_BUFFERED` that a queued message takes."""
+    return CHUNK_BYTES + len(item.pcm) if isinstance(item, _Chunk) else COMMAND_BYTES
 
 
 class LiveConnection:
@@ -173,14 +179,13 @@ class LiveConnection:
             return
         if isinstance(command, Audio):
             pcm = self._decoder.push(command.data)
-            self._buffered += len(pcm)
             self._queue.append(_Chunk(pcm, command.index))
             self._audio_at = time.monotonic()
             self._audio_open = True
         else:
-            self._buffered += COMMAND_BYTES
             self._queue.append(command)
             self._ended = isinstance(command, End)
+        self._buffered += _cost(self._queue[-1])
         self._more.set()
 
     async def _restart(self, start: Start) -> None:
@@ -203,8 +208,7 @@ class LiveConnection:
                 if isinstance(item, _Chunk):
                     await self._store_chunks(item)
                 else:
-                    self._buffered -= COMMAND_BYTES
-                    self._less.set()
+                    self._forget([item])
                     await self._obey(item)
             except TooManyControlsError as error:
                 await self._say(
@@ -228,9 +232,12 @@ class LiveConnection:
         pcm = b"".join(chunk.pcm for chunk in chunks)
         for start in range(0, len(pcm), LARGEST_ENTRY):
             await self._append(pcm[start : start + LARGEST_ENTRY])
-        self._buffered -= size
-        self._less.set()
+        self._forget(chunks)
         await self._acknowledge([chunk.index for chunk in chunks if chunk.index is not None])
+
+    def _forget(self, done: Sequence[_Chunk | Command]) -> None:
+        self._buffered -= sum(map(_cost, done))
+        self._less.set()
 
     async def _append(self, pcm: bytes) -> None:
         throttled, most = False, self._most_backlog

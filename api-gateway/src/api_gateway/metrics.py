@@ -19,6 +19,8 @@ def level(gauge: Gauge) -> float:
 
 VIEWERS: Final = Gauge("parlando_gateway_viewers", "Followers of sessions over HTTP")
 CONNECTIONS: Final = Gauge("parlando_gateway_connections", "Open live sockets")
+TCP_CONNECTIONS: Final = Gauge("parlando_gateway_tcp_connections", "Open connections of HTTP and WebSockets")
+TCP_REFUSED: Final = Counter("parlando_gateway_tcp_refused_total", "Connections refused or cut", ["why"])
 OPENED: Final = Counter("parlando_gateway_sessions_total", "Sessions opened or resumed", ["how"])
 REFUSED: Final = Counter("parlando_gateway_refused_total", "Connections refused or cut", ["code"])
 BYTES: Final = Counter("parlando_gateway_bytes_total", "Bytes of audio stored")

@@ -1,5 +1,6 @@
 """The gateway's settings."""
 
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, field_validator
@@ -21,6 +22,27 @@ class GatewaySettings(BlobSettings):
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Web origins that may call from a browser, separated by commas"
+    )
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (IPv4Network("127.0.0.1"), IPv6Network("::1")),
+        validation_alias=AliasChoices("trusted_proxies", "forwarded_allow_ips"),
+        description="Addresses and networks of reverse proxies, separated by commas, whose "
+        "`X-Forwarded-For` and `X-Forwarded-Proto` are believed (also read as `FORWARDED_ALLOW_IPS`)",
+    )
+    max_connections: int = Field(
+        16_384, ge=64, description="Connections at a time; fewer if the limit of open files is lower"
+    )
+    max_connections_per_address: int = Field(
+        256, ge=1, description="Connections at a time from one address (IPv6: from one /64 network)"
+    )
+    head_timeout_s: float = Field(
+        10, gt=0, le=600, description="Seconds in which the head of a request or handshake must have come"
+    )
+    body_timeout_s: float = Field(
+        60, gt=0, le=3600, description="Seconds without a byte after which a request's body is given up"
+    )
+    keep_alive_s: int = Field(
+        5, ge=1, le=3600, description="Seconds that a connection without a request is kept open"
     )
     buffer_max_s: float = Field(
         60,
@@ -121,7 +143,14 @@ class GatewaySettings(BlobSettings):
         """A segment may last 28 s and needs 8 s before it; with less the session would wait for itself."""
         return max(value, 40.0)
 
-    @field_validator("api_keys", "cors_origins", "omi_signature_secrets", "model_aliases", mode="before")
+    @field_validator(
+        "api_keys",
+        "cors_origins",
+        "trusted_proxies",
+        "omi_signature_secrets",
+        "model_aliases",
+        mode="before",
+    )
     @classmethod
     def _listed(cls, value: object) -> object:
         if isinstance(value, str):

@@ -7,6 +7,7 @@ from typing import Final
 from prometheus_client import Gauge
 from starlette.responses import StreamingResponse
 
+from api_gateway.header_values import whole_number
 from api_gateway.relay import Relay
 
 ENDS: Final = frozenset({"closed", "completed", "failed", "cancelled"})
@@ -18,7 +19,7 @@ def last_seen(header: str | None, newest: int) -> int:
 
     A seq beyond `newest`, the last one there is, was given by a life of the session that Redis has forgotten.
     """
-    seq = int(header) if header and header.isdecimal() and len(header) < 16 else 0
+    seq = whole_number(header or "") or 0
     return seq if seq <= newest else 0
 
 

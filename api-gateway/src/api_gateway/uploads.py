@@ -1,14 +1,19 @@
 """Request bodies: bounded, and never on disk."""
 
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
+import orjson
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from parlando.errors import InvalidRequestError, TooBigError
+from api_gateway.request_limits import MOST_BODY, allow_body
+from parlando.errors import InvalidRequestError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 MARGIN: Final = 1 << 16  # bytes that a form adds to its file
 
@@ -28,31 +33,40 @@ class Form:
 
 
 async def body_of(request: Request, most: int) -> bytes:
-    """The body. Raises `TooBigError` beyond `most` bytes."""
-    _check_length(request, most)
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        _check(size, most)
-        parts.append(part)
-    return b"".join(parts)
+    """The body. Raises `TooBigError` beyond `most` bytes, `SlowBodyError`."""
+    allow_body(request, most)
+    return await request.body()
+
+
+async def model_of(request: Request, kind: type[Model]) -> Model:
+    """The JSON body as a model; no body and `null` are an empty object.
+
+    FastAPI reads a body that is declared as a parameter before it looks at the key; this is called behind it.
+
+    Raises
+    ------
+    InvalidRequestError, RequestValidationError, TooBigError, SlowBodyError
+
+    """
+    body = await body_of(request, MOST_BODY)
+    try:
+        said = orjson.loads(body) if body else None
+        return kind.model_validate({} if said is None else said)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequestError(f"Expected JSON, but {error}") from error
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**found, "loc": ("body", *found["loc"])} for found in error.errors()]
+        ) from error
 
 
 async def form_of(request: Request, most: int) -> Form:
     """The multipart form in the body. Raises `TooBigError`, `InvalidRequestError`."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise InvalidRequestError("Expected a multipart form with a file, but the body is something else")
-    _check_length(request, most + MARGIN)
-
-    async def limited() -> AsyncGenerator[bytes, None]:
-        size = 0
-        async for part in request.stream():
-            size += len(part)
-            _check(size, most + MARGIN)
-            yield part
-
+    allow_body(request, most + MARGIN)
     try:
-        parsed = await _InMemory(request.headers, limited(), max_files=4, max_fields=50).parse()
+        parsed = await _InMemory(request.headers, request.stream(), max_files=4, max_fields=50).parse()
     except MultiPartException as error:
         raise InvalidRequestError(f"Expected a multipart form, but {error.message}") from error
     file, fields = None, {}
@@ -63,13 +77,3 @@ async def form_of(request: Request, most: int) -> Form:
         else:
             fields[name] = value
     return Form(file, fields)
-
-
-def _check_length(request: Request, most: int) -> None:
-    length = request.headers.get("content-length", "")
-    _check(int(length) if length.isdigit() else 0, most)
-
-
-def _check(size: int, most: int) -> None:
-    if size > most:
-        raise TooBigError(f"Expected a body of at most {most >> 20} MB")

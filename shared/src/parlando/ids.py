@@ -1,6 +1,11 @@
-"""Names that nobody can guess."""
+"""Names: those that nobody can guess, and the one rule for each name that a client chooses.
 
+Patterns are for schemas and pydantic, whose `$` is the very end; in Python use the functions.
+"""
+
+import re
 import secrets
+import unicodedata
 import zlib
 from hashlib import sha256
 
@@ -13,6 +18,35 @@ JOB_CURSOR_PATTERN = r"^[0-9]{1,16}(-j_[0-9a-f]{30})?$"
 """A place in a list of jobs: unix milliseconds, and the job among those of that millisecond."""
 
 SESSION_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
+
+MOST_FILE_NAME = 200  # characters
+
+
+def is_uid(name: str) -> bool:
+    """Whether it may be a user's id."""
+    return re.fullmatch(UID_PATTERN, name) is not None
+
+
+def is_session_id(name: str) -> bool:
+    """Whether it may be a session's id."""
+    return re.fullmatch(SESSION_ID_PATTERN, name) is not None
+
+
+def one_line(text: str) -> str:
+    """A title or label for people, as it is. Raises ValueError for control characters and line breaks."""
+    if any(unicodedata.category(character) in _UNPRINTABLE for character in text):
+        raise ValueError("expected one line without control characters")
+    return text
+
+
+def file_name(name: str) -> str:
+    """The last part of a path, without control characters, cut to 200 characters; for show only."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    kept = (character for character in last if unicodedata.category(character) not in _UNPRINTABLE)
+    return "".join(kept)[:MOST_FILE_NAME]
+
+
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control, surrogate, line and paragraph separators
 
 
 def new_session_id(partition: int | None = None, partitions: int = 1) -> str:

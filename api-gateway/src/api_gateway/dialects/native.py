@@ -1,22 +1,30 @@
 """Our own protocol, `WS /v1/stt/stream` (docs/protocols.md). Pure: messages in, commands out."""
 
 import base64
-import binascii
 from typing import Any, Final
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from api_gateway.dialects.base import Audio, Command, Configure, End, Flush, Ping, Start
 from parlando.audio import Encoding
 from parlando.config import SessionConfig
 from parlando.errors import InvalidRequestError
 from parlando.formats import AudioFormat
-from parlando.ids import SESSION_ID_PATTERN, UID_PATTERN
+from parlando.ids import SESSION_ID_PATTERN, UID_PATTERN, one_line
 
 _CONFIG_FIELDS: Final = frozenset(SessionConfig.model_fields)
 _FORMAT_FIELDS: Final = frozenset(AudioFormat.model_fields)
 _FORMAT_NAMES: Final = {"pcm": Encoding.PCM_S16LE, "raw": Encoding.PCM_S16LE, "s16le": Encoding.PCM_S16LE}
+
+
+class _Config(SessionConfig):
+    """What a client asks for. Configurations in Redis were checked when they came."""
+
+    @field_validator("title")
+    @classmethod
+    def _title(cls, title: str) -> str:
+        return one_line(title)
 
 
 class Wishes(BaseModel):
@@ -43,7 +51,7 @@ class Wishes(BaseModel):
         """
         config = {name: value for name, value in raw.items() if name in _CONFIG_FIELDS and value != ""}
         try:
-            wishes = cls(**{**raw, "config": SessionConfig(**config), "format": _format(raw)})
+            wishes = cls(**{**raw, "config": _Config(**config), "format": _format(raw)})
         except ValidationError as error:
             raise InvalidRequestError(_explain(error)) from error
         return wishes
@@ -69,7 +77,7 @@ def config_changes(changes: dict[str, Any]) -> dict[str, Any]:
     """The fields of a config message that may change in mid-session, checked."""
     known = {name: value for name, value in changes.items() if name in _CONFIG_FIELDS}
     try:
-        checked = SessionConfig(**known)
+        checked = _Config(**known)
     except ValidationError as error:
         raise InvalidRequestError(_explain(error)) from error
     return checked.model_dump(include=set(known))
@@ -117,7 +125,7 @@ def _audio(said: dict[str, Any]) -> Audio:
         raise InvalidRequestError("Expected audio with a base64 string in chunk, but it has none")
     try:
         data = base64.b64decode(chunk, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, or what isn't ASCII
         raise InvalidRequestError(f"Expected base64 in chunk, but got {chunk[:40]!r} ({error})") from error
     index, session_id = said.get("index"), said.get("session_id")
     return Audio(

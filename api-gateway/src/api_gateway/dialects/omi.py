@@ -3,25 +3,18 @@
 Raw PCM in, finals out: the app appends every message to its transcript, so nothing else is ever sent.
 """
 
-import re
 from typing import Any, Final
 
 import orjson
 
 from api_gateway.dialects.base import Audio, Command, End, Ping
 from parlando.errors import InvalidRequestError
-from parlando.ids import UID_PATTERN
 
 SPEAKER: Final = "SPEAKER_00"
 
 
 class Omi:
     """See the module."""
-
-    @staticmethod
-    def is_uid(name: str) -> bool:
-        """Whether Omi could have given that name to a user."""
-        return re.match(UID_PATTERN, name) is not None
 
     def read(self, message: str | bytes) -> Command:
         """See `Dialect.read`; `CloseStream` ends, `KeepAlive` only shows that the app is there."""

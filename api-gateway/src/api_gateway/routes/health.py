@@ -2,15 +2,24 @@
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from api_gateway.auth import check_local
 from api_gateway.dependencies import Services, ServicesDep
 from parlando import __version__
 from parlando.errors import UnavailableError
 
-router = APIRouter(tags=["operation"])
+
+async def _local(request: Request, found: ServicesDep) -> None:
+    """Without keys a page whose name points at this machine reads nothing here either."""
+    check_local(request, found.settings)
+
+
+_REFUSED: dict[int | str, dict[str, Any]] = {401: {"description": "No API_KEYS, and not from this machine"}}
+router = APIRouter(tags=["operation"], dependencies=[Depends(_local)], responses=_REFUSED)
 
 
 async def _report(found: Services) -> dict[str, Any]:
@@ -18,11 +27,11 @@ async def _report(found: Services) -> dict[str, Any]:
         seen = await found.cluster.overview()
         active = await found.history.active_users(found.settings.omi_idle_s)
         archive = await found.archivist.report()
-    except UnavailableError as error:
+    except UnavailableError:
         return {
             "status": "unhealthy",
             "version": __version__,
-            "services": {"redis": f"unreachable: {error.message}", "whisper": "unknown"},
+            "services": {"redis": "unreachable", "whisper": "unknown"},
         }
     workers, processors = seen["transcribers"], seen["audio_processors"]
     engines = {(w["engine"], w["model"], w["why"]): w for w in workers}

@@ -21,7 +21,14 @@ from parlando.errors import (
     JobNotFoundError,
     JobNotReadyError,
 )
-from parlando.ids import JOB_CURSOR_PATTERN, JOB_ID_PATTERN, fingerprint, job_id_for, new_job_id
+from parlando.ids import (
+    JOB_CURSOR_PATTERN,
+    JOB_ID_PATTERN,
+    file_name,
+    fingerprint,
+    job_id_for,
+    new_job_id,
+)
 from parlando.jobs import JobOptions, JobStatus
 from parlando.redislog.jobs import JobRecord, Source
 from parlando.subtitles import FORMATS
@@ -86,6 +93,7 @@ JobDep = Annotated[JobRecord, Depends(readable)]
     responses={
         **_COMMON,
         400: {"description": "The request isn't understood", **_PROBLEM},
+        408: {"description": "The body didn't go on", **_PROBLEM},
         409: {"description": "The Idempotency-Key was used with another file", **_PROBLEM},
         413: {"description": "The file is too big", **_PROBLEM},
         507: {"description": "The blob store is full", **_PROBLEM},
@@ -145,7 +153,7 @@ async def _from_url(request: Request, found: Services) -> tuple[Source, JobOptio
     if not found.settings.allow_url_fetch:
         raise InvalidRequestError("Expected a file: URLs are not fetched here; ALLOW_URL_FETCH=1 allows it")
     await found.outbound.check(named.url)
-    source = Source(new_job_id(), named.url.rpartition("/")[2][:200], digest=named.url, url=named.url)
+    source = Source(new_job_id(), file_name(named.url), digest=named.url, url=named.url)
     return source, JobOptions(**named.model_dump(exclude={"url"}))
 
 

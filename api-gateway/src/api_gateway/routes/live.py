@@ -1,7 +1,6 @@
 """`WS /v1/stt/stream`: our own live protocol."""
 
 import asyncio
-import re
 from typing import Any, Final
 
 import orjson
@@ -14,12 +13,12 @@ from api_gateway.dependencies import Services, services
 from api_gateway.dialects.base import Audio, Command, Start
 from api_gateway.dialects.native import Native, Wishes, read
 from api_gateway.errors import border, event_of
-from api_gateway.live import ClientGone, Finished, LiveConnection, received_by
+from api_gateway.live import ClientGone, LiveConnection, received_by
 from api_gateway.relay import Relay
-from api_gateway.routes.socket import Socket, close
-from parlando.errors import ParlandoError, SessionTakenError
+from api_gateway.routes.socket import Socket, close, connection
+from parlando.errors import NotAllowedError, ParlandoError, SessionNotFoundError, SessionTakenError
 from parlando.formats import AudioFormat
-from parlando.ids import SESSION_ID_PATTERN, new_session_id, new_token
+from parlando.ids import is_session_id, new_session_id, new_token
 from parlando.redislog.writer import SessionWriter
 
 FIRST_WORD_S: Final = 0.25  # how long a client may take to name its session before it gets a name
@@ -35,24 +34,14 @@ async def stream(websocket: WebSocket) -> None:
     chosen = SUBPROTOCOL if SUBPROTOCOL in [p.strip() for p in offered.split(",")] else None
     await websocket.accept(subprotocol=chosen)
     socket = Socket(websocket)
-    metrics.CONNECTIONS.inc()
-    try:
+
+    async def refuse(error: ParlandoError) -> None:
+        await socket.send(orjson.dumps(event_of(error)).decode())
+        await close(websocket, border(error).close, error.code)
+
+    async with connection(websocket, refuse):
         caller = authenticate(websocket, services(websocket).settings)
         await _serve(socket, services(websocket), caller, dict(websocket.query_params))
-    except ClientGone:
-        return
-    except Finished as finished:
-        await close(websocket, finished.code)
-    except ParlandoError as error:
-        outside = border(error)
-        metrics.REFUSED.labels(error.code).inc()
-        try:
-            await socket.send(orjson.dumps(event_of(error)).decode())
-            await close(websocket, outside.close, error.code)
-        except ClientGone:
-            return
-    finally:
-        metrics.CONNECTIONS.dec()
 
 
 async def _serve(socket: Socket, found: Services, caller: Principal, query: dict[str, Any]) -> None:
@@ -62,17 +51,17 @@ async def _serve(socket: Socket, found: Services, caller: Principal, query: dict
         first = await _first_command(socket)
         if isinstance(first, Start):
             wishes, first = Wishes.of({**query, **first.wishes}), None
-        elif isinstance(first, Audio) and re.match(SESSION_ID_PATTERN, first.session_id or ""):
+        elif isinstance(first, Audio) and is_session_id(first.session_id or ""):
             wishes = wishes.model_copy(update={"session_id": first.session_id})
     strict = "session_id" in query
     writer, greeting = (
-        await _resume(found, caller, wishes)
+        await _resume_or_refuse(found, caller, wishes)
         if wishes.resume
         else await _open(found, caller, wishes, strict=strict)
     )
     await socket.send(orjson.dumps(greeting).decode())
     async with Relay(found.history, found.channels, writer.sid, after=greeting["seq"]) as relay:
-        connection = LiveConnection(
+        live = LiveConnection(
             socket,
             writer,
             relay,
@@ -82,9 +71,9 @@ async def _serve(socket: Socket, found: Services, caller: Principal, query: dict
             check_language=found.admission.check_language,
         )
         try:
-            await connection.run(first)
+            await live.run(first)
         except ClientGone:
-            await connection.leave()
+            await live.leave()
             raise
 
 
@@ -132,6 +121,18 @@ async def _open(
 async def _reformat(found: Services, writer: SessionWriter, form: AudioFormat) -> None:
     await found.admission.capacity(form)
     await writer.reformat(form)
+
+
+async def _resume_or_refuse(
+    found: Services, caller: Principal, wishes: Wishes
+) -> tuple[SessionWriter, dict[str, Any]]:
+    """A stranger doesn't learn whether a session of that id exists: it gets the same refusal."""
+    try:
+        return await _resume(found, caller, wishes)
+    except (SessionNotFoundError, NotAllowedError) as error:
+        raise SessionNotFoundError(
+            f"No session {wishes.session_id} is known that this resume token or key may resume"
+        ) from error
 
 
 async def _resume(found: Services, caller: Principal, wishes: Wishes) -> tuple[SessionWriter, dict[str, Any]]:

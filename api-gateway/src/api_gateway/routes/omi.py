@@ -15,15 +15,15 @@ from api_gateway.dependencies import Services, ServicesDep, services
 from api_gateway.dialects.omi import Omi
 from api_gateway.dialects.openai import FORMATS
 from api_gateway.hearing import CONTAINER, hear_file, send_file
-from api_gateway.live import ClientGone, Finished, LiveConnection
+from api_gateway.live import ClientGone, LiveConnection
 from api_gateway.relay import Relay
-from api_gateway.routes.socket import Socket, close
+from api_gateway.routes.socket import Socket, close, connection
 from api_gateway.signature import secrets_for, verify
 from api_gateway.uploads import body_of, form_of
 from parlando.config import SessionConfig
 from parlando.errors import AtCapacityError, InvalidRequestError, NotAllowedError, ParlandoError
 from parlando.formats import HIGHEST_RATE, LOWEST_RATE, AudioFormat
-from parlando.ids import UID_PATTERN, new_session_id, new_token
+from parlando.ids import UID_PATTERN, is_uid, new_session_id, new_token
 from parlando.redislog.writer import SessionWriter
 
 WAITING: Final = 1000  # sessions of Omi users that may wait for a worker's room
@@ -41,11 +41,13 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The body isn't audio, or no form with a file"},
     401: {"description": "The signature is wrong"},
     404: {"description": "No such key"},
+    408: {"description": "The body didn't go on"},
     413: {"description": "The body is too big"},
     415: {"description": "The audio can't be decoded"},
     422: {"description": "A parameter doesn't fit"},
     503: {"description": "Really full; send it again"},
 }
+_NO_KEY: dict[int | str, dict[str, Any]] = {404: _ERRORS[404]}
 
 
 class UnknownKeyError(ParlandoError):
@@ -64,12 +66,12 @@ def _caller(connection: Request | WebSocket, key: str | None) -> Principal:
 # --- the webhook ------------------------------------------------------------------------------------
 
 
-@router.get("/streaming")
-@router.get("/audio")
-@router.get("/omi/setup")
-@router.get("/omi/{key}/streaming")
-@router.get("/omi/{key}/audio")
-@router.get("/omi/{key}/setup")
+@router.get("/streaming", responses=_NO_KEY)
+@router.get("/audio", responses=_NO_KEY)
+@router.get("/omi/setup", responses=_NO_KEY)
+@router.get("/omi/{key}/streaming", responses=_NO_KEY)
+@router.get("/omi/{key}/audio", responses=_NO_KEY)
+@router.get("/omi/{key}/setup", responses=_NO_KEY)
 async def setup(request: Request, key: str | None = None) -> dict[str, bool]:
     """Omi's check of the set-up."""
     _caller(request, key)
@@ -119,6 +121,8 @@ async def audio(
 def _needed(uid: str | None) -> str:
     if not uid:
         raise InvalidRequestError("Expected the parameter uid, but it's missing")
+    if not is_uid(uid):
+        raise InvalidRequestError(f"Expected a uid of letters, digits, _ and -, but got {uid[:40]!r}")
     return uid
 
 
@@ -241,15 +245,13 @@ async def stt(websocket: WebSocket, key: str | None = None) -> None:
         await websocket.close(1008)  # before it's accepted: the handshake fails
         return
     await websocket.accept()
-    try:
+
+    async def refuse(error: ParlandoError) -> None:
+        code = 1013 if error.retryable else 1011 if error.code == "internal" else 1008
+        await close(websocket, code, error.code)
+
+    async with connection(websocket, refuse):
         await _listen(socket, services(websocket), caller, websocket)
-    except ClientGone:
-        return
-    except Finished as finished:
-        await close(websocket, finished.code)
-    except ParlandoError as error:
-        metrics.REFUSED.labels(error.code).inc()
-        await close(websocket, 1013 if error.retryable else 1008, error.code)
 
 
 async def _listen(socket: Socket, found: Services, caller: Principal, websocket: WebSocket) -> None:
@@ -267,18 +269,18 @@ async def _listen(socket: Socket, found: Services, caller: Principal, websocket:
         key=caller.key,
         most=await found.admission.capacity(form),
         form=form,
-        uid=uid if Omi.is_uid(uid) else "phone",
+        uid=uid if is_uid(uid) else "phone",
         push=bool(found.settings.omi_transcript_webhook),
         window_s=SOCKET_WINDOW_S,
     )
     async with Relay(found.history, found.channels, writer.sid, after=0) as relay:
-        connection = LiveConnection(
+        live = LiveConnection(
             socket, writer, relay, settings=found.settings, dialect=Omi(), idle_s=SOCKET_IDLE_S
         )
         try:
-            await connection.run()
+            await live.run()
         except ClientGone:
-            await connection.leave()
+            await live.leave()
             raise
 
 

@@ -41,6 +41,7 @@ _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     400: _error("A parameter or the file doesn't fit"),
     401: _error("No valid key"),
     404: _error("No such model"),
+    408: _error("The body didn't go on"),
     413: _error("The file is too big"),
     429: _error("Too much waits already"),
     500: _error("The engine failed"),

@@ -3,11 +3,13 @@
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from starlette.requests import Request
 
 from api_gateway.dependencies import RecordDep, ServicesDep
 from api_gateway.documents import iso
+from api_gateway.uploads import model_of
+from parlando.ids import one_line
 from parlando.redislog.viewers import Viewer
 
 router = APIRouter(prefix="/v1/stt/sessions/{sid}/viewers", tags=["sessions"])
@@ -22,7 +24,9 @@ _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
 class Sharing(BaseModel):
     """To whom the session is shown."""
 
-    label: str = Field("", max_length=100, description="Whom it's for; told in the list only")
+    label: Annotated[str, AfterValidator(one_line)] = Field(
+        "", max_length=100, description="Whom it's for; told in the list only"
+    )
 
 
 def _document(viewer: Viewer) -> dict[str, Any]:
@@ -35,14 +39,16 @@ def _document(viewer: Viewer) -> dict[str, Any]:
     responses={
         **_ERRORS,
         400: {"description": "The request isn't understood"},
-        413: {"description": "Too much"},
+        408: {"description": "The body didn't go on"},
+        413: {"description": "The body is too big"},
+        422: {"description": "A field of the body doesn't fit"},
     },
+    openapi_extra={"requestBody": {"content": {"application/json": {"schema": Sharing.model_json_schema()}}}},
 )
-async def share(
-    request: Request, record: RecordDep, found: ServicesDep, sharing: Sharing | None = None
-) -> dict[str, Any]:
+async def share(request: Request, record: RecordDep, found: ServicesDep) -> dict[str, Any]:
     """A new viewer token, told this once, and the page for it."""
-    viewer, token = await found.viewers.add(record.sid, sharing.label if sharing else "")
+    sharing = await model_of(request, Sharing)
+    viewer, token = await found.viewers.add(record.sid, sharing.label)
     base = str(request.base_url).rstrip("/")
     return {**_document(viewer), "token": token, "url": f"{base}/watch/{record.sid}?token={token}"}
 

@@ -95,7 +95,7 @@ def load(settings: TranscriberSettings) -> tuple[Engine, str]:
 
 def _choose(settings: TranscriberSettings) -> tuple[str, str]:
     if settings.whisper_model:
-        asked = f"WHISPER_MODEL={settings.whisper_model}"
+        asked = f"WHISPER_MODEL={_shown(settings.whisper_model)}"
         if settings.whisper_model.endswith(".pt"):
             return "whisper", f"{asked} is an openai-whisper checkpoint"
         if find_spec("faster_whisper"):
@@ -103,5 +103,10 @@ def _choose(settings: TranscriberSettings) -> tuple[str, str]:
         return "whisper", asked
     cached = Path.home() / ".cache" / "whisper" / "base.pt"
     if find_spec("whisper") and cached.exists():
-        return "whisper", f"{cached} is on this machine"
+        return "whisper", "~/.cache/whisper/base.pt is on this machine"
     return "moonshine", "the embedded default; set WHISPER_MODEL for Whisper"
+
+
+def _shown(model: str) -> str:
+    """A model as anybody may read it on /health: of a path its last part only."""
+    return Path(model).name if Path(model).is_absolute() else model

@@ -1,0 +1,67 @@
+"""Inputs that are nearly right, ten thousand for each front door: python -m bench.fuzz [--seed N]
+
+`--only NUMBER` runs one input again through both doors and prints how it ended.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+
+from bench.results import Table
+from support import fuzz, fuzz_http, fuzz_websocket
+from support.cluster import Cluster
+
+INPUTS = 10_000
+WARM = 2000  # inputs until memory is compared
+MOST_GROWTH_MB = 60
+DOORS = {"raw HTTP": fuzz_http.attack, "WebSocket messages": fuzz_websocket.attack}
+
+
+async def measure(cluster: Cluster, attack: fuzz.Attack, seed: int) -> tuple[list[str], list[object]]:
+    """What went wrong, and a row of the table."""
+    port, started = cluster.ports[0], time.monotonic()
+    wrong = await fuzz.attack(port, attack, seed, range(WARM))
+    before = fuzz.memory_mb(cluster)
+    wrong += await fuzz.attack(port, attack, seed, range(WARM, INPUTS))
+    left = await fuzz.settled(cluster)
+    grown = fuzz.memory_mb(cluster) - before
+    wrong += fuzz.log_faults(cluster)
+    wrong += [f"{name}: {level:g} left" for name, level in left.items() if level]
+    if grown > MOST_GROWTH_MB:
+        wrong.append(f"memory grew by {grown:.0f} MB")
+    took = time.monotonic() - started
+    return wrong, [INPUTS, len(wrong), sum(left.values()), round(before), round(before + grown), round(took)]
+
+
+def main() -> int:
+    """Run both, and publish the table; print what went wrong."""
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--only", type=int)
+    given = arguments.parse_args()
+    columns = ("inputs", "count", "faults", "left open", "MB before", "MB after", "s")
+    table = Table("fuzz", "Malformed input", columns)
+    faults: list[str] = []
+    for name, attack in DOORS.items():
+        with Cluster(processors=1, **fuzz.ENVIRONMENT) as cluster:
+            if given.only is not None:
+                numbers = range(given.only, given.only + 1)
+                print(name, asyncio.run(fuzz.attack(cluster.ports[0], attack, given.seed, numbers)))
+                continue
+            wrong, row = asyncio.run(measure(cluster, attack, given.seed))
+            faults += wrong
+            table.rows.append((name, *row))
+    if given.only is None:
+        table.remarks = [
+            f"Seed {given.seed}. A fault: an answer 500, an error of the gateway's own, no end, no close "
+            f"code, something left open, or {MOST_GROWTH_MB} MB more memory than after {WARM} inputs."
+        ]
+        table.data = {"faults": len(faults), "seed": given.seed}
+        table.publish()
+    print("\n".join(faults))
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
