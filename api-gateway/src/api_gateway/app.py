@@ -74,7 +74,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         )
         archive = Archive(store_of(settings))
         admission = Admission(history)
-        cluster = Cluster(redis, admission, sessions, jobs, history)
+        cluster = Cluster(redis, admission, sessions, jobs, history, active_s=settings.omi_idle_s)
         archivist = Archivist(redis, history, archive, outbound, settings, worker=cluster.id)
         caller = Caller(redis, jobs, of_jobs, settings, worker=cluster.id)
         pusher = Pusher(redis, history, outbound, settings, worker=cluster.id)

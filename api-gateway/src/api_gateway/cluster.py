@@ -30,10 +30,17 @@ log = structlog.get_logger(part="cluster")
 
 
 class Cluster:
-    """A gateway's sign of life, and the overview of all."""
+    """A gateway's heartbeat, and the overview of all. `active_s`: how long a user without audio counts."""
 
     def __init__(
-        self, redis: Redis, admission: Admission, sessions: Sessions, jobs: Jobs, history: History
+        self,
+        redis: Redis,
+        admission: Admission,
+        sessions: Sessions,
+        jobs: Jobs,
+        history: History,
+        *,
+        active_s: float,
     ) -> None:
         self.id = new_worker_id("gateway")
         self._redis = redis
@@ -41,6 +48,7 @@ class Cluster:
         self._sessions = sessions
         self._jobs = jobs
         self._history = history
+        self._active_s = active_s
         self._overview = SharedLook(self._look, fresh_s=FRESH_S, within_s=LOOK_S)
         self._sessions_of: dict[str, SharedLook[list[dict[str, Any]]]] = {}
 
@@ -80,6 +88,7 @@ class Cluster:
                 "unclaimed": max(0, waiting - owned),
                 "capacity": sum(worker["capacity"] for worker in transcribers),
             },
+            "active_users": await self._history.active_users(self._active_s),
             "viewers": sum(worker["viewers"] for worker in kinds["gateway"]),
             "jobs": {
                 "waiting": await self._jobs.waiting(),

@@ -25,7 +25,6 @@ router = APIRouter(tags=["operation"], dependencies=[Depends(_local)], responses
 async def _report(found: Services) -> dict[str, Any]:
     try:
         seen = await found.cluster.overview()
-        active = await found.history.active_users(found.settings.omi_idle_s)
         archive = await found.archivist.report()
     except UnavailableError:
         return {
@@ -54,7 +53,7 @@ async def _report(found: Services) -> dict[str, Any]:
         "jobs": seen["jobs"],
         "sessions": {"open": seen["sessions"]["open"], "unclaimed": seen["sessions"]["unclaimed"]},
         "lag_ms": seen["lag_ms"],
-        "active_users": active,
+        "active_users": seen["active_users"],
         "archive": archive,
         "keys": "required" if found.settings.api_keys else "none configured: loopback only",
     }
