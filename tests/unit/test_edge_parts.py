@@ -259,16 +259,19 @@ async def test_a_cancelled_connection_is_cancelled_and_counted_out():
 
 
 async def test_a_stream_that_watches_for_its_client_is_not_ended_by_a_body_that_stalls():
-    """The watching begins before the answer does."""
+    """The watching begins before the answer does, and a GET may say that a gigabyte follows."""
     came = asyncio.Queue()
     watched = asyncio.Event()
-    scope = {"type": "http", "headers": [(b"content-length", b"5")]}
+    scope = {"type": "http", "headers": [(b"content-length", b"1000000000")]}
 
     async def app(scope, receive, send):
         watching = asyncio.create_task(receive())
         await asyncio.sleep(0)
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        await asyncio.sleep(0.2)  # longer than the body may be silent
+        came.put_nowait({"type": "http.request", "body": bytes(100_000), "more_body": True})
+        assert (await watching)["body"] == b"", "nobody has asked for it"
+        watching = asyncio.create_task(receive())
+        await asyncio.sleep(0.2)  # longer than a body may be silent
         came.put_nowait({"type": "http.disconnect"})
         assert (await watching)["type"] == "http.disconnect"
         watched.set()

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api_gateway.header_values import whole_number
 from parlando.errors import ParlandoError, TooBigError
 
-MOST_BODY: Final = 1 << 16  # bytes, where a route doesn't ask for more
+MOST_BODY: Final = 1 << 16  # bytes, where nothing is uploaded
 LINGER_S: Final = 5.0  # how long the rest of an answered request is read, so that the client sees the answer
 LINGER_SILENT_S: Final = 1.0  # as long as something comes
 LINGER_BYTES: Final = 16 << 20  # and how much of it
@@ -56,7 +56,6 @@ class RequestLimits:
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                body.answered = True
                 if not body.complete:
                     MutableHeaders(scope=message)["Connection"] = "close"
             elif not message.get("more_body", False) and not body.complete:
@@ -69,7 +68,10 @@ class RequestLimits:
 
 
 class Body:
-    """What is known of the body of one request; it lies in the scope, where `allow_body` finds it."""
+    """What is known of the body of one request; it lies in the scope, where `allow_body` finds it.
+
+    Until `most` is set nobody gets a byte of it: who calls `receive` then looks whether the client has left.
+    """
 
     def __init__(self, scope: Scope, receive: Receive, *, silent_s: float) -> None:
         scope[_KEY] = self
@@ -78,30 +80,29 @@ class Body:
         self._silent_s = silent_s
         self._size = 0
         self._declared = whole_number(headers.get("content-length", "0"))
-        self.most = MOST_BODY
-        self.answered = False
+        self.most: int | None = None
         self.complete = self._declared == 0 and "transfer-encoding" not in headers
 
     def check_declared(self) -> None:
         """Raises `TooBigError` if the client says that it's too long, before any of it is read."""
-        if self._declared is None or self._declared > self.most:
+        if self.most is not None and (self._declared is None or self._declared > self.most):
             raise TooBigError(f"Expected a body of at most {_size(self.most)}")
 
     async def receive(self) -> Message:
-        """ASGI's `receive`. Raises `TooBigError`, `SlowBodyError`, but not once the request is answered."""
-        if self.complete or self.answered:
+        """ASGI's `receive`. Raises `TooBigError`, `SlowBodyError`."""
+        if self.complete:
             return await self._next()
-        self.check_declared()
+        if self.most is None:
+            message = await self._next()
+            return {**message, "body": b""} if message["type"] == "http.request" else message
         try:
             async with asyncio.timeout(self._silent_s):
                 message = await self._next()
         except TimeoutError as error:
-            if self.answered:  # meanwhile: a stream that looks for its client's leaving
-                return await self._next()
             raise SlowBodyError(
                 f"Expected more of the body, but nothing came for {self._silent_s:g} s"
             ) from error
-        if self._size > self.most and not self.answered:
+        if self._size > self.most:
             raise TooBigError(f"Expected a body of at most {_size(self.most)}")
         return message
 
