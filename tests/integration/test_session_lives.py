@@ -15,7 +15,7 @@ from parlando.redislog.history import History
 from parlando.redislog.intake import IntakeClaims
 from parlando.redislog.owner import SessionClaims
 from parlando.redislog.pcm import Frame, StreamReader, position_at
-from parlando.redislog.writer import Sessions
+from parlando.redislog.writer import Continued, Sessions
 from parlando.tasks import end
 
 SECOND = b"\1\0" * 16_000
@@ -102,7 +102,10 @@ async def test_a_transcript_holds_the_words_of_this_life_only(sessions, claims, 
 
 async def test_a_session_that_redis_lost_goes_on_where_its_client_says(sessions, claims, redis, history):
     writer = await sessions.open(
-        "meeting", config={}, token="t", first_seq=41, start_at=160_000, first_segment=7
+        "meeting",
+        config={},
+        token="t",
+        continued=Continued(seq=41, segments=7, position=160_000, settled=160_300),
     )
     assert (writer.seq, writer.received) == (41, 160_000)
     await writer.append(SECOND, 16_000)
@@ -110,6 +113,7 @@ async def test_a_session_that_redis_lost_goes_on_where_its_client_says(sessions,
     [claim] = await claims.take_new(block_ms=100)
 
     assert (record.received, record.decoded, record.seq, record.segments) == (176_000, 160_000, 41, 7)
+    assert claim.floor == 160_300
     assert (claim.start, claim.seq, claim.segments, claim.decoded) == (160_000, 41, 7, 160_000)
     key = sessions.keys("meeting").pcm
     [frame] = (await StreamReader(redis).read({key: position_at(claim.start)}, block_ms=10))[key]
@@ -119,8 +123,11 @@ async def test_a_session_that_redis_lost_goes_on_where_its_client_says(sessions,
 
 async def test_a_conversion_that_goes_on_counts_its_own_samples_from_zero(sessions, redis, history):
     form = AudioFormat(sample_rate=8000, encoding=Encoding.PCM_S16LE)
-    writer = await sessions.open("meeting", config={}, token="t", form=form, start_at=160_000)
+    writer = await sessions.open(
+        "meeting", config={}, token="t", form=form, continued=Continued(position=80_000)
+    )
     assert writer.received == 0  # bytes of this life
+    assert writer.position == 80_000  # the client's samples
     claims = IntakeClaims(redis, worker="p", partitions=1, ttl_s=100)
     await claims.queue.ensure_groups()
     [claim] = await claims.take_new(block_ms=100)
