@@ -38,7 +38,7 @@ async def run(*, url: str, key: str | None, language: str | None, prompt: str) -
         microphone = sound.RawInputStream(SAMPLE_RATE, FRAME, channels=1, dtype="int16", callback=take)
     except sound.PortAudioError as error:
         raise ClientError("no_microphone", f"There's no microphone to use: {error}") from error
-    options = {"language": language, "prompt": prompt or None}
+    options: dict[str, Any] = {"language": language, "prompt": prompt or None}
     with Captions() as captions, microphone:
         async with connect(url.replace("http", "ws", 1), api_key=key, give_up_s=10, **options) as session:
 

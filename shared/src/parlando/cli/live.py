@@ -4,7 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import soundfile
 
@@ -22,7 +22,7 @@ class Recording:
 
     data: bytes
     second: float | None
-    query: dict[str, str]
+    query: dict[str, Any]
 
 
 def load(file: Path) -> Recording:
