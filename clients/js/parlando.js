@@ -53,7 +53,7 @@ export class ParlandoClient {
   /** Follow somebody's captions: everything from the beginning, then as they come, until the session closes. */
   watch(sessionId, { token, signal, onconnection } = {}) {
     const path = `/v1/stt/sessions/${encodeURIComponent(sessionId)}/events`;
-    return this.follow(path, { token, signal, onconnection, ends: ["closed", "revoked"] });
+    return this.follow(path, { token, signal, onconnection, ends: ["closed", "revoked"], patienceMs: GONE_MS });
   }
 
   /** Let others watch a session: a token for them, and the page to give them. */
@@ -119,9 +119,9 @@ export class ParlandoClient {
   }
 
   /** @internal Server-sent events through `fetch` (an EventSource can't send a key), across broken connections. */
-  async *follow(path, { token, signal, onconnection = () => {}, ends }) {
+  async *follow(path, { token, signal, onconnection = () => {}, ends, patienceMs = 0 }) {
     let seen = "";
-    let broken; // since when a stream that stood can't be had again
+    let broken; // since when a stream that stood can't be had again; for `patienceMs` it may be unknown or refused
     for (let failures = 0; !signal?.aborted; failures++) {
       if (failures) await pause(PAUSES_MS[Math.min(failures, PAUSES_MS.length) - 1], signal);
       let body;
@@ -130,7 +130,7 @@ export class ParlandoClient {
         ({ body } = await this.request(path, { token, signal, headers }));
       } catch (error) {
         if (signal?.aborted) return;
-        const unknown = broken && Date.now() - broken < GONE_MS && (error.status === 401 || error.status === 404);
+        const unknown = broken && Date.now() - broken < patienceMs && [401, 404].includes(error.status);
         if (error instanceof ParlandoError && error.status < 500 && !unknown) throw error;
         onconnection(false, error);
         continue;

@@ -20,7 +20,7 @@ from parlando.audio import SAMPLES_PER_MS
 from parlando.errors import NotAllowedError, ParlandoError, SessionNotFoundError, SessionTakenError
 from parlando.formats import AudioFormat
 from parlando.ids import is_session_id, new_session_id, new_token
-from parlando.redislog.writer import Continued, SessionWriter
+from parlando.redislog.writer import Attached, Continued, SessionWriter
 
 SHORTEST_TOKEN: Final = 16  # letters of a resume token that opens a session anew
 FIRST_WORD_S: Final = 0.25  # how long a client may take to name its session before it gets a name
@@ -148,6 +148,12 @@ async def _resume(found: Services, caller: Principal, wishes: Wishes) -> tuple[S
         return await _go_on(found, caller, wishes, continued)
     if continued is not None and attached.behind(continued):
         return await _go_on(found, caller, wishes, continued)
+    return await _resumed(found, wishes, attached)
+
+
+async def _resumed(
+    found: Services, wishes: Wishes, attached: Attached
+) -> tuple[SessionWriter, dict[str, Any]]:
     metrics.OPENED.labels("resumed").inc()
     greeting = await _greeting(
         found, attached.writer, resume_token=wishes.resume or "", seq=min(wishes.last_seq, attached.seq)
@@ -171,16 +177,19 @@ async def _go_on(
     if len(token) < SHORTEST_TOKEN:
         raise NotAllowedError("Expected the resume token that `connected` told")
     capacity = await found.admission.capacity(wishes.format)
-    writer = await found.sessions.open(
-        sid,
-        config=wishes.config.model_dump(exclude_none=True),
-        token=token,
-        key=caller.key,
-        most=capacity,
-        form=wishes.format,
-        uid=wishes.uid,
-        continued=continued,
-    )
+    try:
+        writer = await found.sessions.open(
+            sid,
+            config=wishes.config.model_dump(exclude_none=True),
+            token=token,
+            key=caller.key,
+            most=capacity,
+            form=wishes.format,
+            uid=wishes.uid,
+            continued=continued,
+        )
+    except SessionTakenError:  # another connection of the same client was faster
+        return await _resumed(found, wishes, await found.sessions.attach(sid, token=token, key=caller.key))
     metrics.OPENED.labels("reopened").inc()
     greeting = await _greeting(found, writer, resume_token=token, seq=writer.seq)
     return writer, {**greeting, "resumed": True, "reopened": True, "state": "open"}

@@ -208,8 +208,7 @@ class ClientSession:
                     if await self._take(event, socket):
                         return
             finally:
-                for task in self._tasks:
-                    await end(task)
+                await end(*self._tasks)
         raise ConnectionError(f"the server closed the connection ({socket.close_code})")
 
     def _query(self) -> dict[str, Any]:
