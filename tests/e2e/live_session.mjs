@@ -1,6 +1,6 @@
 // A whole session of the JavaScript SDK: node live_session.mjs <folder of the SDK> <gateway> <file> <options, JSON>
-// <seconds> <cut (1/0)>. Sends the file within that time, loses the connection in the middle if asked to, and prints
-// each event on a line.
+// <seconds> <cut (1/0)>. Sends the file within that time, loses the connection in the middle if asked to, shares the
+// session with a viewer at its first final, and prints each event on a line.
 import { readFileSync } from "node:fs";
 
 const [sdk, url, file, options, seconds, cut] = process.argv.slice(2);
@@ -17,6 +17,17 @@ session.on("failed", (error) => {
   console.log(JSON.stringify({ type: "failed", code: error.code, message: error.message }));
   process.exit(1);
 });
+let viewing;
+session.on("final", () => (viewing ??= watch()));
+async function watch() {
+  const { token } = await session.client.share(session.id, { label: "audience" });
+  const viewer = new ParlandoClient(url); // without the owner's key
+  for await (const event of viewer.watch(session.id, { token })) {
+    if (event.type === "final") console.log(JSON.stringify({ ...event, type: "viewed" }));
+    if (event.type === "revoked") console.log(JSON.stringify({ type: "revoked" }));
+  }
+}
+
 for (let at = 0, piece = 0; at < data.length; at += step, piece++) {
   session.send(data.subarray(at, at + step));
   if (cut === "1" && piece === PIECES / 2) {
@@ -27,3 +38,4 @@ for (let at = 0, piece = 0; at < data.length; at += step, piece++) {
   await new Promise((resolve) => setTimeout(resolve, (seconds * 1000) / PIECES));
 }
 await session.end();
+await viewing;

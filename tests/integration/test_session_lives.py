@@ -7,13 +7,14 @@ import pytest
 
 from api_gateway.relay import Relay
 from parlando.audio import Encoding
+from parlando.errors import FencedError, SessionTakenError, SupersededError
 from parlando.events import Closed, Final
 from parlando.formats import AudioFormat
 from parlando.redislog.channels import Channels
 from parlando.redislog.connection import connect
 from parlando.redislog.history import History
 from parlando.redislog.intake import IntakeClaims
-from parlando.redislog.owner import SessionClaims
+from parlando.redislog.owner import Checkpoint, SessionClaims
 from parlando.redislog.pcm import Frame, StreamReader, position_at
 from parlando.redislog.writer import Continued, Sessions
 from parlando.tasks import end
@@ -135,3 +136,61 @@ async def test_a_conversion_that_goes_on_counts_its_own_samples_from_zero(sessio
     await claims.own(claim).emit(SECOND, most_backlog=16_000, converted=1, needed=0, state={})
 
     assert (await history.record("meeting")).received == 176_000
+
+
+async def test_owners_and_connections_of_a_life_that_redis_lost_are_fenced(sessions, claims, redis):
+    """Each life counts them from one; the numbers of a life that goes on must be others."""
+    writer = await sessions.open("meeting", config={}, token="t")
+    [claim] = await claims.take_new(block_ms=100)
+    owned = claims.own(claim)
+    await _say(owned, "one")
+    await redis.flushall()
+    await claims.queue.ensure_groups()
+    again = await sessions.open("meeting", config={}, token="t", continued=Continued(seq=1))
+    [new] = await claims.take_new(block_ms=100)
+
+    with pytest.raises(FencedError):
+        await _say(owned, "two")
+    with pytest.raises(SupersededError):
+        await writer.append(SECOND, 16_000)
+    assert (await again.append(SECOND, 16_000)).stored
+    await _say(claims.own(new), "two")
+
+
+@pytest.mark.parametrize("seen", [Continued(seq=2, position=0), Continued(seq=1, position=16_000)])
+async def test_an_older_state_of_a_session_gives_way_to_what_its_client_knows(
+    sessions, claims, history, seen
+):
+    """A Redis that keeps an append-only file may lose its last second."""
+    await sessions.open("meeting", config={}, token="t")
+    [claim] = await claims.take_new(block_ms=100)
+    await _say(claims.own(claim), "one")
+    attached = await sessions.attach("meeting", token="t")
+    assert attached.behind(seen)
+    assert not attached.behind(Continued(seq=1))
+
+    with pytest.raises(SessionTakenError):
+        await sessions.open("meeting", config={}, token="stranger", continued=seen)
+    with pytest.raises(SessionTakenError):
+        await sessions.open("meeting", config={}, token="t", continued=Continued(seq=1))
+    writer = await sessions.open("meeting", config={}, token="t", continued=seen)
+    [new] = await claims.take_new(block_ms=100)
+    await _say(claims.own(new), "new")
+
+    assert (writer.seq, writer.position) == (seen.seq, seen.position)
+    assert len([event async for event in history.all_events("meeting")]) == 2
+
+
+async def test_an_append_tells_what_is_settled_and_by_which_event(sessions, claims):
+    writer = await sessions.open("meeting", config={}, token="t")
+    [claim] = await claims.take_new(block_ms=100)
+    owned = claims.own(claim)
+    await writer.append(SECOND, 160_000)
+    assert writer.settled == (0, 0)
+    final = Final(session_id="meeting", segment=0, text="one", start=0, end=0.5, covers=9000)
+    await owned.commit([final], decoded=9000, segments=1, checkpoint=Checkpoint(8000, {}, settled=9000))
+    await writer.append(SECOND, 160_000)
+    assert writer.settled == (9000, 1)
+    await owned.commit([], decoded=9000, segments=1, checkpoint=Checkpoint(12_000, {}, settled=12_000))
+    await writer.append(SECOND, 160_000)
+    assert writer.settled == (12_000, 1)

@@ -53,6 +53,7 @@ class ClientSession:
         options: dict[str, Any],
         api_key: str | None,
         give_up_s: float,
+        connect_s: float | None = None,
         keep_s: float = KEEP_S,
         keep_mb: float = KEEP_MB,
     ) -> None:
@@ -65,6 +66,7 @@ class ClientSession:
         self._said = Unsettled(most=int(most), whole=second is None)
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._give_up_s = give_up_s
+        self._connect_s = give_up_s if connect_s is None else connect_s
         self._socket: ClientConnection | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._events: asyncio.Queue[Event | ClientError | None] = asyncio.Queue(maxsize=10_000)
@@ -186,7 +188,8 @@ class ClientSession:
                 broken_since = broken_since or time.monotonic()
                 if self._closing:
                     return
-                if time.monotonic() - broken_since > self._give_up_s:
+                patience_s = self._give_up_s if self.resume_token else self._connect_s
+                if time.monotonic() - broken_since > patience_s:
                     await self._fail(ClientError("unreachable", f"{self._urls}: {error}"))
                     return
                 attempt += 1
@@ -318,6 +321,7 @@ async def connect(
     *,
     api_key: str | None = None,
     give_up_s: float = 60.0,
+    connect_s: float | None = None,
     keep_s: float = KEEP_S,
     keep_mb: float = KEEP_MB,
     **options: Any,
@@ -326,14 +330,15 @@ async def connect(
 
     `options` are the protocol's query fields: language, prompt, words, interim, vad_silence_ms,
     session_id, encoding, sample_rate, channels, channel, normalize, uid. A lost connection is made
-    again for up to `give_up_s` seconds, and nothing is lost.
+    again for up to `give_up_s` seconds, and nothing is lost; the first one must stand within `connect_s`
+    (`give_up_s` if that's None).
 
     Audio is kept until it is settled, so that nothing is lost either if the cluster's Redis loses its data:
     at most `keep_s` seconds and `keep_mb` megabytes, a container whole or not at all. An event `unprotected`
     says when that doesn't suffice.
     """
     urls = [url] if isinstance(url, str) else list(url)
-    session = ClientSession(urls, _flat(options), api_key, give_up_s, keep_s, keep_mb)
+    session = ClientSession(urls, _flat(options), api_key, give_up_s, connect_s, keep_s, keep_mb)
     running = asyncio.create_task(session.run())
     try:
         yield session
