@@ -22,7 +22,8 @@ session.on("final", () => (viewing ??= watch()));
 async function watch() {
   const { token } = await session.client.share(session.id, { label: "audience" });
   const viewer = new ParlandoClient(url); // without the owner's key
-  for await (const event of viewer.watch(session.id, { token })) {
+  const onconnection = (connected) => connected && console.log(JSON.stringify({ type: "watching" }));
+  for await (const event of viewer.watch(session.id, { token, onconnection })) {
     if (event.type === "final") console.log(JSON.stringify({ ...event, type: "viewed" }));
     if (event.type === "revoked") console.log(JSON.stringify({ type: "revoked" }));
   }

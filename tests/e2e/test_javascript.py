@@ -106,19 +106,25 @@ def test_what_a_session_says_again_after_a_lost_connection_or_lost_data():
     assert "5 passed" in done.stdout
 
 
-def javascript_session(url: str, file: Path, options: dict, *, seconds: float, cut: bool) -> subprocess.Popen:
-    script = Path(__file__).with_name("live_session.mjs")
-    arguments = [SDK, url, file, json.dumps(options), str(seconds), str(int(cut))]
-    return subprocess.Popen(
-        ["node", "--experimental-websocket", "--no-warnings", script, *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+class Session:
+    """A session of the SDK in Node; `events` is what it has printed so far."""
 
+    def __init__(self, url: str, file: Path, options: dict, *, seconds: float, cut: bool) -> None:
+        self._command = [SDK, url, file, json.dumps(options), str(seconds), str(int(cut))]
+        self.events: list[dict] = []
 
-async def events_of(process: subprocess.Popen) -> list[dict]:
-    said, _ = await asyncio.to_thread(process.communicate, timeout=150)
-    return [json.loads(line) for line in said.splitlines()]
+    async def run(self) -> list[dict]:
+        script = Path(__file__).with_name("live_session.mjs")
+        process = await asyncio.create_subprocess_exec(
+            *("node", "--experimental-websocket", "--no-warnings", script),
+            *self._command,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(150):
+            async for line in process.stdout:
+                self.events.append(json.loads(line))
+        await process.wait()
+        return self.events
 
 
 def recording(folder: Path, pcm: np.ndarray, form: str) -> tuple[Path, dict]:
@@ -141,7 +147,7 @@ SPEECH = np.concatenate([np.r_[speak(9, first=9 * n), silence(0.7)] for n in ran
 @pytest.mark.parametrize("form", ["s16", "stereo_f32", "flac", "wav"])
 async def test_a_resume_loses_and_doubles_nothing_whatever_is_sent(perfect, tmp_path, form):
     file, options = recording(tmp_path, SPEECH, form)
-    events = await events_of(javascript_session(perfect.http(), file, options, seconds=4, cut=True))
+    events = await Session(perfect.http(), file, options, seconds=4, cut=True).run()
 
     kinds = [event["type"] for event in events]
     assert kinds.count("connected") == 2
@@ -157,16 +163,10 @@ async def test_a_redis_that_loses_its_data_costs_no_word(perfect, tmp_path):
     sessions = []
     for form in ("s16", "stereo_f32", "flac"):
         file, options = recording(tmp_path, SPEECH, form)
-        sessions.append(javascript_session(perfect.http(), file, options, seconds=6, cut=False))
-    running = asyncio.gather(*(events_of(session) for session in sessions))
-    store = perfect.store()
-
-    def halfway() -> int:
-        found = [store.hmget(key, "state", "segments") for key in store.scan_iter("stt:{0}:session:*")]
-        return sum(state == "open" and int(segments) > 0 for state, segments in found)
-
-    while halfway() < 3:
-        await asyncio.sleep(0.1)
+        sessions.append(Session(perfect.http(), file, options, seconds=6, cut=False))
+    running = asyncio.gather(*(session.run() for session in sessions))
+    while not all(any(event["type"] == "watching" for event in session.events) for session in sessions):
+        await asyncio.sleep(0.05)
     perfect.redis.kill()
     perfect.redis.start()
 
