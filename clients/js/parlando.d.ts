@@ -33,6 +33,8 @@ export interface Connected {
   received: number;
   seq: number;
   resumed?: boolean;
+  /** The cluster had lost the session and goes on with it; what isn't settled is sent again. */
+  reopened?: boolean;
   state?: "open" | "ending" | "closed";
 }
 export interface SpeechStarted {
@@ -89,11 +91,13 @@ export type SessionState = "connecting" | "open" | "reconnecting" | "closed";
 
 export interface SessionEvents {
   connected: Connected;
-  ack: { type: "ack"; received: number; received_ms: number };
+  ack: { type: "ack"; received: number; received_ms?: number; settled?: number; settled_ms?: number };
   speech_started: SpeechStarted;
   partial: Partial;
   final: Final;
   status: Status;
+  /** Told once: so much isn't settled that not all of it is kept; it would be lost if Redis lost its data. */
+  unprotected: { type: "unprotected"; kept: number };
   flushed: { type: "flushed"; seq: number };
   closed: Closed;
   error: Refusal;
@@ -110,6 +114,14 @@ export interface LiveOptions {
   vad_silence_ms?: number;
   session_id?: string;
   uid?: string;
+  encoding?: "pcm_s16le" | "pcm_f32le" | "mulaw" | "alaw" | "container";
+  sample_rate?: number;
+  channels?: number;
+  channel?: number;
+  normalize?: boolean;
+  /** Seconds and megabytes of audio that isn't settled to keep: 600 and 64. */
+  keepS?: number;
+  keepMb?: number;
   /** Come back to a session, with its `ticket`; `lastSeq: 0` for everything that was said. */
   resume?: Ticket;
 }
@@ -118,6 +130,8 @@ export interface Ticket {
   id: string;
   resumeToken: string;
   lastSeq: number;
+  segments?: number;
+  settledMs?: number;
 }
 
 export interface Following {
@@ -172,7 +186,7 @@ export declare class LiveSession extends EventTarget {
   on<Type extends keyof SessionEvents>(type: Type, listener: (event: SessionEvents[Type]) => void): () => void;
   send(pcm: ArrayBuffer | ArrayBufferView): void;
   flush(): void;
-  configure(changes: Omit<LiveOptions, "resume" | "session_id" | "uid">): void;
+  configure(changes: Pick<LiveOptions, "language" | "title" | "prompt" | "words" | "interim" | "vad_silence_ms">): void;
   end(): Promise<Closed>;
   closed(): Promise<Closed>;
   leave(): void;

@@ -1,14 +1,16 @@
 /**
  * Parlando from JavaScript: live sessions that survive lost connections, the microphone, jobs, viewers.
- * One module without dependencies, for browsers and for Node 22 or newer (all but `Capture`). Types: parlando.d.ts.
+ * No dependencies, for browsers and for Node 22 or newer (all but `Capture`). Types: parlando.d.ts.
  */
 
-const RATE = 16000;
-const BYTES = 2; // of a sample
-const MOST_UNSENT_S = 600; // of audio kept for a server that can't be reached
+import { Unsettled, unitsOf } from "./unsettled.js";
+
+const KEEP_S = 600; // of audio kept until it is settled
+const KEEP_MB = 64;
 const PAUSES_MS = [200, 400, 800, 1600, 3000]; // before connecting again
 const SILENT_MS = 6000; // a server that owes an answer for so long is taken for lost
 const HEARTBEAT_MS = 1000;
+const GONE_MS = 60_000; // that a session which was followed may be unknown, until its owner has opened it anew
 const FATAL_CLOSES = new Set([1003, 1008, 1009]);
 
 /** What a server refused, or what can't go on. `code` is the server's, or one of ours. */
@@ -31,6 +33,7 @@ export class ParlandoClient {
     this.url = url.replace(/^ws/, "http").replace(/\/+$/, "");
     this.apiKey = apiKey;
     this.jobs = new Jobs(this);
+    this.shared = new Map(); // session → viewer → {label, token}, for a cluster that forgets them
   }
 
   /** Open a live session, or come back to one (`resume`). It connects by itself, at once. */
@@ -50,12 +53,22 @@ export class ParlandoClient {
   /** Follow somebody's captions: everything from the beginning, then as they come, until the session closes. */
   watch(sessionId, { token, signal, onconnection } = {}) {
     const path = `/v1/stt/sessions/${encodeURIComponent(sessionId)}/events`;
-    return this.follow(path, { token, signal, onconnection, ends: ["closed", "revoked"] });
+    return this.follow(path, { token, signal, onconnection, ends: ["closed", "revoked"], patienceMs: GONE_MS });
   }
 
   /** Let others watch a session: a token for them, and the page to give them. */
   async share(sessionId, { label = "" } = {}) {
-    return (await this.request(this.viewersPath(sessionId), { method: "POST", json: { label } })).json();
+    const viewer = await (await this.request(this.viewersPath(sessionId), { method: "POST", json: { label } })).json();
+    const shared = this.shared.get(sessionId) ?? new Map();
+    this.shared.set(sessionId, shared.set(viewer.viewer_id, { label, token: viewer.token }));
+    return viewer;
+  }
+
+  /** @internal Give a cluster that has lost its data the viewers of a session again. */
+  async shareAgain(sessionId) {
+    for (const [, viewer] of this.shared.get(sessionId) ?? []) {
+      await this.request(this.viewersPath(sessionId), { method: "POST", json: viewer });
+    }
   }
 
   async viewers(sessionId) {
@@ -64,6 +77,7 @@ export class ParlandoClient {
 
   async revoke(sessionId, viewerId) {
     await this.request(`${this.viewersPath(sessionId)}/${encodeURIComponent(viewerId)}`, { method: "DELETE" });
+    this.shared.get(sessionId)?.delete(viewerId);
   }
 
   async cluster() {
@@ -105,8 +119,9 @@ export class ParlandoClient {
   }
 
   /** @internal Server-sent events through `fetch` (an EventSource can't send a key), across broken connections. */
-  async *follow(path, { token, signal, onconnection = () => {}, ends }) {
+  async *follow(path, { token, signal, onconnection = () => {}, ends, patienceMs = 0 }) {
     let seen = "";
+    let broken; // since when a stream that stood can't be had again; for `patienceMs` it may be unknown or refused
     for (let failures = 0; !signal?.aborted; failures++) {
       if (failures) await pause(PAUSES_MS[Math.min(failures, PAUSES_MS.length) - 1], signal);
       let body;
@@ -115,7 +130,8 @@ export class ParlandoClient {
         ({ body } = await this.request(path, { token, signal, headers }));
       } catch (error) {
         if (signal?.aborted) return;
-        if (error instanceof ParlandoError && error.status < 500) throw error;
+        const unknown = broken && Date.now() - broken < patienceMs && [401, 404].includes(error.status);
+        if (error instanceof ParlandoError && error.status < 500 && !unknown) throw error;
         onconnection(false, error);
         continue;
       }
@@ -131,6 +147,7 @@ export class ParlandoClient {
         if (signal?.aborted) return;
         onconnection(false, error);
       }
+      broken = Date.now();
     }
   }
 }
@@ -173,24 +190,30 @@ async function* events(body) {
 
 /**
  * One live session. Dispatches what the server says as events of its type (`partial`, `final`, `status` …, the
- * message in `detail`), and of its own `state`: "connecting", "open", "reconnecting", "closed". Audio that the
- * server hasn't acknowledged is kept and sent again after a lost connection, so nothing is lost.
+ * message in `detail`), and of its own `state`: "connecting", "open", "reconnecting", "closed". Audio is kept until
+ * it is settled, and sent again to a gateway that hasn't got it, or to a cluster that has lost it. `unprotected` is
+ * told once if more isn't settled than may be kept.
  */
 export class LiveSession extends EventTarget {
-  constructor(client, { resume, ...options }) {
+  constructor(client, { resume, keepS = KEEP_S, keepMb = KEEP_MB, ...options }) {
     super();
     this.client = client;
     this.options = options;
+    const { unit, second, whole } = unitsOf(options);
+    this.unit = unit;
+    this.second = second;
+    this.keep = { seconds: keepS, bytes: keepMb * 1e6 };
+    this.said = new Unsettled({ most: Math.min(this.keep.bytes, (second ?? Infinity) * keepS), whole });
     this.id = resume?.id ?? "";
     this.resumeToken = resume?.resumeToken ?? "";
     this.lastSeq = resume?.lastSeq ?? 0;
+    this.segments = resume?.segments ?? 0; // number of the next one
+    this.settledMs = resume?.settledMs ?? 0;
     this.state = "connecting";
     this.resumes = 0;
     this.throttled = false;
-    this.unacked = []; // frames that may have to be sent again
-    this.acked = 0; // bytes of the session's audio that are stored
-    this.sent = 0; // bytes given to `send`
-    this.known = !resume; // whether `acked` is known
+    this.protected = true;
+    this.known = !resume; // whether the place of our audio in the session is known
     this.ending = false;
     this.failures = 0;
     this.heardAt = Date.now();
@@ -200,14 +223,15 @@ export class LiveSession extends EventTarget {
     this.connect();
   }
 
-  /** Milliseconds of audio that the server hasn't acknowledged. */
+  /** Milliseconds of audio that the server hasn't acknowledged; 0 of a container, of which nobody knows. */
   get unackedMs() {
-    return ((this.sent - this.acked) / BYTES / RATE) * 1000;
+    return this.second ? ((this.said.end - this.said.stored) / this.second) * 1000 : 0;
   }
 
   /** What `live({resume})` needs to come back from another page. */
   get ticket() {
-    return { id: this.id, resumeToken: this.resumeToken, lastSeq: this.lastSeq };
+    const { id, resumeToken, lastSeq, segments, settledMs } = this;
+    return { id, resumeToken, lastSeq, segments, settledMs };
   }
 
   /** Listen; returns a function that stops it. */
@@ -223,30 +247,30 @@ export class LiveSession extends EventTarget {
     const frame = ArrayBuffer.isView(pcm)
       ? new Uint8Array(pcm.buffer, pcm.byteOffset, pcm.byteLength).slice()
       : new Uint8Array(pcm).slice();
-    this.unacked.push(frame);
-    this.sent += frame.byteLength;
-    if (this.unackedMs > MOST_UNSENT_S * 1000) {
-      this.fail(new ParlandoError("unreachable", `Nothing could be sent for ${MOST_UNSENT_S / 60} minutes`));
+    this.said.add(frame);
+    const unsent = this.said.end - this.said.stored;
+    if (this.unackedMs > this.keep.seconds * 1000 || unsent > this.keep.bytes) {
+      const waits = this.second ? `${Math.round(this.unackedMs / 60_000)} minutes` : `${unsent >> 20} MB`;
+      this.fail(new ParlandoError("unreachable", `Audio can't be sent, and ${waits} of it wait`));
       return;
     }
-    if (this.state === "open") this.socket.send(frame);
+    this.talk();
   }
 
   /** Settle what was said so far; `flushed` comes when it is. */
   flush() {
-    this.say({ type: "flush" });
+    this.control({ type: "flush" });
   }
 
   /** Change language, prompt, title, words, interim or vad_silence_ms from here on. */
   configure(changes) {
-    Object.assign(this.options, changes);
-    this.say({ type: "config", ...changes });
+    this.control({ type: "config", ...changes });
   }
 
   /** No more audio comes. The tail follows, then `closed`, for which the promise waits. */
   end() {
+    this.control({ type: "end" });
     this.ending = true;
-    this.say({ type: "end" });
     return this.closed();
   }
 
@@ -266,7 +290,7 @@ export class LiveSession extends EventTarget {
 
   /** Audio that was never stored, for a new session to take over. */
   pending() {
-    return this.unacked.slice();
+    return this.said.pending();
   }
 
   // --- the connection ------------------------------------------------------------------------------
@@ -274,10 +298,7 @@ export class LiveSession extends EventTarget {
   connect() {
     clearTimeout(this.timer);
     const { client } = this;
-    const resume = this.resumeToken
-      ? { session_id: this.id, resume: this.resumeToken, last_seq: this.lastSeq }
-      : {};
-    const address = client.address("/v1/stt/stream", { ...this.options, ...resume });
+    const address = client.address("/v1/stt/stream", this.query());
     address.protocol = address.protocol.replace("http", "ws");
     const protocols = client.apiKey ? ["parlando", `parlando-key.${client.apiKey}`] : ["parlando"];
     const socket = new WebSocket(address, protocols);
@@ -287,6 +308,17 @@ export class LiveSession extends EventTarget {
     socket.binaryType = "arraybuffer";
     socket.onmessage = ({ data }) => socket === this.socket && this.take(JSON.parse(data));
     socket.onclose = (close) => socket === this.socket && this.lost(close);
+  }
+
+  /** A new session's options; or what a resume needs, and a cluster that has lost the session. */
+  query() {
+    if (!this.resumeToken) return this.options;
+    const resume = { session_id: this.id, resume: this.resumeToken, last_seq: this.lastSeq };
+    const query = { ...this.options, ...this.said.config, ...resume };
+    const again = this.known ? this.said.againFrom : undefined;
+    if (again === undefined) return query;
+    const startAt = Math.ceil(again / this.unit);
+    return { ...query, start_at: startAt, settled_ms: this.settledMs, segments: this.segments };
   }
 
   drop() {
@@ -303,7 +335,13 @@ export class LiveSession extends EventTarget {
         this.greeted(message);
         break;
       case "ack":
-        this.acknowledge(message.received * BYTES);
+        this.acknowledge(message.received * this.unit, message);
+        break;
+      case "final":
+        this.segments = message.segment + 1;
+        break;
+      case "flushed":
+        this.said.flushed();
         break;
       case "status":
         this.throttled = message.status === "throttled";
@@ -316,7 +354,9 @@ export class LiveSession extends EventTarget {
         this.refused = message;
         break;
     }
+    if (message.type !== "ack" && message.settled !== undefined) this.acknowledge(this.said.stored, message);
     this.tell(message.type, message);
+    this.tellProtection();
   }
 
   greeted(greeting) {
@@ -324,25 +364,49 @@ export class LiveSession extends EventTarget {
     this.resumeToken = greeting.resume_token;
     this.failures = 0;
     this.throttled = false;
-    if (!this.known) {
-      this.known = true;
-      this.acked = greeting.received * BYTES;
-      this.sent += this.acked; // frames that came before the greeting are counted already
-    } else this.acknowledge(greeting.received * BYTES);
+    const received = greeting.received * this.unit;
+    if (!this.known) this.said.rebase(received);
+    this.known = true;
     if (greeting.resumed) this.resumes++;
+    this.said.connected(received, { anew: greeting.reopened ?? false });
+    if ((greeting.state ?? "open") !== "open") this.said.finished();
     this.turn("open");
-    for (const frame of this.unacked) this.socket.send(frame);
-    if (this.ending && (greeting.state ?? "open") === "open") this.say({ type: "end" });
+    this.talk();
+    if (greeting.reopened) this.reopened();
   }
 
-  acknowledge(position) {
-    while (this.unacked.length && this.acked + this.unacked[0].byteLength <= position) {
-      this.acked += this.unacked.shift().byteLength;
-    }
-    if (this.unacked.length && position > this.acked) {
-      this.unacked[0] = this.unacked[0].subarray(position - this.acked);
-      this.acked = position;
-    }
+  /** The cluster had lost the session: it has no viewers, and no audio that wasn't kept here. */
+  reopened() {
+    this.client.shareAgain(this.id).catch((error) => this.tell("error", error));
+    const { missing } = this.said;
+    if (!missing || !this.second) return;
+    const ms = Math.round((missing / this.second) * 1000);
+    this.tell("status", { type: "status", session_id: this.id, status: "lost", ms, reason: "unprotected" });
+  }
+
+  /** `settled` isn't told by a server of an older version: there, what is stored is as good as settled. */
+  acknowledge(received, { settled, settled_ms = 0 }) {
+    this.said.acknowledge(received, settled === undefined ? received : settled * this.unit);
+    this.settledMs = Math.max(this.settledMs, settled_ms);
+  }
+
+  tellProtection() {
+    if (this.said.protected === this.protected) return;
+    this.protected = this.said.protected;
+    if (!this.protected) this.tell("unprotected", { type: "unprotected", kept: this.said.size });
+  }
+
+  /** Put a control behind the audio so far. Without a connection it is said in its place by the next one. */
+  control(message) {
+    if (this.state === "closed" || this.ending) return;
+    this.said.control(message);
+    this.talk();
+  }
+
+  /** Send what was said and isn't sent yet. */
+  talk() {
+    if (this.state !== "open") return;
+    for (const message of this.said.take()) this.socket.send(message);
   }
 
   say(message) {
@@ -355,7 +419,9 @@ export class LiveSession extends EventTarget {
     const { refused } = this;
     this.socket = null;
     this.refused = undefined;
-    const hopeless = refused && (!refused.retryable || !this.resumeToken || refused.code === "session_lost");
+    const lost = refused?.code === "session_lost"; // for good if the session itself has ended so
+    const over = lost && (refused.seq !== undefined || this.said.againFrom === undefined);
+    const hopeless = refused && (!refused.retryable || !this.resumeToken || over);
     if (hopeless || FATAL_CLOSES.has(code)) {
       this.fail(new ParlandoError(refused?.code ?? "refused", refused?.message ?? `Refused (${code})`));
       return;

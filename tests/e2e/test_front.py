@@ -272,8 +272,12 @@ def test_compose_scales_and_is_hardened():
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     services = compose["services"]
 
-    assert set(services) == {"redis", "api-gateway", "audio-processor", "transcriber"}
+    assert set(services) == {"redis", "redis-durable", "api-gateway", "audio-processor", "transcriber"}
     assert "healthcheck" in services["redis"]
+    assert services["redis-durable"]["profiles"] == ["durable"]
+    assert [name for name, service in services.items() if "profiles" in service] == ["redis-durable"]
+    for name in ("api-gateway", "audio-processor", "transcriber"):
+        assert services[name]["environment"]["REDIS_URL"] == "redis://${REDIS_HOST:-redis}:6379/0"
     for name in ("transcriber", "audio-processor"):
         assert "ports" not in services[name], "a published port would forbid --scale"
     assert services["audio-processor"]["deploy"]["replicas"] == 2

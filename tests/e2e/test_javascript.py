@@ -1,5 +1,6 @@
 """The JavaScript SDK: its package, its types, the examples of its README, and the sound of its resampler."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -8,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from support.browser import CHROMIUM, chromium, holds, opened
 from support.cluster import Cluster
+from support.perfect import PERFECT, script, silence, speak
 from support.speech import JFK, RATE, fixture
 
 SDK = Path(__file__).parents[2] / "clients" / "js"
 EXAMPLES = re.findall(r"^```js\n(.*?)^```", (SDK / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
 needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 
 
@@ -31,12 +35,25 @@ def cluster():
 
 
 @pytest.fixture(scope="module")
+def perfect():
+    with Cluster(transcribers=1, processors=1, **PERFECT) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A folder into which the package is installed as a user would."""
     folder = tmp_path_factory.mktemp("project")
     packed = json.loads(run("npm", "pack", "--json", "--pack-destination", str(folder), cwd=SDK))[0]
     names = {each["path"] for each in packed["files"]}
-    assert names == {"parlando.js", "parlando.d.ts", "capture-worklet.js", "README.md", "package.json"}
+    assert names == {
+        "parlando.js",
+        "unsettled.js",
+        "parlando.d.ts",
+        "capture-worklet.js",
+        "README.md",
+        "package.json",
+    }
     (folder / "package.json").write_text('{"type": "module"}')
     run("npm", "install", "--silent", "--no-audit", "--no-fund", f"./{packed['filename']}", cwd=folder)
     return folder
@@ -81,6 +98,90 @@ def test_the_example_of_a_recording_runs_in_node(cluster, project):
     assert "00:00:00," in said
 
 
+@needs_node
+def test_what_a_session_says_again_after_a_lost_connection_or_lost_data():
+    script = Path(__file__).with_name("unsettled.mjs")
+    done = subprocess.run(["node", script, SDK], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 passed" in done.stdout
+
+
+class Session:
+    """A session of the SDK in Node; `events` is what it has printed so far."""
+
+    def __init__(self, url: str, file: Path, options: dict, *, seconds: float, cut: bool) -> None:
+        self._command = [SDK, url, file, json.dumps(options), str(seconds), str(int(cut))]
+        self.events: list[dict] = []
+
+    async def run(self) -> list[dict]:
+        script = Path(__file__).with_name("live_session.mjs")
+        process = await asyncio.create_subprocess_exec(
+            *("node", "--experimental-websocket", "--no-warnings", script),
+            *self._command,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(150):
+            async for line in process.stdout:
+                self.events.append(json.loads(line))
+        await process.wait()
+        return self.events
+
+
+def recording(folder: Path, pcm: np.ndarray, form: str) -> tuple[Path, dict]:
+    """A file of the perfect recogniser's speech, and the options that go with it."""
+    file = folder / f"speech.{form}"
+    if form == "s16":
+        file.write_bytes(pcm.tobytes())
+        return file, {}
+    if form == "stereo_f32":
+        file.write_bytes(np.repeat(pcm / np.float32(32768), 2).astype("<f4").tobytes())
+        return file, {"encoding": "pcm_f32le", "channels": 2}
+    soundfile.write(file, pcm, RATE, subtype="PCM_16")
+    return file, {"encoding": "container"}
+
+
+SPEECH = np.concatenate([np.r_[speak(9, first=9 * n), silence(0.7)] for n in range(4)])
+
+
+@needs_node
+@pytest.mark.parametrize("form", ["s16", "stereo_f32", "flac", "wav"])
+async def test_a_resume_loses_and_doubles_nothing_whatever_is_sent(perfect, tmp_path, form):
+    file, options = recording(tmp_path, SPEECH, form)
+    events = await Session(perfect.http(), file, options, seconds=4, cut=True).run()
+
+    kinds = [event["type"] for event in events]
+    assert kinds.count("connected") == 2
+    assert kinds.count("flushed") == 1, "a flush said without a connection is answered"
+    words = " ".join(event["text"] for event in events if event["type"] == "final").split()
+    assert words == script(0, 36)
+    [closed] = [event for event in events if event["type"] == "closed"]
+    assert closed["duration"] == pytest.approx(len(SPEECH) / RATE)
+
+
+@needs_node
+async def test_a_redis_that_loses_its_data_costs_no_word(perfect, tmp_path):
+    sessions = []
+    for form in ("s16", "stereo_f32", "flac"):
+        file, options = recording(tmp_path, SPEECH, form)
+        sessions.append(Session(perfect.http(), file, options, seconds=6, cut=False))
+    running = asyncio.gather(*(session.run() for session in sessions))
+    while not all(any(event["type"] == "watching" for event in session.events) for session in sessions):
+        await asyncio.sleep(0.05)
+    perfect.redis.kill()
+    perfect.redis.start()
+
+    for events in await running:
+        assert sum(event.get("reopened", False) for event in events) == 1
+        viewed = [event for event in events if event["type"] == "viewed"]
+        assert " ".join(event["text"] for event in viewed).split() == script(0, 36)
+        assert not any(event["type"] == "revoked" for event in events)
+        finals = [event for event in events if event["type"] == "final"]
+        assert [final["segment"] for final in finals] == list(range(len(finals)))
+        assert " ".join(final["text"] for final in finals).split() == script(0, 36)
+        [closed] = [event for event in events if event["type"] == "closed"]
+        assert closed["duration"] == pytest.approx(len(SPEECH) / RATE)
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 async def test_the_example_of_the_microphone_runs_in_a_browser(cluster):
     example = EXAMPLES[0].replace("http://127.0.0.1:8000", cluster.http())
@@ -102,7 +203,7 @@ async def test_the_example_of_the_microphone_runs_in_a_browser(cluster):
         assert not watched.complaints
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
+@needs_node
 @pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100, 48_000, 96_000])
 def test_the_resampler_keeps_speech_and_lets_nothing_fold_back(tmp_path, rate):
     script = tmp_path / "tones.mjs"

@@ -7,15 +7,16 @@ import pytest
 
 from api_gateway.relay import Relay
 from parlando.audio import Encoding
+from parlando.errors import FencedError, SessionTakenError, SupersededError
 from parlando.events import Closed, Final
 from parlando.formats import AudioFormat
 from parlando.redislog.channels import Channels
 from parlando.redislog.connection import connect
 from parlando.redislog.history import History
 from parlando.redislog.intake import IntakeClaims
-from parlando.redislog.owner import SessionClaims
+from parlando.redislog.owner import Checkpoint, SessionClaims
 from parlando.redislog.pcm import Frame, StreamReader, position_at
-from parlando.redislog.writer import Sessions
+from parlando.redislog.writer import Continued, Sessions
 from parlando.tasks import end
 
 SECOND = b"\1\0" * 16_000
@@ -102,7 +103,10 @@ async def test_a_transcript_holds_the_words_of_this_life_only(sessions, claims, 
 
 async def test_a_session_that_redis_lost_goes_on_where_its_client_says(sessions, claims, redis, history):
     writer = await sessions.open(
-        "meeting", config={}, token="t", first_seq=41, start_at=160_000, first_segment=7
+        "meeting",
+        config={},
+        token="t",
+        continued=Continued(seq=41, segments=7, position=160_000, settled=160_300),
     )
     assert (writer.seq, writer.received) == (41, 160_000)
     await writer.append(SECOND, 16_000)
@@ -110,6 +114,7 @@ async def test_a_session_that_redis_lost_goes_on_where_its_client_says(sessions,
     [claim] = await claims.take_new(block_ms=100)
 
     assert (record.received, record.decoded, record.seq, record.segments) == (176_000, 160_000, 41, 7)
+    assert claim.floor == 160_300
     assert (claim.start, claim.seq, claim.segments, claim.decoded) == (160_000, 41, 7, 160_000)
     key = sessions.keys("meeting").pcm
     [frame] = (await StreamReader(redis).read({key: position_at(claim.start)}, block_ms=10))[key]
@@ -119,8 +124,11 @@ async def test_a_session_that_redis_lost_goes_on_where_its_client_says(sessions,
 
 async def test_a_conversion_that_goes_on_counts_its_own_samples_from_zero(sessions, redis, history):
     form = AudioFormat(sample_rate=8000, encoding=Encoding.PCM_S16LE)
-    writer = await sessions.open("meeting", config={}, token="t", form=form, start_at=160_000)
+    writer = await sessions.open(
+        "meeting", config={}, token="t", form=form, continued=Continued(position=80_000)
+    )
     assert writer.received == 0  # bytes of this life
+    assert writer.position == 80_000  # the client's samples
     claims = IntakeClaims(redis, worker="p", partitions=1, ttl_s=100)
     await claims.queue.ensure_groups()
     [claim] = await claims.take_new(block_ms=100)
@@ -128,3 +136,61 @@ async def test_a_conversion_that_goes_on_counts_its_own_samples_from_zero(sessio
     await claims.own(claim).emit(SECOND, most_backlog=16_000, converted=1, needed=0, state={})
 
     assert (await history.record("meeting")).received == 176_000
+
+
+async def test_owners_and_connections_of_a_life_that_redis_lost_are_fenced(sessions, claims, redis):
+    """Each life counts them from one; the numbers of a life that goes on must be others."""
+    writer = await sessions.open("meeting", config={}, token="t")
+    [claim] = await claims.take_new(block_ms=100)
+    owned = claims.own(claim)
+    await _say(owned, "one")
+    await redis.flushall()
+    await claims.queue.ensure_groups()
+    again = await sessions.open("meeting", config={}, token="t", continued=Continued(seq=1))
+    [new] = await claims.take_new(block_ms=100)
+
+    with pytest.raises(FencedError):
+        await _say(owned, "two")
+    with pytest.raises(SupersededError):
+        await writer.append(SECOND, 16_000)
+    assert (await again.append(SECOND, 16_000)).stored
+    await _say(claims.own(new), "two")
+
+
+@pytest.mark.parametrize("seen", [Continued(seq=2, position=0), Continued(seq=1, position=16_000)])
+async def test_an_older_state_of_a_session_gives_way_to_what_its_client_knows(
+    sessions, claims, history, seen
+):
+    """A Redis that keeps an append-only file may lose its last second."""
+    await sessions.open("meeting", config={}, token="t")
+    [claim] = await claims.take_new(block_ms=100)
+    await _say(claims.own(claim), "one")
+    attached = await sessions.attach("meeting", token="t")
+    assert attached.behind(seen)
+    assert not attached.behind(Continued(seq=1))
+
+    with pytest.raises(SessionTakenError):
+        await sessions.open("meeting", config={}, token="stranger", continued=seen)
+    with pytest.raises(SessionTakenError):
+        await sessions.open("meeting", config={}, token="t", continued=Continued(seq=1))
+    writer = await sessions.open("meeting", config={}, token="t", continued=seen)
+    [new] = await claims.take_new(block_ms=100)
+    await _say(claims.own(new), "new")
+
+    assert (writer.seq, writer.position) == (seen.seq, seen.position)
+    assert len([event async for event in history.all_events("meeting")]) == 2
+
+
+async def test_an_append_tells_what_is_settled_and_by_which_event(sessions, claims):
+    writer = await sessions.open("meeting", config={}, token="t")
+    [claim] = await claims.take_new(block_ms=100)
+    owned = claims.own(claim)
+    await writer.append(SECOND, 160_000)
+    assert writer.settled == (0, 0)
+    final = Final(session_id="meeting", segment=0, text="one", start=0, end=0.5, covers=9000)
+    await owned.commit([final], decoded=9000, segments=1, checkpoint=Checkpoint(8000, {}, settled=9000))
+    await writer.append(SECOND, 160_000)
+    assert writer.settled == (9000, 1)
+    await owned.commit([], decoded=9000, segments=1, checkpoint=Checkpoint(12_000, {}, settled=12_000))
+    await writer.append(SECOND, 160_000)
+    assert writer.settled == (12_000, 1)

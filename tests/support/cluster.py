@@ -1,6 +1,7 @@
 """Real processes of the services on this machine, to be killed, paused and asked."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -137,6 +138,12 @@ class Cluster:
 
     def health(self, gateway: int = 0) -> dict:
         return httpx.get(f"{self.http(gateway)}/health", timeout=5).json()
+
+    def connections(self, gateway: int = 0) -> int:
+        """WebSocket connections that a gateway has."""
+        text = httpx.get(f"{self.http(gateway)}/metrics", timeout=5).text
+        [value] = re.findall(r"^parlando_gateway_connections ([0-9.]+)", text, re.MULTILINE)
+        return int(float(value))
 
     def wait_ready(self, transcribers: int, processors: int = 0, timeout: float = 60) -> None:
         """Wait until every gateway answers and sees that many workers."""

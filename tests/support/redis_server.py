@@ -12,10 +12,11 @@ from support.lifetimes import complain, staying
 
 
 class RedisServer:
-    """Runs on a free port of this machine; memory only."""
+    """Runs on a free port of this machine; memory only, unless it's `durable`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
         self.port = free_port()
+        self._durable = durable
         self._directory = tempfile.TemporaryDirectory()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -25,14 +26,15 @@ class RedisServer:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            command(self.port, directory=Path(self._directory.name)), stdout=subprocess.DEVNULL
+            command(self.port, directory=Path(self._directory.name), durable=self._durable),
+            stdout=subprocess.DEVNULL,
         )
         client = redis.Redis.from_url(self.url)
         for _ in range(200):
             try:
                 client.ping()
                 return
-            except redis.ConnectionError:
+            except redis.ConnectionError:  # also while it reads its append-only file
                 time.sleep(0.02)
         raise RuntimeError("Redis didn't start")
 

@@ -95,6 +95,8 @@ def check_promises(heard: Heard) -> None:
             assert event["stable"].startswith(stable.get(segment, "")), "stable text only grows"
             assert event["text"].startswith(event["stable"])
             stable[segment] = event["stable"]
+        elif event["type"] == "connected" and event.get("reopened"):
+            stable.clear()  # what Redis lost of an open segment is recognised anew
         elif event["type"] == "final":
             done.add(event["segment"])
             assert event["text"].startswith(stable.get(event["segment"], "")), (

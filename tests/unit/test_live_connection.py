@@ -30,7 +30,7 @@ class Played:
         self.now = now
         self.closed_after = closed_after
         self.sent: list[str] = []
-        self.format, self.received, self.sid = KEPT, 100, "s"
+        self.format, self.received, self.position, self.sid = KEPT, 100, 100, "s"
 
     async def receive(self) -> str:
         if "gone" in self.now:
@@ -201,7 +201,6 @@ class Throttled(Played):
 @pytest.mark.parametrize(
     "floods",
     [
-        '{"type":"ping"}',
         '{"type":"flush"}',
         '{"type":"config","prompt":"x"}',
         '{"type":"audio","chunk":""}',
@@ -220,3 +219,48 @@ async def test_messages_behind_a_throttled_chunk_are_not_kept_without_end(floods
     with pytest.raises(asyncio.CancelledError):
         await running
     assert 0 < read < 2000
+
+
+async def test_an_ack_tells_only_what_is_settled_by_finals_that_were_sent():
+    """Else a client would drop audio whose final it might never see."""
+    played, acks = Played(), []
+    turn: asyncio.Queue[str] = asyncio.Queue()  # what the client does next
+    acknowledged = asyncio.Event()
+
+    async def receive() -> str:
+        if await turn.get() == "leave":
+            raise ClientGone
+        return '{"type":"audio","chunk":"AAAA","index":0}'
+
+    async def append(pcm: bytes, most: int) -> SimpleNamespace:
+        played.settled = (2100, 4)  # as soon as the final is in Redis
+        return SimpleNamespace(stored=True, backlog=0)
+
+    async def batches():
+        await acknowledged.wait()  # the channel is slower than the append
+        yield [Published(orjson.dumps({"type": "final", "seq": 4, "segment": 0, "text": "", "covers": 2100}))]
+        await asyncio.Future()
+
+    async def send(message: str) -> None:
+        said = orjson.loads(message)
+        if said["type"] == "final":
+            turn.put_nowait("speak")
+            return
+        acks.append(said)
+        acknowledged.set()
+        if len(acks) == 2:
+            turn.put_nowait("leave")
+
+    played.receive, played.append, played.batches, played.send = receive, append, batches, send
+    turn.put_nowait("speak")
+    with pytest.raises(ClientGone):
+        await asyncio.wait_for(played.connection().run(), 10)
+    assert [(ack["settled"], ack["settled_ms"]) for ack in acks] == [(0, 0), (2048, 131)]
+
+
+async def test_a_ping_is_answered_behind_the_end_too():
+    """The tail may take long; a client that hears nothing would take the connection for lost."""
+    client = Said({"type": "end"}, {"type": "ping"})
+    running = asyncio.create_task(client.connection().run())
+    assert (await asyncio.wait_for(client.sent.get(), 10))["type"] == "pong"
+    await _ended(running)

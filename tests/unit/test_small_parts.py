@@ -1,4 +1,4 @@
-"""Guards, cadence, audio, word times, the client's ring, the scheduler."""
+"""Guards, cadence, audio, word times, the scheduler."""
 
 import asyncio
 import json
@@ -19,7 +19,6 @@ from parlando.audio_buffer import AudioBuffer
 from parlando.background import yield_to_others
 from parlando.client import ClientError
 from parlando.client import http as client_http
-from parlando.client.ring import UnackedAudio
 from parlando.config import SessionConfig
 from parlando.errors import EngineError, InvalidAudioError
 from parlando.redislog.history import SessionRecord
@@ -113,19 +112,6 @@ def test_the_audio_buffer_gives_back_what_it_holds(steps):
         assert (buffer.slice(buffer.start, buffer.end) == everything[buffer.start :]).all()
     with pytest.raises(IndexError, match="expected samples within"):
         buffer.slice(buffer.end, buffer.end + 1)
-
-
-@given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 80)), max_size=40))
-def test_the_ring_holds_exactly_what_is_not_acknowledged(steps):
-    ring, sent, acknowledged = UnackedAudio(), b"", 0
-    for size, ack in steps:
-        frame = bytes((len(sent) + n) % 256 for n in range(size))
-        ring.add(frame)
-        sent += frame
-        acknowledged = max(acknowledged, min(len(sent), acknowledged + ack - 20))
-        ring.acknowledge(acknowledged)
-        assert b"".join(ring.pending()) == sent[acknowledged:]
-        assert ring.size == len(sent) - acknowledged
 
 
 def test_word_times_follow_the_attention():

@@ -90,7 +90,11 @@ async def visible(sid: str, connection: HTTPConnection, found: ServicesDep) -> R
     token = offered_token(connection) or ""
     if not is_viewer_token(token):
         return Reading(await readable(sid, principal(connection), found))
-    if not is_session_id(sid) or not await found.viewers.admits(sid, token):
+    try:
+        admitted = is_session_id(sid) and await found.viewers.admits(sid, token)
+    except SessionNotFoundError:
+        admitted = False
+    if not admitted:
         raise NotAllowedError("This link has been revoked, or its session has expired")
     return Reading(await _session(sid, found), token)
 

@@ -77,15 +77,10 @@ def decoder_of(form: AudioFormat) -> PcmDecoder | WholeFrames:
 
 def received_by(writer: SessionWriter) -> dict[str, int]:
     """What is safely stored, for the client: samples at its own rate, or bytes of a container."""
-    form = writer.format
-    if form.direct:
-        return {"received": writer.received, "received_ms": milliseconds(writer.received)}
-    if form.bytes_per_second is None:
-        return {"received": writer.received}
-    return {
-        "received": writer.received // form.frame_bytes,
-        "received_ms": writer.received * 1000 // form.bytes_per_second,
-    }
+    position, form = writer.position, writer.format
+    if form.whole:
+        return {"received": position}
+    return {"received": position, "received_ms": position * 1000 // form.sample_rate}
 
 
 @dataclass(slots=True)
@@ -113,6 +108,7 @@ class LiveConnection:
         reformat: Callable[[AudioFormat], Awaitable[None]] | None = None,
         check_language: Callable[[str | None], Awaitable[None]] | None = None,
         idle_s: float | None = None,
+        seen: int = 0,
     ) -> None:
         self._socket = socket
         self._writer = writer
@@ -130,6 +126,8 @@ class LiveConnection:
         self._opened_at = self._heard_at = self._audio_at = time.monotonic()
         self._audio_open = False
         self._acked_at = 0.0
+        self._seen = seen  # the last kept event that the client was sent
+        self._settled = 0
         self._mistakes = 0
         self._ended = False
 
@@ -163,6 +161,9 @@ class LiveConnection:
             self._heard_at = time.monotonic()
             try:
                 command = self._dialect.read(message)
+                if isinstance(command, Ping):  # also behind the end, while the tail is recognised
+                    await self._say(type="pong")
+                    continue
                 if isinstance(command, Start | Configure) and self._check_language is not None:
                     await self._check_language(command.changes.get("language"))
                 if isinstance(command, Start):
@@ -276,7 +277,7 @@ class LiveConnection:
         return 0 if second is None else backlog * 1000 // second
 
     async def _acknowledge(self, indexes: list[int]) -> None:
-        told = {"type": "ack", **received_by(self._writer)}
+        told = {"type": "ack", **received_by(self._writer), **self._settled_by_now()}
         for index in indexes:
             await self._say(**told, chunk_index=index)
         now = time.monotonic()
@@ -285,6 +286,14 @@ class LiveConnection:
         elif (now - self._acked_at) * 1000 >= self._settings.ack_interval_ms:
             self._acked_at = now
             await self._say(**told)
+
+    def _settled_by_now(self) -> dict[str, int]:
+        """Before where all audio is in finals that the client was sent: it needn't be kept any more."""
+        samples, seq = self._writer.settled
+        if seq <= self._seen:
+            self._settled = max(self._settled, samples)
+        settled = self._writer.format.settled(self._settled)
+        return {"settled": settled, "settled_ms": milliseconds(self._settled)}
 
     async def _obey(self, command: Command) -> None:
         match command:
@@ -296,8 +305,6 @@ class LiveConnection:
             case End():
                 await self._writer.control({"type": "end", "reason": "end"}, ends=True)
                 self._audio_open = False
-            case Ping():
-                await self._say(type="pong")
 
     # --- to the client ----------------------------------------------------------------------------
 
@@ -307,6 +314,7 @@ class LiveConnection:
                 message = self._dialect.event(event.raw)
                 if message is not None:
                     await self._socket.send(message)
+                self._seen = event.seq or self._seen
                 if event.type == "partial":
                     metrics.STAGES.observe("deliver", age_s(event.body["timestamp"]))
                 if event.type == "closed":

@@ -17,7 +17,8 @@ class Relay:
     """Follows one session from `after` on: every kept event once and in order, partials as they come.
 
     `admitted` is asked before the history is read: at the beginning, when somebody's leave to read the
-    session was withdrawn, and whenever the channel may have missed that. When it says no, nothing follows.
+    session was withdrawn, and whenever the channel may have missed that. When it says no, nothing follows;
+    what it raises (if there's nothing left to follow, say) is raised by `batches`.
     """
 
     def __init__(

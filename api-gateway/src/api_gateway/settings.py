@@ -57,6 +57,12 @@ class GatewaySettings(BlobSettings):
     stall_flush_s: float = Field(
         2, gt=0, description="An open segment is settled when no audio has come for that long"
     )
+    ping_s: float = Field(
+        20,
+        gt=0,
+        description="Seconds between pings of a WebSocket; one that sends nothing for as long behind a ping "
+        "is closed, unless the gateway itself doesn't read it (`throttled`)",
+    )
     ack_interval_ms: int = Field(250, ge=20, description="At most one `ack` in that time")
     max_message_kb: int = Field(16384, ge=64, description="Largest WebSocket message taken")
     job_ttl_s: int = Field(86_400, ge=60, description="Seconds that a job is kept after its end")

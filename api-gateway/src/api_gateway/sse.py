@@ -9,6 +9,7 @@ from starlette.responses import StreamingResponse
 
 from api_gateway.header_values import whole_number
 from api_gateway.relay import Relay
+from parlando.errors import JobNotFoundError, SessionNotFoundError
 
 ENDS: Final = frozenset({"closed", "completed", "failed", "cancelled"})
 """Events behind which nothing comes."""
@@ -47,11 +48,14 @@ async def _frames(relay: Relay, followers: Gauge | None) -> AsyncIterator[bytes]
 
 async def _followed(relay: Relay) -> AsyncIterator[bytes]:
     async with relay:
-        async for batch in relay.batches():
-            if not batch:
-                yield b": still here\n\n"
-            else:
-                yield b"".join(message.frame for message in batch)
-            if any(message.type in ENDS for message in batch):
-                return
+        try:
+            async for batch in relay.batches():
+                if not batch:
+                    yield b": still here\n\n"
+                else:
+                    yield b"".join(message.frame for message in batch)
+                if any(message.type in ENDS for message in batch):
+                    return
+        except (SessionNotFoundError, JobNotFoundError):
+            return  # Redis has lost it: who asks again is told, or finds a session that goes on
     yield b'event: revoked\ndata: {"type":"revoked"}\n\n'

@@ -1,20 +1,20 @@
-"""uvicorn's WebSocket protocol, counted and with a time limit for its handshake."""
+"""uvicorn's WebSocket protocol, counted, with a time limit for its handshake and its own keepalive."""
 
 import math
 from typing import Any, Final, cast
 
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from api_gateway.connections import Transport
+from api_gateway.keepalive import KeepaliveProtocol
 from api_gateway.server_config import ServerConfig
 
 AT_ONCE: Final = 1 << 14  # bytes that are parsed before the app may take what is in them
 _MALFORMED: Final = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-class WebSocketProtocol(WebSocketsSansIOProtocol):
+class WebSocketProtocol(KeepaliveProtocol):
     """One connection, taken over from `HttpProtocol` when it has read the head of the handshake."""
 
     def __init__(self, config: ServerConfig, server_state: ServerState, app_state: dict[str, Any]) -> None:

@@ -30,9 +30,13 @@ class Event(BaseModel):
 
 
 class Kept(Event):
-    """An event with a place in the session's history."""
+    """An event with a place in the session's history.
+
+    `covers`: samples before which all audio is in finals up to this event.
+    """
 
     seq: int = 0
+    covers: int | None = None
 
 
 class SpeechStarted(Event):

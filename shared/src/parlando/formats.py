@@ -1,5 +1,6 @@
 """What a client's bytes are, and which of them are audio as we keep it already."""
 
+from math import gcd, lcm
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -9,6 +10,9 @@ from parlando.audio import SAMPLE_RATE, Encoding
 LOWEST_RATE: Final = 8_000  # Hz, of raw encodings
 HIGHEST_RATE: Final = 48_000
 MOST_CHANNELS: Final = 8
+SETTLED_STEP: Final = 512
+"""Samples of a frame of the voice detector. Audio that is sent again from a multiple of it falls into the
+same frames as the first time, and so into the same segments."""
 
 _WIDTHS: Final = {
     Encoding.PCM_S16LE: 2,
@@ -56,6 +60,25 @@ class AudioFormat(BaseModel):
     def frame_bytes(self) -> int:
         """Bytes of one sample of all channels; 1 for containers, where nobody knows."""
         return 1 if self.encoding is Encoding.CONTAINER else _WIDTHS[self.encoding] * self.channels
+
+    @property
+    def whole(self) -> bool:
+        """Whether the bytes can be decoded only from the first one on."""
+        return self.encoding is Encoding.CONTAINER
+
+    def samples(self, position: int) -> int:
+        """The sample, as we keep audio, at `position` of the client's samples."""
+        return position * SAMPLE_RATE // self.sample_rate
+
+    def settled(self, samples: int) -> int:
+        """Where a client's audio must begin to have everything from sample `samples` on recognised again.
+
+        In samples at the client's own rate, at a multiple of `SETTLED_STEP`; 0 for a container.
+        """
+        if self.whole:
+            return 0
+        step = lcm(SETTLED_STEP, SAMPLE_RATE // gcd(SAMPLE_RATE, self.sample_rate))
+        return samples // step * step * self.sample_rate // SAMPLE_RATE
 
     @property
     def bytes_per_second(self) -> int | None:

@@ -19,6 +19,12 @@ class ServiceSettings(BaseSettings):
         description="Redis or Valkey, 6.2 or newer: `redis://host:6379/0`, `redis+sentinel://host,…/master`, "
         "`redis+cluster://host,…`; `rediss…` for TLS",
     )
+    redis_durable: bool = Field(
+        False,
+        description="Whether the Redis of `make run` keeps an append-only file in "
+        "`~/.local/share/parlando/redis`: sessions, jobs and transcripts survive its death, but live audio "
+        "goes to disk",
+    )
     partitions: int = Field(
         1, ge=1, le=1024, description="Hash-tag partitions of the keys; the same in all services"
     )

@@ -110,17 +110,23 @@ SegmentEvent = Started | Heard | Paused | Resumed | Ended | Quiet
 class Segmenter:
     """One session's audio, its voice activity and its open segment.
 
-    The audio begins at sample `start`, the segments at number `index`.
+    The audio begins at sample `start`, the segments at number `index`; none begins before sample `floor`.
     """
 
     def __init__(
-        self, vad: VadStream, options: SegmenterOptions | None = None, *, start: int = 0, index: int = 0
+        self,
+        vad: VadStream,
+        options: SegmenterOptions | None = None,
+        *,
+        start: int = 0,
+        index: int = 0,
+        floor: int = 0,
     ) -> None:
         self._vad = vad
         self.options = options or SegmenterOptions()
         self.audio = AudioBuffer(start)
         self._heard = start  # samples that went through the VAD
-        self._floor = start  # no segment may begin before it
+        self._floor = max(start, floor)  # no segment may begin before it
         self._run = 0  # frames of speech in a row, outside segments
         self._index = index  # of the next segment
         self._checkpoint = start

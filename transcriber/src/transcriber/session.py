@@ -80,7 +80,7 @@ class LiveSession:
         self._collector: Collector | None = None
         self._config = SessionConfig(**claim.config)
         self._last_control = 0
-        self._segmenter = Segmenter(vad, start=claim.start, index=claim.segments)
+        self._segmenter = Segmenter(vad, start=claim.start, index=claim.segments, floor=claim.floor)
         self._segments = claim.segments
         self._decoded = self._settled = claim.decoded
         self._unsettled: deque[Settle] = deque()
@@ -202,6 +202,7 @@ class LiveSession:
     ) -> None:
         if utterance is not None:
             self._quiet_since = utterance.end
+        covers = max(offset, snapshot["floor"])
         if offset - self._quiet_since < FORGET:  # a segment may begin here that wants the context
             offset = max(self._segmenter.audio.start, offset - self._listener.context.reach)
         state = {
@@ -210,7 +211,7 @@ class LiveSession:
             "config": self._config.model_dump(exclude_none=True),
             "control": self._last_control,
         }
-        checkpoint = Checkpoint(offset, state, self._last_control)
+        checkpoint = Checkpoint(offset, state, self._last_control, covers)
         work = Settle(utterance, self._config, checkpoint, self._segmenter.received, **more)
         self._work.append(work)
         self._unsettled.append(work)
@@ -401,8 +402,9 @@ class LiveSession:
         self._scheduler.note_heard(seconds(settled - self._settled), live=True)
         self._settled = settled
         state = {**work.checkpoint.snapshot, "context": self._listener.context.dump()}
+        covers = work.checkpoint.settled
         await self._pen.commit(
-            events,
+            [event if isinstance(event, Status) else _covering(event, covers) for event in events],
             decoded=self._decoded,
             segments=self._segments,
             checkpoint=replace(work.checkpoint, snapshot=state),
@@ -460,3 +462,7 @@ class LiveSession:
             starts.append(self._current.start)
         starts += [work.utterance.start for work in self._work if isinstance(work, Begin)]
         return min([*starts, self._segmenter.needed]) - self._listener.context.reach
+
+
+def _covering(event: KeptEvent, samples: int) -> KeptEvent:
+    return event.model_copy(update={"covers": samples})

@@ -1,13 +1,14 @@
 """Our own protocol, `WS /v1/stt/stream` (docs/protocols.md). Pure: messages in, commands out."""
 
 import base64
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from api_gateway.dialects.base import Audio, Command, Configure, End, Flush, Ping, Start
-from parlando.audio import Encoding
+from parlando.audio import Encoding, milliseconds
 from parlando.config import SessionConfig
 from parlando.errors import InvalidRequestError
 from parlando.formats import AudioFormat
@@ -34,7 +35,10 @@ class Wishes(BaseModel):
 
     session_id: str | None = Field(None, pattern=SESSION_ID_PATTERN)
     resume: str | None = None
-    last_seq: int = Field(0, ge=0)
+    last_seq: int = Field(0, ge=0, le=10**12)
+    start_at: int | None = Field(None, ge=0, le=10**13)
+    settled_ms: int = Field(0, ge=0, le=10**11)
+    segments: int = Field(0, ge=0, le=10**9)
     uid: str = Field("", pattern=rf"^$|{UID_PATTERN}")
     config: SessionConfig = SessionConfig()
     format: AudioFormat = AudioFormat()
@@ -141,12 +145,13 @@ def _format_of(wishes: dict[str, Any]) -> AudioFormat:
 
 class Native:
     """Our own dialect. It knows what was said before: the `new_text` values of a segment, joined by
-    spaces, are its final text.
+    spaces, are its final text. `settled` turns samples as we keep audio into the client's.
     """
 
     read = staticmethod(read)
 
-    def __init__(self) -> None:
+    def __init__(self, settled: Callable[[int], int] = int) -> None:
+        self._settled = settled
         self._segment = -1
         self._said = ""
 
@@ -162,6 +167,9 @@ class Native:
                 body["new_text"] = self._new(body["segment"], body["stable"])
             case "final":
                 body["new_text"] = self._new(body["segment"], body["text"])
+        if (covers := body.pop("covers", None)) is not None:
+            body["settled"] = self._settled(covers)
+            body["settled_ms"] = milliseconds(covers)
         return orjson.dumps(body).decode()
 
     def _new(self, segment: int, text: str) -> str:

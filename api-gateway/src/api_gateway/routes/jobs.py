@@ -1,5 +1,6 @@
 """Jobs: a recorded file in; progress, segments and the result out."""
 
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import orjson
@@ -18,7 +19,6 @@ from parlando.errors import (
     AtCapacityError,
     ConflictError,
     InvalidRequestError,
-    JobNotFoundError,
     JobNotReadyError,
 )
 from parlando.ids import (
@@ -30,7 +30,7 @@ from parlando.ids import (
     new_job_id,
 )
 from parlando.jobs import JobOptions, JobStatus
-from parlando.redislog.jobs import JobRecord, Source
+from parlando.redislog.jobs import JobRecord, Source, unknown
 from parlando.subtitles import FORMATS
 
 MOST_JSON: Final = 1 << 16  # bytes of a request without a file
@@ -80,7 +80,7 @@ async def readable(
     """A job of the caller's own. Others' look as if they didn't exist."""
     record = await found.jobs.record(job_id)
     if record.key != fingerprint(caller.key):
-        raise JobNotFoundError(f"No job {job_id} is known; it may have been deleted or expired")
+        raise unknown(job_id)
     return record
 
 
@@ -224,7 +224,9 @@ async def events(
 ) -> StreamingResponse:
     """Server-sent events: progress, segments in their order, and the end; those behind `Last-Event-ID`."""
     after = last_seen(last_event_id, record.seq)
-    return respond(Relay(found.history, found.channels, record.job, after=after))
+    job = record.job
+    known = partial(found.jobs.known, job)
+    return respond(Relay(found.history, found.channels, job, after=after, admitted=known))
 
 
 @router.get(

@@ -16,11 +16,13 @@ from api_gateway.errors import border, event_of
 from api_gateway.live import ClientGone, LiveConnection, received_by
 from api_gateway.relay import Relay
 from api_gateway.routes.socket import Socket, close, connection
+from parlando.audio import SAMPLES_PER_MS
 from parlando.errors import NotAllowedError, ParlandoError, SessionNotFoundError, SessionTakenError
 from parlando.formats import AudioFormat
 from parlando.ids import is_session_id, new_session_id, new_token
-from parlando.redislog.writer import SessionWriter
+from parlando.redislog.writer import Attached, Continued, SessionWriter
 
+SHORTEST_TOKEN: Final = 16  # letters of a resume token that opens a session anew
 FIRST_WORD_S: Final = 0.25  # how long a client may take to name its session before it gets a name
 
 log = structlog.get_logger(part="live")
@@ -66,7 +68,8 @@ async def _serve(socket: Socket, found: Services, caller: Principal, query: dict
             writer,
             relay,
             settings=found.settings,
-            dialect=Native(),
+            dialect=Native(lambda samples: writer.format.settled(samples)),
+            seen=greeting["seq"],
             reformat=lambda form: _reformat(found, writer, form),
             check_language=found.admission.check_language,
         )
@@ -136,13 +139,60 @@ async def _resume_or_refuse(
 
 
 async def _resume(found: Services, caller: Principal, wishes: Wishes) -> tuple[SessionWriter, dict[str, Any]]:
-    sid = wishes.session_id or ""
-    attached = await found.sessions.attach(sid, token=wishes.resume or "", key=caller.key)
+    sid, continued = wishes.session_id or "", _continued(wishes)
+    try:
+        attached = await found.sessions.attach(sid, token=wishes.resume or "", key=caller.key)
+    except SessionNotFoundError:
+        if continued is None:
+            raise
+        return await _go_on(found, caller, wishes, continued)
+    if continued is not None and attached.behind(continued):
+        return await _go_on(found, caller, wishes, continued)
+    return await _resumed(found, wishes, attached)
+
+
+async def _resumed(
+    found: Services, wishes: Wishes, attached: Attached
+) -> tuple[SessionWriter, dict[str, Any]]:
     metrics.OPENED.labels("resumed").inc()
     greeting = await _greeting(
         found, attached.writer, resume_token=wishes.resume or "", seq=min(wishes.last_seq, attached.seq)
     )
     return attached.writer, {**greeting, "resumed": True, "state": attached.state}
+
+
+def _continued(wishes: Wishes) -> Continued | None:
+    """Where the session goes on if Redis has lost it; None if the client doesn't say."""
+    if wishes.start_at is None:
+        return None
+    settled = wishes.settled_ms * SAMPLES_PER_MS
+    return Continued(wishes.last_seq, wishes.segments, wishes.start_at, settled)
+
+
+async def _go_on(
+    found: Services, caller: Principal, wishes: Wishes, continued: Continued
+) -> tuple[SessionWriter, dict[str, Any]]:
+    """Open a session anew that Redis has lost, where its client says that it stands, with the same token."""
+    sid, token = wishes.session_id or "", wishes.resume or ""
+    if len(token) < SHORTEST_TOKEN:
+        raise NotAllowedError("Expected the resume token that `connected` told")
+    capacity = await found.admission.capacity(wishes.format)
+    try:
+        writer = await found.sessions.open(
+            sid,
+            config=wishes.config.model_dump(exclude_none=True),
+            token=token,
+            key=caller.key,
+            most=capacity,
+            form=wishes.format,
+            uid=wishes.uid,
+            continued=continued,
+        )
+    except SessionTakenError:  # another connection of the same client was faster
+        return await _resumed(found, wishes, await found.sessions.attach(sid, token=token, key=caller.key))
+    metrics.OPENED.labels("reopened").inc()
+    greeting = await _greeting(found, writer, resume_token=token, seq=writer.seq)
+    return writer, {**greeting, "resumed": True, "reopened": True, "state": "open"}
 
 
 async def _greeting(found: Services, writer: SessionWriter, *, resume_token: str, seq: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal
 
 import orjson
@@ -18,7 +19,13 @@ from api_gateway.job_uploads import Upload, receive
 from api_gateway.relay import Relay
 from api_gateway.sse import ENDS
 from parlando import languages
-from parlando.errors import AtCapacityError, EngineError, JobNotFoundError, ParlandoError
+from parlando.errors import (
+    AtCapacityError,
+    EngineError,
+    JobNotFoundError,
+    ParlandoError,
+    UnavailableError,
+)
 from parlando.ids import new_job_id
 from parlando.jobs import JobOptions, JobStatus, Priority
 from parlando.redislog.jobs import JobRecord
@@ -228,10 +235,17 @@ async def _ended(request: Request, found: Services, job: str) -> JobRecord:
 
 
 async def _wait(found: Services, job: str) -> None:
-    async with Relay(found.history, found.channels, job, after=0) as relay:
-        async for batch in relay.batches():
-            if any(message.type in ENDS for message in batch):
-                return
+    try:
+        async with _following(found, job) as relay:
+            async for batch in relay.batches():
+                if any(message.type in ENDS for message in batch):
+                    return
+    except JobNotFoundError as error:
+        raise UnavailableError("Redis restarted without its data; send the file again") from error
+
+
+def _following(found: Services, job: str) -> Relay:
+    return Relay(found.history, found.channels, job, after=0, admitted=partial(found.jobs.known, job))
 
 
 async def _gone(request: Request) -> None:
@@ -277,7 +291,7 @@ async def _stream(found: Services, job: str, wishes: Wishes) -> AsyncIterator[by
     text = ""
     segments: list[FinalSegment] = []
     try:
-        async with Relay(found.history, found.channels, job, after=0) as relay:
+        async with _following(found, job) as relay:
             async for batch in relay.batches():
                 if not batch:
                     yield b": still here\n\n"
@@ -293,6 +307,8 @@ async def _stream(found: Services, job: str, wishes: Wishes) -> AsyncIterator[by
                     if message.type in ENDS:
                         yield await _last(found, job, text, segments, wishes)
                         return
+    except JobNotFoundError:
+        yield await _last(found, job, text, segments, wishes)
     finally:
         _say_farewell(found, job)
 

@@ -10,7 +10,7 @@ from api_gateway.dependencies import RecordDep, ServicesDep
 from api_gateway.documents import iso
 from api_gateway.uploads import model_of
 from parlando.ids import one_line
-from parlando.redislog.viewers import Viewer
+from parlando.redislog.viewers import TOKEN_PATTERN, Viewer
 
 router = APIRouter(prefix="/v1/stt/sessions/{sid}/viewers", tags=["sessions"])
 
@@ -26,6 +26,11 @@ class Sharing(BaseModel):
 
     label: Annotated[str, AfterValidator(one_line)] = Field(
         "", max_length=100, description="Whom it's for; told in the list only"
+    )
+    token: str = Field(
+        "",
+        pattern=rf"^$|{TOKEN_PATTERN}",
+        description="A token that this session gave before Redis lost its data; none for a new one",
     )
 
 
@@ -48,7 +53,7 @@ def _document(viewer: Viewer) -> dict[str, Any]:
 async def share(request: Request, record: RecordDep, found: ServicesDep) -> dict[str, Any]:
     """A new viewer token, told this once, and the page for it."""
     sharing = await model_of(request, Sharing)
-    viewer, token = await found.viewers.add(record.sid, sharing.label)
+    viewer, token = await found.viewers.add(record.sid, sharing.label, sharing.token)
     base = str(request.base_url).rstrip("/")
     return {**_document(viewer), "token": token, "url": f"{base}/watch/{record.sid}?token={token}"}
 

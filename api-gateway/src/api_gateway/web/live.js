@@ -151,6 +151,7 @@ export class LiveView {
     session.on("partial", (partial) => this.partial(partial));
     session.on("final", (final) => this.final(final));
     session.on("status", (status) => this.status(status));
+    session.on("unprotected", () => this.say("The cluster is far behind: what it hasn't recognised isn't all kept here.", "warn"));
     session.on("state", (state) => this.turned(state));
     session.on("closed", (goodbye) => this.closed(goodbye));
     session.on("failed", (error) => this.failed(error));

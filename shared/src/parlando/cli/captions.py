@@ -34,5 +34,7 @@ class Captions:
             case "final" if event["text"]:
                 self._live.update("")
                 self._console.print(Text(event["text"]), soft_wrap=True)
+            case "unprotected":
+                self._console.print("[yellow]So much waits that not all of it could be sent again[/]")
             case "status":
                 self._console.print(f"[yellow]{event['status']}: {event['ms']} ms ({event['reason']})[/]")

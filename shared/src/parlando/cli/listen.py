@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from parlando.audio import SAMPLE_RATE
 from parlando.cli.captions import Captions
+from parlando.cli.live import CONNECT_S
 from parlando.client import ClientError, connect
 
 FRAME: Final = SAMPLE_RATE // 25  # samples: 40 ms
@@ -38,9 +39,11 @@ async def run(*, url: str, key: str | None, language: str | None, prompt: str) -
         microphone = sound.RawInputStream(SAMPLE_RATE, FRAME, channels=1, dtype="int16", callback=take)
     except sound.PortAudioError as error:
         raise ClientError("no_microphone", f"There's no microphone to use: {error}") from error
-    options = {"language": language, "prompt": prompt or None}
+    options: dict[str, Any] = {"language": language, "prompt": prompt or None}
     with Captions() as captions, microphone:
-        async with connect(url.replace("http", "ws", 1), api_key=key, give_up_s=10, **options) as session:
+        async with connect(
+            url.replace("http", "ws", 1), api_key=key, connect_s=CONNECT_S, **options
+        ) as session:
 
             async def send() -> None:
                 try:

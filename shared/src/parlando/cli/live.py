@@ -4,14 +4,16 @@ import asyncio
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import soundfile
 
 from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
 from parlando.cli.captions import Captions
 from parlando.client import ClientSession, connect
+from parlando.tasks import end
 
+CONNECT_S: Final = 10.0  # until there must be a first connection
 FRAME_S: Final = 0.04  # of audio sent at a time
 FAST_BYTES: Final = 16_000  # … or so many bytes, as fast as it goes
 
@@ -22,7 +24,7 @@ class Recording:
 
     data: bytes
     second: float | None
-    query: dict[str, str]
+    query: dict[str, Any]
 
 
 def load(file: Path) -> Recording:
@@ -57,13 +59,15 @@ async def run(
     async with connect(
         socket_url,
         api_key=key,
-        give_up_s=10,
+        connect_s=CONNECT_S,
         language=language,
         prompt=prompt or None,
         **recording.query,
     ) as session:
         sending = asyncio.create_task(_send(session, recording, fast=fast))
-        with Captions() as captions:
-            async for event in session:
-                captions.show(event)
-        await sending
+        try:
+            with Captions() as captions:
+                async for event in session:
+                    captions.show(event)
+        finally:
+            await end(sending)

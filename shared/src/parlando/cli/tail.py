@@ -5,7 +5,7 @@ from contextlib import aclosing
 import httpx
 
 from parlando.cli.captions import Captions
-from parlando.client.http import follow
+from parlando.client.http import PATIENCE_S, follow
 
 
 async def run(session: str, *, url: str, key: str | None) -> None:
@@ -15,7 +15,7 @@ async def run(session: str, *, url: str, key: str | None) -> None:
     with Captions() as captions:
         async with (
             httpx.AsyncClient(headers=headers, timeout=httpx.Timeout(10, read=40)) as client,
-            aclosing(follow(client, path)) as events,
+            aclosing(follow(client, path, patience_s=PATIENCE_S)) as events,
         ):
             async for event in events:
                 captions.show(event)

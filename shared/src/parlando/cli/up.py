@@ -5,7 +5,6 @@ import os
 import shlex
 import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ import httpx
 
 from parlando.embedded import redis_server
 from parlando.embedded.supervisor import Service, Supervisor
+from parlando.settings import ServiceSettings
 
 READY_WITHIN_S: Final = 120
 # A service starts its own numeric libraries with one thread: a machine runs one worker per core.
@@ -38,12 +38,14 @@ async def run(transcribers: int) -> int:
     for ending in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(ending, stop.set)
     supervisor = Supervisor()
-    with tempfile.TemporaryDirectory() as directory:
+    durable = ServiceSettings().redis_durable
+    with redis_server.data_directory(durable=durable) as directory:
         environment = dict(ONE_THREAD)
         if not os.environ.get("REDIS_URL"):
             port = redis_server.free_port()
             environment["REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
-            command = [*redis_server.command(port, directory=Path(directory)), "--loglevel", "warning"]
+            command = redis_server.command(port, directory=directory, durable=durable)
+            command += ["--loglevel", "warning"]
             supervisor.start(Service("redis", command))
         for name, command in read_procfile(Path("Procfile")).items():
             copies = count if name == "transcriber" else 1

@@ -1,6 +1,8 @@
 """What the REST clients share: refusals as errors, and server-sent events over broken connections."""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
@@ -11,6 +13,9 @@ from parlando.client.session import ClientError
 
 WAIT_S: Final = 0.5  # until a connection that broke is tried again …
 TRIES: Final = 60  # … so many times in a row
+PATIENCE_S: Final = 60.0
+"""For `follow`ing a session: that long Redis may have lost it, until its owner has opened it anew."""
+UNKNOWN: Final = (401, 404)  # what is answered meanwhile, to a viewer and to the owner
 AWAY: Final = (502, 503, 504)  # what is answered while a gateway restarts
 
 
@@ -24,9 +29,11 @@ def refusal(answer: httpx.Response) -> ClientError:
 
 
 async def follow(
-    client: httpx.AsyncClient, url: str, *, after: int = 0
+    client: httpx.AsyncClient, url: str, *, after: int = 0, patience_s: float = 0
 ) -> AsyncGenerator[dict[str, Any], None]:
     """The events behind number `after`, each once, for as long as the caller wants more.
+
+    What was followed may be unknown for up to `patience_s` seconds.
 
     Raises
     ------
@@ -34,14 +41,17 @@ async def follow(
         if the gateway refuses, or can't be reached for half a minute.
 
     """
-    failures = 0
+    failures, seen_at = 0, -math.inf
     while failures < TRIES:
         try:
             async with client.stream("GET", url, headers={"Last-Event-ID": str(after)}) as answer:
-                if answer.is_error and answer.status_code not in AWAY:
+                patient = answer.status_code in UNKNOWN and time.monotonic() - seen_at < patience_s
+                if answer.is_error and answer.status_code not in AWAY and not patient:
                     await answer.aread()
                     raise refusal(answer)
                 async for line in answer.aiter_lines():
+                    if answer.is_success:
+                        seen_at = time.monotonic()
                     if line.startswith("data: "):
                         event = orjson.loads(line[6:])
                         after, failures = event.get("seq", after), 0

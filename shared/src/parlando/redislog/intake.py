@@ -19,7 +19,7 @@ from parlando.redislog.keys import PROCESSORS, SessionKeys
 class IntakeClaim:
     """A conversion as its new owner finds it.
 
-    `emitted`: samples of PCM that are there, from `start` on, the sample at which the session's audio begins.
+    `emitted`: samples of PCM that are there, from `start` on, the sample at which the first byte is heard.
     `control`: number of the last control carried over.
     `state`: what the last owner noted, None if there was none.
     """
@@ -133,7 +133,7 @@ class IntakeClaims(RoleClaims[IntakeClaim]):
 
     def _read(self, owned: OwnedBy, found: dict[str, bytes]) -> IntakeClaim:
         state = found.get("intake_state")
-        start = int(found.get("start", 0))
+        start = int(found.get("input_start", 0))
         return IntakeClaim(
             keys=owned.keys,
             entry=owned.entry,

@@ -17,6 +17,14 @@ from parlando.transcript import FinalSegment
 PAGE: Final = 200
 
 
+def unknown(job: str) -> JobNotFoundError:
+    """What is said of a job that there isn't."""
+    return JobNotFoundError(
+        f"No job {job} is known: it was deleted, it has expired, or Redis restarted without its data; in "
+        "that case submit it again (with REDIS_DURABLE=1 jobs survive)"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where a job's audio is. `blob`: its path in the blob store; `url`: where to fetch it first, or ""."""
@@ -154,8 +162,15 @@ class Jobs:
         name = self.keys(job).record
         found: Any = await retried(lambda: self._redis.hgetall(name))
         if not found:
-            raise JobNotFoundError(f"No job {job} is known; it may have been deleted or expired")
+            raise unknown(job)
         return JobRecord.of(job, found)
+
+    async def known(self, job: str) -> bool:
+        """True. Raises `JobNotFoundError` if Redis doesn't know the job, or has lost it."""
+        name = self.keys(job).record
+        if not await retried(lambda: self._redis.exists(name)):
+            raise unknown(job)
+        return True
 
     async def segments(self, job: str) -> AsyncIterator[FinalSegment]:
         """The results so far, in the order of the audio (with split channels: in that of the chunks)."""

@@ -36,12 +36,13 @@ class Checkpoint:
     """The point below which a session never needs to be read again.
 
     `offset` is in samples; `snapshot` is the segmenter's state behind it (JSON-able). `control` is the number
-    of the last control that it has taken in.
+    of the last control that it has taken in. All audio before sample `settled` is in finals.
     """
 
     offset: int
     snapshot: dict[str, Any]
     control: int = 0
+    settled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class Claim:
     key: str = ""
     start: int = 0
     """Sample at which the session's audio begins."""
+    floor: int = 0
+    """Samples before which all audio was in finals when the session was opened."""
 
     @property
     def name(self) -> str:
@@ -162,6 +165,7 @@ class OwnedSession:
                     self._ttl_s,
                     PROCESSORS,
                     MOST_IN_INBOX,
+                    "" if checkpoint is None else checkpoint.settled,
                     *bodies,
                 ],
             )
@@ -228,6 +232,7 @@ class SessionClaims(RoleClaims[Claim]):
             taken_over=owned.epoch > 1,
             key=found["key"].decode(),
             start=int(found.get("start", 0)),
+            floor=int(found.get("floor", 0)),
         )
 
     def own(self, claim: Claim) -> OwnedSession:

@@ -34,6 +34,13 @@ class Viewer:
     created: int
 
 
+TOKEN_PATTERN: Final = rf"^{_PREFIX}[0-9a-f]{{12}}_[A-Za-z0-9_-]{{32}}$"
+
+
+def _viewer_of(token: str) -> str:
+    return token.removeprefix(_PREFIX).partition("_")[0]
+
+
 def is_viewer_token(token: str) -> bool:
     """Whether a credential is a viewer's, by its looks."""
     return token.startswith(_PREFIX)
@@ -50,16 +57,17 @@ class Viewers:
     def _keys(self, sid: str) -> SessionKeys:
         return SessionKeys.of(sid, self._partitions)
 
-    async def add(self, sid: str, label: str = "") -> tuple[Viewer, str]:
-        """A new viewer and the token, which is not kept.
+    async def add(self, sid: str, label: str = "", token: str = "") -> tuple[Viewer, str]:
+        """A new viewer and the token, which is not kept; or, with a `token` that was given for this session
+        before, the viewer that Redis has lost.
 
         Raises
         ------
         SessionNotFoundError, AtCapacityError, UnavailableError
 
         """
-        viewer = Viewer(secrets.token_hex(6), label, int(time.time()))
-        token = f"{_PREFIX}{viewer.id}_{secrets.token_urlsafe(24)}"
+        token = token or f"{_PREFIX}{secrets.token_hex(6)}_{secrets.token_urlsafe(24)}"
+        viewer = Viewer(_viewer_of(token), label, int(time.time()))
         known = {"token": fingerprint(token), "label": label, "created": viewer.created}
         answer = await self._scripts.run(
             "add_viewer", [self._keys(sid).session], [_FIELD + viewer.id, orjson.dumps(known), MOST]
@@ -82,12 +90,22 @@ class Viewers:
         return sorted(viewers, key=lambda viewer: (viewer.created, viewer.id))
 
     async def admits(self, sid: str, token: str) -> bool:
-        """Whether a token opens a session."""
-        name = token.removeprefix(_PREFIX).partition("_")[0]
+        """Whether a token opens a session.
+
+        Raises
+        ------
+        SessionNotFoundError
+            if Redis doesn't know the session, or has lost it.
+        UnavailableError
+
+        """
+        name = _viewer_of(token)
         if not is_viewer_token(token) or not name:
             return False
         key = self._keys(sid).session
-        found: Any = await retried(lambda: self._redis.hget(key, _FIELD + name))
+        state, found = await retried(lambda: self._redis.hmget(key, ["state", _FIELD + name]))
+        if state is None:
+            raise SessionNotFoundError(f"No session {sid} is known; it may have expired")
         return found is not None and compare_digest(orjson.loads(found)["token"], fingerprint(token))
 
     async def revoke(self, sid: str, viewer: str) -> None:

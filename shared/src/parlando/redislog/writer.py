@@ -21,7 +21,7 @@ from parlando.errors import (
     SupersededError,
     TooManyControlsError,
 )
-from parlando.formats import KEPT, AudioFormat
+from parlando.formats import KEPT, SETTLED_STEP, AudioFormat
 from parlando.ids import fingerprint
 from parlando.redislog.connection import Redis, Scripts, of_all_partitions
 from parlando.redislog.keys import PROCESSORS, SessionKeys, user_sessions
@@ -74,6 +74,7 @@ class SessionWriter:
         form: AudioFormat = KEPT,
         *,
         seq: int = 0,
+        input_at: int = 0,
     ) -> None:
         self._scripts = scripts
         self._keys = keys
@@ -84,11 +85,21 @@ class SessionWriter:
         """Samples (or bytes, see above) that are safely in Redis."""
         self.seq = seq
         """Number of the last event when the session was opened or attached to; 0 if there was none."""
+        self.settled = (0, 0)
+        """As the last append found it: samples before which all audio is in finals, the last one's seq."""
+        self._input_at = input_at
 
     @property
     def sid(self) -> str:
         """The session's id."""
         return self._keys.sid
+
+    @property
+    def position(self) -> int:
+        """What is safely in Redis as the client counts: samples at its own rate, or bytes of a container."""
+        if self.format.direct:
+            return self.received
+        return self._input_at + self.received // self.format.frame_bytes
 
     async def append(self, data: bytes, most_backlog: int) -> Appended:
         """Store whole s16le samples (or bytes) behind those received, if no more than `most_backlog` wait.
@@ -109,6 +120,7 @@ class SessionWriter:
             raise _refusal(self.sid, verdict)
         if verdict == "ok":
             self.received += len(data) // (BYTES_PER_SAMPLE if direct else 1)
+            self.settled = (int(answer[3]), int(answer[4]))
         return Appended(verdict == "ok", int(answer[1]), int(answer[2]))
 
     async def reformat(self, form: AudioFormat) -> None:
@@ -160,6 +172,27 @@ class SessionWriter:
 
 
 @dataclass(frozen=True, slots=True)
+class Continued:
+    """Where a client goes on with a session that Redis has lost.
+
+    `seq`: the last event that the client has; `segments`: how many segments are final; `position`: where the
+    client counts the first audio that it will send, in samples at its own rate (bytes of a container);
+    `settled`: samples, as we keep audio, before which everything is in finals.
+    """
+
+    seq: int = 0
+    segments: int = 0
+    position: int = 0
+    settled: int = 0
+
+    def start(self, form: AudioFormat) -> int:
+        """The first sample that is recognised; a container is decoded from its beginning up to it."""
+        if form.whole:
+            return self.settled // SETTLED_STEP * SETTLED_STEP
+        return form.samples(self.position)
+
+
+@dataclass(frozen=True, slots=True)
 class Attached:
     """A session that a client came back to."""
 
@@ -167,6 +200,10 @@ class Attached:
     seq: int
     state: str
     config: dict[str, Any]
+
+    def behind(self, client: Continued) -> bool:
+        """Whether a client has seen more of the session than Redis has: it lost its last writes."""
+        return self.seq < client.seq or self.writer.position < client.position
 
 
 class Sessions:
@@ -197,9 +234,7 @@ class Sessions:
         window_s: float | None = None,
         settle_s: float = 0,
         metered: bool = False,
-        first_seq: int = 0,
-        start_at: int = 0,
-        first_segment: int = 0,
+        continued: Continued | None = None,
         replace: bool = True,
     ) -> SessionWriter:
         """Open session `sid` and queue it for a worker, and for an audio-processor where it needs one.
@@ -209,8 +244,7 @@ class Sessions:
         `uid`: whose transcript it is, for the archive; `push` sends its finals to the webhook.
         `metered`: whoever sends its audio counts it, for the month's usage.
         `settle_s`: what is open is settled after so long without audio (0: the gateway sees to it).
-        `first_seq`, `start_at` and `first_segment` continue a session that Redis has lost: its events are
-        numbered from `first_seq` + 1, its audio begins at sample `start_at`, its segments at `first_segment`.
+        `continued` says where a session goes on that Redis has lost, or of which it holds an older state.
         `replace`: whether it may take the place of a closed session of that id and key.
 
         Raises
@@ -219,6 +253,8 @@ class Sessions:
 
         """
         keys = self.keys(sid)
+        at = continued or Continued()
+        start, input_start = at.start(form), 0 if form.whole else at.start(form)
         answer = await self._scripts.run(
             "open",
             [
@@ -245,9 +281,13 @@ class Sessions:
                 uid,
                 int(push),
                 int(metered),
-                first_seq,
-                start_at,
-                first_segment,
+                at.seq,
+                start,
+                at.segments,
+                int(continued is not None),
+                max(start, at.settled),
+                input_start,
+                at.position,
             ],
         )
         if answer[0] == b"taken":
@@ -256,8 +296,16 @@ class Sessions:
             )
         if answer[0] == b"full":
             raise AtCapacityError("All transcribers are busy; try again in a few seconds")
-        received = start_at if form.direct else 0
-        return SessionWriter(self._scripts, keys, 1, received, self._ttl_s, form, seq=int(answer[1]))
+        return SessionWriter(
+            self._scripts,
+            keys,
+            int(answer[2]),
+            start if form.direct else 0,
+            self._ttl_s,
+            form,
+            seq=int(answer[1]),
+            input_at=at.position,
+        )
 
     def again(self, sid: str, form: AudioFormat) -> SessionWriter:
         """The writer that `open` gave, from the first byte on: what is stored already isn't stored again."""
@@ -282,11 +330,20 @@ class Sessions:
                 raise SessionNotFoundError(f"No session {sid} is known; it may have expired")
             case b"denied":
                 raise NotAllowedError(f"The resume token doesn't belong to session {sid}")
-        _, writer, samples, seq, state, config, given, raw = answer
+        _, writer, samples, seq, state, config, given, raw, input_at = answer
         form = AudioFormat.model_validate_json(given) if given else KEPT
         received = int(raw) if given else int(samples)
         return Attached(
-            SessionWriter(self._scripts, keys, int(writer), received, self._ttl_s, form, seq=int(seq)),
+            SessionWriter(
+                self._scripts,
+                keys,
+                int(writer),
+                received,
+                self._ttl_s,
+                form,
+                seq=int(seq),
+                input_at=int(input_at),
+            ),
             seq=int(seq),
             state=state.decode(),
             config=orjson.loads(config),

@@ -2,15 +2,15 @@
 -- Append bytes to a session whose audio FFmpeg makes. Safe to repeat: the entry's id is the byte at its end.
 -- KEYS  1 session hash   2 raw stream
 -- ARGV  1 writer number   2 offset of the first byte   3 bytes   4 most bytes not converted
--- Returns {"ok", bytes received, bytes not converted}, {"full", received, not converted},
---         {"missing"}, {"superseded"} or {"closed"}.
-local s = redis.call('HMGET', KEYS[1], 'state', 'writer', 'raw', 'raw_done')
+-- Returns {"ok", bytes received, bytes not converted, samples before which all is in finals, seq of the last},
+--         {"full", received, not converted}, {"missing"}, {"superseded"} or {"closed"}.
+local s = redis.call('HMGET', KEYS[1], 'state', 'writer', 'raw', 'raw_done', 'settled', 'seq')
 if not s[1] then return {'missing'} end
 if s[2] ~= ARGV[1] then return {'superseded'} end
 if s[1] ~= 'open' then return {'closed'} end
 local received, backlog = tonumber(s[3]), tonumber(s[3]) - tonumber(s[4])
 local stop = tonumber(ARGV[2]) + #ARGV[3]
-if stop <= received then return {'ok', received, backlog} end
+if stop <= received then return {'ok', received, backlog, s[5] or 0, s[6]} end
 if tonumber(ARGV[2]) ~= received then
   return redis.error_reply('OFFSET expected ' .. s[3] .. ' but got ' .. ARGV[2])
 end
@@ -18,4 +18,4 @@ if backlog > 0 and backlog + #ARGV[3] > tonumber(ARGV[4]) then return {'full', r
 redis.call('XADD', KEYS[2], string.format('%.0f-0', stop), 'p', ARGV[3])
 redis.call('HSET', KEYS[1], 'raw', string.format('%.0f', stop))
 expire_with(KEYS[1], KEYS[2])
-return {'ok', stop, stop - tonumber(s[4])}
+return {'ok', stop, stop - tonumber(s[4]), s[5] or 0, s[6]}

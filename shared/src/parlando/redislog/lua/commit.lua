@@ -6,11 +6,12 @@
 --       5 snapshot, JSON   6 number of the last control that the checkpoint has taken in
 --       7 samples decoded   8 segments finished   9 close (1/0)   10 entry id   11 group   12 ttl, seconds
 --       13 group of the intake   14 most deliveries in an inbox
---       15… for each event: its JSON with its seq in it, and whether it's a final (1/0)
+--       15 samples before which all audio is in finals ('' to leave it)
+--       16… for each event: its JSON with its seq in it, and whether it's a final (1/0)
 -- Returns {"ok", new seq}; {"fenced"} if another worker owns the session; {"seq", seq} if somebody else has
 -- appended an event: nothing is stored, and the commit is to be made anew behind it.
 -- Repeating the owner's last commit changes nothing: its id tells it.
-local FIRST = 15
+local FIRST = 16
 local s = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'uid', 'push', 'received', 'metered', 'intake_entry',
   'commit', 'controls_done', 'start')
 if s[1] ~= ARGV[1] then return {'fenced'} end
@@ -28,6 +29,7 @@ for i = FIRST, #ARGV, 2 do
 end
 redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', now), 'commit', ARGV[2], 'decoded', ARGV[7],
   'segments', ARGV[8])
+if ARGV[15] ~= '' then redis.call('HSET', KEYS[1], 'settled', ARGV[15]) end
 if ARGV[4] ~= '' then
   redis.call('HSET', KEYS[1], 'checkpoint', ARGV[4], 'snapshot', ARGV[5], 'controls_done', ARGV[6])
   if #ARGV >= FIRST then redis.call('HDEL', KEYS[1], 'open') end

@@ -10,27 +10,41 @@
 --       11 user id, '' for none   12 may a transcript of it be pushed out (1/0)
 --       13 is its audio counted by who sends it (1/0)
 --       14 seq behind which its events begin   15 samples of audio before the first that will come
---       16 number of its first segment
--- Returns {"ok", seq}, {"taken"} or {"full"}. A session that replaces a closed one numbers its events on from
--- there, so that a client that has seen the old ones misses none of the new; the old ones are deleted.
-local old = redis.call('HMGET', KEYS[1], 'state', 'key', 'seq')
+--       16 number of its first segment   17 does it continue a session that Redis has lost (1/0)
+--       18 samples before which all audio is in finals   19 samples of audio before the first byte that will come
+--       20 where the client counts that byte: samples at its own rate, or bytes of a container
+-- Returns {"ok", seq, writer}, {"taken"} or {"full"}. A session that replaces a closed one numbers its events on
+-- from there, so that a client that has seen the old ones misses none of the new; the old ones are deleted.
+-- One that continues replaces an older state of itself, which a Redis that lost its last writes may hold; events
+-- that there are stay.
+local old = redis.call('HMGET', KEYS[1], 'state', 'key', 'seq', 'token', 'received')
 local seq = tonumber(ARGV[14])
+local continues = ARGV[17] == '1'
 if old[1] then
-  if not (ARGV[4] == '1' and old[2] == ARGV[7] and old[1] == 'closed') then return {'taken'} end
+  local own = old[2] == ARGV[7]
+  local closed = ARGV[4] == '1' and own and old[1] == 'closed'
+  local behind = continues and (old[4] == ARGV[6] or (own and ARGV[7] ~= ''))
+    and (tonumber(old[3]) < seq or tonumber(old[5]) < tonumber(ARGV[15]))
+  if not (closed or behind) then return {'taken'} end
   seq = math.max(seq, tonumber(old[3]))
 end
 if tonumber(ARGV[2]) >= 0 and redis.call('XLEN', KEYS[4]) >= tonumber(ARGV[2]) then return {'full'} end
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[5], KEYS[8])
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[5], KEYS[8])
+if not continues then redis.call('DEL', KEYS[3]) end
 local now = redis.call('TIME')
 local opened = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
+-- Owners and connections of the life before may still be there: their numbers must not come again.
+local before = continues and opened or '0'
+local writer = string.format('%.0f', tonumber(before) + 1)
 local entry = redis.call('XADD', KEYS[4], '*', 'sid', ARGV[1], 'key', ARGV[7])
 redis.call('HSET', KEYS[1], 'state', 'open', 'config', ARGV[5], 'token', ARGV[6], 'key', ARGV[7],
-  'entry', entry, 'created', now[1], 'seen', now[1], 'writer', 1, 'start', ARGV[15], 'received', ARGV[15],
-  'epoch', 0, 'owner', '', 'checkpoint', ARGV[15], 'decoded', ARGV[15], 'controls', 0, 'controls_done', 0,
+  'entry', entry, 'created', now[1], 'seen', now[1], 'writer', writer, 'start', ARGV[15], 'received', ARGV[15],
+  'epoch', before, 'owner', '', 'checkpoint', ARGV[15], 'decoded', ARGV[15], 'controls', 0, 'controls_done', 0,
   'seq', string.format('%.0f', seq), 'segments', ARGV[16], 'window', ARGV[8], 'settle', ARGV[10],
-  'opened', opened, 'uid', ARGV[11], 'push', ARGV[12])
+  'opened', opened, 'uid', ARGV[11], 'push', ARGV[12], 'settled', ARGV[18], 'floor', ARGV[18])
 if ARGV[9] ~= '' then
-  redis.call('HSET', KEYS[1], 'input', ARGV[9], 'raw', 0, 'raw_done', 0, 'intake_epoch', 0,
+  redis.call('HSET', KEYS[1], 'input', ARGV[9], 'raw', 0, 'raw_done', 0, 'intake_epoch', before,
+    'input_start', ARGV[19], 'input_at', ARGV[20],
     'intake_owner', '', 'intake_control', 0, 'intake_entry', redis.call('XADD', KEYS[6], '*', 'sid', ARGV[1]))
 end
 if ARGV[13] == '1' then redis.call('HSET', KEYS[1], 'metered', 1) end
@@ -40,4 +54,4 @@ if ARGV[11] ~= '' then
   redis.call('EXPIRE', KEYS[7], LONG_TTL_S)
 end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
-return {'ok', seq}
+return {'ok', seq, writer}
