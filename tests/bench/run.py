@@ -34,6 +34,8 @@ FULL = (
     ("omi_webhook",),
     ("admission",),
     ("fuzz",),
+    ("leavers",),
+    ("chaos",),
     ("soak",),
     ("ten_thousand",),
 )
@@ -41,7 +43,8 @@ REPORT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 IMAGES = REPORT.parent / "images"
 ORDER = (
     "latency", "capacity_100", "capacity_50", "intake", "costs", "viewers", "failover", "long_file",
-    "accuracy", "intake_delay", "omi_webhook", "admission", "fuzz", "soak", "ten_thousand",
+    "accuracy", "intake_delay", "omi_webhook", "admission", "fuzz", "leavers", "chaos",
+    "soak", "ten_thousand",
 )  # fmt: skip
 
 

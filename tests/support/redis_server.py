@@ -1,5 +1,6 @@
 """A Redis of one's own, which must hold nothing without a lifetime when a test is over."""
 
+import os
 import subprocess
 import tempfile
 import time
@@ -42,6 +43,9 @@ class RedisServer:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
 
     def kill(self) -> None:
         assert self._process is not None
