@@ -1,4 +1,4 @@
-"""Every process dies, hangs or is ended at random, Redis too: python -m bench.chaos [minutes]
+"""Every process dies, hangs or is ended at random, Redis too: python -m bench.chaos [minutes [seed]]
 
 Twelve live sessions of mixed formats at a time and jobs beside them, half of the time with Redis in memory
 and half with its append-only file. The recogniser makes no mistakes, so whatever differs from the undisturbed
@@ -79,10 +79,16 @@ class Outcome:
     again: int = 0
     """Jobs that had to be submitted again, for Redis had lost them."""
 
-    def judge(self, finals: Finals, expected: Finals) -> None:
+    differs: list[str] = field(default_factory=list)
+    """The finals of sessions that are not as expected."""
+
+    def judge(self, name: str, finals: Finals, expected: Finals) -> None:
         """Compare one session's finals."""
         self.sessions += 1
         self.equal += finals == expected
+        if finals != expected:
+            extra, lacking = set(finals) - set(expected), set(expected) - set(finals)
+            self.differs.append(f"{name}: got {sorted(extra)}, not {sorted(lacking)}")
         said = Counter(word for _, text, _, _ in finals for word in text.split())
         self.missing += sum((Counter(script(0, WORDS)) - said).values())
         self.doubled += sum((said - Counter(script(0, WORDS))).values())
@@ -217,7 +223,7 @@ async def mode(cluster: Cluster, seconds: float, seed: int) -> Outcome:
             if isinstance(finals, BaseException):
                 outcome.failed.append(f"{FORMATS[form % len(FORMATS)][0]}: {finals}")
                 finals = []
-            outcome.judge(finals, expected[form % len(FORMATS)])
+            outcome.judge(FORMATS[form % len(FORMATS)][0], finals, expected[form % len(FORMATS)])
         await asyncio.gather(*jobs)
         if faults.done():
             faults.result()
@@ -260,10 +266,10 @@ def main() -> None:
         f"A fault every {PAUSE_S[0]:g} to {PAUSE_S[1]:g} s, seed {seed}; a stopped process goes on after "
         f"{STOP_S[0]:g} to {STOP_S[1]:g} s. What died is started again at once, Redis after {AWAY_S:g} s."
     )
-    table.data = {name: {"failed": one.failed} for name, one in outcomes.items()}
+    table.data = {name: {"failed": one.failed, "differs": one.differs} for name, one in outcomes.items()}
     table.publish()
     for one in each:
-        print("\n".join(one.failed), file=sys.stderr)
+        print("\n".join((*one.failed, *one.differs)), file=sys.stderr)
     if any(one.equal < one.sessions or one.right < one.jobs for one in each):
         sys.exit(1)
 

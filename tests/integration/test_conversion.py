@@ -44,7 +44,7 @@ def _shift(window: np.ndarray, found: np.ndarray) -> int:
     return int(np.argmax(scores[: size - len(window)]))
 
 
-CONVERTED = [name for name in RECIPES if name != "s16le_16000_1"]
+CONVERTED = [name for name in RECIPES if name not in ("s16le_16000_1", "f32le_16000_1")]
 
 
 async def test_every_sample_comes_out_in_its_place(redis):

@@ -5,6 +5,7 @@ import asyncio
 import orjson
 import pytest
 
+from parlando.audio import Encoding
 from parlando.errors import (
     AtCapacityError,
     FencedError,
@@ -17,6 +18,7 @@ from parlando.errors import (
     UnavailableError,
 )
 from parlando.events import Closed, Final
+from parlando.formats import AudioFormat
 from parlando.redislog.connection import connect, retried
 from parlando.redislog.history import History
 from parlando.redislog.owner import Checkpoint, SessionClaims
@@ -66,6 +68,18 @@ async def test_repeating_an_append_stores_it_once(redis, sessions):
 
     assert again.received == 16_000
     assert await redis.xlen(sessions.keys("s").pcm) == 1
+
+
+@pytest.mark.parametrize(
+    "form", [AudioFormat(encoding=Encoding.PCM_F32LE), AudioFormat(sample_rate=8000), AudioFormat()]
+)
+async def test_a_session_comes_back_with_the_format_that_its_client_sends(sessions, form):
+    """32-bit floats of 16 kHz need no FFmpeg, and used to be read as 16-bit samples after a resume."""
+    await sessions.open("s", config={}, token="t", form=form)
+    assert (await sessions.attach("s", token="t")).writer.format == form
+    other = await sessions.open("other", config={}, token="t")
+    await other.reformat(form)
+    assert (await sessions.attach("other", token="t")).writer.format == form
 
 
 async def test_a_full_backlog_stores_nothing(redis, sessions):

@@ -34,6 +34,7 @@ RECIPES = {
         for rate in (8000, 16_000, 24_000, 44_100, 48_000)
         for channels in (1, 2)
     },
+    "f32le_16000_1": _raw("f32le", "pcm_f32le", 16_000, 1),
     "f32le_48000_2": _raw("f32le", "pcm_f32le", 48_000, 2),
     "mulaw_8000": _raw("mulaw", "mulaw", 8000, 1),
     "alaw_8000": _raw("alaw", "alaw", 8000, 1),

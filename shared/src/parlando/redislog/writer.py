@@ -133,6 +133,7 @@ class SessionWriter:
                 self.sid,
                 "" if form.direct else form.model_dump_json(exclude_none=True),
                 PROCESSORS,
+                form.model_dump_json(exclude_none=True),
             ],
         )
         verdict = answer[0].decode()
@@ -288,6 +289,7 @@ class Sessions:
                 max(start, at.settled),
                 input_start,
                 at.position,
+                form.model_dump_json(exclude_none=True),
             ],
         )
         if answer[0] == b"taken":
@@ -331,8 +333,8 @@ class Sessions:
             case b"denied":
                 raise NotAllowedError(f"The resume token doesn't belong to session {sid}")
         _, writer, samples, seq, state, config, given, raw, input_at = answer
-        form = AudioFormat.model_validate_json(given) if given else KEPT
-        received = int(raw) if given else int(samples)
+        form = AudioFormat.model_validate_json(given)
+        received = int(samples) if form.direct else int(raw)
         return Attached(
             SessionWriter(
                 self._scripts,

@@ -13,6 +13,7 @@
 --       16 number of its first segment   17 does it continue a session that Redis has lost (1/0)
 --       18 samples before which all audio is in finals   19 samples of audio before the first byte that will come
 --       20 where the client counts that byte: samples at its own rate, or bytes of a container
+--       21 the format that the client sends, JSON
 -- Returns {"ok", seq, writer}, {"taken"} or {"full"}. A session that replaces a closed one numbers its events on
 -- from there, so that a client that has seen the old ones misses none of the new; the old ones are deleted.
 -- One that continues replaces an older state of itself, which a Redis that lost its last writes may hold; events
@@ -37,7 +38,7 @@ local opened = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
 local before = continues and opened or '0'
 local writer = string.format('%.0f', tonumber(before) + 1)
 local entry = redis.call('XADD', KEYS[4], '*', 'sid', ARGV[1], 'key', ARGV[7])
-redis.call('HSET', KEYS[1], 'state', 'open', 'config', ARGV[5], 'token', ARGV[6], 'key', ARGV[7],
+redis.call('HSET', KEYS[1], 'state', 'open', 'config', ARGV[5], 'format', ARGV[21], 'token', ARGV[6], 'key', ARGV[7],
   'entry', entry, 'created', now[1], 'seen', now[1], 'writer', writer, 'start', ARGV[15], 'received', ARGV[15],
   'epoch', before, 'owner', '', 'checkpoint', ARGV[15], 'decoded', ARGV[15], 'controls', 0, 'controls_done', 0,
   'seq', string.format('%.0f', seq), 'segments', ARGV[16], 'window', ARGV[8], 'settle', ARGV[10],

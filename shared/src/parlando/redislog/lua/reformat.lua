@@ -2,6 +2,7 @@
 -- Before the first audio: it comes in another format, and so perhaps by another way.
 -- KEYS  1 session hash   2 intake stream
 -- ARGV  1 writer number   2 session id   3 input format, JSON ('' if the bytes are PCM as we keep it)   4 group
+--       5 the format that the client sends, JSON
 -- Returns {"ok", samples of audio before the first}, {"missing"}, {"superseded"} or {"closed"}.
 local s = redis.call('HMGET', KEYS[1], 'state', 'writer', 'received', 'raw', 'intake_entry', 'start')
 if not s[1] then return {'missing'} end
@@ -19,4 +20,5 @@ if ARGV[3] ~= '' then
     'intake_control', 0, 'intake_entry', redis.call('XADD', KEYS[2], '*', 'sid', ARGV[2]))
   redis.call('HINCRBY', KEYS[1], 'intake_epoch', 1)
 end
+redis.call('HSET', KEYS[1], 'format', ARGV[5])
 return {'ok', start}
