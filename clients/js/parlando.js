@@ -290,6 +290,11 @@ export class LiveSession extends EventTarget {
 
   /** Audio that was never stored, for a new session to take over. */
   pending() {
+    return this.unacked;
+  }
+
+  /** Frames that the server hasn't acknowledged. */
+  get unacked() {
     return this.said.pending();
   }
 
