@@ -1,4 +1,7 @@
-"""The same recording as clients may send it, made with FFmpeg."""
+"""The same recording as clients may send it, made with the FFmpeg that is installed with Parlando.
+
+Not with the one on the PATH: files of older encoders differ, such as in the blocks of a FLAC.
+"""
 
 import subprocess
 from dataclasses import dataclass
@@ -6,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from audio_processor.ffmpeg import find
+from imageio_ffmpeg import get_ffmpeg_exe
 
 
 @dataclass(frozen=True)
@@ -53,5 +56,5 @@ RECIPES = {
 @cache
 def encoded(path: Path, name: str) -> bytes:
     """The recording at `path` in the format of that name."""
-    command = [find() or "ffmpeg", "-v", "error", "-i", path, *RECIPES[name].arguments, "-"]
+    command = [get_ffmpeg_exe(), "-v", "error", "-i", path, *RECIPES[name].arguments, "-"]
     return subprocess.run(command, check=True, capture_output=True).stdout
