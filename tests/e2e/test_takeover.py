@@ -165,7 +165,7 @@ async def test_redis_without_its_data_is_said_and_survived():
     with Cluster(transcribers=1, STT_ENGINE="support.perfect:engine", VAD="rms") as cluster:
         async with websockets.connect(f"{cluster.url()}/v1/stt/stream") as socket:
             await socket.send(speak(4).tobytes())
-            while json.loads(await socket.recv())["type"] != "partial":
+            while json.loads(await socket.recv())["type"] != "speech_started":
                 pass
             cluster.redis.kill()
             cluster.redis.start()
