@@ -6,7 +6,7 @@ Each role has a queue, an epoch and fields in the session's hash of its own.
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -62,38 +62,9 @@ class SessionRenewal(Renewal):
         )
 
 
-class SessionClaim(Protocol):
-    """What a claim on a session says of itself, whatever the role."""
-
-    @property
-    def keys(self) -> SessionKeys:
-        """The keys of the session."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """The session's id."""
-        ...
-
-    @property
-    def partition(self) -> int:
-        """The session's partition."""
-        ...
-
-    @property
-    def entry(self) -> str:
-        """The id of the queue's entry."""
-        ...
-
-    @property
-    def epoch(self) -> int:
-        """The fencing number."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
-class OwnedBy:
-    """The least that a claim on a session consists of."""
+class SessionClaim:
+    """What every claim on a session consists of, whatever the role: see `leases.Claim`."""
 
     keys: SessionKeys
     entry: str
@@ -129,7 +100,7 @@ class RoleClaims(Claims[C, SessionRenewal]):
         self._worker = worker
 
     @abstractmethod
-    def _read(self, owned: OwnedBy, found: dict[str, bytes]) -> C:
+    def _read(self, owned: SessionClaim, found: dict[str, bytes]) -> C:
         """The claim, of the session's hash."""
 
     @abstractmethod
@@ -146,7 +117,7 @@ class RoleClaims(Claims[C, SessionRenewal]):
         if flat is None:
             return None
         found = {key.decode(): value for key, value in zip(flat[::2], flat[1::2], strict=True)}
-        owned = OwnedBy(keys, delivered.entry, int(found[f"{self._role.prefix}epoch"]))
+        owned = SessionClaim(keys, delivered.entry, int(found[f"{self._role.prefix}epoch"]))
         try:
             return self._read(owned, found)
         except (KeyError, ValueError, TypeError) as error:  # written by another version of this program

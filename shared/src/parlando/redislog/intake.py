@@ -10,13 +10,13 @@ import orjson
 
 from parlando.errors import FencedError, InvalidAudioError, ParlandoError
 from parlando.formats import KEPT, AudioFormat
-from parlando.redislog.claims import CONVERSION, OwnedBy, RoleClaims, SessionClaim
+from parlando.redislog.claims import CONVERSION, RoleClaims, SessionClaim
 from parlando.redislog.connection import Redis, Scripts
-from parlando.redislog.keys import PROCESSORS, SessionKeys
+from parlando.redislog.keys import PROCESSORS
 
 
 @dataclass(frozen=True, slots=True)
-class IntakeClaim:
+class IntakeClaim(SessionClaim):
     """A conversion as its new owner finds it.
 
     `emitted`: samples of PCM that are there, from `start` on, the sample at which the first byte is heard.
@@ -24,25 +24,12 @@ class IntakeClaim:
     `state`: what the last owner noted, None if there was none.
     """
 
-    keys: SessionKeys
-    entry: str
-    epoch: int
     format: AudioFormat
     emitted: int
     control: int
     state: dict[str, Any] | None
     taken_over: bool
     start: int = 0
-
-    @property
-    def name(self) -> str:
-        """The session's id."""
-        return self.keys.sid
-
-    @property
-    def partition(self) -> int:
-        """The session's partition."""
-        return self.keys.partition
 
 
 class OwnedIntake:
@@ -131,7 +118,7 @@ class IntakeClaims(RoleClaims[IntakeClaim]):
             redis, CONVERSION, worker=worker, partitions=partitions, ttl_s=ttl_s, lease_s=lease_s
         )
 
-    def _read(self, owned: OwnedBy, found: dict[str, bytes]) -> IntakeClaim:
+    def _read(self, owned: SessionClaim, found: dict[str, bytes]) -> IntakeClaim:
         state = found.get("intake_state")
         start = int(found.get("input_start", 0))
         return IntakeClaim(

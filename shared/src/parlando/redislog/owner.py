@@ -16,9 +16,9 @@ from parlando.errors import FencedError
 from parlando.events import Closed, Failure, KeptEvent, Status, encode
 from parlando.events import Final as FinalEvent
 from parlando.redislog import keys as names
-from parlando.redislog.claims import RECOGNITION, OwnedBy, RoleClaims, SessionClaim
+from parlando.redislog.claims import RECOGNITION, RoleClaims, SessionClaim
 from parlando.redislog.connection import Redis, Scripts, retried
-from parlando.redislog.keys import PROCESSORS, TRANSCRIBERS, SessionKeys
+from parlando.redislog.keys import PROCESSORS, TRANSCRIBERS
 from parlando.redislog.pcm import MOST_CONTROLS
 
 MOST_IN_INBOX: Final = 100_000  # deliveries that no gateway has accepted; the oldest beyond that are lost
@@ -46,12 +46,9 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(SessionClaim):
     """A session as its new owner finds it. `config` is the one it was opened with."""
 
-    keys: SessionKeys
-    entry: str
-    epoch: int
     config: dict[str, Any]
     checkpoint: Checkpoint | None
     open_segment: dict[str, Any] | None
@@ -64,16 +61,6 @@ class Claim:
     """Sample at which the session's audio begins."""
     floor: int = 0
     """Samples before which all audio was in finals when the session was opened."""
-
-    @property
-    def name(self) -> str:
-        """The session's id."""
-        return self.keys.sid
-
-    @property
-    def partition(self) -> int:
-        """The session's partition."""
-        return self.keys.partition
 
 
 class OwnedSession:
@@ -217,7 +204,7 @@ class SessionClaims(RoleClaims[Claim]):
             redis, RECOGNITION, worker=worker, partitions=partitions, ttl_s=ttl_s, lease_s=lease_s
         )
 
-    def _read(self, owned: OwnedBy, found: dict[str, bytes]) -> Claim:
+    def _read(self, owned: SessionClaim, found: dict[str, bytes]) -> Claim:
         snapshot, opened = found.get("snapshot"), found.get("open")
         return Claim(
             keys=owned.keys,
