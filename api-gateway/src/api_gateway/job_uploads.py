@@ -18,10 +18,12 @@ from parlando.blobs import Blobs
 from parlando.errors import InvalidRequestError, TooBigError
 from parlando.ids import file_name
 from parlando.redislog.jobs import Source
+from parlando.tasks import finish
 
 MOST_FIELDS: Final = 64
 MOST_TEXT: Final = 1 << 16  # bytes of all fields that aren't the file
 MOST_FORM: Final = 1 << 20  # bytes that a form adds to its file, with boundaries, headers and an epilogue
+DELETE_S: Final = 10.0  # for deleting an upload that no job has
 AT_ONCE: Final = 32  # uploads that are stored, each with a few megabytes on their way; others wait
 
 _room = asyncio.Semaphore(AT_ONCE)
@@ -142,6 +144,11 @@ class _Form:
             raise TooBigError(f"Expected fields of at most {MOST_TEXT >> 10} KB in the form")
 
 
+async def discard(blobs: Blobs, name: str) -> None:
+    """Delete an upload that no job has, also while the request is being cancelled. Raises `StorageError`."""
+    await finish(blobs.delete(name), within_s=DELETE_S)
+
+
 async def receive(request: Request, blobs: Blobs, *, most: int) -> Upload:
     """Take a form in; its file, of at most `most` bytes, lies in the blob store afterwards.
 
@@ -178,7 +185,7 @@ async def receive(request: Request, blobs: Blobs, *, most: int) -> Upload:
         try:
             await blobs.put(name, whole())
         except BaseException:
-            await blobs.delete(name)
+            await discard(blobs, name)
             raise
     source = Source(name, form.filename or "", form.size, form.digest.hexdigest())
     return Upload(source, form.fields)

@@ -1,11 +1,12 @@
 """Server-sent events: what a relay gives, as frames with ids, until the last event."""
 
-from collections.abc import AsyncIterator
-from contextlib import nullcontext
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, nullcontext
 from typing import Final
 
 from prometheus_client import Gauge
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from api_gateway.header_values import whole_number
 from api_gateway.relay import Relay
@@ -29,24 +30,34 @@ def respond(relay: Relay, followers: Gauge | None = None) -> StreamingResponse:
     return stream(_frames(relay, followers))
 
 
-def stream(frames: AsyncIterator[bytes]) -> StreamingResponse:
-    """An answer of server-sent events that no proxy keeps back."""
-    return StreamingResponse(
-        frames,
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+class _Events(StreamingResponse):
+    """Server-sent events. Their generator, which may own a subscription, is closed when the client leaves."""
+
+    def __init__(self, frames: AsyncGenerator[bytes]) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(frames, media_type="text/event-stream", headers=headers)
+        self._frames = frames
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._frames):
+            await super().__call__(scope, receive, send)
 
 
-async def _frames(relay: Relay, followers: Gauge | None) -> AsyncIterator[bytes]:
+def stream(frames: AsyncGenerator[bytes]) -> StreamingResponse:
+    """An answer of server-sent events that no proxy keeps back. It closes `frames`."""
+    return _Events(frames)
+
+
+async def _frames(relay: Relay, followers: Gauge | None) -> AsyncGenerator[bytes]:
     """Frames, a comment when nothing came for a while, and a word to those who may read no longer."""
     yield b"retry: 2000\n\n"
     with followers.track_inprogress() if followers else nullcontext():
-        async for frames in _followed(relay):
-            yield frames
+        async with aclosing(_followed(relay)) as followed:
+            async for frames in followed:
+                yield frames
 
 
-async def _followed(relay: Relay) -> AsyncIterator[bytes]:
+async def _followed(relay: Relay) -> AsyncGenerator[bytes]:
     async with relay:
         try:
             async for batch in relay.batches():

@@ -1,7 +1,7 @@
 """The cluster, once or as it changes: read-only, for the web app and other dashboards."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Final
 
 import orjson
@@ -52,7 +52,7 @@ async def events(
     return stream(_frames(found, caller.key, count))
 
 
-async def _frames(found: Services, key: str, count: int | None) -> AsyncIterator[bytes]:
+async def _frames(found: Services, key: str, count: int | None) -> AsyncGenerator[bytes]:
     sent = 0
     while count is None or sent < count:
         sent += 1

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
 from api_gateway.job_documents import document_of, job_of, result_of, transcript_of
-from api_gateway.job_uploads import receive
+from api_gateway.job_uploads import discard, receive
 from api_gateway.relay import Relay
 from api_gateway.sse import last_seen, respond
 from api_gateway.uploads import body_of
@@ -118,16 +118,16 @@ async def submit(
     try:
         await _check(found, options)
     except BaseException:  # also when the client goes meanwhile
-        await found.blobs.delete(source.blob)
+        await discard(found.blobs, source.blob)
         raise
     try:
         await found.jobs.submit(job, source, options, key=caller.key)
     except (AtCapacityError, ConflictError):  # after anything else the job may be queued, and want its file
-        await found.blobs.delete(source.blob)
+        await discard(found.blobs, source.blob)
         raise
     record = await found.jobs.record(job)
     if record.source.blob != source.blob:  # it was submitted before
-        await found.blobs.delete(source.blob)
+        await discard(found.blobs, source.blob)
     return JSONResponse(job_of(record, base=str(request.base_url).rstrip("/")), 202)
 
 

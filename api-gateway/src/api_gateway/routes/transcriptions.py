@@ -1,7 +1,7 @@
 """OpenAI's REST API: transcriptions, translations, models. A file is a job inside, gone with its client."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
@@ -9,15 +9,15 @@ from typing import Any, Final, Literal
 import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
 from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
 from api_gateway.dialects import openai
 from api_gateway.errors import ParamError, openai_answer
 from api_gateway.job_documents import transcript_of, whole_seconds
-from api_gateway.job_uploads import Upload, receive
+from api_gateway.job_uploads import Upload, discard, receive
 from api_gateway.relay import Relay
-from api_gateway.sse import ENDS
+from api_gateway.sse import ENDS, stream
 from parlando import languages
 from parlando.errors import (
     AtCapacityError,
@@ -29,6 +29,7 @@ from parlando.errors import (
 from parlando.ids import new_job_id
 from parlando.jobs import JobOptions, JobStatus, Priority
 from parlando.redislog.jobs import JobRecord
+from parlando.tasks import end
 from parlando.transcript import FinalSegment, Transcript
 
 SHORTEST: Final = 1600  # samples: a tenth of a second
@@ -178,19 +179,15 @@ async def _answer(
         wishes = wishes_of(upload, task)
         await _check(found, upload.one("model"), wishes)
     except BaseException:
-        await found.blobs.delete(upload.source.blob)
+        await discard(found.blobs, upload.source.blob)
         raise
     try:
         await found.jobs.submit(job, upload.source, wishes.options, key=key, listed=False)
     except AtCapacityError:  # after anything else the job may be queued, and want its file
-        await found.blobs.delete(upload.source.blob)
+        await discard(found.blobs, upload.source.blob)
         raise
     if wishes.stream:
-        return StreamingResponse(
-            _stream(found, job, wishes),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )
+        return stream(_stream(found, job, wishes))
     try:
         record = await _ended(request, found, job)
         return _written(record, await transcript_of(found.jobs, record), wishes)
@@ -227,8 +224,7 @@ async def _ended(request: Request, found: Services, job: str) -> JobRecord:
             raise ParamError("The client has gone", "file")
         await waiting
     finally:
-        waiting.cancel()
-        leaving.cancel()
+        await end(waiting, leaving)
     record = await found.jobs.record(job)
     _raise_failure(record)
     return record
@@ -286,7 +282,7 @@ def _written(record: JobRecord, transcript: Transcript, wishes: Wishes) -> Respo
 # --- streaming --------------------------------------------------------------------------------------
 
 
-async def _stream(found: Services, job: str, wishes: Wishes) -> AsyncIterator[bytes]:
+async def _stream(found: Services, job: str, wishes: Wishes) -> AsyncGenerator[bytes]:
     """Frames as the audio is decoded; the deltas joined are the text of the last one."""
     text = ""
     segments: list[FinalSegment] = []
