@@ -139,15 +139,12 @@ def durable() -> Iterator[Cluster]:
 
 
 @pytest.mark.timeout(400)
-async def test_in_memory_no_session_loses_a_word_and_jobs_must_be_submitted_again(memory, tmp_path):
+async def test_in_memory_no_session_loses_a_word_and_jobs_must_be_submitted_again(memory):
     expected = await undisturbed(memory)
-    recording = tmp_path / "recording.wav"
-    recording.write_bytes(contained(np.tile(PCM, 20), "WAV"))
+    sessions, jobs, viewed = await killed_in_the_middle(memory)
     async with JobsClient(memory.http()) as client:
-        waiting = asyncio.create_task(client.transcribe(recording))
-        sessions, jobs, viewed = await killed_in_the_middle(memory)
         with pytest.raises(ClientError, match="restarted without its data") as lost:
-            await waiting
+            await client.wait(jobs[0])
 
     check(sessions, expected)
     for name, heard in sessions.items():

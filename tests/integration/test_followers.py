@@ -1,0 +1,103 @@
+"""Those who follow a job or a session when Redis loses its data: none waits for ever."""
+
+import asyncio
+from functools import partial
+
+import orjson
+import pytest
+
+from api_gateway.relay import Relay
+from api_gateway.sse import respond
+from parlando.errors import JobNotFoundError
+from parlando.ids import new_job_id
+from parlando.jobs import JobOptions
+from parlando.redislog.channels import Channels
+from parlando.redislog.connection import connect
+from parlando.redislog.history import History
+from parlando.redislog.jobs import Jobs, Source
+from parlando.redislog.published import CHECK
+from parlando.redislog.viewers import Viewers
+from parlando.redislog.writer import Sessions
+from parlando.tasks import end
+
+
+@pytest.fixture
+async def redis(redis_server):
+    client = connect(redis_server.url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def channels(redis):
+    channels = Channels(redis)
+    running = asyncio.create_task(channels.run())
+    yield channels
+    await end(running)
+    await channels.aclose()
+
+
+async def lose(redis, channel: str) -> None:
+    """Redis is empty, and who listens is told to look again, as by a subscription that was lost."""
+    await redis.flushall()
+    await redis.publish(channel, orjson.dumps({"type": CHECK}))
+
+
+async def followed(relay: Relay, started: asyncio.Event) -> None:
+    async with relay:
+        started.set()
+        async for _ in relay.batches():
+            pass
+
+
+async def test_who_waits_for_a_job_that_is_lost_is_told(redis, channels):
+    history, jobs = History(redis, partitions=1), Jobs(redis, partitions=1, ttl_s=100, most=10)
+    job, started = new_job_id(), asyncio.Event()
+    await jobs.submit(job, Source("blob", "a.wav", 10), JobOptions(), key="k")
+    relay = Relay(history, channels, job, after=0, admitted=partial(jobs.known, job))
+    following = asyncio.create_task(followed(relay, started))
+    await started.wait()
+    await lose(redis, history.keys(job).events)
+
+    with pytest.raises(JobNotFoundError, match="REDIS_DURABLE"):
+        async with asyncio.timeout(60):
+            await following
+
+
+async def frames(response) -> list[bytes]:
+    return [frame async for frame in response.body_iterator]
+
+
+@pytest.mark.parametrize("how", ["lost", "revoked"])
+async def test_a_viewer_of_a_session_that_is_lost_has_not_been_revoked(redis, channels, how):
+    history, viewers = History(redis, partitions=1), Viewers(redis, partitions=1)
+    await Sessions(redis, partitions=1, ttl_s=100).open("meeting", config={}, token="t")
+    viewer, token = await viewers.add("meeting")
+    looked = asyncio.Event()
+
+    async def admitted() -> bool:
+        looked.set()
+        return await viewers.admits("meeting", token)
+
+    relay = Relay(history, channels, "meeting", after=0, admitted=admitted)
+    following = asyncio.create_task(frames(respond(relay)))
+    await looked.wait()
+    if how == "lost":
+        await lose(redis, history.keys("meeting").events)
+    else:
+        await viewers.revoke("meeting", viewer.id)
+    async with asyncio.timeout(60):
+        said = b"".join(await following)
+    assert (b"revoked" in said) == (how == "revoked")
+
+
+async def test_a_viewer_s_token_is_known_again_when_the_owner_gives_it_again(redis):
+    viewers, sessions = Viewers(redis, partitions=1), Sessions(redis, partitions=1, ttl_s=100)
+    await sessions.open("meeting", config={}, token="t")
+    viewer, token = await viewers.add("meeting", "audience")
+    await redis.flushall()
+    await sessions.open("meeting", config={}, token="t")
+    assert not await viewers.admits("meeting", token)
+    again, same = await viewers.add("meeting", "audience", token)
+    assert (again.id, same) == (viewer.id, token)
+    assert await viewers.admits("meeting", token)
