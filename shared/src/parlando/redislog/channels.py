@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import redis.asyncio as aioredis
 import structlog
 
 from parlando.errors import UnavailableError
@@ -47,6 +48,13 @@ class Channels:
     def _new(self) -> Any:
         return self._redis.pubsub()
 
+    async def _subscribe(self, *channels: str) -> None:
+        if isinstance(self._redis, aioredis.RedisCluster):
+            await self._redis.initialize()  # no command has: a subscription asks for the node of its channel
+                self._redis.initialize()
+            )  # a subscription asks for the node of its channel before any command
+        await self._pubsub.subscribe(*channels)
+
     async def subscribe(self, channel: str, listener: Listener) -> None:
         """Call `listener` for each message from now on: Redis has confirmed the subscription.
 
@@ -78,7 +86,7 @@ class Channels:
             if not self._lost:  # else `_restore` subscribes to all channels
                 self._unconfirmed[channel] += 1
                 try:
-                    await answered(self._pubsub.subscribe(channel))
+                    await answered(self._subscribe(channel))
                 except BROKEN:
                     self._lost = True
             self._changed.set()
@@ -145,7 +153,7 @@ class Channels:
                     if not channels:
                         return
                     self._unconfirmed = Counter(channels)
-                    await answered(self._pubsub.subscribe(*channels))
+                    await answered(self._subscribe(*channels))
                 except BROKEN:
                     continue
                 self._lost = False
