@@ -51,8 +51,6 @@ class Channels:
     async def _subscribe(self, *channels: str) -> None:
         if isinstance(self._redis, aioredis.RedisCluster):
             await self._redis.initialize()  # no command has: a subscription asks for the node of its channel
-                self._redis.initialize()
-            )  # a subscription asks for the node of its channel before any command
         await self._pubsub.subscribe(*channels)
 
     async def subscribe(self, channel: str, listener: Listener) -> None:
