@@ -145,7 +145,7 @@ async def on_http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def on_disconnect(request: Request, error: Exception) -> Response:
-    """The handler for clients that leave while their body is read: the answer reaches nobody."""
+    """The handler for clients that leave while their body is read: no answer can be sent."""
     return Response(status_code=400)
 
 

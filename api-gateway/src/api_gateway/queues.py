@@ -34,7 +34,7 @@ class Listed:
         return f"{self.queue.queue}-{self.delivery.partition}-{self.delivery.id}"
 
     def document(self) -> dict[str, Any]:
-        """What its owner is told."""
+        """The delivery as its owner reads it over HTTP."""
         each = self.delivery
         return {
             "id": self.id,

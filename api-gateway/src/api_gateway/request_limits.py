@@ -70,7 +70,7 @@ class RequestLimits:
 class Body:
     """What is known of the body of one request; it lies in the scope, where `allow_body` finds it.
 
-    Until `most` is set nobody gets a byte of it: who calls `receive` then looks whether the client has left.
+    Until `most` is set no byte of the body is passed on: `receive` then only waits for the client to leave.
     """
 
     def __init__(self, scope: Scope, receive: Receive, *, silent_s: float) -> None:
