@@ -50,7 +50,7 @@ async def test_transcripts_go_into_an_s3_when_it_can_be_reached():
         assert report["status"] == "failing"
         assert report["waiting"] == 1
         assert report["last_error"] == "archive_unavailable", "no text of an error, where no key is asked for"
-        unreachable = httpx.get(f"{cluster.http()}/transcripts/s3", timeout=20)
+        unreachable = httpx.get(f"{cluster.http()}/transcripts/s3", timeout=60)
         assert unreachable.json()["code"] == "unavailable"
 
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)

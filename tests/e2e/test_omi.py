@@ -59,12 +59,12 @@ def moonshine(tmp_path_factory):
 
 
 def get(cluster, path: str, *, key: str = "k1", gateway: int = 0, **params) -> httpx.Response:
-    return httpx.get(f"{cluster.http(gateway)}{path}", params=params, headers={"X-API-Key": key}, timeout=20)
+    return httpx.get(f"{cluster.http(gateway)}{path}", params=params, headers={"X-API-Key": key}, timeout=60)
 
 
 def post(cluster, path: str, body: bytes = b"", *, key: str | None = "k1", gateway: int = 0, **more):
     headers = {**({"X-API-Key": key} if key else {}), **more.pop("headers", {})}
-    return httpx.post(f"{cluster.http(gateway)}{path}", content=body, headers=headers, timeout=30, **more)
+    return httpx.post(f"{cluster.http(gateway)}{path}", content=body, headers=headers, timeout=60, **more)
 
 
 async def transcripts(
@@ -338,7 +338,7 @@ async def test_transcripts_are_paged_filtered_written_and_deleted(cluster, archi
     since = get(cluster, "/transcripts/pages", since=first["transcripts"][1]["started_at"]).json()
     text = get(cluster, "/transcripts/pages", format="text").text
     srt = get(cluster, "/transcripts/pages", format="srt").text
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(list(archive.glob("owner=*/uid=pages/*/*/*/*.json"))) < 3:
         assert time.monotonic() < deadline, "three documents under owner={key}/uid={uid}/{yyyy}/{mm}/{dd}"
         await asyncio.sleep(0.1)

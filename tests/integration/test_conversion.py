@@ -125,7 +125,7 @@ async def test_a_flush_brings_everything_out_and_the_stream_goes_on(redis):
     half = len(data) // 4 * 2
     await stream.send(data[:half])
     await stream.writer.control({"type": "flush"})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not (found := Converted(await redis.xrange(stream.keys.pcm))).controls:
             await asyncio.sleep(0.01)
     before = len(found.samples)
@@ -165,7 +165,7 @@ async def test_a_wav_that_never_ends_holds_only_seconds_in_redis(redis):
     await stream.send(head)
     for _ in range(40):
         await stream.writer.append(second, 1 << 30)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while int(await redis.hget(stream.keys.session, "received")) < 39 * 16_000:
             await asyncio.sleep(0.05)
     kept = sum(len(fields[b"p"]) for _, fields in await redis.xrange(stream.keys.raw))
@@ -188,16 +188,16 @@ async def test_no_ffmpeg_outlives_its_session_or_its_processor(cluster, redis):
     data, form = encoded(JFK, "webm_opus"), form_of("webm_opus")
     deleted, killed = Stream(redis, "deleted", form), Stream(redis, "left", form)
     await asyncio.gather(deleted.send(data[: len(data) // 2]), killed.send(data[: len(data) // 2]))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(running := ffmpegs()) < 2:
             await asyncio.sleep(0.05)
 
     await redis.delete(deleted.keys.session, deleted.keys.pcm, deleted.keys.raw)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(ffmpegs()) > 1:
             await asyncio.sleep(0.05)
     cluster.processors[-1].kill()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while any(process.is_running() for process in running):
             await asyncio.sleep(0.05)
 
@@ -215,7 +215,7 @@ def service(request):
     path = path_with(request.param)
     with Cluster(transcribers=0, processors=1, CONVERT_MAX_MB="1", PATH=path) as cluster:
         url = f"http://127.0.0.1:{cluster.processor_port}"
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not _answers(f"{url}/ready"):
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -103,10 +103,10 @@ async def test_an_engine_that_can_hears_live_windows_while_it_hears_a_chunk():
     chunk = scheduler.submit(Lane.CHUNK, lambda: window(0))
     await asyncio.sleep(0.05)
     live = scheduler.submit(Lane.FINAL, lambda: window(1))
-    assert (await asyncio.wait_for(live.answer, 5)).text == "w0001"
+    assert (await asyncio.wait_for(live.answer, 60)).text == "w0001"
     assert not chunk.answer.done()
     released.set()
-    assert (await asyncio.wait_for(chunk.answer, 5)).text == "w0000"
+    assert (await asyncio.wait_for(chunk.answer, 60)).text == "w0000"
     serving.cancel()
     scheduler.close()
 

@@ -70,7 +70,7 @@ def memory_mb(cluster: Cluster) -> float:
 
 def levels(cluster: Cluster) -> dict[str, float]:
     """Connections, followers and sessions that there are; the connection that asks isn't counted."""
-    text = httpx.get(f"{cluster.http()}/metrics", timeout=30).text
+    text = httpx.get(f"{cluster.http()}/metrics", timeout=60).text
 
     def level(name: str) -> float:
         found = re.search(rf"^parlando_gateway_{name} (\S+)$", text, re.MULTILINE)

@@ -39,7 +39,7 @@ def submit(
     return answer.json()
 
 
-_client = httpx.Client(timeout=30)  # a new one each time costs 30 ms of computing
+_client = httpx.Client(timeout=60)  # a new one each time costs 30 ms of computing
 
 
 def look(base: str, job: str, *, key: str | None = None) -> dict[str, Any]:

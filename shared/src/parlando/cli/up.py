@@ -65,20 +65,21 @@ async def run(transcribers: int) -> int:
 
 
 async def _announce(supervisor: Supervisor, environment: dict[str, str]) -> bool:
-    """Wait for /ready, then say where things are. False if it never answers."""
+    """Wait until the gateway is ready and the audio-processor answers, then print the addresses.
+
+    False if either takes longer than READY_WITHIN_S. An audio-processor that answers and is not ready has
+    no usable FFmpeg; its log says so, and the cluster still serves 16 kHz PCM.
+    """
     gateway = f"http://127.0.0.1:{os.environ.get('PORT') or 8000}"
+    processor = f"http://127.0.0.1:{os.environ.get('PROCESSOR_PORT') or 8001}"
     deadline = time.monotonic() + READY_WITHIN_S
     async with httpx.AsyncClient(timeout=2) as client:
-        while time.monotonic() < deadline:
-            try:
-                if (await client.get(f"{gateway}/ready")).status_code == 200:
-                    break
-            except httpx.HTTPError:
-                pass  # it isn't up yet
-            await asyncio.sleep(0.2)
-        else:
-            supervisor.say("parlando", f"{gateway}/ready didn't answer within {READY_WITHIN_S} s; see above")
-            return False
+        for base, enough in ((gateway, {200}), (processor, {200, 503})):
+            while await _status(client, f"{base}/ready") not in enough:
+                if time.monotonic() > deadline:
+                    supervisor.say("parlando", f"{base}/ready: not ready after {READY_WITHIN_S} s; see above")
+                    return False
+                await asyncio.sleep(0.2)
     redis = environment.get("REDIS_URL") or os.environ["REDIS_URL"]
     for line in (
         "ready.",
@@ -90,3 +91,11 @@ async def _announce(supervisor: Supervisor, environment: dict[str, str]) -> bool
     ):
         supervisor.say("parlando", line)
     return True
+
+
+async def _status(client: httpx.AsyncClient, url: str) -> int:
+    """The status code of a GET, or 0 if nothing listens or answers in time."""
+    try:
+        return (await client.get(url)).status_code
+    except httpx.HTTPError:
+        return 0
