@@ -11,7 +11,7 @@ from whisper.normalizers import EnglishTextNormalizer
 
 from bench.load import RATE, talk
 from bench.results import Table
-from parlando.audio import to_float
+from parlando.domain.audio import to_float
 from support.cluster import Cluster
 from support.speech import Clip, clips, load
 from transcriber.engines.base import Window

@@ -16,10 +16,10 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from parlando import vad
-from parlando.audio import to_float
+from parlando.domain.audio import to_float
+from parlando.domain.transcript import bare
 from parlando.models.catalogue import MOONSHINE_TINY
 from parlando.models.store import ModelStore
-from parlando.transcript import bare
 from parlando.vad import FRAME
 from transcriber.engines.base import Window
 from transcriber.engines.moonshine import MoonshineEngine

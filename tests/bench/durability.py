@@ -13,8 +13,8 @@ import psutil
 
 from bench.intake import FRAME, SESSIONS, send_all, stand_in
 from bench.results import Table
-from parlando.redislog.connection import connect
-from parlando.redislog.writer import Sessions
+from parlando.store.connection import connect
+from parlando.store.sessions import Sessions
 from support.cluster import Cluster
 from support.redis_server import RedisServer
 

@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from bench.results import Table
-from parlando.redislog.connection import connect
+from parlando.store.connection import connect
 from support.cluster import Cluster
 from support.conversion import Stream, form_of
 from support.encoding import RECIPES, Recipe, encoded

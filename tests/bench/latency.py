@@ -15,7 +15,7 @@ from bench.load import RATE, Session, talk
 from bench.peers import servers
 from bench.results import Table
 from parlando import vad
-from parlando.transcript import bare
+from parlando.domain.transcript import bare
 from support.cluster import Cluster
 from support.in_process import recognise
 from support.speech import clips, fixture, load

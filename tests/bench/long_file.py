@@ -23,10 +23,10 @@ import sherpa_onnx
 import soundfile
 from whisper.normalizers import EnglishTextNormalizer
 
-from audio_processor.planner import Planner
+from audio_processor.chunking import Planner
 from bench.results import Table
 from parlando import vad
-from parlando.audio import to_float
+from parlando.domain.audio import to_float
 from parlando.models.catalogue import MOONSHINE_TINY
 from parlando.models.store import ModelStore
 from parlando.vad import FRAME

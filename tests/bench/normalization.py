@@ -13,7 +13,7 @@ from whisper.normalizers import EnglishTextNormalizer
 from audio_processor import command
 from audio_processor.ffmpeg import probe
 from audio_processor.layout import PcmLayout
-from parlando.audio import to_float
+from parlando.domain.audio import to_float
 from parlando.models.catalogue import MOONSHINE_TINY
 from parlando.models.store import ModelStore
 from support.speech import clips, load

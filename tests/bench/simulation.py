@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from parlando import vad
-from parlando.audio import SAMPLE_RATE, seconds, to_float
+from parlando.domain.audio import SAMPLE_RATE, seconds, to_float
 from parlando.vad import FRAME
-from transcriber.cadence import Cadence
 from transcriber.engines.base import Engine, Window
-from transcriber.scheduler import LIVE, Lane
-from transcriber.segmenter import Ended, Paused, Resumed, Segmenter, Started
-from transcriber.session import FIRST_PARTIAL
+from transcriber.pipeline.segmenter import Ended, Paused, Resumed, Segmenter, Started
+from transcriber.pipeline.session import FIRST_PARTIAL
+from transcriber.recognition.partial_interval import Cadence
+from transcriber.recognition.scheduler import LIVE, Lane
 
 Happening = Callable[[float], None]
 Work = Callable[[float], tuple[float, Happening]]  # when it begins → what it costs, what happens then

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 
-from api_gateway.signature import verify
+from api_gateway.deliveries.signature import verify
 from parlando.embedded.redis_server import free_port
 from support.cluster import Cluster
 from support.endpoint import Endpoint, served

@@ -17,7 +17,7 @@ from whisper.normalizers import EnglishTextNormalizer
 
 from audio_processor.ffmpeg import find
 from parlando.client import connect
-from parlando.transcript import bare
+from parlando.domain.transcript import bare
 from support.cluster import Cluster
 from support.conversion import form_of
 from support.encoding import RECIPES, encoded

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import websockets
 
-from api_gateway.signature import sign
+from api_gateway.deliveries.signature import sign
 from support.cluster import Cluster
 from support.jobs import wav
 from support.omi import Backend

@@ -16,7 +16,7 @@ import websockets
 from support.cluster import Cluster
 from support.perfect import GAP, script, silence, speak
 from support.streaming import check_promises, stream
-from transcriber.capacity import UNKNOWN
+from transcriber.recognition.capacity import UNKNOWN
 
 FAST = {"speed": 4.0}
 

@@ -7,7 +7,7 @@ import jiwer
 import pytest
 from whisper.normalizers import EnglishTextNormalizer
 
-from parlando.audio import to_float
+from parlando.domain.audio import to_float
 from parlando.models.catalogue import MOONSHINE_TINY
 from parlando.models.store import ModelStore
 from support.cluster import Cluster

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from obstore.store import LocalStore
 
-from api_gateway.archive import Archive
-from api_gateway.archive_paths import MOST_BYTES, document_path, segment, user_folder
+from api_gateway.deliveries.archive import Archive
+from api_gateway.deliveries.archive_paths import MOST_BYTES, document_path, segment, user_folder
 from parlando.ids import fingerprint
 
 ALPHA, BETA = fingerprint("alpha")[:16], fingerprint("beta")[:16]

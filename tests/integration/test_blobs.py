@@ -14,8 +14,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 from starlette.requests import Request
 
-from api_gateway.job_uploads import receive
-from api_gateway.request_limits import Body
+from api_gateway.http.job_uploads import receive
+from api_gateway.server.request_limits import Body
 from parlando import blobs as blobs_module
 from parlando.blobs import Blobs, BlobSettings
 from parlando.embedded.redis_server import free_port

@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from audio_processor.ffmpeg import find
-from parlando.audio import Encoding
-from parlando.formats import AudioFormat
-from parlando.redislog.connection import connect
+from parlando.domain.audio import Encoding
+from parlando.domain.formats import AudioFormat
+from parlando.store.connection import connect
 from support.cluster import Cluster
 from support.conversion import Converted, convert, ffmpegs
 from support.encoding import encoded

@@ -6,14 +6,14 @@ from collections import Counter
 import orjson
 import pytest
 
-from api_gateway.callbacks import Caller
+from api_gateway.deliveries.callbacks import Caller
 from api_gateway.settings import GatewaySettings
+from parlando.domain.job_options import JobOptions
 from parlando.ids import new_job_id
-from parlando.jobs import JobOptions
 from parlando.outbound import Outbound
-from parlando.redislog.connection import connect
-from parlando.redislog.jobs import Jobs, Source
-from parlando.redislog.preparing import JobClaims, OwnedJob
+from parlando.store.connection import connect
+from parlando.store.job_claims import JobClaims, OwnedJob
+from parlando.store.job_store import Jobs, Source
 from parlando.tasks import end
 from support.deliveries import until
 

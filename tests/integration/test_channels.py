@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from redis import exceptions as broken
 
-from parlando.redislog.channels import Channels
-from parlando.redislog.connection import connect
+from parlando.store.connection import connect
+from parlando.store.pubsub import Channels
 from parlando.tasks import end
 
 
@@ -79,12 +79,12 @@ async def test_a_listener_whose_subscription_failed_or_was_cancelled_is_forgotte
     async def fails(*channels):
         raise broken.ConnectionError("no")
 
-    monkeypatch.setattr("parlando.redislog.channels.CONFIRMED_S", 0.2)
+    monkeypatch.setattr("parlando.store.pubsub.CONFIRMED_S", 0.2)
     monkeypatch.setattr(channels._pubsub, "subscribe", fails)
     monkeypatch.setattr(channels, "_new", lambda: channels._pubsub)
     with pytest.raises(Exception, match="no subscription was confirmed"):
         await channels.subscribe("a", Heard())
-    monkeypatch.setattr("parlando.redislog.channels.CONFIRMED_S", 60)
+    monkeypatch.setattr("parlando.store.pubsub.CONFIRMED_S", 60)
     waiting = asyncio.create_task(channels.subscribe("b", Heard()))
     await asyncio.sleep(0.05)
     await end(waiting)

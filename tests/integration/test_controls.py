@@ -2,15 +2,15 @@
 
 import pytest
 
-from parlando.audio import Encoding
+from parlando.domain.audio import Encoding
+from parlando.domain.formats import AudioFormat
 from parlando.errors import TooManyControlsError
-from parlando.formats import AudioFormat
-from parlando.redislog.connection import connect
-from parlando.redislog.history import History
-from parlando.redislog.intake import IntakeClaims
-from parlando.redislog.owner import Checkpoint, SessionClaims
-from parlando.redislog.pcm import Control, Frame, StreamReader, position_at
-from parlando.redislog.writer import Sessions
+from parlando.store.audio_streams import Control, Frame, StreamReader, position_at
+from parlando.store.connection import connect
+from parlando.store.conversion_claims import IntakeClaims
+from parlando.store.history import History
+from parlando.store.session_log import Checkpoint, SessionClaims
+from parlando.store.sessions import Sessions
 
 SECOND = b"\1\0" * 16_000
 MOST = 1 << 30
@@ -26,8 +26,8 @@ async def redis(redis_server):
 
 @pytest.fixture
 def sessions(redis, monkeypatch):
-    for module in ("writer", "owner"):
-        monkeypatch.setattr(f"parlando.redislog.{module}.MOST_CONTROLS", 5)
+    for module in ("sessions", "session_log"):
+        monkeypatch.setattr(f"parlando.store.{module}.MOST_CONTROLS", 5)
     return Sessions(redis, partitions=1, ttl_s=100)
 
 

@@ -12,9 +12,9 @@ import pytest
 import soundfile
 
 from audio_processor.ffmpeg import find
-from parlando.audio import Encoding
-from parlando.formats import AudioFormat
-from parlando.redislog.connection import connect
+from parlando.domain.audio import Encoding
+from parlando.domain.formats import AudioFormat
+from parlando.store.connection import connect
 from support.cluster import Cluster
 from support.conversion import PIECE, Converted, Stream, convert, ffmpegs, form_of
 from support.encoding import RECIPES, encoded

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from parlando.errors import DeliveryFailedError, DeliveryNotFoundError
-from parlando.redislog.connection import connect
-from parlando.redislog.deliveries import Delivery
+from parlando.store.connection import connect
+from parlando.store.deliveries import Delivery
 from support.deliveries import Bench, idle, inbox, until
 
 

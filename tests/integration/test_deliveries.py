@@ -12,8 +12,8 @@ import pytest
 from redis import exceptions as broken
 
 from parlando.errors import DeliveryFailedError
-from parlando.redislog.connection import Scripts, connect
-from parlando.redislog.deliveries import PAGE, Delivery
+from parlando.store.connection import Scripts, connect
+from parlando.store.deliveries import PAGE, Delivery
 from parlando.tasks import end
 from support.deliveries import Bench, idle, inbox, until
 
@@ -210,7 +210,7 @@ async def test_many_that_fail_hide_none_behind_them(bench):
 KILLED = """
 import asyncio, sys
 sys.path.insert(0, {tests!r})
-from parlando.redislog.connection import connect
+from parlando.store.connection import connect
 from support.deliveries import Bench
 
 async def main():

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from parlando import vad
-from parlando.audio import SAMPLE_RATE, to_float
+from parlando.domain.audio import SAMPLE_RATE, to_float
+from parlando.domain.transcript import bare
 from parlando.errors import EngineError, ModelError
 from parlando.models.catalogue import MOONSHINE_TINY
 from parlando.models.store import ModelStore
-from parlando.transcript import bare
 from support.endpoint import Endpoint, Server
 from support.in_process import recognise
 from support.speech import FIXTURES, MICRO, load

@@ -17,9 +17,9 @@ from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.files import Files
 from audio_processor.layout import PcmLayout, of_raw, sniff
 from audio_processor.recording import Recording
-from parlando.audio import Encoding
+from parlando.domain.audio import Encoding
+from parlando.domain.formats import AudioFormat
 from parlando.errors import InvalidAudioError
-from parlando.formats import AudioFormat
 from support.conversion import form_of
 from support.encoding import RECIPES, encoded
 from support.ffmpegs import INSTALLED, VERSIONS, ffmpeg_of

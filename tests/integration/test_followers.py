@@ -6,18 +6,18 @@ from functools import partial
 import orjson
 import pytest
 
-from api_gateway.relay import Relay
-from api_gateway.sse import respond
+from api_gateway.http.sse import respond
+from api_gateway.live.relay import Relay
+from parlando.domain.job_options import JobOptions
 from parlando.errors import JobNotFoundError
 from parlando.ids import new_job_id
-from parlando.jobs import JobOptions
-from parlando.redislog.channels import Channels
-from parlando.redislog.connection import connect
-from parlando.redislog.history import History
-from parlando.redislog.jobs import Jobs, Source
-from parlando.redislog.published import CHECK
-from parlando.redislog.viewers import Viewers
-from parlando.redislog.writer import Sessions
+from parlando.store.connection import connect
+from parlando.store.envelope import CHECK
+from parlando.store.history import History
+from parlando.store.job_store import Jobs, Source
+from parlando.store.pubsub import Channels
+from parlando.store.sessions import Sessions
+from parlando.store.viewers import Viewers
 from parlando.tasks import end
 
 

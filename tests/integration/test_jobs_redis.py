@@ -5,6 +5,8 @@ import asyncio
 import orjson
 import pytest
 
+from parlando.domain.job_options import JobOptions, JobStatus, Priority
+from parlando.domain.transcript import FinalSegment
 from parlando.errors import (
     AtCapacityError,
     ConflictError,
@@ -15,13 +17,11 @@ from parlando.errors import (
     UnavailableError,
 )
 from parlando.ids import fingerprint, job_id_for, new_job_id
-from parlando.jobs import JobOptions, JobStatus, Priority
-from parlando.redislog import keys as names
-from parlando.redislog.chunks import ChunkClaims
-from parlando.redislog.connection import connect
-from parlando.redislog.jobs import Jobs, Source
-from parlando.redislog.preparing import Chunk, JobClaims, OwnedJob
-from parlando.transcript import FinalSegment
+from parlando.store import keys as names
+from parlando.store.chunk_claims import ChunkClaims
+from parlando.store.connection import connect
+from parlando.store.job_claims import Chunk, JobClaims, OwnedJob
+from parlando.store.job_store import Jobs, Source
 
 WHAT = {"start": 0, "speech": [[0, 16_000]], "stands_for": 16_000}
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from parlando.redislog.connection import connect
-from parlando.redislog.history import History
-from parlando.redislog.leases import LeasePool, PoolMetrics
-from parlando.redislog.owner import SessionClaims
-from parlando.redislog.session_reader import SessionReader
-from parlando.redislog.writer import Sessions
+from parlando.store.connection import connect
+from parlando.store.history import History
+from parlando.store.leases import LeasePool, PoolMetrics
+from parlando.store.session_log import SessionClaims
+from parlando.store.session_reader import SessionReader
+from parlando.store.sessions import Sessions
 from parlando.tasks import end
 
 LEASE_S = 0.3

@@ -4,21 +4,21 @@ import asyncio
 
 import pytest
 
-from parlando.audio import Encoding
+from parlando.domain.audio import Encoding
+from parlando.domain.formats import AudioFormat
+from parlando.domain.job_options import JobOptions
 from parlando.errors import AtCapacityError
-from parlando.formats import AudioFormat
 from parlando.ids import fingerprint
-from parlando.jobs import JobOptions
-from parlando.redislog import keys as names
-from parlando.redislog.bodies import Bodies
-from parlando.redislog.chunks import ChunkClaims
-from parlando.redislog.connection import connect
-from parlando.redislog.intake import IntakeClaims
-from parlando.redislog.jobs import Jobs, Source
-from parlando.redislog.keys import LONG_TTL_S, USAGE_TTL_S
-from parlando.redislog.owner import SessionClaims
-from parlando.redislog.preparing import Chunk, JobClaims, OwnedJob
-from parlando.redislog.writer import Sessions
+from parlando.store import keys as names
+from parlando.store.chunk_claims import ChunkClaims
+from parlando.store.connection import connect
+from parlando.store.conversion_claims import IntakeClaims
+from parlando.store.http_audio import Bodies
+from parlando.store.job_claims import Chunk, JobClaims, OwnedJob
+from parlando.store.job_store import Jobs, Source
+from parlando.store.keys import LONG_TTL_S, USAGE_TTL_S
+from parlando.store.session_log import SessionClaims
+from parlando.store.sessions import Sessions
 from support.lifetimes import complain, staying
 
 SECOND = b"\1\0" * 16_000

@@ -6,22 +6,22 @@ from typing import Any
 
 import pytest
 
-from parlando.audio import Encoding
+from parlando.domain.audio import Encoding
+from parlando.domain.events import Closed, Final, Partial, encode
+from parlando.domain.formats import AudioFormat
+from parlando.domain.job_options import JobOptions
+from parlando.domain.transcript import FinalSegment
 from parlando.errors import AtCapacityError, EngineError
-from parlando.events import Closed, Final, Partial, encode
-from parlando.formats import AudioFormat
-from parlando.jobs import JobOptions
-from parlando.redislog.bodies import Bodies
-from parlando.redislog.chunks import ChunkClaim, ChunkClaims
-from parlando.redislog.connection import connect
-from parlando.redislog.intake import IntakeClaims, OwnedIntake
-from parlando.redislog.jobs import Jobs, Source
-from parlando.redislog.owner import Checkpoint, OwnedSession, SessionClaims
-from parlando.redislog.preparing import Chunk, JobClaim, JobClaims, OwnedJob
-from parlando.redislog.script_sources import SOURCES
-from parlando.redislog.viewers import Viewers
-from parlando.redislog.writer import Sessions, SessionWriter
-from parlando.transcript import FinalSegment
+from parlando.store.chunk_claims import ChunkClaim, ChunkClaims
+from parlando.store.connection import connect
+from parlando.store.conversion_claims import IntakeClaims, OwnedIntake
+from parlando.store.http_audio import Bodies
+from parlando.store.job_claims import Chunk, JobClaim, JobClaims, OwnedJob
+from parlando.store.job_store import Jobs, Source
+from parlando.store.script_sources import SOURCES
+from parlando.store.session_log import Checkpoint, OwnedSession, SessionClaims
+from parlando.store.sessions import Sessions, SessionWriter
+from parlando.store.viewers import Viewers
 from support import delivery_cases
 from support.lost_answers import LostAnswer
 from support.stored_state import stored_state, without_times

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from api_gateway import hearing
-from api_gateway.hearing import send_file
-from parlando.config import SessionConfig
+from api_gateway.live.connection import file_session as hearing
+from api_gateway.live.file_session import send_file
+from parlando.domain.config import SessionConfig
+from parlando.domain.events import Closed
 from parlando.errors import AtCapacityError, UnavailableError
-from parlando.events import Closed
-from parlando.redislog.bodies import Bodies, Taken
-from parlando.redislog.connection import connect
-from parlando.redislog.owner import SessionClaims
-from parlando.redislog.writer import Sessions, SessionWriter
+from parlando.store.connection import connect
+from parlando.store.http_audio import Bodies, Taken
+from parlando.store.session_log import SessionClaims
+from parlando.store.sessions import Sessions, SessionWriter
 
 FILE = bytes(range(256)) * 40
 

@@ -6,14 +6,14 @@ import random
 import pytest
 from redis import exceptions as broken
 
-from api_gateway.dialects.native import Native
-from api_gateway.live import ClientGone, LiveConnection
-from api_gateway.relay import Relay
+from api_gateway.doors.native import Native
+from api_gateway.live.connection import ClientGone, LiveConnection
+from api_gateway.live.relay import Relay
 from api_gateway.settings import GatewaySettings
-from parlando.redislog.channels import Channels
-from parlando.redislog.connection import connect, retried
-from parlando.redislog.history import History
-from parlando.redislog.writer import Sessions
+from parlando.store.connection import connect, retried
+from parlando.store.history import History
+from parlando.store.pubsub import Channels
+from parlando.store.sessions import Sessions
 from parlando.tasks import end
 
 

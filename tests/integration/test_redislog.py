@@ -5,7 +5,9 @@ import asyncio
 import orjson
 import pytest
 
-from parlando.audio import Encoding
+from parlando.domain.audio import Encoding
+from parlando.domain.events import Closed, Final
+from parlando.domain.formats import AudioFormat
 from parlando.errors import (
     AtCapacityError,
     FencedError,
@@ -17,13 +19,11 @@ from parlando.errors import (
     SupersededError,
     UnavailableError,
 )
-from parlando.events import Closed, Final
-from parlando.formats import AudioFormat
-from parlando.redislog.connection import connect, retried
-from parlando.redislog.history import History
-from parlando.redislog.owner import Checkpoint, SessionClaims
-from parlando.redislog.pcm import Control, Frame, StreamReader, position_at
-from parlando.redislog.writer import Sessions
+from parlando.store.audio_streams import Control, Frame, StreamReader, position_at
+from parlando.store.connection import connect, retried
+from parlando.store.history import History
+from parlando.store.session_log import Checkpoint, SessionClaims
+from parlando.store.sessions import Sessions
 
 SECOND = b"\0\0" * 16_000
 MOST = 60 * 16_000
@@ -237,7 +237,7 @@ async def test_a_session_handed_back_is_there_for_the_next_at_once(redis, sessio
 
 async def test_workers_that_are_gone_are_taken_off_the_books(redis, sessions, partitions, monkeypatch):
     """Every start of a worker adds a name to the queue's group; one without work is forgotten later."""
-    monkeypatch.setattr("parlando.redislog.work_queue.FORGOTTEN_MS", 0)
+    monkeypatch.setattr("parlando.store.work_queue.FORGOTTEN_MS", 0)
     await sessions.open("s", config={}, token="t")
     gone, busy = await _claims(redis, partitions, "gone"), await _claims(redis, partitions, "busy")
     await _claimed(busy, sessions, "s")

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from parlando.audio import to_float
+from parlando.domain.audio import to_float
 from parlando.errors import EngineError
 from support.perfect import PerfectEngine, speak
-from transcriber.cadence import Cadence
 from transcriber.engines.base import Window
-from transcriber.scheduler import Lane, Scheduler
+from transcriber.recognition.partial_interval import Cadence
+from transcriber.recognition.scheduler import Lane, Scheduler
 
 
 def window(number: int) -> Window:

@@ -5,18 +5,18 @@ from contextlib import aclosing
 
 import pytest
 
-from api_gateway.relay import Relay
-from parlando.audio import Encoding
+from api_gateway.live.relay import Relay
+from parlando.domain.audio import Encoding
+from parlando.domain.events import Closed, Final
+from parlando.domain.formats import AudioFormat
 from parlando.errors import FencedError, SessionTakenError, SupersededError
-from parlando.events import Closed, Final
-from parlando.formats import AudioFormat
-from parlando.redislog.channels import Channels
-from parlando.redislog.connection import connect
-from parlando.redislog.history import History
-from parlando.redislog.intake import IntakeClaims
-from parlando.redislog.owner import Checkpoint, SessionClaims
-from parlando.redislog.pcm import Frame, StreamReader, position_at
-from parlando.redislog.writer import Continued, Sessions
+from parlando.store.audio_streams import Frame, StreamReader, position_at
+from parlando.store.connection import connect
+from parlando.store.conversion_claims import IntakeClaims
+from parlando.store.history import History
+from parlando.store.pubsub import Channels
+from parlando.store.session_log import Checkpoint, SessionClaims
+from parlando.store.sessions import Continued, Sessions
 from parlando.tasks import end
 
 SECOND = b"\1\0" * 16_000

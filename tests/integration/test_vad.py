@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from parlando import vad
-from parlando.audio import to_float
+from parlando.domain.audio import to_float
 from parlando.vad import FRAME
 from support.perfect import silence, speak
 from support.speech import fixture

@@ -5,8 +5,8 @@ import asyncio
 import numpy as np
 import psutil
 
-from parlando.formats import AudioFormat
-from parlando.redislog.writer import Sessions
+from parlando.domain.formats import AudioFormat
+from parlando.store.sessions import Sessions
 from support.encoding import RECIPES
 
 PIECE = 2000  # bytes

@@ -3,9 +3,9 @@
 import asyncio
 import time
 
-from parlando.redislog.deliveries import Bounds, Deliveries, Queued
-from parlando.redislog.delivery_worker import DeliveryWorker, Policy
-from parlando.redislog.slots import Lane
+from parlando.store.deliveries import Bounds, Deliveries, Queued
+from parlando.store.delivery_worker import DeliveryWorker, Policy
+from parlando.store.slots import Lane
 from parlando.tasks import end
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
-from parlando.redislog.connection import Redis
-from parlando.redislog.deliveries import Bounds, Deliveries, Delivery
-from parlando.redislog.keys import callbacks
-from parlando.redislog.slots import Lane, Slots
+from parlando.store.connection import Redis
+from parlando.store.deliveries import Bounds, Deliveries, Delivery
+from parlando.store.keys import callbacks
+from parlando.store.slots import Lane, Slots
 
 
 class Stage(Protocol):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from parlando.audio import SAMPLE_RATE
+from parlando.domain.audio import SAMPLE_RATE
 from transcriber.engines.base import Engine, Window
 
 

@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import orjson
 
-from parlando.redislog.keys import SessionKeys
-from parlando.redislog.owner import Checkpoint, Claim
-from parlando.redislog.pcm import Control, Frame
+from parlando.store.audio_streams import Control, Frame
+from parlando.store.keys import SessionKeys
+from parlando.store.session_log import Checkpoint, Claim
 from parlando.vad import VadModel
-from transcriber.cadence import Cadence
-from transcriber.collecting import BatchOptions
 from transcriber.engines.base import Engine
-from transcriber.scheduler import Scheduler
-from transcriber.segmenter import SegmenterOptions
-from transcriber.session import LiveSession
+from transcriber.pipeline.batching import BatchOptions
+from transcriber.pipeline.segmenter import SegmenterOptions
+from transcriber.pipeline.session import LiveSession
+from transcriber.recognition.partial_interval import Cadence
+from transcriber.recognition.scheduler import Scheduler
 
 
 class NotingPen:

@@ -4,8 +4,8 @@ from typing import Any
 
 from redis import exceptions
 
-from parlando.redislog.connection import Redis
-from parlando.redislog.script_sources import SOURCES
+from parlando.store.connection import Redis
+from parlando.store.script_sources import SOURCES
 
 
 class LostAnswer:

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from parlando.redislog.connection import Redis
+from parlando.store.connection import Redis
 
 _TIMES = (
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "<time>"),

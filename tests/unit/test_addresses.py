@@ -2,7 +2,7 @@
 
 import pytest
 
-from parlando.redislog.addresses import Address, parse
+from parlando.store.addresses import Address, parse
 
 TLS = {"ssl": True}
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcriber.agreement import NEWEST, LocalAgreement, tail_behind
 from transcriber.engines.base import Word
+from transcriber.pipeline.agreement import NEWEST, LocalAgreement, tail_behind
 
 
 def _words(line: str, probability: float | None = None) -> tuple[Word, ...]:

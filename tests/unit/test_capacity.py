@@ -1,6 +1,6 @@
 """How many sessions a worker takes."""
 
-from transcriber.capacity import MOST, SHARE, UNKNOWN, Capacity
+from transcriber.recognition.capacity import MOST, SHARE, UNKNOWN, Capacity
 
 
 def observed(*, cost: float, patient: float = 0.0, seconds: int = 60) -> Capacity:

@@ -1,7 +1,7 @@
 """From an engine's words to segments that one can read."""
 
-from parlando.redislog.chunks import ChunkWork
-from transcriber.chunk_segments import segments
+from parlando.store.chunk_claims import ChunkWork
+from transcriber.chunks.segments import segments
 from transcriber.engines.base import Hypothesis, Word
 
 S = 16_000

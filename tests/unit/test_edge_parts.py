@@ -13,16 +13,16 @@ from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 
 from api_gateway import metrics
-from api_gateway.connections import CLOSING_S, STALLED_S, Connections, client_of, most_connections
-from api_gateway.dialects.native import read
-from api_gateway.errors import border
-from api_gateway.header_values import host_name, origin_name, whole_number
-from api_gateway.live import ClientGone, Finished
-from api_gateway.request_limits import RequestLimits
-from api_gateway.routes.socket import close, connection
-from api_gateway.server_config import ServerConfig
-from api_gateway.signature import verify
-from api_gateway.websocket_protocol import WebSocketProtocol
+from api_gateway.deliveries.signature import verify
+from api_gateway.doors.native import read
+from api_gateway.live.connection import ClientGone, Finished
+from api_gateway.live.socket import close, connection
+from api_gateway.presenters.errors import border
+from api_gateway.server.config import ServerConfig
+from api_gateway.server.connections import CLOSING_S, STALLED_S, Connections, client_of, most_connections
+from api_gateway.server.header_values import host_name, origin_name, whole_number
+from api_gateway.server.request_limits import RequestLimits
+from api_gateway.server.websocket_protocol import WebSocketProtocol
 from parlando.errors import AtCapacityError, InvalidRequestError
 from parlando.ids import file_name, is_session_id, is_uid, one_line
 

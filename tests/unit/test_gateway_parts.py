@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from starlette.requests import HTTPConnection
 
 from api_gateway.auth import authenticate
-from api_gateway.dialects.base import Audio, Configure, End, Flush, Ping, Start
-from api_gateway.dialects.native import Native, Wishes, read
-from api_gateway.outbox import Outbox
+from api_gateway.doors.base import Audio, Configure, End, Flush, Ping, Start
+from api_gateway.doors.native import Native, Wishes, read
+from api_gateway.http.sse import last_seen
+from api_gateway.live.outbox import Outbox
 from api_gateway.settings import GatewaySettings
-from api_gateway.sse import last_seen
-from parlando import subtitles
+from parlando.domain import subtitles
+from parlando.domain.transcript import FinalSegment, Transcript
 from parlando.errors import InvalidAudioError, InvalidRequestError, NotAllowedError
-from parlando.redislog.published import Published
-from parlando.transcript import FinalSegment, Transcript
+from parlando.store.envelope import Published
 
 
 def test_the_messages_of_the_protocol_are_understood():

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api_gateway.dialects.base import Audio, End, Ping
-from api_gateway.dialects.omi import Omi
+from api_gateway.deliveries.signature import secrets_for, sign, verify
+from api_gateway.doors.base import Audio, End, Ping
+from api_gateway.doors.omi_socket import Omi
 from api_gateway.settings import GatewaySettings
-from api_gateway.signature import secrets_for, sign, verify
 from audio_processor import command
 from audio_processor.layout import ContainerLayout, PcmLayout, sniff
-from parlando.audio import WholeFrames
+from parlando.domain.audio import WholeFrames
+from parlando.domain.wallclock import Burst, WallClock
 from parlando.errors import InvalidAudioError, InvalidRequestError
-from parlando.wallclock import Burst, WallClock
-from transcriber.collecting import BatchOptions, Collector
+from transcriber.pipeline.batching import BatchOptions, Collector
 from transcriber.settings import TranscriberSettings
 
 

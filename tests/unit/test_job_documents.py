@@ -6,9 +6,9 @@ import pytest
 import srt
 import webvtt
 
-from api_gateway.dialects import openai
-from parlando import languages, subtitles
-from parlando.transcript import FinalSegment, TimedWord, Transcript
+from api_gateway.presenters import openai
+from parlando.domain import languages, subtitles
+from parlando.domain.transcript import FinalSegment, TimedWord, Transcript
 
 
 def transcript(*speakers: str | None) -> Transcript:

@@ -8,17 +8,17 @@ from typing import Any
 import orjson
 import pytest
 
-from api_gateway.dialects.native import Native
-from api_gateway.live import COMMAND_BYTES, MOST_BUFFERED, ClientGone, Finished, LiveConnection
+from api_gateway.doors.native import Native
+from api_gateway.live.connection import COMMAND_BYTES, MOST_BUFFERED, ClientGone, Finished, LiveConnection
 from api_gateway.settings import GatewaySettings
+from parlando.domain.formats import KEPT
 from parlando.errors import (
     InvalidRequestError,
     SessionClosedError,
     TooManyControlsError,
     UnavailableError,
 )
-from parlando.formats import KEPT
-from parlando.redislog.published import Published
+from parlando.store.envelope import Published
 
 CLOSED = Published(orjson.dumps({"type": "closed", "seq": 9, "reason": "end"}))
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_processor.planner import EAGER, LONG, LONGEST, PADDING, Pauses, Planner
+from audio_processor.chunking import EAGER, LONG, LONGEST, PADDING, Pauses, Planner
 from parlando.vad import FRAME
 
 SECOND = 16_000

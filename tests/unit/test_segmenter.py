@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from parlando.vad import FRAME
 from parlando.vad.rms import RmsModel
 from support.perfect import silence, speak
-from transcriber.segmenter import Ended, Paused, Quiet, Resumed, Segmenter, SegmenterOptions, Started
+from transcriber.pipeline.segmenter import Ended, Paused, Quiet, Resumed, Segmenter, SegmenterOptions, Started
 
 
 def _segmenter(**options: int) -> Segmenter:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from parlando.redislog.delivery_worker import Policy
-from parlando.redislog.slots import MOST_FAILING, Lane, Slots
+from parlando.store.delivery_worker import Policy
+from parlando.store.slots import MOST_FAILING, Lane, Slots
 
 POLICY = Policy(delays_s=(1, 10, 60), attempts=5, age_s=1000, attempt_s=10)
 

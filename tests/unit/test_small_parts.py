@@ -14,24 +14,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parlando.audio import Encoding, PcmDecoder
-from parlando.audio_buffer import AudioBuffer
 from parlando.background import yield_to_others
 from parlando.client import ClientError
 from parlando.client import http as client_http
-from parlando.config import SessionConfig
+from parlando.domain.audio import Encoding, PcmDecoder
+from parlando.domain.audio_buffer import AudioBuffer
+from parlando.domain.config import SessionConfig
 from parlando.errors import EngineError, InvalidAudioError
-from parlando.redislog.history import SessionRecord
+from parlando.store.history import SessionRecord
 from support.perfect import PerfectEngine, speak
-from transcriber.cadence import PATIENCE, Cadence
 from transcriber.engines import word_times
 from transcriber.engines.base import Window, Word
+from transcriber.engines.guards import compression, cut_loop
 from transcriber.engines.word_times import align
-from transcriber.guards import compression, cut_loop
-from transcriber.listening import Listener
-from transcriber.open_segment import OpenSegment
-from transcriber.scheduler import Lane, Scheduler
-from transcriber.segmenter import Utterance
+from transcriber.pipeline.open_segment import OpenSegment
+from transcriber.pipeline.segmenter import Utterance
+from transcriber.recognition.partial_interval import PATIENCE, Cadence
+from transcriber.recognition.recognizer import Listener
+from transcriber.recognition.scheduler import Lane, Scheduler
 
 
 def test_a_loop_at_the_end_is_cut_to_one_turn():

@@ -5,9 +5,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parlando.audio import Encoding
 from parlando.client.unsettled import Unsettled
-from parlando.formats import SETTLED_STEP, AudioFormat
+from parlando.domain.audio import Encoding
+from parlando.domain.formats import SETTLED_STEP, AudioFormat
 from parlando.vad import FRAME
 
 FLUSH, END = {"type": "flush"}, {"type": "end"}

@@ -7,9 +7,10 @@ from contextlib import suppress
 import structlog
 
 from api_gateway.app import create_app
-from api_gateway.server import server_of
+from api_gateway.server.uvicorn_server import server_of
 from api_gateway.settings import GatewaySettings
-from parlando import heap, logs
+from parlando import gc_tuning as heap
+from parlando import logs
 
 log = structlog.get_logger(part="main")
 

@@ -4,9 +4,9 @@ import re
 from typing import Any, Final
 
 from api_gateway.shared_look import SharedLook
+from parlando.domain.formats import AudioFormat
 from parlando.errors import AtCapacityError, InvalidRequestError
-from parlando.formats import AudioFormat
-from parlando.redislog.history import History
+from parlando.store.history import History
 
 LANGUAGE: Final = re.compile(r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$")
 FRESH_S: Final = 0.5  # how long a look at the workers is good for

@@ -13,33 +13,41 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from api_gateway.admission import Admission
-from api_gateway.archive import Archive, store_of
-from api_gateway.archivist import Archivist
-from api_gateway.callbacks import Caller
 from api_gateway.cluster import Cluster
+from api_gateway.deliveries.archive import Archive, store_of
+from api_gateway.deliveries.archiver import Archivist
+from api_gateway.deliveries.callbacks import Caller
+from api_gateway.deliveries.queues import Queues
+from api_gateway.deliveries.webhooks import Pusher
 from api_gateway.dependencies import Services
-from api_gateway.description import DESCRIPTION
-from api_gateway.doubled_query import DoubledQuery
-from api_gateway.errors import on_disconnect, on_failure, on_http_error, on_invalid, on_parlando_error
-from api_gateway.pusher import Pusher
-from api_gateway.queues import Queues
-from api_gateway.request_ids import RequestIds
-from api_gateway.request_limits import RequestLimits
-from api_gateway.routes import cluster as cluster_routes
-from api_gateway.routes import deliveries, health, live, omi, sessions, transcriptions, users, viewers, web
-from api_gateway.routes import jobs as job_routes
+from api_gateway.http import cluster as cluster_routes
+from api_gateway.http import deliveries, health, live, sessions, users, viewers, web
+from api_gateway.http import jobs as job_routes
+from api_gateway.http import omi_webhook as omi
+from api_gateway.http import openai_transcriptions as transcriptions
+from api_gateway.http.description import DESCRIPTION
+from api_gateway.presenters.errors import (
+    on_disconnect,
+    on_failure,
+    on_http_error,
+    on_invalid,
+    on_parlando_error,
+)
+from api_gateway.server.doubled_query import DoubledQuery
+from api_gateway.server.request_ids import RequestIds
+from api_gateway.server.request_limits import RequestLimits
 from api_gateway.settings import GatewaySettings
 from parlando import __version__
 from parlando.blobs import Blobs
 from parlando.errors import ParlandoError
 from parlando.outbound import Outbound
-from parlando.redislog.bodies import Bodies
-from parlando.redislog.channels import Channels
-from parlando.redislog.connection import connect
-from parlando.redislog.history import History
-from parlando.redislog.jobs import Jobs
-from parlando.redislog.viewers import Viewers
-from parlando.redislog.writer import Sessions
+from parlando.store.connection import connect
+from parlando.store.history import History
+from parlando.store.http_audio import Bodies
+from parlando.store.job_store import Jobs
+from parlando.store.pubsub import Channels
+from parlando.store.sessions import Sessions
+from parlando.store.viewers import Viewers
 from parlando.tasks import end
 
 METHODS: Final = ("GET", "POST", "DELETE")

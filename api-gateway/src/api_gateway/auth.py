@@ -6,7 +6,7 @@ from hmac import compare_digest
 
 from starlette.requests import HTTPConnection
 
-from api_gateway.header_values import host_name, origin_name
+from api_gateway.server.header_values import host_name, origin_name
 from api_gateway.settings import GatewaySettings
 from parlando.errors import NotAllowedError
 

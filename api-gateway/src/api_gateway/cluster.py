@@ -8,16 +8,16 @@ import structlog
 from api_gateway import metrics
 from api_gateway.admission import Admission
 from api_gateway.shared_look import SharedLook
-from parlando.audio import milliseconds
+from parlando.domain.audio import milliseconds
+from parlando.domain.events import now
 from parlando.errors import UnavailableError
-from parlando.events import now
 from parlando.ids import new_worker_id
 from parlando.latencies import merge, quantile
-from parlando.redislog.connection import BROKEN, Redis
-from parlando.redislog.heartbeat import beat, sign_off
-from parlando.redislog.history import History, SessionRecord
-from parlando.redislog.jobs import Jobs
-from parlando.redislog.writer import Sessions
+from parlando.store.connection import BROKEN, Redis
+from parlando.store.heartbeat import beat, sign_off
+from parlando.store.history import History, SessionRecord
+from parlando.store.job_store import Jobs
+from parlando.store.sessions import Sessions
 
 BEAT_EVERY_S: Final = 1.0
 FRESH_S: Final = 0.9  # how long an overview is good for, however many look at it

@@ -7,22 +7,22 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from api_gateway.admission import Admission
-from api_gateway.archive import Archive
-from api_gateway.archivist import Archivist
 from api_gateway.auth import Principal, authenticate, offered_token
 from api_gateway.cluster import Cluster
-from api_gateway.queues import Queues
+from api_gateway.deliveries.archive import Archive
+from api_gateway.deliveries.archiver import Archivist
+from api_gateway.deliveries.queues import Queues
 from api_gateway.settings import GatewaySettings
 from parlando.blobs import Blobs
 from parlando.errors import NotAllowedError, SessionNotFoundError
 from parlando.ids import fingerprint, is_session_id
 from parlando.outbound import Outbound
-from parlando.redislog.bodies import Bodies
-from parlando.redislog.channels import Channels
-from parlando.redislog.history import History, SessionRecord
-from parlando.redislog.jobs import Jobs
-from parlando.redislog.viewers import Viewers, is_viewer_token
-from parlando.redislog.writer import Sessions
+from parlando.store.history import History, SessionRecord
+from parlando.store.http_audio import Bodies
+from parlando.store.job_store import Jobs
+from parlando.store.pubsub import Channels
+from parlando.store.sessions import Sessions
+from parlando.store.viewers import Viewers, is_viewer_token
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import uvicorn
 from audio_processor.app import MISSING, create_app
 from audio_processor.ffmpeg import probe
 from audio_processor.settings import ProcessorSettings
-from parlando import heap, logs
+from parlando import gc_tuning as heap
+from parlando import logs
 
 log = structlog.get_logger(part="app")
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import ffmpeg
 
 from audio_processor.layout import ContainerLayout, Layout, PcmLayout
-from parlando.audio import SAMPLE_RATE
+from parlando.domain.audio import SAMPLE_RATE
 
 DEMUXERS: Final = (
     "matroska,webm",

@@ -16,9 +16,9 @@ from audio_processor import command
 from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.layout import ContainerLayout, PcmLayout
 from audio_processor.process import REAP_S, FfmpegProcess
-from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
+from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
+from parlando.domain.formats import AudioFormat
 from parlando.errors import InvalidAudioError
-from parlando.formats import AudioFormat
 from parlando.tasks import end, finish
 
 WARM_UP_S: Final = 2  # of input before the first sample that is put out

@@ -15,7 +15,7 @@ from audio_processor import command
 from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.layout import ContainerLayout, PcmLayout, sniff
 from audio_processor.process import FfmpegProcess
-from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
+from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
 from parlando.errors import InvalidAudioError, TooBigError
 
 AT_ONCE: Final = 4  # files in memory; others wait

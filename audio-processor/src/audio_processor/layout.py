@@ -8,9 +8,9 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from parlando.audio import Encoding
+from parlando.domain.audio import Encoding
+from parlando.domain.formats import MOST_CHANNELS, AudioFormat
 from parlando.errors import InvalidAudioError
-from parlando.formats import MOST_CHANNELS, AudioFormat
 
 LONGEST_HEAD: Final = 1 << 16  # bytes within which a WAV's samples must begin
 HIGHEST_WAV_RATE: Final = 192_000

@@ -10,8 +10,8 @@ from audio_processor import command
 from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.layout import ContainerLayout, PcmLayout, sniff
 from audio_processor.process import FfmpegProcess
-from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, Pcm16, WholeFrames
 from parlando.background import yield_to_others
+from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, Pcm16, WholeFrames
 from parlando.errors import InvalidAudioError
 
 HEAD: Final = 1 << 16  # bytes that tell what a file is

@@ -14,10 +14,10 @@ import structlog
 from audio_processor.conversion import ContainerConversion, Conversion, PcmConversion
 from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.layout import ContainerLayout, Layout, PcmLayout, of_raw, sniff
-from parlando.audio import SAMPLE_RATE, Encoding
+from parlando.domain.audio import SAMPLE_RATE, Encoding
 from parlando.errors import InvalidAudioError, SessionLostError
-from parlando.redislog.intake import IntakeClaim, OwnedIntake
-from parlando.redislog.pcm import Control, Entry, Frame, position_at, unread
+from parlando.store.audio_streams import Control, Entry, Frame, position_at, unread
+from parlando.store.conversion_claims import IntakeClaim, OwnedIntake
 
 MOST_QUEUED: Final = 1 << 20  # bytes read but not converted, before reading stops
 REPORT_EVERY: Final = 1 << 19  # bytes taken without any PCM, before Redis is told that they're taken

@@ -11,24 +11,24 @@ import structlog
 
 from audio_processor import metrics
 from audio_processor.ffmpeg import Ffmpeg
-from audio_processor.jobs import JobWork, job_pool, sweep_loop
-from audio_processor.preparation import Means
+from audio_processor.job_worker import JobWork, job_pool, sweep_loop
 from audio_processor.session import IntakeSession
 from audio_processor.settings import ProcessorSettings
+from audio_processor.splitting import Means
 from parlando import vad
-from parlando.audio import SAMPLE_RATE
 from parlando.background import background_thread
 from parlando.blobs import Blobs
+from parlando.domain.audio import SAMPLE_RATE
 from parlando.errors import ParlandoError, UnavailableError
 from parlando.ids import new_worker_id
 from parlando.outbound import Outbound
-from parlando.redislog.claims import SessionRenewal
-from parlando.redislog.connection import BROKEN, connect, retried
-from parlando.redislog.heartbeat import alive, beat, sign_off
-from parlando.redislog.intake import IntakeClaim, IntakeClaims
-from parlando.redislog.leases import LeasePool, PoolMetrics
-from parlando.redislog.preparing import JobClaim, JobClaims, JobRenewal
-from parlando.redislog.session_reader import SessionReader
+from parlando.store.connection import BROKEN, connect, retried
+from parlando.store.conversion_claims import IntakeClaim, IntakeClaims
+from parlando.store.heartbeat import alive, beat, sign_off
+from parlando.store.job_claims import JobClaim, JobClaims, JobRenewal
+from parlando.store.leases import LeasePool, PoolMetrics
+from parlando.store.session_claims import SessionRenewal
+from parlando.store.session_reader import SessionReader
 from parlando.tasks import end
 
 BEAT_EVERY_S: Final = 1.0

@@ -9,7 +9,8 @@ import structlog
 import uvloop
 from prometheus_client import start_http_server
 
-from parlando import heap, logs, vad
+from parlando import gc_tuning as heap
+from parlando import logs, vad
 from parlando.errors import ParlandoError
 from transcriber.engines.registry import load
 from transcriber.settings import TranscriberSettings

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import AliasChoices, Field
 
-from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, samples
+from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, samples
 from parlando.settings import ServiceSettings
-from transcriber.collecting import BatchOptions
-from transcriber.segmenter import SegmenterOptions
+from transcriber.pipeline.batching import BatchOptions
+from transcriber.pipeline.segmenter import SegmenterOptions
 
 
 class TranscriberSettings(ServiceSettings):

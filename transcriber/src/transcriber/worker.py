@@ -11,26 +11,26 @@ from typing import Any, Final
 
 import structlog
 
-from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
+from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
 from parlando.errors import ParlandoError, UnavailableError
 from parlando.ids import new_worker_id
-from parlando.redislog import keys as names
-from parlando.redislog.chunks import ChunkClaims
-from parlando.redislog.claims import SessionRenewal
-from parlando.redislog.connection import BROKEN, connect
-from parlando.redislog.heartbeat import beat, sign_off
-from parlando.redislog.leases import LeasePool, PoolMetrics
-from parlando.redislog.owner import Claim, SessionClaims
-from parlando.redislog.session_reader import SessionReader
+from parlando.store import keys as names
+from parlando.store.chunk_claims import ChunkClaims
+from parlando.store.connection import BROKEN, connect
+from parlando.store.heartbeat import beat, sign_off
+from parlando.store.leases import LeasePool, PoolMetrics
+from parlando.store.session_claims import SessionRenewal
+from parlando.store.session_log import Claim, SessionClaims
+from parlando.store.session_reader import SessionReader
 from parlando.tasks import end
 from parlando.vad import VadModel
 from transcriber import metrics
-from transcriber.cadence import Cadence
-from transcriber.capacity import MOST, Capacity
-from transcriber.chunks import chunk_pool
+from transcriber.chunks.worker import chunk_pool
 from transcriber.engines.base import Engine
-from transcriber.scheduler import Scheduler
-from transcriber.session import LiveSession
+from transcriber.pipeline.session import LiveSession
+from transcriber.recognition.capacity import MOST, Capacity
+from transcriber.recognition.partial_interval import Cadence
+from transcriber.recognition.scheduler import Scheduler
 from transcriber.settings import TranscriberSettings
 
 BEAT_EVERY_S: Final = 1.0

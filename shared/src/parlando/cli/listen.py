@@ -3,10 +3,10 @@
 import asyncio
 from typing import Any, Final
 
-from parlando.audio import SAMPLE_RATE
 from parlando.cli.captions import Captions
 from parlando.cli.live import CONNECT_S
 from parlando.client import ClientError, connect
+from parlando.domain.audio import SAMPLE_RATE
 
 FRAME: Final = SAMPLE_RATE // 25  # samples: 40 ms
 MOST_WAITING: Final = 500  # frames that the network may be behind

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import soundfile
 
-from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
 from parlando.cli.captions import Captions
 from parlando.client import ClientSession, connect
+from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
 from parlando.tasks import end
 
 CONNECT_S: Final = 10.0  # until there must be a first connection

@@ -19,9 +19,9 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_socket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from parlando.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
 from parlando.client.unsettled import Unsettled
-from parlando.formats import AudioFormat
+from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
+from parlando.domain.formats import AudioFormat
 from parlando.tasks import end
 
 FIRST_PAUSE_S: Final = 0.2

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from parlando.audio import Float32
+from parlando.domain.audio import Float32
 
 FRAME: Final = 512  # samples per probability: 32 ms at 16 kHz
 

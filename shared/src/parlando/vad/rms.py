@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from parlando.audio import Float32
+from parlando.domain.audio import Float32
 from parlando.vad import FRAME
 
 THRESHOLD: Final = 0.01  # RMS of full scale that counts as even odds, about -40 dBFS

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import onnxruntime as ort
 
-from parlando.audio import Float32
+from parlando.domain.audio import Float32
 from parlando.errors import ModelError
 from parlando.vad import FRAME
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from parlando.audio import Float32
+from parlando.domain.audio import Float32
 
 
 @dataclass(frozen=True, slots=True)

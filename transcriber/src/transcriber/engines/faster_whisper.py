@@ -13,10 +13,11 @@ import numpy as np
 from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 
-from parlando.audio import SAMPLE_RATE
+from parlando.domain.audio import SAMPLE_RATE
 from parlando.errors import EngineError, ModelError
 from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
-from transcriber.engines.spelling import (
+from transcriber.engines.guards import MOST_COMPRESSION
+from transcriber.engines.whisper_text import (
     TEMPERATURES,
     believable,
     context_s,
@@ -24,7 +25,6 @@ from transcriber.engines.spelling import (
     silent,
     words_of,
 )
-from transcriber.guards import MOST_COMPRESSION
 
 
 class FasterWhisperEngine:

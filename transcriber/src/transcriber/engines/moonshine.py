@@ -17,11 +17,11 @@ import numpy as np
 import onnxruntime as ort
 import structlog
 
-from parlando.audio import SAMPLE_RATE, Float32
+from parlando.domain.audio import SAMPLE_RATE, Float32
 from parlando.errors import EngineError
 from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
+from transcriber.engines.guards import cut_loop
 from transcriber.engines.word_times import align
-from transcriber.guards import cut_loop
 
 LAYERS: Final = 6
 HEADS: Final = 8

@@ -13,11 +13,11 @@ from typing import Any, Final
 import numpy as np
 from openai import OpenAI, OpenAIError, omit
 
-from parlando.audio import SAMPLE_RATE, Float32
+from parlando.domain.audio import SAMPLE_RATE, Float32
+from parlando.domain.languages import CODES
 from parlando.errors import EngineError
-from parlando.languages import CODES
 from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
-from transcriber.engines.spelling import nothing, silent, words_of
+from transcriber.engines.whisper_text import nothing, silent, words_of
 
 AT_ONCE: Final = 8  # requests under way
 

@@ -22,11 +22,11 @@ from whisper.decoding import DecodingTask
 from whisper.timing import find_alignment, merge_punctuations
 from whisper.tokenizer import get_tokenizer
 
-from parlando.audio import SAMPLE_RATE
+from parlando.domain.audio import SAMPLE_RATE
 from parlando.errors import EngineError, ModelError
 from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
-from transcriber.engines.spelling import TEMPERATURES, believable, context_s, nothing, silent, words_of
-from transcriber.guards import MOST_COMPRESSION, compression
+from transcriber.engines.guards import MOST_COMPRESSION, compression
+from transcriber.engines.whisper_text import TEMPERATURES, believable, context_s, nothing, silent, words_of
 
 BATCH: Final = {"cuda": 16, "mps": 8, "cpu": 1}  # windows worth decoding at once
 LEADING: Final = "\"'“¿([{-"

@@ -1,0 +1,1 @@
+"""What is sent after the fact: transcripts to the archive, webhooks, callbacks."""

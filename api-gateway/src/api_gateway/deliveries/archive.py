@@ -1,0 +1,117 @@
+"""Where the transcripts of users go when their sessions have ended: a folder, or any S3.
+
+One object per session, by owner, user and the day it began (see `archive_paths`). Documents written before
+paths had an owner are read from their old place by the owner that they name.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import obstore
+import orjson
+import structlog
+from obstore.exceptions import NotFoundError
+from obstore.store import ObjectStore
+
+from api_gateway.deliveries.archive_paths import document_path, old_user_folder, user_folder
+from api_gateway.settings import GatewaySettings
+from parlando.objects import data_folder, open_store
+
+AT_ONCE: Final = 16  # objects read at a time
+
+Document = dict[str, Any]
+
+log = structlog.get_logger(part="archive")
+
+
+def store_of(settings: GatewaySettings) -> ObjectStore:
+    """The store that the settings name; R2 if only an account there is named."""
+    url, endpoint = settings.archive_url, settings.archive_endpoint
+    if settings.r2_account_id:
+        url = url or f"s3://{settings.r2_bucket}"
+        endpoint = endpoint or f"https://{settings.r2_account_id}.r2.cloudflarestorage.com"
+    return open_store(
+        url or str(data_folder("archive")),
+        endpoint=endpoint,
+        region=settings.archive_region,
+        access_key_id=settings.archive_access_key_id,
+        secret=settings.archive_secret_access_key,
+    )
+
+
+class Archive:
+    """Transcripts of users, by user and day."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def put(self, document: Document) -> None:
+        """Store a session's document. Raises the store's errors."""
+        day = _day(document["started_ms"])
+        path = document_path(document["owner"], document["uid"], day, document["session_id"])
+        await obstore.put_async(self._store, path, orjson.dumps(document))
+
+    async def newest_first(self, uid: str, *, owner: str, until_ms: int) -> AsyncIterator[Document]:
+        """A user's documents that began at `until_ms` or before, newest first; those of `owner` only."""
+        last_day = _day(until_ms)
+        async for day, folders in self._days(uid, owner):
+            if day > last_day:
+                continue
+            documents = [document for _, document in await self._documents(folders, owner)]
+            for document in sorted(documents, key=lambda d: int(d["started_ms"]), reverse=True):
+                if document["started_ms"] <= until_ms:
+                    yield document
+
+    async def delete(self, uid: str, *, owner: str) -> int:
+        """Delete a user's documents; how many there were."""
+        count = 0
+        async for _, folders in self._days(uid, owner):
+            for path, _ in await self._documents(folders, owner):
+                await obstore.delete_async(self._store, path)
+                count += 1
+        return count
+
+    async def _days(self, uid: str, owner: str) -> AsyncIterator[tuple[str, list[str]]]:
+        """The days of a user, newest first, as `yyyy/mm/dd`, and the folders of each: new and old."""
+        for year, in_year in await self._below([user_folder(owner, uid), old_user_folder(uid)]):
+            for month, in_month in await self._below(in_year):
+                for day, folders in await self._below(in_month):
+                    yield f"{year}/{month}/{day}", folders
+
+    async def _below(self, folders: list[str]) -> list[tuple[str, list[str]]]:
+        """The names of the folders in `folders`, last first, and the paths of each."""
+        found: dict[str, list[str]] = {}
+        for folder in folders:
+            listed = await obstore.list_with_delimiter_async(self._store, prefix=folder)
+            for path in listed["common_prefixes"]:
+                found.setdefault(path.rpartition("/")[2], []).append(path)
+        return sorted(found.items(), reverse=True)
+
+    async def _documents(self, folders: list[str], owner: str) -> list[tuple[str, Document]]:
+        """The documents of an owner in some folders, by path."""
+        room = asyncio.Semaphore(AT_ONCE)
+        paths: list[str] = []
+        for folder in folders:
+            found = await obstore.list_with_delimiter_async(self._store, prefix=folder)
+            paths += [item["path"] for item in found["objects"]]
+
+        async def read(path: str) -> Document | None:
+            async with room:
+                try:
+                    answer = await obstore.get_async(self._store, path)
+                    document = orjson.loads(bytes(await answer.bytes_async()))
+                except (NotFoundError, FileNotFoundError):
+                    return None
+                except orjson.JSONDecodeError:
+                    log.warning("archive.unreadable", path=path)
+                    return None
+            return document if isinstance(document, dict) and document.get("owner") == owner else None
+
+        documents = await asyncio.gather(*(read(path) for path in paths))
+        return [(path, each) for path, each in zip(paths, documents, strict=True) if each is not None]
+
+
+def _day(unix_ms: int) -> str:
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%Y/%m/%d")

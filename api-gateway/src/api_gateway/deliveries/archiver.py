@@ -1,0 +1,141 @@
+"""What follows the end of a user's session: its transcript goes to the archive, and into Omi if wished.
+
+Any gateway may do it. The live path never waits for it: an archive that can't be reached is tried again for a
+week, and Redis keeps the session until then, and as long as its dead letter.
+"""
+
+from typing import Any, Final
+
+import orjson
+import structlog
+from obstore.exceptions import BaseError
+
+from api_gateway import metrics
+from api_gateway.deliveries.archive import Archive
+from api_gateway.deliveries.queues import bounds
+from api_gateway.presenters.session import Document, document_of
+from api_gateway.settings import GatewaySettings
+from parlando.errors import DeliveryFailedError, SessionNotFoundError
+from parlando.outbound import Outbound
+from parlando.store.connection import Redis
+from parlando.store.deliveries import Deliveries, Delivery, Queued
+from parlando.store.delivery_worker import DeliveryWorker, Policy
+from parlando.store.history import History
+from parlando.store.keys import LONG_TTL_S, closed
+from parlando.store.slots import Lane
+
+LOOK_EVERY_S: Final = 0.5
+POLICY: Final = Policy(
+    delays_s=(5, 15, 60, 300, 900, 1800, 3600), attempts=1000, age_s=7 * 24 * 3600, attempt_s=120
+)
+MOST_SEGMENTS: Final = 500  # that Omi takes at once
+
+log = structlog.get_logger(part="archive")
+
+
+class Archivist:
+    """Archives sessions that have ended."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        history: History,
+        archive: Archive,
+        outbound: Outbound,
+        settings: GatewaySettings,
+        *,
+        worker: str,
+    ) -> None:
+        self._history = history
+        self._archive = archive
+        self._outbound = outbound
+        self._settings = settings
+        self._kept_s = max(LONG_TTL_S, settings.dead_letter_ttl_s)
+        self.deliveries = DeliveryWorker(
+            "archive",
+            Deliveries(
+                redis, closed, partitions=settings.partitions, bounds=bounds(settings, POLICY.attempts)
+            ),
+            POLICY,
+            worker=worker,
+            slots=settings.delivery_slots,
+            attempt=self._follow,
+            lane_of=self._lane,
+            counted=lambda outcome: metrics.ARCHIVED.labels(_OUTCOMES.get(outcome, outcome)).inc(),
+            every_s=LOOK_EVERY_S,
+        )
+
+    async def report(self) -> dict[str, Any]:
+        """How it goes, for /health, where no key is asked for: `last_error` is a code."""
+        work = self.deliveries
+        return {
+            "status": "healthy" if work.last_error is None else "failing",
+            "waiting": work.waiting,
+            "dead": work.dead,
+            "failures": work.failures,
+            "last_error": work.last_error,
+        }
+
+    async def _lane(self, entry: Queued) -> Lane:
+        try:
+            record = await self._history.record(entry.fields["sid"])
+        except SessionNotFoundError:
+            return Lane("", "")  # its attempt will find nothing to do
+        return Lane(record.key, record.uid)
+
+    async def _follow(self, delivery: Delivery) -> None:
+        sid = delivery.fields["sid"]
+        try:
+            document = await document_of(self._history, sid)
+        except SessionNotFoundError:
+            log.warning("archive.nothing", session=sid)  # deleted meanwhile
+            return
+        try:
+            await self._store(document)
+            if self._settings.omi_write_back and document["text"]:
+                await self._write_back(document)
+        except Exception:  # the next attempt needs the session
+            await self._history.keep(sid, self._kept_s)
+            raise
+        await self._history.keep(sid, self._settings.session_ttl_s)
+
+    async def _store(self, document: Document) -> None:
+        try:
+            await self._archive.put(document)
+        except (BaseError, OSError) as error:
+            raise DeliveryFailedError("archive_unavailable", f"{type(error).__name__}: {error}") from error
+        except ValueError as error:  # what obstore says of a path
+            raise DeliveryFailedError("archive_refused", str(error), permanent=True) from error
+
+    async def _write_back(self, document: Document) -> None:
+        """Give Omi the transcript; the session's id makes a repeat harmless."""
+        segments = [
+            {
+                "text": s["text"],
+                "start": s["start"],
+                "end": s["end"],
+                "speaker": "SPEAKER_00",
+                "speaker_id": 0,
+            }
+            for s in document["segments"]
+        ]
+        for part in range(0, len(segments), MOST_SEGMENTS):
+            body = {
+                "transcript_segments": segments[part : part + MOST_SEGMENTS],
+                "client_session_id": document["session_id"] + (f"-{part}" if part else ""),
+                "source": "omi",
+                "started_at": document["started_at"],
+                "finished_at": document["ended_at"],
+                "language": document["language"] or "en",
+            }
+            await self._outbound.post(
+                f"{self._settings.omi_api_base.rstrip('/')}/v1/dev/user/conversations/from-segments",
+                orjson.dumps(body),
+                headers={
+                    "Content-Type": "application/json",
+                    "Authorization": f"Bearer {self._settings.omi_dev_api_key}",
+                },
+            )
+
+
+_OUTCOMES: Final = {"sent": "stored"}

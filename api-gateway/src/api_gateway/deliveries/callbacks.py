@@ -1,0 +1,79 @@
+"""Ended jobs on their way to their `callback_url`, signed, at least once."""
+
+import time
+from typing import Final
+
+import orjson
+
+from api_gateway import metrics
+from api_gateway.deliveries.queues import bounds
+from api_gateway.deliveries.signature import sign_plain
+from api_gateway.presenters.job import document_of
+from api_gateway.settings import GatewaySettings
+from parlando.errors import DeliveryFailedError, JobNotFoundError
+from parlando.ids import fingerprint
+from parlando.outbound import POST_S, Outbound, SendError, destination_of
+from parlando.store.connection import Redis
+from parlando.store.deliveries import Deliveries, Delivery, Queued
+from parlando.store.delivery_worker import DeliveryWorker, Policy
+from parlando.store.job_store import Jobs
+from parlando.store.keys import callbacks
+from parlando.store.slots import Lane
+
+POLICY: Final = Policy(  # 16 attempts in 20 hours: a job lives for a day (JOB_TTL_S), and so its dead letter
+    delays_s=(2, 10, 60, 300, 1800, 3600, 7200), attempts=16, age_s=24 * 3600, attempt_s=POST_S + 15
+)
+
+
+GONE: Final = "http_410"  # how an endpoint says that it wants no more
+
+
+class Caller:
+    """Tells owners of jobs, where they wish it, that a job has ended."""
+
+    def __init__(
+        self, redis: Redis, jobs: Jobs, outbound: Outbound, settings: GatewaySettings, *, worker: str
+    ) -> None:
+        self._jobs = jobs
+        self._outbound = outbound
+        self._secret = settings.callback_secret
+        self._keys = {fingerprint(key): key for key in settings.api_keys}
+        self.deliveries = DeliveryWorker(
+            "callback",
+            Deliveries(
+                redis, callbacks, partitions=settings.partitions, bounds=bounds(settings, POLICY.attempts)
+            ),
+            POLICY,
+            worker=worker,
+            slots=settings.delivery_slots,
+            attempt=self._call,
+            lane_of=self._lane,
+            counted=lambda outcome: metrics.CALLED.labels(outcome).inc(),
+        )
+
+    async def _lane(self, entry: Queued) -> Lane:
+        try:
+            record = await self._jobs.record(entry.fields["job"])
+        except JobNotFoundError:
+            return Lane("", "")  # its attempt will find nothing to do
+        return Lane(record.key, destination_of(record.options.callback_url or ""))
+
+    async def _call(self, delivery: Delivery) -> None:
+        try:
+            record = await self._jobs.record(delivery.fields["job"])
+        except JobNotFoundError:
+            return  # deleted meanwhile, or expired: nothing is left to tell
+        if not record.options.callback_url:
+            return
+        body = orjson.dumps(await document_of(self._jobs, record))
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": record.job,
+            "X-Parlando-Attempt": str(delivery.attempt),
+        }
+        if secret := self._secret or self._keys.get(record.key, ""):
+            headers["X-Parlando-Signature"] = sign_plain(secret, body, at=int(time.time()))
+        try:
+            await self._outbound.post(record.options.callback_url, body, headers=headers)
+        except SendError as error:
+            raise DeliveryFailedError(error.code, error.message, permanent=error.code == GONE) from error

@@ -1,0 +1,55 @@
+"""Webhook signatures, `t=<unix>,v1=<hex>[,v1=<hex>]`. Pure.
+
+Omi's are over `<t>.<uid>.` and the body, those of jobs over `<t>.` and the body.
+"""
+
+import hmac
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Final
+
+from api_gateway.server.header_values import whole_number
+
+TOLERANCE_S: Final = 300
+
+
+def sign(secret: str, uid: str, body: bytes, *, at: int) -> str:
+    """The header for a body, signed at unix time `at`."""
+    return f"t={at},v1={_digest(secret, uid, body, at)}"
+
+
+def sign_plain(secret: str, body: bytes, *, at: int) -> str:
+    """The header for a body that concerns no user."""
+    made = hmac.new(secret.encode(), f"{at}.".encode() + body, sha256).hexdigest()
+    return f"t={at},v1={made}"
+
+
+def _digest(secret: str, uid: str, body: bytes, at: int) -> str:
+    return hmac.new(secret.encode(), f"{at}.{uid}.".encode() + body, sha256).hexdigest()
+
+
+def verify(header: str, secrets: Iterable[str], uid: str, body: bytes, *, now: float) -> bool:
+    """Whether one of the signatures was made with one of `secrets` within the last five minutes."""
+    stamp, signatures = None, []
+    for part in header.split(","):
+        name, _, value = part.strip().partition("=")
+        if name == "t":
+            stamp = whole_number(value)
+        elif name == "v1":
+            signatures.append(value)
+    if stamp is None or abs(now - stamp) > TOLERANCE_S:
+        return False
+    expected = [_digest(secret, uid, body, stamp) for secret in secrets]
+    return any(hmac.compare_digest(have.encode(), want.encode()) for have in signatures for want in expected)
+
+
+def secrets_for(configured: Iterable[str], uid: str) -> list[str]:
+    """The secrets that count for a user: its own (`uid=secret`), and those of all."""
+    found = []
+    for entry in configured:
+        name, equals, secret = entry.partition("=")
+        if not equals:
+            found.append(entry)
+        elif name == uid:
+            found.append(secret)
+    return found

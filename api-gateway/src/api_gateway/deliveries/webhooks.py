@@ -1,0 +1,88 @@
+"""Finals on their way to a user's webhook, in the shape in which Omi sends transcripts, at least once.
+
+A repeat carries the same segment id and the same Idempotency-Key.
+"""
+
+import time
+from typing import Any, Final
+
+import orjson
+
+from api_gateway import metrics
+from api_gateway.deliveries.queues import bounds
+from api_gateway.deliveries.signature import sign
+from api_gateway.settings import GatewaySettings
+from parlando.errors import SessionNotFoundError
+from parlando.outbound import POST_S, Outbound
+from parlando.store.connection import Redis
+from parlando.store.deliveries import Deliveries, Delivery, Queued
+from parlando.store.delivery_worker import DeliveryWorker, Policy
+from parlando.store.history import History
+from parlando.store.keys import pushes
+from parlando.store.slots import Lane
+
+POLICY: Final = Policy(  # 30 attempts in a day
+    delays_s=(1, 5, 30, 120, 600, 1800, 3600), attempts=30, age_s=24 * 3600, attempt_s=POST_S + 15
+)
+
+
+class Pusher:
+    """Sends finals."""
+
+    def __init__(
+        self, redis: Redis, history: History, outbound: Outbound, settings: GatewaySettings, *, worker: str
+    ) -> None:
+        self._history = history
+        self._outbound = outbound
+        self._url = settings.omi_transcript_webhook
+        self._secret = settings.omi_transcript_webhook_secret
+        self.deliveries = DeliveryWorker(
+            "push",
+            Deliveries(
+                redis, pushes, partitions=settings.partitions, bounds=bounds(settings, POLICY.attempts)
+            ),
+            POLICY,
+            worker=worker,
+            slots=settings.delivery_slots,
+            attempt=self._send,
+            lane_of=self._lane,
+            counted=lambda outcome: metrics.PUSHED.labels(outcome).inc(),
+        )
+
+    async def _lane(self, entry: Queued) -> Lane:
+        """All go to one host; a user's finals share slots."""
+        uid = entry.fields["uid"]
+        try:
+            record = await self._history.record(orjson.loads(entry.fields["e"])["session_id"])
+        except SessionNotFoundError:
+            return Lane("", uid)
+        return Lane(record.key, uid)
+
+    async def _send(self, delivery: Delivery) -> None:
+        final = orjson.loads(delivery.fields["e"])
+        if not final["text"]:
+            return
+        uid = delivery.fields["uid"]
+        body = orjson.dumps({"segments": [_segment(final)], "session_id": final["session_id"]})
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": f"{final['session_id']}-{final['seq']}",
+            "X-Parlando-Attempt": str(delivery.attempt),
+        }
+        if self._secret:
+            headers["X-Omi-Signature"] = sign(self._secret, uid, body, at=int(time.time()))
+        await self._outbound.post(self._url, body, headers=headers, params={"uid": uid})
+
+
+def _segment(final: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": f"{final['session_id']}-{final['segment']}",
+        "text": final["text"],
+        "speaker": "SPEAKER_00",
+        "speaker_id": 0,
+        "is_user": False,
+        "person_id": None,
+        "start": final["start"],
+        "end": final["end"],
+        "stt_provider": "parlando",
+    }

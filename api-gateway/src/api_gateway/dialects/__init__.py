@@ -1,1 +1,0 @@
-"""Wire protocols: messages in, commands out, and back. Pure."""

@@ -1,0 +1,1 @@
+"""Live protocols: messages of a client to commands, events to messages."""

@@ -1,0 +1,198 @@
+"""Uploads of jobs: a multipart form whose file goes to the blob store as it comes, never whole in memory."""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+
+from api_gateway.server.header_values import whole_number
+from api_gateway.server.request_limits import allow_body
+from parlando.blobs import Blobs
+from parlando.errors import InvalidRequestError, TooBigError
+from parlando.ids import file_name
+from parlando.store.job_store import Source
+from parlando.tasks import finish
+
+MOST_FIELDS: Final = 64
+MOST_TEXT: Final = 1 << 16  # bytes of all fields that aren't the file
+MOST_FORM: Final = 1 << 20  # bytes that a form adds to its file, with boundaries, headers and an epilogue
+DELETE_S: Final = 10.0  # for deleting an upload that no job has
+AT_ONCE: Final = 32  # uploads that are stored, each with a few megabytes on their way; others wait
+
+_room = asyncio.Semaphore(AT_ONCE)
+
+
+@dataclass(slots=True)
+class Upload:
+    """A form: its file, in the blob store, and its other fields in the order in which they came."""
+
+    source: Source | None
+    fields: dict[str, list[str]] = field(default_factory=dict)
+
+    def one(self, name: str) -> str | None:
+        """The last value of a field, None if there's none or it's empty."""
+        return (self.fields.get(name) or [""])[-1].strip() or None
+
+    def many(self, name: str) -> list[str]:
+        """All values of a list, whose name may come with or without `[]`."""
+        return [value for spelling in (name, f"{name}[]") for value in self.fields.get(spelling, [])]
+
+
+class _Form:
+    """Bytes of a form in, pieces of its file and its fields out. Raises `InvalidRequestError`."""
+
+    def __init__(self, content_type: str) -> None:
+        kind, options = parse_options_header(content_type)
+        if kind != b"multipart/form-data" or not options.get(b"boundary"):
+            raise InvalidRequestError("Expected a multipart form with a file, but the body is something else")
+        self.pieces: deque[bytes] = deque()
+        self.fields: dict[str, list[str]] = {}
+        self.filename: str | None = None
+        self.size = 0
+        self.digest = sha256()
+        self._text = 0
+        self._count = 0
+        self._headers: dict[bytes, bytes] = {}
+        self._header = b""
+        self._value = b""
+        self._name = ""
+        self._is_file = False
+        self._complete = False
+        self._parts: list[bytes] = []
+        try:
+            self._parser = MultipartParser(
+                options[b"boundary"],
+                {
+                    "on_part_begin": self._begin,
+                    "on_header_field": self._on_header,
+                    "on_header_value": self._on_value,
+                    "on_header_end": self._end_header,
+                    "on_headers_finished": self._end_headers,
+                    "on_part_data": self._on_data,
+                    "on_part_end": self._end,
+                    "on_end": self._end_form,
+                },
+            )
+        except FormParserError as error:  # a boundary of more than 256 bytes
+            raise InvalidRequestError(f"Expected a multipart form, but {error}") from error
+
+    def push(self, data: bytes) -> None:
+        """Take some of the body."""
+        try:
+            self._parser.write(data)
+        except FormParserError as error:
+            raise InvalidRequestError(f"Expected a multipart form, but {error}") from error
+
+    def finish(self) -> None:
+        """The body has ended."""
+        if not self._complete:
+            raise InvalidRequestError("The multipart form ends too early: its last boundary is missing")
+
+    def _end_form(self) -> None:
+        self._complete = True
+
+    def _begin(self) -> None:
+        self._headers, self._parts, self._header, self._value = {}, [], b"", b""
+        self._count += 1
+        if self._count > MOST_FIELDS:
+            raise InvalidRequestError(f"Expected at most {MOST_FIELDS} fields in the form")
+
+    def _on_header(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _on_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+        self._note(end - start)
+
+    def _end_header(self) -> None:
+        self._headers[self._header.lower()] = self._value
+        self._header, self._value = b"", b""
+
+    def _end_headers(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        self._name = options.get(b"name", b"").decode("utf-8", "replace")
+        self._is_file = b"filename" in options and self._name == "file"
+        if self._is_file:
+            if self.filename is not None:
+                raise InvalidRequestError("Expected one file in the form, but there are more")
+            self.filename = file_name(options[b"filename"].decode("utf-8", "replace"))
+
+    def _on_data(self, data: bytes, start: int, end: int) -> None:
+        piece = data[start:end]
+        if self._is_file:
+            self.size += len(piece)
+            self.digest.update(piece)
+            self.pieces.append(piece)
+        else:
+            self._note(len(piece))
+            self._parts.append(piece)
+
+    def _end(self) -> None:
+        if not self._is_file:
+            self.fields.setdefault(self._name, []).append(b"".join(self._parts).decode("utf-8", "replace"))
+
+    def _note(self, size: int) -> None:
+        self._text += size
+        if self._text > MOST_TEXT:
+            raise TooBigError(f"Expected fields of at most {MOST_TEXT >> 10} KB in the form")
+
+
+async def discard(blobs: Blobs, name: str) -> None:
+    """Delete an upload that no job has, also while the request is being cancelled. Raises `StorageError`."""
+    await finish(blobs.delete(name), within_s=DELETE_S)
+
+
+async def receive(request: Request, blobs: Blobs, *, most: int) -> Upload:
+    """Take a form in; its file, of at most `most` bytes, lies in the blob store afterwards.
+
+    Raises
+    ------
+    InvalidRequestError, TooBigError, SlowBodyError, StorageError
+
+    """
+    form = _Form(request.headers.get("content-type", ""))
+    declared = whole_number(request.headers.get("content-length", ""))
+    _check((declared or 0) - MOST_TEXT, most)
+    allow_body(request, most + MOST_FORM)
+    name = secrets.token_hex(16)
+
+    async def file() -> AsyncIterator[bytes]:
+        async for data in request.stream():
+            form.push(data)
+            _check(form.size, most)
+            while form.pieces:
+                yield form.pieces.popleft()
+        form.finish()
+
+    body = file()
+    first = await anext(body, None)
+    if first is None:
+        return Upload(None, form.fields)
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in body:
+            yield piece
+
+    async with _room:
+        try:
+            await blobs.put(name, whole())
+        except BaseException:
+            await discard(blobs, name)
+            raise
+    source = Source(name, form.filename or "", form.size, form.digest.hexdigest())
+    return Upload(source, form.fields)
+
+
+def _check(size: int, most: int) -> None:
+    if size > most:
+        raise TooBigError(
+            f"Maximum content size limit ({most}) exceeded ({size} bytes read); MAX_UPLOAD_MB raises it"
+        )

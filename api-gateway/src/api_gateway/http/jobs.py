@@ -1,0 +1,253 @@
+"""Jobs: a recorded file in; progress, segments and the result out."""
+
+from functools import partial
+from typing import Annotated, Any, Final, Literal
+
+import orjson
+from fastapi import APIRouter, Depends, Header, Path, Query
+from pydantic import ConfigDict, Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
+from api_gateway.http.job_uploads import discard, receive
+from api_gateway.http.sse import last_seen, respond
+from api_gateway.http.uploads import body_of
+from api_gateway.live.relay import Relay
+from api_gateway.presenters.job import document_of, job_of, result_of, transcript_of
+from parlando.domain.job_options import JobOptions, JobStatus
+from parlando.domain.subtitles import FORMATS
+from parlando.errors import (
+    AtCapacityError,
+    ConflictError,
+    InvalidRequestError,
+    JobNotReadyError,
+)
+from parlando.ids import (
+    JOB_CURSOR_PATTERN,
+    JOB_ID_PATTERN,
+    file_name,
+    fingerprint,
+    job_id_for,
+    new_job_id,
+)
+from parlando.store.job_store import JobRecord, Source, unknown
+
+MOST_JSON: Final = 1 << 16  # bytes of a request without a file
+
+router = APIRouter(prefix="/v1/stt/jobs", tags=["jobs"])
+
+_PROBLEM: Final[dict[str, Any]] = {"content": {"application/problem+json": {}}}
+_COMMON: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"description": "No valid key", **_PROBLEM},
+    422: {"description": "A parameter doesn't fit", **_PROBLEM},
+    503: {"description": "Redis or the blob store can't be reached", **_PROBLEM},
+}
+_ONE: Final[dict[int | str, dict[str, Any]]] = {
+    **_COMMON,
+    404: {"description": "No such job", **_PROBLEM},
+}
+
+
+class JobFromUrl(JobOptions):
+    """A job whose file is fetched."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str = Field(max_length=2000, description="Where the file is; needs ALLOW_URL_FETCH=1")
+
+
+def _schema(**more: Any) -> dict[str, Any]:
+    """What a request holds: `more`, which must be there, and the options."""
+    made = JobOptions.model_json_schema()
+    fields = {name: field for name, field in made["properties"].items() if name != "eager"}
+    fields["priority"] = {**made["$defs"]["Priority"], "default": "normal"}
+    return {"type": "object", "required": [*more], "properties": {**more, **fields}}
+
+
+_BODY: Final = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {"schema": _schema(file={"type": "string", "format": "binary"})},
+        "application/json": {"schema": _schema(url={"type": "string", "maxLength": 2000})},
+    },
+}
+
+
+async def readable(
+    job_id: Annotated[str, Path(pattern=JOB_ID_PATTERN)], caller: PrincipalDep, found: ServicesDep
+) -> JobRecord:
+    """A job of the caller's own. Others' look as if they didn't exist."""
+    record = await found.jobs.record(job_id)
+    if record.key != fingerprint(caller.key):
+        raise unknown(job_id)
+    return record
+
+
+JobDep = Annotated[JobRecord, Depends(readable)]
+
+
+@router.post(
+    "",
+    status_code=202,
+    responses={
+        **_COMMON,
+        400: {"description": "The request isn't understood", **_PROBLEM},
+        408: {"description": "The body didn't go on", **_PROBLEM},
+        409: {"description": "The Idempotency-Key was used with another file", **_PROBLEM},
+        413: {"description": "The file is too big", **_PROBLEM},
+        507: {"description": "The blob store is full", **_PROBLEM},
+    },
+    openapi_extra={"requestBody": _BODY},
+)
+async def submit(
+    request: Request,
+    caller: PrincipalDep,
+    found: ServicesDep,
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+) -> JSONResponse:
+    """Submit a file (multipart, `file`), or the URL of one (JSON, `url`).
+
+    With an `Idempotency-Key` a repeat gives the job of the first time.
+    """
+    job = job_id_for(caller.key, idempotency_key) if idempotency_key else new_job_id()
+    if request.headers.get("content-type", "").startswith("application/json"):
+        source, options = await _from_url(request, found)
+    else:
+        source, options = await _from_form(request, found)
+    try:
+        await _check(found, options)
+    except BaseException:  # also when the client goes meanwhile
+        await discard(found.blobs, source.blob)
+        raise
+    try:
+        await found.jobs.submit(job, source, options, key=caller.key)
+    except (AtCapacityError, ConflictError):  # after anything else the job may be queued, and want its file
+        await discard(found.blobs, source.blob)
+        raise
+    record = await found.jobs.record(job)
+    if record.source.blob != source.blob:  # it was submitted before
+        await discard(found.blobs, source.blob)
+    return JSONResponse(job_of(record, base=str(request.base_url).rstrip("/")), 202)
+
+
+async def _from_form(request: Request, found: Services) -> tuple[Source, JobOptions]:
+    upload = await receive(request, found.blobs, most=found.settings.max_upload_mb << 20)
+    if upload.source is None:
+        raise InvalidRequestError("Expected a file in the form's field `file`, but it's empty or missing")
+    try:
+        return upload.source, _options({name: values[-1] for name, values in upload.fields.items()})
+    except InvalidRequestError:
+        await found.blobs.delete(upload.source.blob)
+        raise
+
+
+async def _from_url(request: Request, found: Services) -> tuple[Source, JobOptions]:
+    try:
+        body = orjson.loads(await body_of(request, MOST_JSON))
+        named = JobFromUrl.model_validate(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequestError(f"Expected JSON, but {error}") from error
+    except ValidationError as error:
+        raise InvalidRequestError(_first(error)) from error
+    if not found.settings.allow_url_fetch:
+        raise InvalidRequestError("Expected a file: URLs are not fetched here; ALLOW_URL_FETCH=1 allows it")
+    await found.outbound.check(named.url)
+    source = Source(new_job_id(), file_name(named.url), digest=named.url, url=named.url)
+    return source, JobOptions(**named.model_dump(exclude={"url"}))
+
+
+def _options(fields: dict[str, str]) -> JobOptions:
+    try:
+        return JobOptions.model_validate({k: v for k, v in fields.items() if v != "" and k != "eager"})
+    except ValidationError as error:
+        raise InvalidRequestError(_first(error)) from error
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or 'body'}: {first['msg']}"
+
+
+async def _check(found: Services, options: JobOptions) -> None:
+    await found.admission.check_language(options.language)
+    await found.admission.check_task(options.task)
+    if options.callback_url:
+        await found.outbound.check(options.callback_url)
+
+
+@router.get("", responses=_COMMON)
+async def listed(
+    request: Request,
+    caller: PrincipalDep,
+    found: ServicesDep,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    before: Annotated[
+        str | None, Query(pattern=JOB_CURSOR_PATTERN, description="The `next` of the page before")
+    ] = None,
+) -> dict[str, Any]:
+    """The caller's jobs, newest first."""
+    page = await found.jobs.newest(caller.key, before=before, limit=limit)
+    base = str(request.base_url).rstrip("/")
+    return {
+        "jobs": [job_of(record, base=base) for record in page.records],
+        "next": page.next,
+    }
+
+
+@router.get("/{job_id}", responses=_ONE)
+async def job(request: Request, record: JobDep, found: ServicesDep) -> JSONResponse:
+    """Where a job stands; with its result once it's completed."""
+    return JSONResponse(await document_of(found.jobs, record, base=str(request.base_url).rstrip("/")))
+
+
+@router.delete("/{job_id}", responses=_ONE)
+async def delete(record: JobDep, found: ServicesDep) -> dict[str, Any]:
+    """Cancel a job, or delete one that has ended. Its audio and its result are removed."""
+    if record.status.ended:
+        await found.jobs.forget(record)
+        status = "deleted"
+    else:
+        await found.jobs.cancel(record)
+        status = JobStatus.CANCELLED.value
+    await found.blobs.delete(record.source.blob)
+    return {"job_id": record.job, "status": status}
+
+
+@router.get(
+    "/{job_id}/events",
+    responses={**_ONE, 200: {"content": {"text/event-stream": {}}}},
+    response_class=StreamingResponse,
+)
+async def events(
+    record: JobDep, found: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
+) -> StreamingResponse:
+    """Server-sent events: progress, segments in their order, and the end; those behind `Last-Event-ID`."""
+    after = last_seen(last_event_id, record.seq)
+    job = record.job
+    known = partial(found.jobs.known, job)
+    return respond(Relay(found.history, found.channels, job, after=after, admitted=known))
+
+
+@router.get(
+    "/{job_id}/result",
+    responses={
+        **_ONE,
+        200: {"content": {"application/json": {}, "text/plain": {}, "text/vtt": {}}},
+        409: {"description": "There's no result (yet); `detail` says why", **_PROBLEM},
+    },
+)
+async def result(
+    record: JobDep,
+    found: ServicesDep,
+    form: Annotated[Literal["json", "text", "srt", "vtt", "tsv"], Query(alias="format")] = "json",
+) -> Response:
+    """The result of a completed job."""
+    if record.status is not JobStatus.COMPLETED:
+        why = f": {record.error['message']}" if record.error else ""
+        raise JobNotReadyError(f"Job {record.job} is {record.status.value}{why}")
+    transcript = await transcript_of(found.jobs, record)
+    if form == "json":
+        return JSONResponse(result_of(record, transcript))
+    media_type, write = FORMATS[form]
+    return Response(write(transcript), media_type=media_type)

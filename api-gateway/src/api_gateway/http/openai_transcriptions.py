@@ -1,0 +1,378 @@
+"""OpenAI's REST API: transcriptions, translations, models. A file is a job inside, gone with its client."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Literal
+
+import orjson
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
+from api_gateway.http.job_uploads import Upload, discard, receive
+from api_gateway.http.sse import ENDS, stream
+from api_gateway.live.relay import Relay
+from api_gateway.presenters import openai
+from api_gateway.presenters.errors import ParamError, openai_answer
+from api_gateway.presenters.job import transcript_of, whole_seconds
+from parlando.domain import languages
+from parlando.domain.job_options import JobOptions, JobStatus, Priority
+from parlando.domain.transcript import FinalSegment, Transcript
+from parlando.errors import (
+    AtCapacityError,
+    EngineError,
+    JobNotFoundError,
+    ParlandoError,
+    UnavailableError,
+)
+from parlando.ids import new_job_id
+from parlando.store.job_store import JobRecord
+from parlando.tasks import end
+
+SHORTEST: Final = 1600  # samples: a tenth of a second
+FORMATS: Final = ("json", "text", "srt", "verbose_json", "vtt", "diarized_json")
+OWNER: Final = "parlando"
+CREATED: Final = 1_763_596_800  # when this API began
+
+router = APIRouter(tags=["OpenAI"])
+_farewells: set[asyncio.Task[None]] = set()
+
+
+def _error(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {}}}
+
+
+_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    400: _error("A parameter or the file doesn't fit"),
+    401: _error("No valid key"),
+    404: _error("No such model"),
+    408: _error("The body didn't go on"),
+    413: _error("The file is too big"),
+    429: _error("Too much waits already"),
+    500: _error("The engine failed"),
+    503: _error("No engine runs, or Redis can't be reached"),
+    507: _error("The blob store is full"),
+}
+_BODY: Final = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {
+                    "file": {"type": "string", "format": "binary"},
+                    "model": {"type": "string"},
+                    "language": {"type": "string"},
+                    "prompt": {"type": "string"},
+                    "response_format": {"type": "string", "enum": list(FORMATS), "default": "json"},
+                    "temperature": {"type": "number", "minimum": 0, "maximum": 1},
+                    "timestamp_granularities[]": {
+                        "type": "array",
+                        "items": {"type": "string", "enum": ["word", "segment"]},
+                    },
+                    "include[]": {"type": "array", "items": {"type": "string", "enum": ["logprobs"]}},
+                    "stream": {"type": "boolean"},
+                },
+            }
+        }
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a request asks for."""
+
+    options: JobOptions
+    form: str
+    stream: bool
+    logprobs: bool
+    granularities: tuple[str, ...]
+    speakers: tuple[str, ...]
+
+
+def wishes_of(upload: Upload, task: Literal["transcribe", "translate"]) -> Wishes:
+    """Read a form's fields. Raises `ParamError`."""
+    form = upload.one("response_format") or "json"
+    if form not in FORMATS:
+        raise ParamError(f"Expected one of {', '.join(FORMATS)}, but got {form[:40]!r}", "response_format")
+    granularities = tuple(upload.many("timestamp_granularities")) or ("segment",)
+    if unknown := set(granularities) - {"word", "segment"}:
+        raise ParamError(
+            f"Expected word or segment, but got {min(unknown)[:40]!r}", "timestamp_granularities"
+        )
+    include = upload.many("include")
+    if unknown := set(include) - {"logprobs"}:
+        raise ParamError(f"Expected logprobs, but got {min(unknown)[:40]!r}", "include")
+    stream = upload.one("stream") or "false"
+    if stream.lower() not in ("true", "false", "1", "0"):
+        raise ParamError(f"Expected true or false, but got {stream[:40]!r}", "stream")
+    _check_temperature(upload.one("temperature"))
+    named = upload.one("language") or next(iter(upload.many("languages")), None)
+    language = languages.code_of(named) if named else None
+    if named and language is None:
+        raise ParamError(f"Expected a language of ISO 639, but got {named[:40]!r}", "language")
+    streams = stream.lower() in ("true", "1")
+    options = JobOptions(
+        language=language,
+        prompt=" ".join([upload.one("prompt") or "", ", ".join(upload.many("keywords"))]).strip()[:2000],
+        words="word" in granularities or "logprobs" in include,
+        task=task,
+        channels="split" if form == "diarized_json" else "mix",
+        priority=Priority.HIGH,
+        eager=streams,
+    )
+    return Wishes(
+        options,
+        form,
+        streams,
+        "logprobs" in include,
+        granularities,
+        tuple(upload.many("known_speaker_names")),
+    )
+
+
+def _check_temperature(given: str | None) -> None:
+    try:
+        fits = given is None or 0 <= float(given) <= 1
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ParamError(f"Expected a number from 0 to 1, but got {str(given)[:40]!r}", "temperature")
+
+
+@router.post(
+    "/v1/audio/transcriptions",
+    responses={
+        **_ERRORS,
+        200: {"content": {"application/json": {}, "text/plain": {}, "text/event-stream": {}}},
+    },
+    openapi_extra={"requestBody": _BODY},
+)
+async def transcriptions(request: Request, caller: PrincipalDep, found: ServicesDep) -> Response:
+    """A file's words."""
+    return await _answer(request, found, caller.key, "transcribe")
+
+
+@router.post(
+    "/v1/audio/translations",
+    responses={**_ERRORS, 200: {"content": {"application/json": {}, "text/plain": {}}}},
+    openapi_extra={"requestBody": _BODY},
+)
+async def translations(request: Request, caller: PrincipalDep, found: ServicesDep) -> Response:
+    """A file's words in English; for engines that can translate."""
+    return await _answer(request, found, caller.key, "translate")
+
+
+async def _answer(
+    request: Request, found: Services, key: str, task: Literal["transcribe", "translate"]
+) -> Response:
+    upload = await receive(request, found.blobs, most=found.settings.max_upload_mb << 20)
+    if upload.source is None:
+        raise ParamError("Expected a file, but it's empty or missing", "file")
+    job = new_job_id()
+    try:
+        wishes = wishes_of(upload, task)
+        await _check(found, upload.one("model"), wishes)
+    except BaseException:
+        await discard(found.blobs, upload.source.blob)
+        raise
+    try:
+        await found.jobs.submit(job, upload.source, wishes.options, key=key, listed=False)
+    except AtCapacityError:  # after anything else the job may be queued, and want its file
+        await discard(found.blobs, upload.source.blob)
+        raise
+    if wishes.stream:
+        return stream(_stream(found, job, wishes))
+    try:
+        record = await _ended(request, found, job)
+        return _written(record, await transcript_of(found.jobs, record), wishes)
+    finally:
+        _say_farewell(found, job)
+
+
+async def _check(found: Services, model: str | None, wishes: Wishes) -> None:
+    """Whether the cluster can do it now. Raises `ParamError`, `AtCapacityError`."""
+    if not await found.admission.transcribers():
+        raise AtCapacityError("No transcriber is running; start one, or try again in a few seconds")
+    if model is not None and "*" not in found.settings.model_aliases:
+        known = [*await _engines(found), *found.settings.model_aliases]
+        if model not in known:
+            raise ParamError(
+                f"The model {model[:80]!r} does not exist here; there are: {', '.join(known)}",
+                "model",
+                code="model_not_found",
+            )
+    try:
+        await found.admission.check_language(wishes.options.language)
+    except ParlandoError as error:
+        raise ParamError(error.message, "language") from error
+    await found.admission.check_task(wishes.options.task)
+
+
+async def _ended(request: Request, found: Services, job: str) -> JobRecord:
+    """The job when it has ended; it's given up when the client goes. Raises what it failed with."""
+    waiting = asyncio.create_task(_wait(found, job))
+    leaving = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait([waiting, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            raise ParamError("The client has gone", "file")
+        await waiting
+    finally:
+        await end(waiting, leaving)
+    record = await found.jobs.record(job)
+    _raise_failure(record)
+    return record
+
+
+async def _wait(found: Services, job: str) -> None:
+    try:
+        async with _following(found, job) as relay:
+            async for batch in relay.batches():
+                if any(message.type in ENDS for message in batch):
+                    return
+    except JobNotFoundError as error:
+        raise UnavailableError("Redis restarted without its data; send the file again") from error
+
+
+def _following(found: Services, job: str) -> Relay:
+    return Relay(found.history, found.channels, job, after=0, admitted=partial(found.jobs.known, job))
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _raise_failure(record: JobRecord) -> None:
+    if record.status is JobStatus.FAILED:
+        failure = record.error or {"code": "internal", "message": "The job failed"}
+        if failure["code"] in ("invalid_audio", "too_long"):
+            raise ParamError(failure["message"], "file", code=failure["code"])
+        raise EngineError(failure["message"])
+    if record.status is JobStatus.COMPLETED and record.duration < SHORTEST:
+        raise ParamError(
+            "Audio file is too short. Minimum audio length is 0.1 seconds.", "file", code="audio_too_short"
+        )
+
+
+def _written(record: JobRecord, transcript: Transcript, wishes: Wishes) -> Response:
+    used = {"usage": openai.usage(whole_seconds(record))}
+    match wishes.form:
+        case "json":
+            more = {"logprobs": openai.logprobs(transcript.segments)} if wishes.logprobs else {}
+            return JSONResponse({"text": transcript.text, **more, **used})
+        case "verbose_json":
+            body = openai.verbose_json(transcript, task=record.options.task)
+            if record.options.task == "translate":
+                body["language"] = "english"
+            return JSONResponse({**openai.with_words(body, transcript, wishes.granularities), **used})
+        case "diarized_json":
+            return JSONResponse({**openai.diarized_json(transcript, wishes.speakers), **used})
+        case form:
+            media_type, write = openai.FORMATS[form]
+            return Response(write(transcript), media_type=media_type)
+
+
+# --- streaming --------------------------------------------------------------------------------------
+
+
+async def _stream(found: Services, job: str, wishes: Wishes) -> AsyncGenerator[bytes]:
+    """Frames as the audio is decoded; the deltas joined are the text of the last one."""
+    text = ""
+    segments: list[FinalSegment] = []
+    try:
+        async with _following(found, job) as relay:
+            async for batch in relay.batches():
+                if not batch:
+                    yield b": still here\n\n"
+                for message in batch:
+                    for raw in message.body.get("segments", ()):
+                        segment = FinalSegment(segment=len(segments), **raw)
+                        delta = segment.text if not text else f" {segment.text}"
+                        yield _frame(_delta(segment, delta, len(segments) + 1, first=not text, wishes=wishes))
+                        if wishes.form == "diarized_json":
+                            yield _frame(openai.diarized_segment(len(segments) + 1, segment, wishes.speakers))
+                        text += delta
+                        segments.append(segment)
+                    if message.type in ENDS:
+                        yield await _last(found, job, text, segments, wishes)
+                        return
+    except JobNotFoundError:
+        yield await _last(found, job, text, segments, wishes)
+    finally:
+        _say_farewell(found, job)
+
+
+def _delta(segment: FinalSegment, delta: str, number: int, *, first: bool, wishes: Wishes) -> dict[str, Any]:
+    event: dict[str, Any] = {"type": "transcript.text.delta", "delta": delta}
+    if wishes.logprobs:
+        event["logprobs"] = openai.logprobs([segment], first=first)
+    if wishes.form == "diarized_json":
+        event["segment_id"] = f"seg_{number:03d}"
+    return event
+
+
+async def _last(found: Services, job: str, text: str, segments: list[FinalSegment], wishes: Wishes) -> bytes:
+    try:
+        record = await found.jobs.record(job)
+        _raise_failure(record)
+    except ParlandoError as error:
+        return b"data: %s\n\n" % bytes(openai_answer(error).body)
+    done: dict[str, Any] = {"type": "transcript.text.done", "text": text}
+    if wishes.logprobs:
+        done["logprobs"] = openai.logprobs(segments)
+    return _frame({**done, "usage": openai.usage(whole_seconds(record))})
+
+
+def _frame(body: dict[str, Any]) -> bytes:
+    return b"data: %s\n\n" % orjson.dumps(body)
+
+
+def _say_farewell(found: Services, job: str) -> None:
+    """Remove a job that nobody waits for any more, whatever becomes of the request."""
+    task = asyncio.create_task(_remove(found, job))
+    _farewells.add(task)
+    task.add_done_callback(_farewells.discard)
+
+
+async def _remove(found: Services, job: str) -> None:
+    try:
+        record = await found.jobs.record(job)
+        await found.jobs.cancel(record)
+        await found.blobs.delete(record.source.blob)
+        await found.jobs.forget(record)
+    except JobNotFoundError:
+        pass
+
+
+# --- models -----------------------------------------------------------------------------------------
+
+
+async def _engines(found: Services) -> list[str]:
+    workers = await found.admission.transcribers()
+    return sorted({f"{worker['engine']}-{worker['model']}".replace("/", "-") for worker in workers})
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": CREATED, "owned_by": OWNER}
+
+
+@router.get("/v1/models", responses={401: _ERRORS[401], 503: _ERRORS[503]})
+async def models(caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
+    """The engines that run, and the names that stand for them."""
+    names = [*await _engines(found), *(name for name in found.settings.model_aliases if name != "*")]
+    return {"object": "list", "data": [_model(name) for name in names]}
+
+
+@router.get("/v1/models/{model:path}", responses={code: _ERRORS[code] for code in (401, 404, 503)})
+async def model(model: str, caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
+    """One of them."""
+    if model not in [*await _engines(found), *found.settings.model_aliases]:
+        raise ParamError(f"The model {model[:80]!r} does not exist here", "model", code="model_not_found")
+    return _model(model)

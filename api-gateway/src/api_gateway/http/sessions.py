@@ -1,0 +1,88 @@
+"""Reading sessions: their state, their transcript, their events as they come."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query
+from starlette.responses import Response, StreamingResponse
+
+from api_gateway import metrics
+from api_gateway.dependencies import ReadingDep, RecordDep, Services, ServicesDep
+from api_gateway.http.sse import last_seen, respond
+from api_gateway.live.relay import Relay
+from parlando.domain.audio import milliseconds, seconds
+from parlando.domain.events import EVENTS, Final
+from parlando.domain.subtitles import FORMATS
+from parlando.domain.transcript import Transcript
+from parlando.store.history import SessionRecord
+
+router = APIRouter(prefix="/v1/stt/sessions", tags=["sessions"])
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    401: {"description": "No valid key"},
+    404: {"description": "No such session"},
+    503: {"description": "Redis can't be reached"},
+}
+
+
+@router.get("/{sid}", responses=_ERRORS)
+async def session(record: RecordDep) -> dict[str, Any]:
+    """Where a session stands: state, received and decoded audio, lag, the text that is still open."""
+    opened = record.open_segment
+    return {
+        "session_id": record.sid,
+        "state": record.state,
+        "received_ms": milliseconds(record.received),
+        "decoded_ms": milliseconds(record.decoded),
+        "lag_ms": milliseconds(record.lag),
+        "segments": record.segments,
+        "seq": record.seq,
+        "created_at": record.created,
+        "worker": record.owner or None,
+        "epoch": record.epoch,
+        "open_segment": {"segment": opened["index"], "stable": opened["stable"]} if opened else None,
+        "config": record.config,
+    }
+
+
+@router.get("/{sid}/transcript", responses={**_ERRORS, 200: {"content": {"text/vtt": {}, "text/plain": {}}}})
+async def transcript(
+    reading: ReadingDep,
+    found: ServicesDep,
+    form: Annotated[Literal["json", "text", "srt", "vtt"], Query(alias="format")] = "json",
+) -> Response:
+    """All finals so far, while the session runs and until it expires."""
+    media_type, write = FORMATS[form]
+    return Response(write(await _transcript(reading.record, found)), media_type=media_type)
+
+
+async def _transcript(record: SessionRecord, found: Services) -> Transcript:
+    events = [EVENTS.validate_json(event) async for event in found.history.all_events(record.sid)]
+    return Transcript.of(
+        record.sid,
+        state=record.state,
+        duration=seconds(record.received),
+        title=record.config.get("title") or None,
+        segments=(event.settled() for event in events if isinstance(event, Final)),
+    )
+
+
+@router.get(
+    "/{sid}/events",
+    responses={**_ERRORS, 200: {"content": {"text/event-stream": {}}}},
+    response_class=StreamingResponse,
+)
+async def events(
+    reading: ReadingDep, found: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
+) -> StreamingResponse:
+    """Server-sent events: all kept events behind `Last-Event-ID`, then live ones and partials.
+
+    A viewer whose token is revoked gets `revoked`, and then nothing.
+    """
+    sid, token = reading.record.sid, reading.token
+
+    async def admitted() -> bool:
+        return await found.viewers.admits(sid, token)
+
+    after = last_seen(last_event_id, reading.record.seq)
+    leave = admitted if token else None
+    return respond(Relay(found.history, found.channels, sid, after=after, admitted=leave), metrics.VIEWERS)

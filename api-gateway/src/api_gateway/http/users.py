@@ -1,0 +1,200 @@
+"""What the owners of users' audio read: transcripts, usage, how a device does."""
+
+import time
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+import structlog
+from fastapi import APIRouter, Path, Query
+from obstore.exceptions import BaseError
+from starlette.responses import JSONResponse, Response
+
+from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
+from api_gateway.presenters.session import Document, iso, newest_sessions
+from parlando.domain.audio import BYTES_PER_SAMPLE, seconds
+from parlando.domain.subtitles import FORMATS
+from parlando.domain.transcript import FinalSegment, Transcript
+from parlando.errors import InvalidRequestError, SessionNotFoundError, UnavailableError
+from parlando.ids import UID_PATTERN, fingerprint
+from parlando.store.keys import month
+
+router = APIRouter(tags=["users"])
+log = structlog.get_logger(part="users")
+
+LAST_MS: Final = 253_402_300_799_000  # the end of the year 9999, unix milliseconds
+Uid = Annotated[str, Path(pattern=UID_PATTERN)]
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "A time isn't understood"},
+    401: {"description": "No valid key"},
+    503: {"description": "Redis or the archive can't be reached"},
+}
+
+
+def _moment(text: str) -> int:
+    """Unix milliseconds of an ISO 8601 moment or a unix time in seconds."""
+    try:
+        return round(float(text) * 1000)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return round(datetime.fromisoformat(text).timestamp() * 1000)
+    except (ValueError, OverflowError) as error:
+        raise InvalidRequestError(
+            f"Expected an ISO 8601 time or a unix time, but got {text[:40]!r}"
+        ) from error
+
+
+def _unreachable(error: Exception) -> UnavailableError:
+    log.warning("archive.away", error=str(error)[:500])  # it names paths and hosts
+    return UnavailableError("The archive can't be reached; the gateway's log says why")
+
+
+@router.get("/transcripts/{uid}", responses={**_ERRORS, 200: {"content": {"text/vtt": {}, "text/plain": {}}}})
+async def transcripts(
+    uid: Uid,
+    caller: PrincipalDep,
+    found: ServicesDep,
+    since: Annotated[str | None, Query(description="Only those that began at this time or later")] = None,
+    before: Annotated[
+        int | None, Query(ge=0, le=LAST_MS, description="The `next` of the page before")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    form: Annotated[Literal["json", "text", "srt", "vtt"], Query(alias="format")] = "json",
+) -> Response:
+    """A user's transcripts, newest first: those that run, and those in the archive.
+
+    As text or subtitles they come in the order in which they were spoken.
+    """
+    since_ms = _moment(since) if since else 0
+    until_ms = before - 1 if before is not None else round(time.time() * 1000) + 3_600_000
+    page = await _page(found, caller.key, uid, since_ms=since_ms, until_ms=until_ms, limit=limit + 1)
+    more, page = len(page) > limit, page[:limit]
+    if form != "json":
+        media_type, write = FORMATS[form]
+        return Response(write(_joined(uid, page)), media_type=media_type)
+    return JSONResponse(
+        {
+            "uid": uid,
+            "count": len(page),
+            "transcripts": [{k: v for k, v in d.items() if k not in ("owner", "started_ms")} for d in page],
+            "next": str(page[-1]["started_ms"]) if more else None,
+        }
+    )
+
+
+async def _page(
+    found: Services, key: str, uid: str, *, since_ms: int, until_ms: int, limit: int
+) -> list[Document]:
+    """Up to `limit` documents, newest first; a session that Redis knows is taken from there."""
+    owner = fingerprint(key)
+    fresh = await newest_sessions(
+        found.history, owner, uid, since_ms=since_ms, until_ms=until_ms, limit=limit
+    )
+    known = {document["session_id"] for document in fresh}
+    old: list[Document] = []
+    try:
+        async for document in found.archive.newest_first(uid, owner=owner[:16], until_ms=until_ms):
+            if document["started_ms"] < since_ms or len(old) >= limit:
+                break
+            if document["session_id"] not in known:
+                old.append(document)
+    except (BaseError, OSError) as error:
+        raise _unreachable(error) from error
+    return sorted(fresh + old, key=lambda d: int(d["started_ms"]), reverse=True)[:limit]
+
+
+def _joined(uid: str, page: list[Document]) -> Transcript:
+    """Several sessions as one transcript, in the order of time; the first begins at 0."""
+    segments: list[FinalSegment] = []
+    begin = min((document["started_ms"] for document in page), default=0)
+    for document in reversed(page):
+        shift = (document["started_ms"] - begin) / 1000
+        segments += [
+            FinalSegment(
+                segment=len(segments) + number,
+                start=round(segment["start"] + shift, 3),
+                end=round(segment["end"] + shift, 3),
+                text=segment["text"],
+            )
+            for number, segment in enumerate(document["segments"])
+        ]
+    return Transcript.of(uid, state="joined", duration=segments[-1].end if segments else 0, segments=segments)
+
+
+@router.delete("/transcripts/{uid}", responses=_ERRORS)
+async def forget(uid: Uid, caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
+    """Delete a user's transcripts everywhere, and what runs."""
+    owner = fingerprint(caller.key)
+    await found.bodies.discard(caller.key, uid)
+    sids = await found.history.sessions_of(owner, uid)
+    for sid in sids:
+        await found.history.forget(sid)
+    try:
+        archived = await found.archive.delete(uid, owner=owner[:16])
+    except (BaseError, OSError) as error:
+        raise _unreachable(error) from error
+    return {"uid": uid, "deleted_sessions": len(sids), "deleted_from_archive": archived}
+
+
+@router.get("/stats", responses=_ERRORS)
+async def stats(caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
+    """What the caller's key has used in the running month, and how much waits in the cluster."""
+    owner, running = fingerprint(caller.key), month()
+    files, audio_ms = await found.history.usage(owner, running)
+    billed_s = await found.history.billed_ms(running) / 1000
+    transcribers = await found.admission.transcribers()
+    open_sessions = await found.sessions.waiting()
+    price = found.settings.price_per_hour_usd
+    return {
+        "current_month": {
+            "month": running,
+            "files_processed": files,
+            "audio_seconds": round(audio_ms / 1000, 3),
+            "audio_hours": round(audio_ms / 3_600_000, 4),
+            "total_cost_usd": round(audio_ms / 3_600_000 * price, 4),
+            "price_per_hour_usd": price,
+            "billed_seconds": round(billed_s, 3),
+        },
+        "queue": {
+            "open_sessions": open_sessions,
+            "depth": max(0, open_sessions - sum(worker["sessions"] for worker in transcribers)),
+            "lag_ms": max((worker["lag_ms"] for worker in transcribers), default=0),
+        },
+        "active_users": await found.history.active_users(found.settings.omi_idle_s, owner),
+    }
+
+
+@router.get("/stats/{uid}", responses={**_ERRORS, 404: {"description": "Nothing has come of this user"}})
+async def user_stats(uid: Uid, caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
+    """How a user's audio comes: when the last body came, how many, repeats, wrong signatures; what waits."""
+    state = await found.bodies.state(caller.key, uid)
+    if state is None:
+        raise SessionNotFoundError(f"Nothing has come of user {uid} in the last week")
+    waiting, session_state = 0, None
+    if state.sid:
+        try:
+            record = await found.history.record(state.sid)
+            session_state = record.state
+            waiting = max(0, record.received - record.decoded) if record.state != "closed" else 0
+        except SessionNotFoundError:
+            session_state = "expired"
+    return {
+        "uid": uid,
+        "buffer_size_bytes": waiting * BYTES_PER_SAMPLE,
+        "buffer_duration_seconds": seconds(waiting),
+        "sample_rate": state.sample_rate,
+        "last_recognition": None,
+        "session_id": state.sid or None,
+        "session_state": session_state,
+        "last_body_at": iso(state.last) if state.last else None,
+        "bodies": state.bodies,
+        "bodies_per_minute": state.per_minute,
+        "repeats": state.repeats,
+        "signature_failures": state.signature_failures,
+    }
+
+
+@router.delete("/buffer/{uid}", responses=_ERRORS)
+async def clear_buffer(uid: Uid, caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
+    """Throw away the user's audio that is not recognised yet; the next body begins a new session."""
+    return {"uid": uid, "status": "cleared" if await found.bodies.discard(caller.key, uid) else "empty"}

@@ -1,0 +1,73 @@
+"""Sharing a session: viewer tokens, which may read one session and can be revoked."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path
+from pydantic import AfterValidator, BaseModel, Field
+from starlette.requests import Request
+
+from api_gateway.dependencies import RecordDep, ServicesDep
+from api_gateway.http.uploads import model_of
+from api_gateway.presenters.session import iso
+from parlando.ids import one_line
+from parlando.store.viewers import TOKEN_PATTERN, Viewer
+
+router = APIRouter(prefix="/v1/stt/sessions/{sid}/viewers", tags=["sessions"])
+
+_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"description": "No valid key"},
+    404: {"description": "No such session or viewer"},
+    503: {"description": "Redis can't be reached, or the session has a hundred viewer tokens"},
+}
+
+
+class Sharing(BaseModel):
+    """To whom the session is shown."""
+
+    label: Annotated[str, AfterValidator(one_line)] = Field(
+        "", max_length=100, description="Whom it's for; told in the list only"
+    )
+    token: str = Field(
+        "",
+        pattern=rf"^$|{TOKEN_PATTERN}",
+        description="A token that this session gave before Redis lost its data; none for a new one",
+    )
+
+
+def _document(viewer: Viewer) -> dict[str, Any]:
+    return {"viewer_id": viewer.id, "label": viewer.label, "created_at": iso(viewer.created * 1000)}
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses={
+        **_ERRORS,
+        400: {"description": "The request isn't understood"},
+        408: {"description": "The body didn't go on"},
+        413: {"description": "The body is too big"},
+        422: {"description": "A field of the body doesn't fit"},
+    },
+    openapi_extra={"requestBody": {"content": {"application/json": {"schema": Sharing.model_json_schema()}}}},
+)
+async def share(request: Request, record: RecordDep, found: ServicesDep) -> dict[str, Any]:
+    """A new viewer token, told this once, and the page for it."""
+    sharing = await model_of(request, Sharing)
+    viewer, token = await found.viewers.add(record.sid, sharing.label, sharing.token)
+    base = str(request.base_url).rstrip("/")
+    return {**_document(viewer), "token": token, "url": f"{base}/watch/{record.sid}?token={token}"}
+
+
+@router.get("", responses=_ERRORS)
+async def listed(record: RecordDep, found: ServicesDep) -> dict[str, Any]:
+    """Those who may watch, oldest first."""
+    return {"viewers": [_document(viewer) for viewer in await found.viewers.all(record.sid)]}
+
+
+@router.delete("/{viewer_id}", responses=_ERRORS)
+async def revoke(
+    record: RecordDep, found: ServicesDep, viewer_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
+) -> dict[str, str]:
+    """Revoke a token. Whoever watches with it is cut off at once."""
+    await found.viewers.revoke(record.sid, viewer_id)
+    return {"viewer_id": viewer_id, "status": "revoked"}

@@ -1,0 +1,1 @@
+"""One live connection: audio into Redis, events out of it."""

@@ -1,0 +1,119 @@
+"""A whole file through the live path: a session that is sent at once, and waited for."""
+
+import asyncio
+import time
+from typing import Final
+
+from api_gateway.dependencies import Services
+from api_gateway.live.relay import Relay
+from parlando.domain.audio import Encoding
+from parlando.domain.config import SessionConfig
+from parlando.domain.events import EVENTS, Closed, Failure
+from parlando.domain.events import Final as FinalEvent
+from parlando.domain.formats import AudioFormat
+from parlando.domain.transcript import FinalSegment, Transcript
+from parlando.errors import (
+    AtCapacityError,
+    InvalidAudioError,
+    ParlandoError,
+    SessionClosedError,
+    SessionTakenError,
+)
+from parlando.ids import new_session_id, new_token
+from parlando.store.sessions import SessionWriter
+
+ENTRY: Final = 1 << 18  # bytes of one stream entry
+RETRY_S: Final = 0.25
+CONTAINER: Final = AudioFormat(encoding=Encoding.CONTAINER)
+
+
+async def send_file(
+    found: Services,
+    data: bytes,
+    *,
+    most: int,
+    key: str,
+    config: SessionConfig,
+    sid: str | None = None,
+    uid: str = "",
+    push: bool = False,
+) -> SessionWriter:
+    """Open a session if fewer than `most` are open, store the file in it and end it.
+
+    With the id `sid` of a session into which the file was begun to be sent before, store what is
+    missing there.
+
+    Raises
+    ------
+    AtCapacityError, UnavailableError
+
+    """
+    name = sid or new_session_id()
+    try:
+        writer = await found.sessions.open(
+            name,
+            config=config.model_dump(exclude_none=True),
+            token=new_token(),
+            key=key,
+            most=most,
+            form=CONTAINER,
+            uid=uid,
+            push=push,
+            replace=False,
+        )
+    except SessionTakenError:
+        if sid is None:
+            raise
+        writer = found.sessions.again(sid, CONTAINER)
+    try:
+        for start in range(0, len(data), ENTRY):
+            await writer.append(data[start : start + ENTRY], len(data) + ENTRY)
+        await writer.control({"type": "end", "reason": "end"}, ends=True)
+    except SessionClosedError:
+        pass  # all of it was stored before, or a worker has ended the session: its events say why
+    return writer
+
+
+async def hear_file(
+    found: Services, data: bytes, *, key: str, config: SessionConfig, within_s: float
+) -> Transcript:
+    """What is said in a file. Waits for room, and for the words, up to `within_s` seconds.
+
+    Raises
+    ------
+    InvalidAudioError, AtCapacityError, UnavailableError
+
+    """
+    deadline = time.monotonic() + within_s
+    try:
+        async with asyncio.timeout_at(asyncio.get_running_loop().time() + within_s):
+            while True:
+                try:
+                    most = await found.admission.capacity(CONTAINER)
+                    writer = await send_file(found, data, most=most, key=key, config=config)
+                    break
+                except AtCapacityError:
+                    if time.monotonic() + RETRY_S > deadline:
+                        raise
+                    await asyncio.sleep(RETRY_S)
+            return await _words(found, writer.sid)
+    except TimeoutError as error:
+        raise AtCapacityError(f"The words of the file were not found within {within_s:.0f} s") from error
+
+
+async def _words(found: Services, sid: str) -> Transcript:
+    segments: list[FinalSegment] = []
+    failure: ParlandoError | None = None
+    async with Relay(found.history, found.channels, sid, after=0) as relay:
+        async for batch in relay.batches():
+            for message in batch:
+                event = EVENTS.validate_json(message.raw)
+                if isinstance(event, FinalEvent):
+                    segments.append(event.settled())
+                elif isinstance(event, Failure):
+                    failure = InvalidAudioError(event.message)
+                elif isinstance(event, Closed):
+                    if failure is not None:
+                        raise failure
+                    return Transcript.of(sid, state="closed", duration=event.duration, segments=segments)
+    raise AssertionError("unreachable")

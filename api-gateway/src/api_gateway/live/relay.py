@@ -1,0 +1,76 @@
+"""A session's events on their way to one client: the live channel, and the history where it has gaps."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+from api_gateway.live.outbox import Outbox
+from parlando.store.envelope import CHECK, Published
+from parlando.store.history import History
+from parlando.store.pubsub import Channels
+
+PAGE: Final = 200
+CHECK_EVERY_S: Final = 15.0  # the history is looked at that often although the channel is silent
+
+
+class Relay:
+    """Follows one session from `after` on: every kept event once and in order, partials as they come.
+
+    `admitted` is asked before the history is read: at the beginning, when somebody's leave to read the
+    session was withdrawn, and whenever the channel may have missed that. When it says no, nothing follows;
+    what it raises (if there's nothing left to follow, say) is raised by `batches`.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        channels: Channels,
+        sid: str,
+        *,
+        after: int,
+        admitted: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        self._history = history
+        self._channels = channels
+        self._sid = sid
+        self._channel = history.keys(sid).events
+        self._outbox = Outbox(after)
+        self._admitted = admitted
+        self._wake = asyncio.Event()
+
+    def _on_message(self, message: Published | None) -> None:
+        if message is None or message.type == CHECK:
+            self._outbox.missed()
+        else:
+            self._outbox.put(message)
+        self._wake.set()
+
+    async def __aenter__(self) -> "Relay":
+        await self._channels.subscribe(self._channel, self._on_message)
+        self._on_message(None)  # what came before the subscription is in the history
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._channels.unsubscribe(self._channel, self._on_message)
+
+    async def batches(self) -> AsyncIterator[list[Published]]:
+        """Messages to send, as many as there are at once; an empty list when nothing came for long."""
+        while True:
+            if self._outbox.behind:
+                if self._admitted is not None and not await self._admitted():
+                    return
+                page = await self._history.events(self._sid, after=self._outbox.newest, count=PAGE)
+                self._outbox.refill([Published(event) for event in page], complete=len(page) < PAGE)
+            batch = self._outbox.take()
+            if batch:
+                yield batch
+                continue
+            self._wake.clear()
+            if self._outbox.behind:
+                continue
+            try:
+                async with asyncio.timeout(CHECK_EVERY_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                self._outbox.missed()
+                yield []

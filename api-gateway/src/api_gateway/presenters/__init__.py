@@ -1,0 +1,1 @@
+"""Sessions, jobs and errors in the forms in which clients read them."""

@@ -1,0 +1,116 @@
+"""Transcripts in the shapes of OpenAI's REST API. Pure.
+
+Source: OpenAI's OpenAPI document, `/audio/transcriptions`, and the types of its Python library.
+"""
+
+import math
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from parlando.domain import subtitles
+from parlando.domain.languages import NAMES
+from parlando.domain.transcript import FinalSegment, TimedWord, Transcript
+
+
+def segment_fields(number: int, segment: FinalSegment) -> dict[str, Any]:
+    """A segment with the ten fields that Whisper gives one; engines here tell no tokens."""
+    raw = segment.text.encode()
+    return {
+        "id": number,
+        "seek": round(segment.start * 100),
+        "start": segment.start,
+        "end": segment.end,
+        "text": f" {segment.text}",
+        "tokens": [],
+        "temperature": 0.0,
+        "avg_logprob": round(_logprob(segment.confidence), 4),
+        "compression_ratio": round(len(raw) / len(zlib.compress(raw)), 4) if raw else 0.0,
+        "no_speech_prob": 0.0,
+    }
+
+
+def _logprob(probability: float | None) -> float:
+    return math.log(max(probability or 1.0, 1e-6))
+
+
+def _spoken(transcript: Transcript) -> list[FinalSegment]:
+    return [segment for segment in transcript.segments if segment.text]
+
+
+def usage(seconds: int) -> dict[str, Any]:
+    """What was used: begun seconds of audio."""
+    return {"type": "duration", "seconds": seconds}
+
+
+def logprobs(segments: Iterable[FinalSegment], *, first: bool = True) -> list[dict[str, Any]]:
+    """How sure each word is; joined, the tokens are the text. `first`: whether the text begins here."""
+    words: list[TimedWord] = [word for segment in segments for word in segment.words]
+    tokens = [word.word if first and not number else f" {word.word}" for number, word in enumerate(words)]
+    return [
+        {"token": token, "logprob": round(_logprob(word.confidence), 6), "bytes": list(token.encode())}
+        for token, word in zip(tokens, words, strict=True)
+    ]
+
+
+def verbose_json(transcript: Transcript, *, task: str = "transcribe") -> dict[str, Any]:
+    """`response_format=verbose_json`; language is its English name."""
+    return {
+        "task": task,
+        "language": NAMES.get(transcript.language or "en", transcript.language),
+        "duration": transcript.duration,
+        "text": transcript.text,
+        "segments": [segment_fields(number, s) for number, s in enumerate(_spoken(transcript))],
+    }
+
+
+def with_words(body: dict[str, Any], transcript: Transcript, granularities: Sequence[str]) -> dict[str, Any]:
+    """`verbose_json` with the granularities asked for: words at the top level, segments, or both."""
+    if "segment" not in granularities:
+        del body["segments"]
+    if "word" in granularities:
+        body["words"] = [
+            {"word": word.word, "start": word.start, "end": word.end}
+            for segment in transcript.segments
+            for word in segment.words
+        ]
+    return body
+
+
+def diarized_segment(number: int, segment: FinalSegment, speakers: Sequence[str] = ()) -> dict[str, Any]:
+    """A segment with its speaker: the name that was given for the channel, or a letter."""
+    channel = int((segment.speaker or "0").rpartition("_")[2])
+    return {
+        "type": "transcript.text.segment",
+        "id": f"seg_{number:03d}",
+        "start": segment.start,
+        "end": segment.end,
+        "text": segment.text,
+        "speaker": speakers[channel] if channel < len(speakers) else chr(ord("A") + channel),
+    }
+
+
+def diarized_json(transcript: Transcript, speakers: Sequence[str] = ()) -> dict[str, Any]:
+    """`response_format=diarized_json`: a channel is a speaker."""
+    segments = [diarized_segment(n, segment, speakers) for n, segment in enumerate(_spoken(transcript), 1)]
+    return {
+        "task": "transcribe",
+        "duration": transcript.duration,
+        "text": " ".join(segment["text"] for segment in segments),
+        "segments": segments,
+    }
+
+
+def error(message: str, *, kind: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
+    """An error's body."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+FORMATS: Final[dict[str, tuple[str, Callable[[Transcript], Any]]]] = {
+    "json": ("application/json", lambda t: {"text": t.text}),
+    "verbose_json": ("application/json", verbose_json),
+    "text": subtitles.FORMATS["text"],
+    "srt": subtitles.FORMATS["srt"],
+    "vtt": subtitles.FORMATS["vtt"],
+}
+"""Format name → media type and writer (of a string, or of what becomes JSON)."""

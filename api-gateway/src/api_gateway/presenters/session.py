@@ -1,0 +1,92 @@
+"""A session's transcript as a document with wall-clock times, as it's archived and read by users."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from parlando.domain.audio import seconds
+from parlando.domain.events import EVENTS, Final
+from parlando.domain.transcript import FinalSegment
+from parlando.domain.wallclock import WallClock
+from parlando.errors import SessionNotFoundError
+from parlando.store.history import History, SessionRecord
+
+Document = dict[str, Any]
+
+
+def iso(unix_ms: int) -> str:
+    """Unix milliseconds as ISO 8601 in UTC."""
+    moment = datetime.fromtimestamp(unix_ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+async def document_of(history: History, sid: str) -> Document:
+    """The document of a session that Redis knows.
+
+    Raises
+    ------
+    SessionNotFoundError
+
+    """
+    record = await history.record(sid)
+    finals = []
+    async for event in history.all_events(sid):
+        read = EVENTS.validate_json(event)
+        if isinstance(read, Final) and read.text:
+            finals.append(read.settled())
+    return _document(record, finals, await _clock(history, record))
+
+
+async def _clock(history: History, record: SessionRecord) -> WallClock:
+    return WallClock(
+        await history.arrivals(record.sid),
+        end_ms=round(seconds(record.received) * 1000),
+        opened_ms=record.opened_ms,
+    )
+
+
+def _document(record: SessionRecord, finals: list[FinalSegment], clock: WallClock) -> Document:
+    started = clock.at(0.0)
+    segments = [
+        {
+            **final.model_dump(exclude_none=True, exclude_defaults=True),
+            "segment": final.segment,
+            "start": final.start,
+            "started_at": iso(clock.at(final.start)),
+            "ended_at": iso(clock.at(final.end)),
+        }
+        for final in finals
+    ]
+    return {
+        "session_id": record.sid,
+        "uid": record.uid,
+        "owner": record.key[:16],
+        "state": record.state,
+        "started_ms": started,
+        "started_at": iso(started),
+        "ended_at": iso(clock.at(seconds(record.received))),
+        "duration": seconds(record.received),
+        "language": next((final.language for final in finals if final.language), None),
+        "text": " ".join(final.text for final in finals),
+        "segments": segments,
+    }
+
+
+async def newest_sessions(
+    history: History, key: str, uid: str, *, since_ms: int, until_ms: int, limit: int
+) -> list[Document]:
+    """Up to `limit` documents of a user's sessions that Redis still knows, newest first.
+
+    Only those that began from `since_ms` to `until_ms`. `key` is the API key, hashed.
+    """
+    documents: list[Document] = []
+    for sid in await history.sessions_of(key, uid):
+        if len(documents) >= limit:
+            break
+        try:
+            document = await document_of(history, sid)
+        except SessionNotFoundError:
+            await history.unlist(key, uid, sid)
+            continue
+        if since_ms <= document["started_ms"] <= until_ms:
+            documents.append(document)
+    return documents

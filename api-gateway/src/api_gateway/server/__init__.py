@@ -1,0 +1,1 @@
+"""What happens to connections, requests and headers before a route sees them."""

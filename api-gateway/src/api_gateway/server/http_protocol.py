@@ -1,0 +1,228 @@
+"""uvicorn's HTTP protocol, with limits on what comes before a key is checked.
+
+uvicorn with httptools limits neither the size of a request's head nor the time that it may take, and
+keeps any number of pipelined requests. (docs/decisions/0011-limits-before-the-key.md)
+"""
+
+import asyncio
+import math
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from api_gateway import metrics
+from api_gateway.server.config import ServerConfig
+from api_gateway.server.connections import Transport
+from api_gateway.server.websocket_protocol import WebSocketProtocol
+
+MOST_HEAD: Final = 1 << 16  # bytes of a request line and its headers
+MOST_HEADERS: Final = 100
+LINGER_S: Final = 2.0  # how long a refused connection is kept, so that its client reads the answer
+LINGER_BYTES: Final = 1 << 20  # bytes of it that are thrown away meanwhile
+_TEXTS: Final = {
+    HTTPStatus.BAD_REQUEST: "Invalid HTTP request",
+    HTTPStatus.REQUEST_TIMEOUT: "The head of the request did not come in time",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many connections from this address (MAX_CONNECTIONS_PER_ADDRESS)",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"Expected a head of at most {MOST_HEAD >> 10} KB and "
+    f"{MOST_HEADERS} headers",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Too many connections (MAX_CONNECTIONS)",
+}
+_LATER: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+class _Refused(Exception):
+    """Raised in a callback of the parser, which then stops and reports malformed input."""
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection. A head must come within `HEAD_TIMEOUT_S`."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._config = config
+        self._limits = config.limits
+        self._head_timeout_s = config.head_timeout_s
+        self.deadline = math.inf
+        self.stalled_since = math.inf
+        self._head = 0  # bytes of the head that is being parsed, or of trailers
+        self._fields = 0  # headers in it
+        self._silent = 0  # bytes that the parser has taken without giving anything out
+        self._refusal = HTTPStatus.BAD_REQUEST
+        self._address = ""
+        self._proxied = False  # by a proxy that is trusted
+        self._pipelined = False
+        self._deaf = False  # what still comes is thrown away
+        self._refused = False  # and nothing more is written
+
+    @property
+    def socket(self) -> Transport:
+        """See `connections.Connection`."""
+        return cast(Transport, self.transport)
+
+    # --- the connection ---------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Count the connection; refuse one too many, before a byte of it is read."""
+        super().connection_made(transport)
+        self.deadline = self.loop.time() + self._head_timeout_s
+        self._address = self.client[0] if self.client else ""
+        self._proxied = self._limits.is_proxy(self._address)
+        refusal = self._limits.add(self, self._address)
+        if refusal is not None:
+            self._answer(refusal)
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Uncount it."""
+        super().connection_lost(exc)
+        self._limits.remove(self)
+
+    def pause_writing(self) -> None:
+        """The client takes nothing."""
+        self.stalled_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client takes what is sent."""
+        self.stalled_since = math.inf
+        super().resume_writing()
+
+    def expire(self) -> None:
+        """See `connections.Connection`."""
+        if self._refused:
+            self.transport.close()
+            return
+        metrics.TCP_REFUSED.labels("head_timeout").inc()
+        if self._silent:
+            self._answer(HTTPStatus.REQUEST_TIMEOUT)
+        else:
+            self.transport.close()
+
+    # --- from the socket --------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; `_silent` bounds what the parser keeps: heads, trailers and chunk extensions without end."""
+        self._silent += len(data)
+        if self._deaf:
+            if self._refused and self._silent > LINGER_BYTES:
+                self.transport.close()
+            return
+        super().data_received(data)
+        if self._deaf or self.transport.is_closing():
+            return
+        if self._silent > MOST_HEAD:
+            self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            self.send_400_response("")
+        elif self._is_idle() and self.deadline == math.inf:
+            self.deadline = self.loop.time() + self._head_timeout_s
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def on_message_begin(self) -> None:
+        """Parser callback."""
+        self._head = self._fields = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Parser callback."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Parser callback, for trailers too."""
+        self._fields += 1
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def _count(self, size: int) -> None:
+        self._head += size
+        if self._head > MOST_HEAD or self._fields > MOST_HEADERS:
+            self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            raise _Refused
+
+    def on_headers_complete(self) -> None:
+        """Parser callback. A request behind one that isn't answered yet isn't taken (RFC 9112, 9.3.2)."""
+        self._silent = 0
+        if not self._is_idle():
+            self._pipelined = True
+            raise _Refused
+        if self._proxied:
+            self._identify()
+        self.deadline = math.inf
+        super().on_headers_complete()
+
+    def _identify(self) -> None:
+        forwarded = b",".join(value for name, value in self.headers if name == b"x-forwarded-for")
+        refusal = self._limits.forwarded(self, self._address, forwarded.decode("latin-1"))
+        if refusal is not None:
+            self._refusal = refusal
+            raise _Refused
+
+    def on_body(self, body: bytes) -> None:
+        """Parser callback."""
+        self._silent = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Parser callback."""
+        self._silent = 0
+        super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """The connection is a WebSocket's from here on."""
+        if not self.url.isascii():
+            self._answer(HTTPStatus.BAD_REQUEST)
+            return
+        self._deaf = True
+        self.connections.discard(self)
+        protocol = WebSocketProtocol(self._config, self.server_state, self.app_state)
+        self._limits.hand_over(self, protocol)
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        lines = [b"%s %s HTTP/1.1\r\n" % (self.parser.get_method(), self.url)]
+        lines += [b"%s: %s\r\n" % header for header in self.headers]
+        protocol.data_received(b"".join([*lines, b"\r\n"]))
+
+    # --- refusals ---------------------------------------------------------------------------------
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 the status has its own text
+        """What came can't be parsed, or isn't taken. An answer that has begun is never written into."""
+        if self._refusal not in _LATER:  # those are counted already
+            metrics.TCP_REFUSED.labels("malformed").inc()
+        self._deaf = True
+        if self._is_idle():
+            self._answer(self._refusal)
+        elif self._pipelined:
+            self.cycle.keep_alive = False  # it is answered, then the connection is closed
+        else:
+            started, self.cycle.disconnected = self.cycle.response_started, True
+            self.cycle.waiting_for_100_continue = False  # it would be written behind the answer
+            self.cycle.message_event.set()
+            if started:
+                self.transport.close()
+            else:
+                self._answer(self._refusal)
+
+    def _answer(self, status: HTTPStatus) -> None:
+        """Answer without the app, then close.
+
+        Closing at once, with bytes of the client unread, would reset the connection and lose the answer.
+        """
+        self._deaf = self._refused = True
+        self._silent = 0
+        self.deadline = self.loop.time() + LINGER_S
+        body = f"{_TEXTS.get(status, status.phrase)}\n".encode()
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
+        later = "retry-after: 5\r\n" if status in _LATER else ""
+        end = f"content-length: {len(body)}\r\n{later}connection: close\r\n\r\n"
+        self.transport.write(head.encode() + end.encode() + body)
+        self.transport.write_eof()

@@ -1,0 +1,134 @@
+"""Bodies of requests: bounded in size and time, and never waited for once the request is answered."""
+
+import asyncio
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api_gateway.server.header_values import whole_number
+from parlando.errors import ParlandoError, TooBigError
+
+MOST_BODY: Final = 1 << 16  # bytes, where nothing is uploaded
+LINGER_S: Final = 5.0  # how long the rest of an answered request is read, so that the client sees the answer
+LINGER_SILENT_S: Final = 1.0  # as long as something comes
+LINGER_BYTES: Final = 16 << 20  # and how much of it
+_KEY: Final = "parlando.body"
+
+
+class SlowBodyError(ParlandoError):
+    """Raised when a body doesn't go on."""
+
+    code = "timeout"
+
+
+def allow_body(request: Request, most: int) -> None:
+    """Take up to `most` bytes of this request's body. Call it when the key has been checked.
+
+    Raises
+    ------
+    TooBigError
+        if the request says that its body is longer.
+
+    """
+    body: Body = request.scope[_KEY]
+    body.most = most
+    body.check_declared()
+
+
+class RequestLimits:
+    """ASGI middleware. A route that reads no body leaves it with the client, whose connection is closed.
+
+    `silent_s`: seconds without a byte after which a body is given up.
+    """
+
+    def __init__(self, app: ASGIApp, *, silent_s: float) -> None:
+        self._app = app
+        self._silent_s = silent_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = Body(scope, receive, silent_s=self._silent_s)
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if not body.complete:
+                    MutableHeaders(scope=message)["Connection"] = "close"
+            elif not message.get("more_body", False) and not body.complete:
+                await send({**message, "more_body": True})
+                await body.drain()
+                message = {"type": "http.response.body"}
+            await send(message)
+
+        await self._app(scope, body.receive, answer)
+
+
+class Body:
+    """What is known of the body of one request; it lies in the scope, where `allow_body` finds it.
+
+    Until `most` is set no byte of the body is passed on: `receive` then only waits for the client to leave.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, *, silent_s: float) -> None:
+        scope[_KEY] = self
+        headers = Headers(scope=scope)
+        self._receive = receive
+        self._silent_s = silent_s
+        self._size = 0
+        self._declared = whole_number(headers.get("content-length", "0"))
+        self.most: int | None = None
+        self.complete = self._declared == 0 and "transfer-encoding" not in headers
+
+    def check_declared(self) -> None:
+        """Raises `TooBigError` if the client says that it's too long, before any of it is read."""
+        if self.most is not None and (self._declared is None or self._declared > self.most):
+            raise TooBigError(f"Expected a body of at most {_size(self.most)}")
+
+    async def receive(self) -> Message:
+        """ASGI's `receive`. Raises `TooBigError`, `SlowBodyError`."""
+        if self.complete:
+            return await self._next()
+        if self.most is None:
+            message = await self._next()
+            return {**message, "body": b""} if message["type"] == "http.request" else message
+        try:
+            async with asyncio.timeout(self._silent_s):
+                message = await self._next()
+        except TimeoutError as error:
+            raise SlowBodyError(
+                f"Expected more of the body, but nothing came for {self._silent_s:g} s"
+            ) from error
+        if self._size > self.most:
+            raise TooBigError(f"Expected a body of at most {_size(self.most)}")
+        return message
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._size += len(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
+        return message
+
+    async def drain(self) -> None:
+        """Throw the rest away for a while.
+
+        A socket that is closed with unread bytes resets its connection, and the client may lose the answer.
+        """
+        most = self._size + LINGER_BYTES
+        try:
+            async with asyncio.timeout(LINGER_S):
+                while not self.complete and self._size < most:
+                    async with asyncio.timeout(LINGER_SILENT_S):
+                        message = await self._next()
+                    if message["type"] == "http.disconnect":
+                        return
+        except TimeoutError:
+            return
+
+
+def _size(count: int) -> str:
+    return f"{count >> 20} MB" if count >= 1 << 20 else f"{count >> 10} KB"

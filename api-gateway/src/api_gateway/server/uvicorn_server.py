@@ -1,0 +1,54 @@
+"""The HTTP server of a gateway: uvicorn, with limits on connections, heads and time."""
+
+import asyncio
+import logging
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from api_gateway.server.config import ServerConfig
+from api_gateway.server.connections import Connections, most_connections, raise_file_limit
+from api_gateway.server.http_protocol import HttpProtocol
+from api_gateway.settings import GatewaySettings
+
+SWEEP_EVERY_S = 1
+
+log = structlog.get_logger(part="server")
+
+
+def server_of(app: FastAPI, settings: GatewaySettings, *, host: str) -> uvicorn.Server:
+    """A server for the app. It raises the process' limit of open files, and stays below it."""
+    most = most_connections(settings.max_connections, raise_file_limit())
+    if most < settings.max_connections:
+        log.warning("connections.limited", most=most, wanted=settings.max_connections, by="open files")
+    connections = Connections(
+        most=most,
+        most_per_client=settings.max_connections_per_address,
+        proxies=settings.trusted_proxies,
+    )
+
+    async def sweep() -> None:
+        connections.sweep(asyncio.get_running_loop().time())
+
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # else a line for each malformed form
+    config = ServerConfig(
+        app,
+        connections=connections,
+        head_timeout_s=settings.head_timeout_s,
+        http=HttpProtocol,
+        host=host,
+        port=settings.port,
+        log_level="error",  # its warnings tell of every malformed request; the metrics count them
+        access_log=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
+        timeout_keep_alive=settings.keep_alive_s,
+        ws_max_size=settings.max_message_kb * 1024,
+        ws_ping_interval=settings.ping_s,
+        ws_ping_timeout=settings.ping_s,
+        timeout_graceful_shutdown=5,
+        callback_notify=sweep,
+        timeout_notify=SWEEP_EVERY_S,
+    )
+    return uvicorn.Server(config)

@@ -1,0 +1,1 @@
+"""What every service speaks of: audio, formats, events, transcripts. No I/O."""

@@ -1,0 +1,90 @@
+"""What a client's bytes are, and which of them are audio as we keep it already."""
+
+from math import gcd, lcm
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from parlando.domain.audio import SAMPLE_RATE, Encoding
+
+LOWEST_RATE: Final = 8_000  # Hz, of raw encodings
+HIGHEST_RATE: Final = 48_000
+MOST_CHANNELS: Final = 8
+SETTLED_STEP: Final = 512
+"""Samples of a frame of the voice detector. Audio that is sent again from a multiple of it falls into the
+same frames as the first time, and so into the same segments."""
+
+_WIDTHS: Final = {
+    Encoding.PCM_S16LE: 2,
+    Encoding.PCM_F32LE: 4,
+    Encoding.MULAW: 1,
+    Encoding.ALAW: 1,
+    Encoding.CONTAINER: 1,
+}
+
+
+class AudioFormat(BaseModel):
+    """How the bytes of a session carry audio. Rate and channels say nothing of containers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    encoding: Encoding = Encoding.PCM_S16LE
+    sample_rate: int = Field(SAMPLE_RATE, description="Hz")
+    channels: int = Field(1, ge=1, le=MOST_CHANNELS)
+    channel: int | None = Field(None, ge=0, lt=MOST_CHANNELS, description="Only this one; none for all mixed")
+    normalize: bool = Field(False, description="High-pass and limiter before recognition")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "AudioFormat":
+        if self.encoding is not Encoding.CONTAINER:
+            if not LOWEST_RATE <= self.sample_rate <= HIGHEST_RATE:
+                raise ValueError(
+                    f"expected a sample_rate of {LOWEST_RATE} to {HIGHEST_RATE} Hz, got {self.sample_rate}"
+                )
+            if self.channel is not None and self.channel >= self.channels:
+                raise ValueError(
+                    f"expected channel below {self.channels}, the number of channels, but got {self.channel}"
+                )
+        return self
+
+    @property
+    def direct(self) -> bool:
+        """Whether the bytes need no FFmpeg: 16 kHz mono PCM."""
+        return (
+            self.encoding in (Encoding.PCM_S16LE, Encoding.PCM_F32LE)
+            and (self.sample_rate, self.channels) == (SAMPLE_RATE, 1)
+            and not self.normalize
+        )
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of all channels; 1 for containers, where nobody knows."""
+        return 1 if self.encoding is Encoding.CONTAINER else _WIDTHS[self.encoding] * self.channels
+
+    @property
+    def whole(self) -> bool:
+        """Whether the bytes can be decoded only from the first one on."""
+        return self.encoding is Encoding.CONTAINER
+
+    def samples(self, position: int) -> int:
+        """The sample, as we keep audio, at `position` of the client's samples."""
+        return position * SAMPLE_RATE // self.sample_rate
+
+    def settled(self, samples: int) -> int:
+        """Where a client's audio must begin to have everything from sample `samples` on recognised again.
+
+        In samples at the client's own rate, at a multiple of `SETTLED_STEP`; 0 for a container.
+        """
+        if self.whole:
+            return 0
+        step = lcm(SETTLED_STEP, SAMPLE_RATE // gcd(SAMPLE_RATE, self.sample_rate))
+        return samples // step * step * self.sample_rate // SAMPLE_RATE
+
+    @property
+    def bytes_per_second(self) -> int | None:
+        """Bytes of a second of audio; None for containers."""
+        return None if self.encoding is Encoding.CONTAINER else self.frame_bytes * self.sample_rate
+
+
+KEPT: Final = AudioFormat()
+"""16 kHz mono s16le, the format of everything behind the gateway."""

@@ -1,0 +1,67 @@
+"""A transcript as plain text or subtitles. Pure."""
+
+from collections.abc import Callable
+from typing import Final
+
+from parlando.domain.transcript import FinalSegment, Transcript
+
+
+def _clock(seconds: float, mark: str) -> str:
+    ms = round(seconds * 1000)
+    hours, ms = divmod(ms, 3_600_000)
+    minutes, ms = divmod(ms, 60_000)
+    whole, ms = divmod(ms, 1000)
+    return f"{hours:02d}:{minutes:02d}:{whole:02d}{mark}{ms:03d}"
+
+
+def _spoken(transcript: Transcript) -> list[FinalSegment]:
+    return [segment for segment in transcript.segments if segment.text]
+
+
+def _line(segment: FinalSegment) -> str:
+    return f"{segment.speaker}: {segment.text}" if segment.speaker else segment.text
+
+
+def text(transcript: Transcript) -> str:
+    """One line per segment."""
+    return "".join(f"{_line(segment)}\n" for segment in _spoken(transcript))
+
+
+def srt(transcript: Transcript) -> str:
+    """SubRip: numbered cues, comma before the milliseconds."""
+    return "\n".join(
+        f"{number}\n{_clock(s.start, ',')} --> {_clock(s.end, ',')}\n{_line(s)}\n"
+        for number, s in enumerate(_spoken(transcript), start=1)
+    )
+
+
+def vtt(transcript: Transcript) -> str:
+    """WebVTT: the header, dots before the milliseconds, `&`, `<` and `>` escaped, speakers as voices."""
+
+    def escape(line: str) -> str:
+        return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+    def cue(s: FinalSegment) -> str:
+        voice = f"<v {escape(s.speaker)}>" if s.speaker else ""
+        return f"{_clock(s.start, '.')} --> {_clock(s.end, '.')}\n{voice}{escape(s.text)}\n"
+
+    return "\n".join(["WEBVTT\n", *(cue(s) for s in _spoken(transcript))])
+
+
+def tsv(transcript: Transcript) -> str:
+    """Whisper's table: start and end in milliseconds, and the text, separated by tabs."""
+    rows = (
+        f"{round(s.start * 1000)}\t{round(s.end * 1000)}\t{_line(s).replace(chr(9), ' ')}\n"
+        for s in _spoken(transcript)
+    )
+    return "".join(["start\tend\ttext\n", *rows])
+
+
+FORMATS: Final[dict[str, tuple[str, Callable[[Transcript], str]]]] = {
+    "text": ("text/plain; charset=utf-8", text),
+    "srt": ("application/x-subrip; charset=utf-8", srt),
+    "vtt": ("text/vtt; charset=utf-8", vtt),
+    "tsv": ("text/tab-separated-values; charset=utf-8", tsv),
+    "json": ("application/json", lambda t: t.model_dump_json(exclude_none=True)),
+}
+"""Format name → media type and writer."""

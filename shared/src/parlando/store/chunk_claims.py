@@ -1,0 +1,142 @@
+"""What a transcriber does with the chunks of jobs: claim them, keep them, give their results in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+import structlog
+from pydantic import BaseModel, ConfigDict
+
+from parlando.domain.job_options import MOST_ATTEMPTS, JobOptions
+from parlando.domain.transcript import FinalSegment
+from parlando.errors import EngineError
+from parlando.store import keys as names
+from parlando.store.connection import Redis, Scripts
+from parlando.store.keys import TRANSCRIBERS, JobKeys
+from parlando.store.leases import Claims, Renewal
+from parlando.store.work_queue import Delivered, WorkQueue
+
+MOST_WHY: Final = 300  # letters of a reason that are kept
+
+log = structlog.get_logger(part="chunks")
+
+
+class ChunkWork(BaseModel):
+    """What a chunk is. Positions in samples of the file.
+
+    Its audio begins at `start`. `speech` are the stretches in which the voice detector heard speech.
+    `stands_for`: the samples of the file that are done with when it is, silence included.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    start: int
+    speech: tuple[tuple[int, int], ...]
+    stands_for: int
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkClaim:
+    """A chunk in this worker's hands. `language` is the job's, as far as it's known."""
+
+    keys: JobKeys
+    key: str
+    entry: str
+    index: int
+    work: ChunkWork
+    pcm: bytes
+    options: JobOptions
+    language: str | None
+
+    @property
+    def name(self) -> str:
+        """The job's id and the chunk's number."""
+        return f"{self.keys.job}/{self.index}"
+
+    @property
+    def partition(self) -> int:
+        """The job's partition."""
+        return self.keys.partition
+
+
+class ChunkClaims(Claims[ChunkClaim, Renewal]):
+    """A transcriber's claims on chunks in all partitions."""
+
+    def __init__(self, redis: Redis, *, worker: str, partitions: int, lease_s: float) -> None:
+        super().__init__(
+            WorkQueue(
+                redis, names.chunks, TRANSCRIBERS, worker=worker, partitions=partitions, lease_s=lease_s
+            )
+        )
+        self._scripts = Scripts(redis)
+        self._worker = worker
+
+    async def _claim(self, delivered: Delivered) -> ChunkClaim | None:
+        fields = delivered.fields
+        keys = JobKeys(fields[b"job"].decode(), delivered.partition)
+        key = fields[b"key"].decode()
+        index = int(fields[b"index"])
+        answer = await self._scripts.run(
+            "claim_chunk", keys.all(key), [index, delivered.entry, key[:16], MOST_ATTEMPTS]
+        )
+        if answer is None:
+            return None
+        try:
+            return ChunkClaim(
+                keys,
+                key,
+                delivered.entry,
+                index,
+                ChunkWork.model_validate_json(fields[b"what"]),
+                fields[b"pcm"],
+                JobOptions.model_validate_json(answer[0]),
+                answer[1].decode() if answer[1] else None,
+            )
+        except (KeyError, ValueError, TypeError) as error:  # written by another version of this program
+            log.error("chunk.unreadable", job=keys.job, error=f"{type(error).__name__}: {error}")
+            return None  # the attempt is counted: the job fails after the last one
+
+    async def renew(self, claims: Sequence[ChunkClaim]) -> list[Renewal]:
+        """Renew leases, in one round trip."""
+        answers = await self._scripts.run_many(
+            "renew_chunk",
+            [
+                ([names.chunks(claim.keys.partition)], [TRANSCRIBERS, self._worker, claim.entry])
+                for claim in claims
+            ],
+        )
+        return [Renewal(lost=answer == 0) for answer in answers]
+
+    async def done(self, claim: ChunkClaim, segments: Sequence[FinalSegment], language: str | None) -> None:
+        """Give the result in. If another worker has done so already, its result stays."""
+        body = orjson.dumps(
+            [segment.model_dump(exclude={"segment"}, exclude_defaults=True) for segment in segments]
+        )
+        await self._scripts.run(
+            "part", claim.keys.all(claim.key), [claim.index, body, claim.work.stands_for, language or ""]
+        )
+
+    async def hand_back(self, claim: ChunkClaim) -> None:
+        """Queue a chunk anew, for another worker to take at once."""
+        await self._return(claim, "")
+
+    async def failed(self, claim: ChunkClaim, error: Exception) -> None:
+        """Queue a chunk anew that failed here, which counts as an attempt; the last one fails the job."""
+        known = isinstance(error, EngineError)
+        await self._return(claim, str(error) if known else "the transcriber failed on it")
+
+    async def _return(self, claim: ChunkClaim, why: str) -> None:
+        await self._scripts.run(
+            "return_chunk",
+            claim.keys.all(claim.key),
+            [
+                claim.index,
+                claim.entry,
+                why[:MOST_WHY],
+                MOST_ATTEMPTS,
+                claim.work.model_dump_json(exclude_none=True),
+                claim.pcm,
+            ],
+        )

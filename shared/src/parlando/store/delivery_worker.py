@@ -1,0 +1,258 @@
+"""A gateway's loop over one queue of deliveries: look, lease, attempt, renew, decide.
+
+Attempts are independent of each other: each has a task and a slot of its own, and one that ends makes room
+for the next. An attempt that raises, whatever it is, is a failed attempt of that delivery only.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
+
+import structlog
+
+from parlando.errors import DeliveryFailedError, ParlandoError, UnavailableError
+from parlando.store.connection import BROKEN
+from parlando.store.deliveries import PAGE, Deliveries, Delivery, Queued
+from parlando.store.slots import Lane, Slots
+from parlando.tasks import finish
+
+LEASE_S: Final = 15.0  # longer than a failover of Redis takes
+CLOSE_S: Final = 3.0  # for handing back what was broken off
+JITTER: Final = 0.2  # of a delay, in both directions, so that what failed together isn't tried together
+MOST_DETAIL: Final = 300  # characters
+UNKNOWN: Final = Lane("unknown", "unknown")  # a delivery that can't be read; its attempts will fail
+
+log = structlog.get_logger(part="deliveries")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When a delivery is tried again, and when it is given up.
+
+    `delays_s[n]`: seconds between the end of attempt n + 1 and the next; the last one repeats.
+    `attempts`, `age_s`: after so many attempts, or when that old at the end of one, it's a dead letter.
+    `attempt_s`: an attempt that takes longer has failed.
+    """
+
+    delays_s: Sequence[float]
+    attempts: int
+    age_s: float
+    attempt_s: float
+
+    def delay_s(self, attempt: int, roll: float) -> float:
+        """Seconds to wait after a failed attempt (from 1). `roll`: a random number from 0 to 1."""
+        base = self.delays_s[min(attempt, len(self.delays_s)) - 1]
+        return base * (1 - JITTER + 2 * JITTER * roll)
+
+    def gives_up(self, attempt: int, age_s: float) -> bool:
+        """Whether a failed attempt was the last."""
+        return attempt >= self.attempts or age_s >= self.age_s
+
+
+class DeliveryWorker:
+    """Works on `deliveries` with `slots` attempts at a time.
+
+    `attempt` makes one: it returns when the delivery is done and raises if it isn't (`DeliveryFailedError`
+    says whether another attempt makes sense). `lane_of` tells whose an entry of the inbox is, and its target.
+    `counted` is called with each outcome: "sent", "failed" or "given_up".
+    """
+
+    def __init__(
+        self,
+        queue: str,
+        deliveries: Deliveries,
+        policy: Policy,
+        *,
+        worker: str,
+        slots: int,
+        attempt: Callable[[Delivery], Awaitable[None]],
+        lane_of: Callable[[Queued], Awaitable[Lane]],
+        counted: Callable[[str], None] = lambda _: None,
+        every_s: float = 0.2,
+        lease_s: float = LEASE_S,
+    ) -> None:
+        self.queue = queue
+        self.deliveries = deliveries
+        self.waiting = 0
+        self.dead = 0
+        self.failures = 0
+        self.last_error: str | None = None
+        """Code of the last attempt's error; None if it succeeded."""
+        self._policy = policy
+        self._worker = worker
+        self._slots = Slots(slots)
+        self._try = attempt
+        self._lane_of = lane_of
+        self._counted = counted
+        self._every_s = every_s * max(1.0, deliveries.partitions / 16)
+        self._lease_s = lease_s
+        self._tokens = count()
+        self._after = [""] * deliveries.partitions  # the lane that was served last
+        self._running: dict[str, tuple[Delivery, asyncio.Task[None]]] = {}
+        self._wake = asyncio.Event()
+
+    @property
+    def at_work(self) -> int:
+        """Attempts under way here."""
+        return len(self._running)
+
+    async def run(self) -> None:
+        """Work until cancelled; what is broken off then is handed back for others to try at once."""
+        renewing = asyncio.create_task(self._renew())
+        try:
+            while True:
+                self._wake.clear()
+                if await self._safely(self._look):
+                    self._wake.set()
+                try:
+                    async with asyncio.timeout(self._every_s):
+                        await self._wake.wait()
+                except TimeoutError:
+                    pass
+        finally:
+            renewing.cancel()
+            await finish(self._close(), within_s=CLOSE_S)
+
+    async def _safely(self, step: Callable[[], Awaitable[bool]]) -> bool:
+        """What `step` returns, or False if it failed; the loop goes on."""
+        try:
+            return await step()
+        except (*BROKEN, UnavailableError) as error:
+            log.warning("redis.away", queue=self.queue, error=str(error))
+        except Exception:
+            log.exception("deliveries.failed", queue=self.queue)
+        return False
+
+    # --- taking -------------------------------------------------------------------------------
+
+    async def _look(self) -> bool:
+        """Start what can start now; whether to look again at once."""
+        looks = await self.deliveries.look()
+        full = False
+        for partition, look in enumerate(looks):
+            if look.inbox:
+                entries = [(entry, await self._lane(entry)) for entry in look.inbox]
+                moved = await self.deliveries.accept(partition, entries)
+                full = full or moved == PAGE
+        self.waiting = sum(look.waiting for look in looks)
+        self.dead = sum(look.dead for look in looks)
+        startable = [number for number, look in enumerate(looks) if look.startable or look.inbox]
+        random.shuffle(startable)
+        for partition in startable:
+            if self._slots.free > 0:
+                await self._take(partition)
+        return full and self._slots.free > 0
+
+    async def _lane(self, entry: Queued) -> Lane:
+        try:
+            return await self._lane_of(entry)
+        except (*BROKEN, UnavailableError):
+            raise
+        except Exception:
+            log.exception("delivery.unreadable", queue=self.queue, delivery=entry.id)
+            return UNKNOWN
+
+    async def _take(self, partition: int) -> None:
+        self._after[partition], taken = await self.deliveries.take(
+            partition,
+            token=f"{self._worker}-{next(self._tokens)}",
+            slots=self._slots,
+            lease_s=self._lease_s,
+            after=self._after[partition],
+        )
+        for delivery in taken:
+            self._slots.begin(delivery.lane)
+            task = asyncio.create_task(self._work(delivery))
+            self._running[delivery.token + delivery.id] = (delivery, task)
+
+    # --- an attempt ---------------------------------------------------------------------------
+
+    async def _work(self, delivery: Delivery) -> None:
+        failure: DeliveryFailedError | None = None
+        try:
+            failure = await self._attempt(delivery)
+            await self._decide(delivery, failure)
+        except UnavailableError as error:  # its lease will run out, and it's delivered again
+            log.warning("delivery.undecided", queue=self.queue, delivery=delivery.id, error=error.message)
+        finally:
+            self._slots.end(delivery.lane, failed=failure is not None)
+            del self._running[delivery.token + delivery.id]
+            self._wake.set()
+
+    async def _attempt(self, delivery: Delivery) -> DeliveryFailedError | None:
+        """Why an attempt failed, or None."""
+        try:
+            async with asyncio.timeout(self._policy.attempt_s):
+                await self._try(delivery)
+        except DeliveryFailedError as error:
+            return error
+        except ParlandoError as error:
+            return DeliveryFailedError(error.code, error.message)
+        except TimeoutError:
+            return DeliveryFailedError("timeout", f"It took longer than {self._policy.attempt_s:g} s")
+        except Exception as error:
+            log.exception("delivery.fault", queue=self.queue, delivery=delivery.id)
+            return DeliveryFailedError("internal", f"{type(error).__name__}: {error}")
+        return None
+
+    async def _decide(self, delivery: Delivery, failure: DeliveryFailedError | None) -> None:
+        """Say what follows. Raises `UnavailableError`."""
+        if failure is None:
+            self.last_error = None
+            self._counted("sent")
+            await self.deliveries.end(delivery, "done")
+            return
+        detail = failure.message[:MOST_DETAIL]
+        self.failures += 1
+        self.last_error = failure.code
+        self._counted("failed")
+        age_s = time.time() - delivery.queued_ms / 1000
+        dead = failure.permanent or self._policy.gives_up(delivery.attempt, age_s)
+        log.warning(
+            "delivery.failed",
+            queue=self.queue,
+            delivery=delivery.id,
+            attempt=delivery.attempt,
+            code=failure.code,
+            error=detail,
+            dead=dead,
+        )
+        if dead:
+            self._counted("given_up")
+        delay_s = 0.0 if dead else self._policy.delay_s(delivery.attempt, random.random())
+        await self.deliveries.end(
+            delivery, "dead" if dead else "later", delay_s=delay_s, error=failure.code, detail=detail
+        )
+
+    # --- leases -------------------------------------------------------------------------------
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_s / 4)
+            await self._safely(self._renew_all)
+
+    async def _renew_all(self) -> bool:
+        running = [delivery for delivery, _ in self._running.values()]
+        if running:
+            for delivery in await self.deliveries.renew(running, self._lease_s):
+                if found := self._running.get(delivery.token + delivery.id):
+                    log.warning("delivery.lease_lost", queue=self.queue, delivery=delivery.id)
+                    found[1].cancel()
+        return False
+
+    async def _close(self) -> None:
+        """Break off what runs and hand it back."""
+        broken = list(self._running.values())
+        for _, task in broken:
+            task.cancel()
+        if not broken:
+            return
+        await asyncio.wait([task for _, task in broken], timeout=CLOSE_S / 2)
+        try:
+            await asyncio.gather(*(self.deliveries.end(delivery, "ready") for delivery, _ in broken))
+        except (*BROKEN, UnavailableError) as error:
+            log.warning("deliveries.not_handed_back", queue=self.queue, error=str(error))

@@ -1,0 +1,187 @@
+"""What is read of sessions: records, kept events, lists, usage."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from parlando.domain.wallclock import Burst
+from parlando.errors import SessionNotFoundError
+from parlando.store import heartbeat
+from parlando.store import keys as names
+from parlando.store.connection import Redis, clock, of_all_partitions, retried
+from parlando.store.keys import SessionKeys
+
+PAGE: Final = 500  # events read at once
+LOOKED_AT: Final = 500
+"""Newest sessions of a partition among which those of a key are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """A session's hash, as much of it as the outside may see. Counts in samples."""
+
+    sid: str
+    state: str
+    key: str
+    owner: str
+    epoch: int
+    received: int
+    decoded: int
+    seq: int
+    segments: int
+    created: int
+    opened_ms: int
+    config: dict[str, Any]
+    open_segment: dict[str, Any] | None
+    uid: str
+
+    @classmethod
+    def of(cls, sid: str, found: dict[bytes, bytes]) -> "SessionRecord":
+        """Read a session's hash."""
+        h = {name.decode(): value for name, value in found.items()}
+        return cls(
+            sid=sid,
+            state=h["state"].decode(),
+            key=h["key"].decode(),
+            owner=h["owner"].decode(),
+            epoch=int(h["epoch"]),
+            received=int(h["received"]),
+            decoded=int(h["decoded"]),
+            seq=int(h["seq"]),
+            segments=int(h["segments"]),
+            created=int(h["created"]),
+            opened_ms=int(h.get("opened", int(h["created"]) * 1000)),
+            config=orjson.loads(h["config"]),
+            open_segment=orjson.loads(h["open"]) if "open" in h else None,
+            uid=h.get("uid", b"").decode(),
+        )
+
+    @property
+    def lag(self) -> int:
+        """Samples received but not decoded. An owned session in which nobody speaks has none."""
+        if self.state == "closed" or (self.owner and self.open_segment is None):
+            return 0
+        return max(0, self.received - self.decoded)
+
+
+class History:
+    """Reads sessions of a keyspace with `partitions`."""
+
+    def __init__(self, redis: Redis, *, partitions: int) -> None:
+        self._redis = redis
+        self._partitions = partitions
+
+    def keys(self, sid: str) -> SessionKeys:
+        """The keys of session `sid`."""
+        return SessionKeys.of(sid, self._partitions)
+
+    async def record(self, sid: str) -> SessionRecord:
+        """Where session `sid` stands. Raises `SessionNotFoundError` if it's unknown or expired."""
+        key = self.keys(sid).session
+        found: Any = await retried(lambda: self._redis.hgetall(key))
+        if not found:
+            raise SessionNotFoundError(f"No session {sid} is known; it may have expired")
+        return SessionRecord.of(sid, found)
+
+    async def events(self, sid: str, *, after: int, count: int = PAGE) -> list[bytes]:
+        """Up to `count` kept events behind seq `after`, oldest first, each as JSON."""
+        return [event for _, event in await self._page(self.keys(sid).events, after, count)]
+
+    async def all_events(self, sid: str) -> AsyncIterator[bytes]:
+        """Every kept event of a session, page by page."""
+        after, key = 0, self.keys(sid).events
+        while page := await self._page(key, after, PAGE):
+            for seq, event in page:
+                yield event
+                after = seq
+
+    async def _page(self, key: str, after: int, count: int) -> list[tuple[int, bytes]]:
+        """Up to `count` events behind seq `after`, oldest first, each with its seq; seqs may have gaps."""
+        entries: Any = await retried(lambda: self._redis.xrange(key, min=f"({after}-0", count=count))
+        return [(int(identifier.partition(b"-")[0]), fields[b"e"]) for identifier, fields in entries]
+
+    async def arrivals(self, sid: str) -> list[Burst]:
+        """When a session's audio came, if it came in bodies."""
+        key = self.keys(sid).arrivals
+        found: Any = await retried(lambda: self._redis.lrange(key, 0, -1))
+        return [Burst(*map(int, entry.decode().split(":"))) for entry in found]
+
+    async def sessions_of(self, key: str, uid: str) -> list[str]:
+        """The ids of a user's sessions of the last days, newest first. `key` is the API key, hashed."""
+        pages = await self._of_all_partitions(
+            lambda pipe, p: pipe.zrange(names.user_sessions(p, key, uid), 0, -1, withscores=True)
+        )
+        found = [(opened, sid.decode()) for page in pages for sid, opened in page]
+        return [sid for _, sid in sorted(found, reverse=True)]
+
+    async def _of_all_partitions(self, ask: Callable[[Any, int], Any]) -> list[Any]:
+        return await of_all_partitions(self._redis, self._partitions, ask)
+
+    async def unlist(self, key: str, uid: str, sid: str) -> None:
+        """Take a session that has expired off its user's list."""
+        name = names.user_sessions(self.keys(sid).partition, key, uid)
+        await retried(lambda: self._redis.zrem(name, sid))
+
+    async def live(self, key: str, most: int = 50) -> list[SessionRecord]:
+        """Up to `most` sessions of an API key (hashed) that haven't ended, newest first."""
+        pages = await self._of_all_partitions(
+            lambda pipe, p: pipe.xrevrange(names.sessions(p), count=LOOKED_AT)
+        )
+        entries = sorted((entry for page in pages for entry in page), key=_queued_at, reverse=True)
+        sids = [fields[b"sid"].decode() for _, fields in entries if fields.get(b"key") == key.encode()][:most]
+
+        async def hashes() -> list[dict[bytes, bytes]]:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for sid in sids:
+                    pipe.hgetall(self.keys(sid).session)
+                answers: list[dict[bytes, bytes]] = await pipe.execute()
+            return answers
+
+        found = await retried(hashes)
+        records = [SessionRecord.of(sid, each) for sid, each in zip(sids, found, strict=True) if each]
+        return sorted(records, key=lambda record: record.opened_ms, reverse=True)
+
+    async def usage(self, key: str, month: str) -> tuple[int, int]:
+        """Files (or bodies) and milliseconds of audio that a key (hashed) has sent in a month."""
+        found = await self._of_all_partitions(
+            lambda pipe, p: pipe.hmget(names.usage(p, key, month), "files", "audio_ms")
+        )
+        return sum(int(files or 0) for files, _ in found), sum(int(ms or 0) for _, ms in found)
+
+    async def billed_ms(self, month: str) -> int:
+        """Milliseconds that a paid engine has billed the whole cluster in a month."""
+        return int(await retried(lambda: self._redis.get(names.billed(month))) or 0)
+
+    async def active_users(self, within_s: float, key: str | None = None) -> int:
+        """How many users have sent audio lately: those of a key (hashed), or of all keys."""
+        seconds, _ = await retried(lambda: clock(self._redis, names.users(0)))
+        since = (seconds - within_s) * 1000
+        pages = await self._of_all_partitions(
+            lambda pipe, p: pipe.zrangebyscore(names.users(p), since, "+inf")
+        )
+        users = [user.decode() for page in pages for user in page]
+        return sum(key is None or user.startswith(f"{key[:16]}:") for user in users)
+
+    async def forget(self, sid: str) -> None:
+        """Delete everything that Redis knows of a session; whoever works on it drops it."""
+        keys = self.keys(sid)
+        doomed = (keys.session, keys.events, keys.pcm, keys.raw, keys.arrivals)
+        await retried(lambda: self._redis.delete(*doomed))
+
+    async def keep(self, sid: str, seconds: int) -> None:
+        """Have Redis remember an ended session for longer."""
+        keys = self.keys(sid)
+        for key in (keys.session, keys.events, keys.arrivals):
+            await retried(lambda key=key: self._redis.expire(key, seconds))  # type: ignore[misc]
+
+    async def workers(self) -> list[dict[str, Any]]:
+        """The reports of all workers that live."""
+        return await heartbeat.alive(self._redis)
+
+
+def _queued_at(entry: tuple[bytes, Any]) -> tuple[int, int]:
+    """A stream's entry id as numbers: milliseconds, and which of that millisecond."""
+    milliseconds, _, number = entry[0].partition(b"-")
+    return int(milliseconds), int(number)

@@ -1,0 +1,229 @@
+"""Audio that comes in HTTP bodies: one rolling session per user, each body in it exactly once.
+
+Whoever takes a body appends it in one script, whichever gateway it is: repeats are known, an odd byte
+waits for the next body, arrival times are noted, and what comes next follows what came before.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import orjson
+
+from parlando.domain.audio import SAMPLE_RATE
+from parlando.domain.formats import AudioFormat
+from parlando.errors import (
+    AtCapacityError,
+    ParlandoError,
+    SessionClosedError,
+    SessionLostError,
+    UnavailableError,
+)
+from parlando.ids import fingerprint, new_session_id
+from parlando.store.connection import Scripts, retried
+from parlando.store.keys import LONG_TTL_S, SessionKeys, UserKeys, month, usage
+from parlando.store.sessions import Sessions, SessionWriter
+
+MOST_NAMES: Final = 20_000
+"""Bodies of a user that are taken within `KEY_KEPT_S`: their names are kept for so long."""
+MOST_USERS: Final = 100_000
+"""Users in a partition that are counted as active, those whose audio came last."""
+KEY_KEPT_S: Final = 600
+"""Seconds within which a body with the same Idempotency-Key is a repeat."""
+HASH_KEPT_S: Final = 60
+"""Seconds within which an equal body without a key is a repeat."""
+ATTEMPTS: Final = 50  # at a session that others are opening or ending meanwhile
+WAIT_S: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of a body."""
+
+    sid: str
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UserState:
+    """How a user's bodies come. Times in unix milliseconds, None before the first."""
+
+    sid: str
+    sample_rate: int
+    last: int | None
+    bodies: int
+    per_minute: int
+    repeats: int
+    signature_failures: int
+
+
+Open = Callable[[str, AudioFormat], Awaitable[SessionWriter]]
+"""Opens the session of that id for audio of that format."""
+
+
+class Bodies:
+    """Takes bodies in.
+
+    `most_s`: seconds of a user's audio that may wait in Redis; `idle_s`: a session without bodies for so
+    long is closed.
+    """
+
+    def __init__(self, sessions: Sessions, *, most_s: float, idle_s: float) -> None:
+        self._sessions = sessions
+        self._scripts = Scripts(sessions.redis)
+        self._most_s = most_s
+        self._idle_s = idle_s
+
+    def _keys(self, key: str, uid: str) -> UserKeys:
+        return UserKeys.of(fingerprint(key), uid, self._sessions.partitions)
+
+    async def take(
+        self, key: str, uid: str, rate: int, body: bytes, *, name: str, named: bool, opening: Open
+    ) -> Taken:
+        """Append a body (mono s16le at `rate` Hz) to the user's session, opening one where there's none.
+
+        `name` tells repeats: the sender's own (`named`), or a hash of the body.
+
+        Raises
+        ------
+        AtCapacityError
+            if too much of the user's audio waits already, or `opening` finds no room.
+        UnavailableError
+
+        """
+        user = self._keys(key, uid)
+        form = AudioFormat(sample_rate=rate)
+        for _ in range(ATTEMPTS):
+            sid = (await self._running(user))[0]
+            answer = await self._append(user, sid, form, body, name, named=named) if sid else "ended"
+            match answer:
+                case "ok" | "repeat":
+                    return Taken(sid, answer == "repeat")
+                case "full":
+                    raise AtCapacityError(f"{self._most_s:.0f} s of the user's audio wait to be recognised")
+                case "many":
+                    raise AtCapacityError(
+                        f"{MOST_NAMES} bodies of the user came in {KEY_KEPT_S} s, which is the most; "
+                        "send fewer that are longer"
+                    )
+                case "other" | "ended":
+                    await self._next_session(user, sid, form, opening)
+                case "wait":
+                    await asyncio.sleep(WAIT_S)
+        raise UnavailableError(f"No session could be opened for user {uid}")
+
+    async def _running(self, user: UserKeys) -> tuple[str, str]:
+        found: Any = await retried(lambda: self._sessions.redis.hmget(user.user, "sid", "rate"))
+        return (found[0] or b"").decode(), (found[1] or b"").decode()
+
+    async def _append(
+        self, user: UserKeys, sid: str, form: AudioFormat, body: bytes, name: str, *, named: bool
+    ) -> Literal["ok", "repeat", "other", "wait", "ended", "full", "many"]:
+        keys = self._sessions.keys(sid)
+        second = form.sample_rate * 2
+        answer = await self._scripts.run(
+            "body",
+            [
+                user.user,
+                user.seen,
+                keys.session,
+                keys.pcm if form.direct else keys.raw,
+                keys.arrivals,
+                user.users,
+                usage(user.partition, user.key, month()),
+            ],
+            [
+                sid,
+                form.sample_rate,
+                name,
+                (KEY_KEPT_S if named else HASH_KEPT_S) * 1000,
+                body,
+                int(self._most_s * (SAMPLE_RATE if form.direct else second)),
+                int(form.direct),
+                user.name,
+                second,
+                KEY_KEPT_S,
+                LONG_TTL_S,
+                self._idle_s,
+                MOST_NAMES,
+                MOST_USERS,
+            ],
+        )
+        verdict: Any = answer[0].decode()
+        return verdict  # type: ignore[no-any-return]
+
+    async def _next_session(self, user: UserKeys, sid: str, form: AudioFormat, opening: Open) -> None:
+        """Open the user's next session, unless somebody else just does; end the one before."""
+        following = new_session_id(user.partition, self._sessions.partitions)
+        adopted = await self._scripts.run("adopt", [user.user], [sid, following, form.sample_rate])
+        if not adopted:
+            return
+        try:
+            await opening(following, form)
+        except ParlandoError:
+            await self._scripts.run("abandon", [user.user], [following])  # the next body tries anew
+            raise
+        if sid:
+            await self._end(sid, {"type": "end", "reason": "replaced"})
+
+    async def _end(self, sid: str, control: dict[str, Any]) -> None:
+        writer = SessionWriter(self._scripts, self._sessions.keys(sid), 1, 0, LONG_TTL_S)
+        try:
+            await writer.control(control, ends=True)
+        except (SessionLostError, SessionClosedError):
+            return  # it has ended already
+
+    async def take_file(
+        self, key: str, uid: str, *, name: str, named: bool, sending: Callable[[str], Awaitable[None]]
+    ) -> Taken:
+        """Have `sending` store a recording in a session of its own, whose id it is given.
+
+        A recording of the same name goes into the same session, also when both come at once or the first was
+        interrupted: `sending` must store what isn't stored yet.
+        """
+        mark = self._keys(key, uid).file(name)
+        kept = KEY_KEPT_S if named else HASH_KEPT_S
+        found, stored = await self._scripts.run("claim_file", [mark], [new_session_id(), kept, 0])
+        sid: str = found.decode()
+        if not stored:
+            await sending(sid)
+            await self._scripts.run("claim_file", [mark], [sid, kept, 1])
+        return Taken(sid, bool(stored))
+
+    async def refused_signature(self, key: str, uid: str) -> None:
+        """Count a body whose signature was wrong."""
+        user = self._keys(key, uid).user
+        await self._scripts.run("count", [user], ["signature_failures", 1, LONG_TTL_S])
+
+    async def state(self, key: str, uid: str) -> UserState | None:
+        """How the user's bodies come; None if none has come in the last week."""
+        user = self._keys(key, uid).user
+        found: Any = await retried(lambda: self._sessions.redis.hgetall(user))
+        if not found:
+            return None
+        h = {name.decode(): value.decode("utf-8", "replace") for name, value in found.items()}
+        return UserState(
+            sid=h.get("sid", ""),
+            sample_rate=int(h.get("rate", SAMPLE_RATE)),
+            last=int(h["last"]) if "last" in h else None,
+            bodies=int(h.get("bodies", 0)),
+            per_minute=max(int(h.get("minute_before", 0)), int(h.get("in_minute", 0))),
+            repeats=int(h.get("repeats", 0)),
+            signature_failures=int(h.get("signature_failures", 0)),
+        )
+
+    async def discard(self, key: str, uid: str) -> bool:
+        """Throw away what of the user's audio is not recognised yet; whether there was a session."""
+        user = self._keys(key, uid)
+        sid, rate = await self._running(user)
+        if not sid:
+            return False
+        keys: SessionKeys = self._sessions.keys(sid)
+        form = AudioFormat(sample_rate=int(rate))
+        done = await self._scripts.run(
+            "discard",
+            [user.user, keys.session, keys.pcm if form.direct else keys.raw],
+            [sid, orjson.dumps({"type": "end", "reason": "discarded", "discard": True})],
+        )
+        return bool(done)

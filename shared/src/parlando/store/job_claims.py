@@ -1,0 +1,215 @@
+"""What an audio-processor does with jobs: let them in, own them while their audio is cut up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import orjson
+import structlog
+
+from parlando.domain.job_options import MOST_ATTEMPTS
+from parlando.errors import FencedError, JobEndedError
+from parlando.store import keys as names
+from parlando.store.connection import Redis, Scripts, retried
+from parlando.store.job_store import JobRecord
+from parlando.store.keys import LONG_TTL_S, PROCESSORS, JobKeys
+from parlando.store.leases import Claims, Renewal
+from parlando.store.work_queue import Delivered, WorkQueue
+
+LOOK_AT: Final = 100  # waiting jobs, for one whose key has none running
+
+log = structlog.get_logger(part="jobs")
+
+
+@dataclass(frozen=True, slots=True)
+class JobClaim:
+    """A job that this process owns, as it was when it was claimed."""
+
+    keys: JobKeys
+    entry: str
+    epoch: int
+    record: JobRecord
+
+    @property
+    def name(self) -> str:
+        """The job's id."""
+        return self.keys.job
+
+    @property
+    def partition(self) -> int:
+        """The job's partition."""
+        return self.keys.partition
+
+    @property
+    def owner(self) -> str:
+        """The job's key as it's counted."""
+        return self.record.key[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a job. `what`: see `chunks.ChunkWork`; `pcm`: s16le."""
+
+    index: int
+    what: dict[str, Any]
+    pcm: bytes
+
+
+def _owner(member: str) -> str:
+    return member.partition(":")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class JobRenewal(Renewal):
+    """A lease on a job was renewed, or is lost. `over`: whether the job has ended, or is gone."""
+
+    over: bool = False
+
+
+OVER: Final = ("gone", "failed", "cancelled")  # states of a job that another has ended
+
+
+class JobClaims(Claims[JobClaim, JobRenewal]):
+    """A processor's claims on jobs in all partitions."""
+
+    def __init__(self, redis: Redis, *, worker: str, partitions: int, lease_s: float) -> None:
+        super().__init__(
+            WorkQueue(redis, names.jobs, PROCESSORS, worker=worker, partitions=partitions, lease_s=lease_s)
+        )
+        self.scripts = Scripts(redis)
+        self._redis = redis
+        self._worker = worker
+        self._partitions = partitions
+
+    async def admit(self, *, room: bool) -> bool:
+        """Let the next waiting job of each partition in; without `room` of keys that have none running."""
+
+        async def first() -> list[list[bytes]]:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for partition in range(self._partitions):
+                    pipe.zrange(names.waiting(partition), 0, 0 if room else LOOK_AT - 1)
+                found: list[list[bytes]] = await pipe.execute()
+            return found
+
+        waiting = await retried(first)
+        return any(
+            [
+                await self._admit(partition, [member.decode() for member in members], room)
+                for partition, members in enumerate(waiting)
+                if members
+            ]
+        )
+
+    async def _admit(self, partition: int, members: list[str], room: bool) -> bool:
+        if not room:
+            running: Any = await retried(lambda: self._redis.hkeys(names.shares(partition)))
+            members = [member for member in members if f"job:{_owner(member)}".encode() not in running][:1]
+        for member in members:
+            keys = JobKeys(member.partition(":")[2], partition)
+            if await self.scripts.run("admit_job", keys.all(_owner(member)), [member, _owner(member)]):
+                return True
+        return False
+
+    async def _claim(self, delivered: Delivered) -> JobClaim | None:
+        keys = JobKeys(delivered.fields[b"job"].decode(), delivered.partition)
+        owner = delivered.fields[b"key"].decode()
+        flat = await self.scripts.run(
+            "claim_job", keys.all(owner), [self._worker, delivered.entry, MOST_ATTEMPTS, owner, LONG_TTL_S]
+        )
+        if flat is None:
+            return None
+        found = dict(zip(flat[::2], flat[1::2], strict=True))
+        try:
+            record = JobRecord.of(keys.job, found)
+        except (KeyError, ValueError, TypeError) as error:  # written by another version of this program
+            log.error("job.unreadable", job=keys.job, error=f"{type(error).__name__}: {error}")
+            return None  # the attempt is counted: it ends after the last one
+        return JobClaim(keys, delivered.entry, int(found[b"epoch"]), record)
+
+    async def renew(self, claims: Sequence[JobClaim]) -> list[JobRenewal]:
+        """Renew leases. Raises `UnavailableError`."""
+        answers: list[bytes] = await self.scripts.run_many(
+            "refresh_job",
+            [
+                (
+                    claim.keys.all(claim.record.key),
+                    [claim.epoch, claim.entry, self._worker, LONG_TTL_S],
+                )
+                for claim in claims
+            ],
+        )
+        states = [answer.decode() for answer in answers]
+        return [JobRenewal(lost=state == "lost", over=state in OVER) for state in states]
+
+    async def leave(self, claim: JobClaim) -> None:
+        """Be done with a job: it is cut up, or has ended, and its audio is deleted."""
+        await self._leave(claim, hand_back=False)
+
+    async def hand_back(self, claim: JobClaim) -> None:
+        """Queue a job anew, for another worker to claim at once."""
+        await self._leave(claim, hand_back=True)
+
+    async def _leave(self, claim: JobClaim, *, hand_back: bool) -> None:
+        await self.scripts.run(
+            "leave_job",
+            claim.keys.all(claim.record.key),
+            [claim.epoch, claim.entry, claim.owner, int(hand_back)],
+        )
+
+    async def failed(self, claim: JobClaim, error: Exception) -> None:
+        """Nothing more: each claim is an attempt, and the last one ends the job. Its lease runs out."""
+
+
+class OwnedJob:
+    """A job's owner's pen. Every call raises `FencedError` if it's another's now, and `JobEndedError`."""
+
+    def __init__(self, scripts: Scripts, claim: JobClaim) -> None:
+        self._scripts = scripts
+        self._claim = claim
+        self._keys = claim.keys.all(claim.record.key)
+
+    def _check(self, answer: bytes) -> str:
+        said = answer.decode()
+        if said == "lost":
+            raise FencedError(f"Job {self._claim.keys.job} is another worker's now")
+        if said == "ended":
+            raise JobEndedError(f"Job {self._claim.keys.job} has ended")
+        return said
+
+    async def add(
+        self, chunk: Chunk, *, most: int, position: int, expected: int, language_first: bool
+    ) -> bool:
+        """Queue a chunk; False if there's no room for it yet. See `add_chunk.lua`."""
+        what = orjson.dumps(chunk.what)
+        for pcm in (b"", chunk.pcm):  # a megabyte isn't sent in vain
+            answer = await self._scripts.run(
+                "add_chunk",
+                self._keys,
+                [
+                    self._claim.epoch,
+                    chunk.index,
+                    what,
+                    pcm,
+                    most,
+                    position,
+                    expected,
+                    int(language_first),
+                ],
+            )
+            if self._check(answer) != "ok":
+                return False
+        return True
+
+    async def cut(self, duration: int, channels: int) -> None:
+        """Say that all chunks are queued: the file has `duration` samples in each of its channels."""
+        self._check(
+            await self._scripts.run("cut_job", self._keys, [self._claim.epoch, duration, duration * channels])
+        )
+
+    async def fail(self, code: str, message: str) -> None:
+        """End the job with an error."""
+        state: Literal["failed"] = "failed"
+        why = orjson.dumps({"code": code, "message": message})
+        self._check(
+            await self._scripts.run("end_job", self._keys, [self._claim.epoch, state, why]) or b"ended"
+        )

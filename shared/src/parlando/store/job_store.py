@@ -1,0 +1,232 @@
+"""What a gateway does with jobs: submit them, look at them, cancel them."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from parlando.domain.job_options import JobOptions, JobStatus
+from parlando.domain.transcript import FinalSegment
+from parlando.errors import AtCapacityError, ConflictError, JobNotFoundError
+from parlando.ids import fingerprint
+from parlando.store import keys as names
+from parlando.store.connection import Redis, Scripts, of_all_partitions, retried
+from parlando.store.keys import LONG_TTL_S, JobKeys
+
+PAGE: Final = 200
+
+
+def unknown(job: str) -> JobNotFoundError:
+    """What is said of a job that there isn't."""
+    return JobNotFoundError(
+        f"No job {job} is known: it was deleted, it has expired, or Redis restarted without its data; in "
+        "that case submit it again (with REDIS_DURABLE=1 jobs survive)"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a job's audio is. `blob`: its path in the blob store; `url`: where to fetch it first, or ""."""
+
+    blob: str
+    name: str
+    size: int = 0
+    digest: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job's hash. Times in unix milliseconds (0: not yet), audio in samples, `key` hashed."""
+
+    job: str
+    key: str
+    status: JobStatus
+    options: JobOptions
+    source: Source
+    created_ms: int
+    started_ms: int
+    ended_ms: int
+    updated_ms: int
+    attempts: int
+    duration: int
+    """0 until all of it has been decoded."""
+    expected: int
+    """What the file's header says, of all channels together; 0 if it says nothing."""
+    cut: bool
+    """Whether all its chunks are queued."""
+    progress: float
+    language: str | None
+    error: dict[str, str] | None
+    seq: int = 0
+    """Number of its last event."""
+
+    @classmethod
+    def of(cls, job: str, found: dict[bytes, bytes]) -> "JobRecord":
+        """What a hash says."""
+        h = {name.decode(): value.decode() for name, value in found.items()}
+        return cls(
+            job=job,
+            key=h["key"],
+            status=JobStatus(h["state"]),
+            options=JobOptions.model_validate_json(h["options"]),
+            source=Source(h["blob"], h["name"], int(h.get("size", 0)), h.get("digest", ""), h.get("url", "")),
+            created_ms=int(h["created"]),
+            started_ms=int(h.get("started", 0)),
+            ended_ms=int(h.get("ended", 0)),
+            updated_ms=int(h.get("updated", h["created"])),
+            attempts=int(h["attempts"]),
+            duration=int(h.get("duration", 0)),
+            expected=int(h["expected"]),
+            cut="cut" in h,
+            progress=float(h["shown"]),
+            language=h.get("language") or None,
+            error=orjson.loads(h["error"]) if h.get("error") else None,
+            seq=int(h["seq"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Some of a key's jobs, newest first. `next` is where the following page begins, None behind the last."""
+
+    records: list[JobRecord]
+    next: str | None
+
+
+class Jobs:
+    """The jobs of a keyspace. `ttl_s`: how long an ended one is kept; `most`: how many may wait."""
+
+    def __init__(self, redis: Redis, *, partitions: int, ttl_s: int, most: int) -> None:
+        self._redis = redis
+        self._scripts = Scripts(redis)
+        self._partitions = partitions
+        self._ttl_s = ttl_s
+        self._most = most
+
+    def keys(self, job: str) -> JobKeys:
+        """The keys of a job."""
+        return JobKeys.of(job, self._partitions)
+
+    async def submit(
+        self, job: str, source: Source, options: JobOptions, *, key: str, listed: bool = True
+    ) -> bool:
+        """Queue a job; False if it was submitted before, with the same audio.
+
+        Raises
+        ------
+        ConflictError
+            if a job of that id has other audio.
+        AtCapacityError, UnavailableError
+
+        """
+        owner = fingerprint(key)
+        fields = {
+            "blob": source.blob,
+            "name": source.name,
+            "size": source.size,
+            "digest": source.digest,
+            "url": source.url,
+        }
+        if options.language:
+            fields["language"] = options.language
+        answer: Any = await self._scripts.run(
+            "submit_job",
+            self.keys(job).all(owner),
+            [
+                owner,
+                options.model_dump_json(exclude_none=True),
+                options.priority.value,
+                options.priority.weight,
+                max(1, self._most // self._partitions),
+                self._ttl_s,
+                LONG_TTL_S,
+                int(bool(options.callback_url)),
+                int(listed),
+                *(part for field in fields.items() for part in field),
+            ],
+        )
+        match answer[0]:
+            case b"ok":
+                return True
+            case b"full":
+                raise AtCapacityError(f"{self._most} jobs are waiting, which is the most; try again later")
+            case _ if answer[1].decode() == owner and answer[2].decode() == source.digest:
+                return False
+            case _:
+                raise ConflictError("This Idempotency-Key was used before, with another file")
+
+    async def record(self, job: str) -> JobRecord:
+        """Where a job stands. Raises `JobNotFoundError`."""
+        name = self.keys(job).record
+        found: Any = await retried(lambda: self._redis.hgetall(name))
+        if not found:
+            raise unknown(job)
+        return JobRecord.of(job, found)
+
+    async def known(self, job: str) -> bool:
+        """True. Raises `JobNotFoundError` if Redis doesn't know the job, or has lost it."""
+        name = self.keys(job).record
+        if not await retried(lambda: self._redis.exists(name)):
+            raise unknown(job)
+        return True
+
+    async def segments(self, job: str) -> AsyncIterator[FinalSegment]:
+        """The results so far, in the order of the audio (with split channels: in that of the chunks)."""
+        name, after, number = self.keys(job).events, 0, 0
+        while True:
+            start = f"({after}-0"
+            page: Any = await retried(lambda start=start: self._redis.xrange(name, min=start, count=PAGE))  # type: ignore[misc]
+            for identifier, fields in page:
+                after = int(identifier.partition(b"-")[0])
+                for segment in orjson.loads(fields[b"e"]).get("segments", ()):
+                    yield FinalSegment(segment=number, **segment)
+                    number += 1
+            if len(page) < PAGE:
+                return
+
+    async def newest(self, key: str, *, before: str | None, limit: int) -> JobPage:
+        """Up to `limit` jobs of a key, newest first, submitted before the job that a page's `next` names."""
+        owner = fingerprint(key)
+        found: list[tuple[int, str]] = []
+        for partition in range(self._partitions):
+            found += await self._listed(names.job_list(partition, owner), before, limit)
+        page = sorted(found, reverse=True)[:limit]
+        records = []
+        for _, job in page:
+            try:
+                records.append(await self.record(job))
+            except JobNotFoundError:
+                listed = names.job_list(self.keys(job).partition, owner)
+                await retried(lambda listed=listed, job=job: self._redis.zrem(listed, job))  # type: ignore[misc]
+        more = len(page) == limit  # also if some have expired meanwhile
+        return JobPage(records, f"{page[-1][0]}-{page[-1][1]}" if more else None)
+
+    async def _listed(self, name: str, before: str | None, limit: int) -> list[tuple[int, str]]:
+        """Up to `limit` jobs of a list, newest first: when they were submitted, and their ids."""
+        until, same = "+inf", []
+        if before is not None:
+            ms, _, job = before.partition("-")
+            until = f"({ms}"
+            ties: Any = await retried(lambda: self._redis.zrangebyscore(name, ms, ms))
+            same = [(int(ms), tie.decode()) for tie in ties if tie.decode() < job]
+        older: Any = await retried(
+            lambda: self._redis.zrevrangebyscore(name, until, "-inf", start=0, num=limit, withscores=True)
+        )
+        return same + [(int(created), job.decode()) for job, created in older]
+
+    async def cancel(self, record: JobRecord) -> None:
+        """Stop a job that hasn't ended. Its audio is for the caller to delete."""
+        await self._scripts.run("end_job", self.keys(record.job).all(record.key), ["", "cancelled", ""])
+
+    async def forget(self, record: JobRecord) -> None:
+        """Delete what Redis knows of a job that has ended."""
+        await self._scripts.run("forget_job", self.keys(record.job).all(record.key), [])
+
+    async def waiting(self) -> int:
+        """How many jobs nobody has begun."""
+        counts = await of_all_partitions(
+            self._redis, self._partitions, lambda pipe, p: pipe.zcard(names.waiting(p))
+        )
+        return sum(counts)

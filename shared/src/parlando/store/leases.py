@@ -1,0 +1,347 @@
+"""Leases on work, once for every kind of worker: claim, renew, take over, hand back.
+
+A claim is work with a fencing number (its epoch). A pool holds a worker's claims, runs each in a task of its
+own, renews their leases, and takes over what other workers have let run out. A fault in one claim's work is
+counted against that claim and ends no other.
+"""
+
+import asyncio
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import structlog
+from prometheus_client import Counter, Gauge
+from redis.exceptions import ResponseError
+
+from parlando.errors import FencedError, ParlandoError, StorageError, UnavailableError
+from parlando.store.connection import BROKEN
+from parlando.store.work_queue import Delivered, WorkQueue, group_is_missing
+from parlando.tasks import end
+
+MAX_FAILURES: Final = 3
+"""Failures on one piece of work, of any workers, before it is given up."""
+
+BLOCK_MS: Final = 2000  # how long a worker with room waits for work in one call
+PAUSE_S: Final = 0.05  # between two looks at whether there's room, and after a claim by a busy worker
+TAKE_OVER_EVERY_S: Final = 0.5
+RENEW_EVERY_S: Final = 1.0
+TIDY_EVERY_S: Final = 3600.0
+AWAY_S: Final = 0.5  # before the next try, when Redis is away
+
+AWAY: Final = (*BROKEN, UnavailableError, StorageError)
+
+log = structlog.get_logger(part="leases")
+
+
+class Claim(Protocol):
+    """What every claim says of itself."""
+
+    @property
+    def name(self) -> str:
+        """What is claimed: a session's or job's id. Unique among a worker's claims of one kind."""
+        ...
+
+    @property
+    def partition(self) -> int:
+        """The partition of its queue."""
+        ...
+
+    @property
+    def entry(self) -> str:
+        """The id of its entry in the queue."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """How renewing a lease went: `lost` if the work is another worker's now. Subclasses say more."""
+
+    lost: bool
+
+
+C = TypeVar("C", bound=Claim)
+R = TypeVar("R", bound=Renewal)
+
+
+class Claims(ABC, Generic[C, R]):
+    """One worker's claims on one kind of work: the scripts behind a pool."""
+
+    def __init__(self, queue: WorkQueue) -> None:
+        self.queue = queue
+
+    async def take_new(self, *, block_ms: int | None = None) -> list[C]:
+        """Claim work that no worker has, at most one piece of each partition. See `WorkQueue.take_new`."""
+        return await self._claim_all(await self.queue.take_new(block_ms=block_ms))
+
+    async def take_over(self, most: int, held: Sequence[C] = ()) -> list[C]:
+        """Claim up to `most` pieces of work whose owner let its lease run out. See `WorkQueue.take_over`."""
+        entries = {(claim.partition, claim.entry) for claim in held}
+        return await self._claim_all(await self.queue.take_over(most, entries))
+
+    async def _claim_all(self, delivered: Sequence[Delivered]) -> list[C]:
+        claims = []
+        for each in delivered:
+            try:
+                claim = await self._claim(each)
+            except (*AWAY, ResponseError) as error:  # it stays pending, and is taken over when it's overdue
+                log.warning("claim.left", entry=each.entry, error=str(error))
+                continue
+            if claim is not None:
+                claims.append(claim)
+        return claims
+
+    @abstractmethod
+    async def _claim(self, delivered: Delivered) -> C | None:
+        """Become the owner of work that was delivered; None if there's nothing to own."""
+
+    @abstractmethod
+    async def renew(self, claims: Sequence[C]) -> list[R]:
+        """Renew the leases of `claims`. Raises `UnavailableError`."""
+
+    @abstractmethod
+    async def hand_back(self, claim: C) -> None:
+        """Queue the work anew, for any worker to take at once. Raises `UnavailableError`."""
+
+    @abstractmethod
+    async def failed(self, claim: C, error: Exception) -> None:
+        """Count a failure against the work; after `MAX_FAILURES` give it up. Raises `UnavailableError`."""
+
+
+class Work(Protocol):
+    """What is done on a claim."""
+
+    async def run(self) -> None:
+        """Do it to its end. Raises `FencedError` when another worker has it."""
+        ...
+
+
+W = TypeVar("W", bound=Work)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolMetrics:
+    """Where a pool counts: claims held, claims by kind (new, takeover), claims lost to other workers."""
+
+    held: Gauge
+    claims: Counter
+    fenced: Counter
+
+
+class LeasePool(Generic[C, R, W]):
+    """The claims that one process holds of one kind of work.
+
+    Parameters
+    ----------
+    noun
+        What is claimed, for the log: session, job …
+    begin
+        Makes the work of a claim.
+    room
+        How many more claims the worker takes, given how many it holds.
+    renewed
+        Called after each renewal of a lease that was kept.
+    admit
+        Called before each look for new work, given how many claims are held; returns whether it let new work
+        into the queue. The pool then doesn't wait in the queue, but looks every `look_every_s` seconds.
+    spread
+        With so many claims held, a worker waits `PAUSE_S` after a claim before it asks for the next, and with
+        fewer for less: the next session goes to a worker that holds less. 0: it never waits.
+
+    """
+
+    def __init__(
+        self,
+        claims: Claims[C, R],
+        *,
+        noun: str,
+        begin: Callable[[C], W],
+        room: Callable[[int], int],
+        metrics: PoolMetrics,
+        renewed: Callable[[W, R], Awaitable[None]] | None = None,
+        admit: Callable[[int], Awaitable[bool]] | None = None,
+        look_every_s: float = PAUSE_S,
+        renew_every_s: float = RENEW_EVERY_S,
+        spread: int = 0,
+    ) -> None:
+        self._claims = claims
+        self._noun = noun
+        self._begin = begin
+        self._free = room
+        self._metrics = metrics
+        self._renewed = renewed
+        self._admit = admit
+        self._look_every_s = look_every_s
+        self._renew_every_s = renew_every_s
+        self._spread = spread
+        self._held: dict[str, tuple[C, W]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._replaced: set[asyncio.Task[None]] = set()  # cancelled, but not at their end yet
+        self.changed = asyncio.Event()
+        """Set whenever work begins."""
+
+    @property
+    def work(self) -> list[W]:
+        """What is being worked on."""
+        return [work for _, work in self._held.values()]
+
+    @property
+    def count(self) -> int:
+        """How many claims are held."""
+        return len(self._held)
+
+    def loops(self) -> list[Coroutine[Any, Any, None]]:
+        """What must run for work to be claimed and kept; cancelled all at once."""
+        return [
+            self._repeat("claim", self._take_new, 0),
+            self._repeat("takeover", self._take_over, TAKE_OVER_EVERY_S),
+            self._repeat("renew", self._renew, self._renew_every_s),
+            self._repeat("tidy", self._claims.queue.tidy, TIDY_EVERY_S),
+        ]
+
+    async def _repeat(self, what: str, step: Callable[[], Awaitable[None]], every_s: float) -> None:
+        """Do `step` again and again. Whatever it raises ends neither the loop nor the worker."""
+        while True:
+            try:
+                await step()
+            except ResponseError as error:
+                if group_is_missing(error):
+                    await self._make_groups()
+                else:
+                    log.error("leases.refused", doing=what, error=str(error))
+                    await asyncio.sleep(AWAY_S)
+            except AWAY as error:
+                log.warning("redis.away", doing=what, error=str(error))
+                await asyncio.sleep(AWAY_S)
+            except Exception:
+                log.exception("leases.broke", doing=what)
+                await asyncio.sleep(AWAY_S)
+            await asyncio.sleep(every_s * random.uniform(0.8, 1.2))
+
+    async def _make_groups(self) -> None:
+        log.info("queue.groups_made", why="there were none: Redis is new, or has lost its data")
+        try:
+            await self._claims.queue.ensure_groups()
+        except (*AWAY, ResponseError) as error:
+            log.warning("redis.away", error=str(error))
+            await asyncio.sleep(AWAY_S)
+
+    def _log(self, level: str, event: str, name: str, **more: Any) -> None:
+        """Log `<noun>.<event>`."""
+        getattr(log, level)(f"{self._noun}.{event}", **{self._noun: name}, **more)
+
+    # --- claiming -----------------------------------------------------------------------------
+
+    @property
+    def _room(self) -> int:
+        return self._free(self.count)
+
+    async def _take_new(self) -> None:
+        if self._room <= 0:
+            await asyncio.sleep(PAUSE_S)
+            return
+        admitted = self._admit is not None and await self._admit(self.count)
+        claims = await self._claims.take_new(block_ms=BLOCK_MS if self._admit is None else None)
+        for claim in claims:
+            await self._accept(claim, "new")
+        if self._admit is not None and not claims and not admitted:
+            await asyncio.sleep(self._look_every_s * random.uniform(0.8, 1.2))
+        elif self._spread:
+            await asyncio.sleep(PAUSE_S * min(1.0, self.count / self._spread))
+
+    async def _take_over(self) -> None:
+        held = [claim for claim, _ in self._held.values()]
+        for claim in await self._claims.take_over(self._room, held):
+            await self._accept(claim, "takeover")
+
+    async def _accept(self, claim: C, kind: str) -> None:
+        if self._room <= 0 and claim.name not in self._held:  # several partitions had work at once
+            await self._claims.hand_back(claim)
+            return
+        try:
+            work = self._begin(claim)
+        except Exception as error:
+            self._log("exception", "not_begun", claim.name)
+            await self._note_failure(claim, error)
+            return
+        self._forget(claim.name, cancel=True)
+        self._held[claim.name] = (claim, work)
+        self._tasks[claim.name] = asyncio.create_task(self._run(claim, work))
+        self._metrics.claims.labels(kind).inc()
+        self._metrics.held.set(self.count)
+        self.changed.set()
+        self._log("info", "claimed", claim.name, kind=kind)
+
+    async def _run(self, claim: C, work: W) -> None:
+        try:
+            await work.run()
+            self._log("info", "done", claim.name)
+        except FencedError:
+            self._metrics.fenced.inc()
+            self._log("warning", "fenced", claim.name)
+        except AWAY as error:  # its lease runs out, and another worker takes it over
+            self._log("warning", "left", claim.name, error=str(error))
+        except Exception as error:
+            self._log("exception", "failed", claim.name)
+            await self._note_failure(claim, error)
+        finally:
+            if self._held.get(claim.name, (None,))[0] is claim:
+                self._forget(claim.name)
+
+    async def _note_failure(self, claim: C, error: Exception) -> None:
+        try:
+            await self._claims.failed(claim, error)
+        except (ParlandoError, *BROKEN, ResponseError) as away:
+            self._log("warning", "left", claim.name, error=str(away))
+
+    def _forget(self, name: str, *, cancel: bool = False) -> None:
+        self._held.pop(name, None)
+        task = self._tasks.pop(name, None)
+        if cancel and task is not None:
+            task.cancel()
+            self._replaced.add(task)
+            task.add_done_callback(self._replaced.discard)
+        self._metrics.held.set(self.count)
+
+    # --- leases -------------------------------------------------------------------------------
+
+    async def _renew(self) -> None:
+        held = list(self._held.values())
+        if not held:
+            return
+        renewals = await self._claims.renew([claim for claim, _ in held])
+        for (claim, work), renewal in zip(held, renewals, strict=True):
+            if self._held.get(claim.name, (None,))[0] is not claim:
+                continue
+            if renewal.lost:
+                self._metrics.fenced.inc()
+                self._log("warning", "lost", claim.name)
+                self._forget(claim.name, cancel=True)
+            elif self._renewed is not None:
+                await self._tell(work, claim, renewal)
+
+    async def _tell(self, work: W, claim: C, renewal: R) -> None:
+        assert self._renewed is not None
+        try:
+            await self._renewed(work, renewal)
+        except (ParlandoError, *BROKEN) as error:
+            self._log("warning", "not_told", claim.name, error=str(error))
+
+    # --- leaving ------------------------------------------------------------------------------
+
+    async def hand_back(self) -> None:
+        """End all work and queue it anew: what was done is in Redis, the rest is another worker's.
+
+        Raises
+        ------
+        UnavailableError
+
+        """
+        for name, (claim, _) in list(self._held.items()):
+            if task := self._tasks.get(name):
+                await end(task)
+            await self._claims.hand_back(claim)
+            self._log("info", "handed_back", name)
+        await end(*self._replaced)

@@ -1,0 +1,169 @@
+"""Claims on sessions: a transcriber owns a session's recognition, an audio-processor its conversion.
+
+Each role has a queue, an epoch and fields in the session's hash of its own.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from parlando.store import keys as names
+from parlando.store.connection import Redis, Scripts
+from parlando.store.keys import SessionKeys
+from parlando.store.leases import MAX_FAILURES, Claims, Renewal
+from parlando.store.work_queue import Delivered, WorkQueue
+
+log = structlog.get_logger(part="claims")
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A kind of ownership: its queue, its consumer group, the prefix of its fields in a session's hash."""
+
+    queue: Callable[[int], str]
+    group: str
+    prefix: str
+
+
+RECOGNITION: Final = Role(names.sessions, names.TRANSCRIBERS, "")
+CONVERSION: Final = Role(names.intake, names.PROCESSORS, "intake_")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRenewal(Renewal):
+    """A lease on a session was renewed, or is lost.
+
+    `overdue_s`: seconds beyond its window that the session has been without a client (negative within it).
+    `quiet`: whether no audio has come for so long that what is open should be settled.
+    `received`: samples of PCM that came. `ending`: whether no more will come.
+    """
+
+    overdue_s: float = 0.0
+    quiet: bool = False
+    received: int = 0
+    ending: bool = False
+
+    @classmethod
+    def of(cls, answer: Sequence[Any]) -> "SessionRenewal":
+        """What the script said."""
+        unseen = int(answer[0])
+        if unseen < 0:
+            return cls(lost=True)
+        settle = float(answer[2])
+        return cls(
+            lost=False,
+            overdue_s=unseen - float(answer[1]),
+            quiet=0 < settle <= unseen,
+            received=int(answer[3]),
+            ending=bool(answer[4]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClaim:
+    """What every claim on a session consists of, whatever the role: see `leases.Claim`."""
+
+    keys: SessionKeys
+    entry: str
+    epoch: int
+
+    @property
+    def name(self) -> str:
+        """The session's id."""
+        return self.keys.sid
+
+    @property
+    def partition(self) -> int:
+        """The session's partition."""
+        return self.keys.partition
+
+
+C = TypeVar("C", bound=SessionClaim)
+
+
+class RoleClaims(Claims[C, SessionRenewal]):
+    """A worker's claims on sessions in one role."""
+
+    def __init__(
+        self, redis: Redis, role: Role, *, worker: str, partitions: int, ttl_s: int, lease_s: float = 3.0
+    ) -> None:
+        super().__init__(
+            WorkQueue(redis, role.queue, role.group, worker=worker, partitions=partitions, lease_s=lease_s)
+        )
+        self.scripts = Scripts(redis)
+        self.ttl_s = ttl_s
+        self.redis = redis
+        self._role = role
+        self._worker = worker
+
+    @abstractmethod
+    def _read(self, owned: SessionClaim, found: dict[str, bytes]) -> C:
+        """The claim, of the session's hash."""
+
+    @abstractmethod
+    async def _give_up(self, owned: SessionClaim) -> None:
+        """End a session on which several workers have failed, and say so to its client."""
+
+    async def _claim(self, delivered: Delivered) -> C | None:
+        keys = SessionKeys(delivered.fields[b"sid"].decode(), delivered.partition)
+        flat = await self.scripts.run(
+            "claim",
+            [keys.session, self._role.queue(keys.partition)],
+            [self._worker, delivered.entry, self._role.group, self._role.prefix],
+        )
+        if flat is None:
+            return None
+        found = {key.decode(): value for key, value in zip(flat[::2], flat[1::2], strict=True)}
+        owned = SessionClaim(keys, delivered.entry, int(found[f"{self._role.prefix}epoch"]))
+        try:
+            return self._read(owned, found)
+        except (KeyError, ValueError, TypeError) as error:  # written by another version of this program
+            log.error("session.unreadable", session=keys.sid, error=f"{type(error).__name__}: {error}")
+            await self._count_failure(owned)
+            return None
+
+    async def renew(self, claims: Sequence[C]) -> list[SessionRenewal]:
+        """Renew leases, in one round trip."""
+        answers = await self.scripts.run_many(
+            "refresh",
+            [
+                (
+                    [
+                        claim.keys.session,
+                        self._role.queue(claim.keys.partition),
+                        *claim.keys.beside_hash,
+                    ],
+                    [
+                        claim.epoch,
+                        claim.entry,
+                        self._role.group,
+                        self._worker,
+                        self.ttl_s,
+                        self._role.prefix,
+                    ],
+                )
+                for claim in claims
+            ],
+        )
+        return [SessionRenewal.of(answer) for answer in answers]
+
+    async def hand_back(self, claim: C) -> None:
+        """Queue a session anew, for another worker to claim at once."""
+        await self.scripts.run(
+            "release",
+            [claim.keys.session, self._role.queue(claim.keys.partition)],
+            [claim.epoch, claim.entry, self._role.group, claim.keys.sid, self._role.prefix],
+        )
+
+    async def failed(self, claim: C, error: Exception) -> None:  # noqa: ARG002 the log has it
+        """Count a failure on a session; its lease runs out, and another worker tries, or it is given up."""
+        await self._count_failure(claim)
+
+    async def _count_failure(self, claim: SessionClaim) -> None:
+        failures = await self.scripts.run("fail", [claim.keys.session], [claim.epoch, self._role.prefix])
+        if failures >= MAX_FAILURES:
+            log.error("session.given_up", session=claim.keys.sid, failures=failures)
+            await self._give_up(claim)

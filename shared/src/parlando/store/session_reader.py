@@ -1,0 +1,119 @@
+"""Reads the streams of all sessions that a worker owns, and gives each what came."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import redis.asyncio as aioredis
+import structlog
+from redis.exceptions import ResponseError
+
+from parlando.store.audio_streams import Entry, StreamReader
+from parlando.store.connection import BROKEN, connect
+from parlando.store.keys import SessionKeys
+from parlando.store.leases import LeasePool
+from parlando.store.session_claims import SessionClaim
+
+READ_BLOCK_MS: Final = 100  # how long a read waits; a new session joins the next one
+TICK_S: Final = 0.005  # shortest time between two reads, for one session …
+TICK_PER_SESSION_S: Final = 0.001  # … and what each more adds …
+TICK_MAX_S: Final = 0.03  # … up to this
+AWAY_S: Final = 0.2  # before the next try, when Redis is away
+PAUSE_S: Final = 0.02  # while no session wants input
+
+log = structlog.get_logger(part="reader")
+
+
+class ReadingWork(Protocol):
+    """Work on a session's stream."""
+
+    @property
+    def claim(self) -> Any:
+        """The claim it came with."""
+        ...
+
+    @property
+    def position(self) -> str:
+        """The id of the entry read last."""
+        ...
+
+    @property
+    def wants_input(self) -> bool:
+        """Whether reading on makes sense; else its stream waits in Redis."""
+        ...
+
+    def feed(self, entries: Iterable[Entry]) -> None:
+        """Queue what was read, in order. Nothing is done with it here: that is the work's own task."""
+        ...
+
+    async def run(self) -> None:
+        """See `leases.Work`."""
+        ...
+
+
+C = TypeVar("C", bound=SessionClaim)
+W = TypeVar("W", bound=ReadingWork)
+
+
+class SessionReader(Generic[C, W]):
+    """One XREAD per tick for all sessions of a pool; in a Redis Cluster one for each partition.
+
+    `stream`: which of a session's streams is read, in units of `unit` bytes.
+    """
+
+    def __init__(
+        self,
+        pool: LeasePool[C, Any, W],
+        *,
+        redis_url: str,
+        partitions: int,
+        stream: Callable[[SessionKeys], str],
+        unit: int,
+    ) -> None:
+        self._pool = pool
+        self._redis_url = redis_url
+        self._partitions = partitions
+        self._stream = stream
+        self._unit = unit
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        redis = connect(self._redis_url, connections=self._partitions + 1)
+        reader = StreamReader(redis, unit=self._unit)
+        clustered = isinstance(redis, aioredis.RedisCluster)
+        groups: list[int | None] = [*range(self._partitions)] if clustered else [None]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for group in groups:
+                    tasks.create_task(self._loop(reader, group))
+        finally:
+            await redis.aclose()
+
+    async def _loop(self, reader: StreamReader, partition: int | None) -> None:
+        while True:
+            started = time.monotonic()
+            if not self._of(partition):
+                self._pool.changed.clear()
+                if not self._of(partition):
+                    await self._pool.changed.wait()
+                continue
+            mine = {self._stream(w.claim.keys): w for w in self._of(partition) if w.wants_input}
+            if not mine:
+                await asyncio.sleep(PAUSE_S)
+                continue
+            positions = {key: work.position for key, work in mine.items()}
+            try:
+                found = await reader.read(positions, block_ms=READ_BLOCK_MS)
+            except (*BROKEN, ResponseError) as error:
+                log.warning("redis.away", error=str(error))
+                await asyncio.sleep(AWAY_S)
+                continue
+            for key, entries in found.items():
+                mine[key].feed(entries)
+            tick = min(TICK_S + TICK_PER_SESSION_S * len(mine), TICK_MAX_S)
+            await asyncio.sleep(max(0.0, started + tick - time.monotonic()))
+
+    def _of(self, partition: int | None) -> list[W]:
+        """The sessions of a partition, or all."""
+        return [w for w in self._pool.work if partition is None or w.claim.keys.partition == partition]

@@ -1,0 +1,123 @@
+"""Who may read a session without owning it: holders of a viewer token, until it is revoked.
+
+What is known of them lies in the session's hash and goes with it.
+"""
+
+import secrets
+import time
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import Any, Final
+
+import orjson
+
+from parlando.errors import AtCapacityError, SessionNotFoundError, ViewerNotFoundError
+from parlando.ids import fingerprint
+from parlando.store.connection import Redis, Scripts, retried
+from parlando.store.envelope import CHECK
+from parlando.store.keys import SessionKeys
+
+MOST: Final = 100
+"""Viewer tokens of one session. Any number of people may use one."""
+
+_PREFIX: Final = "view_"
+_FIELD: Final = "viewer:"
+_LOOK_AGAIN: Final = orjson.dumps({"type": CHECK})
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """A token that was given away, without its secret. `created`: Unix seconds."""
+
+    id: str
+    label: str
+    created: int
+
+
+TOKEN_PATTERN: Final = rf"^{_PREFIX}[0-9a-f]{{12}}_[A-Za-z0-9_-]{{32}}$"
+
+
+def _viewer_of(token: str) -> str:
+    return token.removeprefix(_PREFIX).partition("_")[0]
+
+
+def is_viewer_token(token: str) -> bool:
+    """Whether a credential is a viewer's, by its looks."""
+    return token.startswith(_PREFIX)
+
+
+class Viewers:
+    """Gives viewer tokens away, checks and revokes them."""
+
+    def __init__(self, redis: Redis, *, partitions: int) -> None:
+        self._redis = redis
+        self._scripts = Scripts(redis)
+        self._partitions = partitions
+
+    def _keys(self, sid: str) -> SessionKeys:
+        return SessionKeys.of(sid, self._partitions)
+
+    async def add(self, sid: str, label: str = "", token: str = "") -> tuple[Viewer, str]:
+        """A new viewer and the token, which is not kept; or, with a `token` that was given for this session
+        before, the viewer that Redis has lost.
+
+        Raises
+        ------
+        SessionNotFoundError, AtCapacityError, UnavailableError
+
+        """
+        token = token or f"{_PREFIX}{secrets.token_hex(6)}_{secrets.token_urlsafe(24)}"
+        viewer = Viewer(_viewer_of(token), label, int(time.time()))
+        known = {"token": fingerprint(token), "label": label, "created": viewer.created}
+        answer = await self._scripts.run(
+            "add_viewer", [self._keys(sid).session], [_FIELD + viewer.id, orjson.dumps(known), MOST]
+        )
+        if answer == b"missing":
+            raise SessionNotFoundError(f"No session {sid} is known; it may have expired")
+        if answer == b"full":
+            raise AtCapacityError(f"Session {sid} has {MOST} viewer tokens; revoke one first")
+        return viewer, token
+
+    async def all(self, sid: str) -> list[Viewer]:
+        """Those who may read a session, oldest first."""
+        key = self._keys(sid).session
+        found: Any = await retried(lambda: self._redis.hgetall(key))
+        viewers = []
+        for name, value in found.items():
+            if name.startswith(_FIELD.encode()):
+                known = orjson.loads(value)
+                viewers.append(Viewer(name.decode()[len(_FIELD) :], known["label"], known["created"]))
+        return sorted(viewers, key=lambda viewer: (viewer.created, viewer.id))
+
+    async def admits(self, sid: str, token: str) -> bool:
+        """Whether a token opens a session.
+
+        Raises
+        ------
+        SessionNotFoundError
+            if Redis doesn't know the session, or has lost it.
+        UnavailableError
+
+        """
+        name = _viewer_of(token)
+        if not is_viewer_token(token) or not name:
+            return False
+        key = self._keys(sid).session
+        state, found = await retried(lambda: self._redis.hmget(key, ["state", _FIELD + name]))
+        if state is None:
+            raise SessionNotFoundError(f"No session {sid} is known; it may have expired")
+        return found is not None and compare_digest(orjson.loads(found)["token"], fingerprint(token))
+
+    async def revoke(self, sid: str, viewer: str) -> None:
+        """Close the session to a viewer; whoever is watching with that token is cut off.
+
+        Raises
+        ------
+        ViewerNotFoundError, UnavailableError
+
+        """
+        keys = self._keys(sid)
+        if not await self._scripts.run(
+            "remove_viewer", [keys.session, keys.events], [_FIELD + viewer, _LOOK_AGAIN]
+        ):
+            raise ViewerNotFoundError(f"Session {sid} has no viewer {viewer}")

@@ -1,0 +1,180 @@
+"""Work queues: one Redis stream per partition with a consumer group; who takes an entry owns it for a lease.
+
+An entry that was delivered stays pending in its group. Its owner renews the lease by resetting the entry's
+idle time; an entry that has been idle for longer than the lease is overdue, and any worker may take it over.
+
+On one Redis server a single blocking command waits on the streams of all partitions, so that the idle cost
+doesn't grow with their number. In a Redis Cluster, where a command must stay in one slot, the streams are
+polled in pipelines, one per node.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis.asyncio as aioredis
+from redis.exceptions import ResponseError
+
+from parlando.store.connection import Redis, retried
+
+FORGOTTEN_MS: Final = 3_600_000  # a consumer idle for so long, with nothing pending, is deleted
+POLL_MIN_S: Final = 0.05
+POLL_MAX_S: Final = 1.0
+POLL_PER_PARTITION_S: Final = 1 / 128  # between two polls of a Redis Cluster, for each partition
+LOOK_AT_ONCE: Final = 32  # partitions in which overdue entries are looked for in one round …
+ROUNDS: Final = 3  # … unless there are so many that more than this many rounds would be needed
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """An entry of a queue that was delivered to this worker."""
+
+    partition: int
+    entry: str
+    fields: Mapping[bytes, bytes]
+
+
+class WorkQueue:
+    """One worker's access to the queue of one kind of work. `stream`: partition → key of its stream."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        stream: Callable[[int], str],
+        group: str,
+        *,
+        worker: str,
+        partitions: int,
+        lease_s: float,
+    ) -> None:
+        self._redis = redis
+        self._group = group
+        self._worker = worker
+        self._lease_ms = int(lease_s * 1000)
+        self._streams = [stream(partition) for partition in range(partitions)]
+        self._partition_of = {key.encode(): number for number, key in enumerate(self._streams)}
+        self._clustered = isinstance(redis, aioredis.RedisCluster)
+        self._next_look = 0
+
+    @property
+    def rounds(self) -> int:
+        """Calls of `take_over` in which all partitions are looked at."""
+        return min(ROUNDS, -(-len(self._streams) // LOOK_AT_ONCE))
+
+    async def ensure_groups(self) -> None:
+        """Create the streams' consumer groups that don't exist. Raises `UnavailableError`."""
+
+        async def create() -> list[Any]:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for stream in self._streams:
+                    pipe.xgroup_create(stream, self._group, id="0", mkstream=True)
+                answers: list[Any] = await pipe.execute(raise_on_error=False)
+            for answer in answers:
+                if isinstance(answer, Exception) and "BUSYGROUP" not in str(answer):
+                    raise answer
+            return answers
+
+        await retried(create)
+
+    async def tidy(self) -> None:
+        """Delete consumers that have been idle for an hour and hold nothing."""
+        for stream in self._streams:
+            consumers: Any = await retried(
+                lambda stream=stream: self._redis.xinfo_consumers(stream, self._group)  # type: ignore[misc]
+            )
+            for consumer in consumers:
+                if consumer["pending"] == 0 and consumer["idle"] > FORGOTTEN_MS:
+                    await self._redis.xgroup_delconsumer(stream, self._group, consumer["name"])
+
+    async def take_new(self, *, block_ms: int | None = None) -> list[Delivered]:
+        """Take entries that no worker has yet, at most one of each partition.
+
+        Waits up to `block_ms` for the first; None doesn't wait.
+        """
+        if self._clustered:
+            return await self._poll(block_ms)
+        answer: Any = await self._redis.xreadgroup(
+            self._group, self._worker, dict.fromkeys(self._streams, ">"), count=1, block=block_ms
+        )
+        return self._delivered(answer)
+
+    def _delivered(self, answer: Any) -> list[Delivered]:
+        return [
+            Delivered(self._partition_of[stream], entry.decode(), fields)
+            for stream, entries in answer or []
+            for entry, fields in entries
+        ]
+
+    async def _poll(self, block_ms: int | None) -> list[Delivered]:
+        pause_s = min(max(len(self._streams) * POLL_PER_PARTITION_S, POLL_MIN_S), POLL_MAX_S)
+        left_s = (block_ms or 0) / 1000
+        while True:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for stream in self._streams:
+                    pipe.xreadgroup(self._group, self._worker, {stream: ">"}, count=1)
+                found = await pipe.execute()
+            if delivered := [each for answer in found for each in self._delivered(answer)]:
+                return delivered
+            if left_s <= 0:
+                return []
+            await asyncio.sleep(pause_s)
+            left_s -= pause_s
+
+    async def take_over(self, most: int, held: Collection[tuple[int, str]] = ()) -> list[Delivered]:
+        """Take up to `most` overdue entries of a share of the partitions; see `rounds`.
+
+        `held`: partition and entry of what this worker is working on: if such an entry is overdue, because
+        Redis was away, it is left as it is, for its lease will be renewed.
+        """
+        overdue = await self._overdue(most + len(held), held) if most > 0 else []
+        random.shuffle(overdue)  # several workers look at the same time
+        taken: list[Delivered] = []
+        for partition, pending in overdue:
+            if len(taken) == most:
+                break
+            stream = self._streams[partition]
+            claimed: Any = await self._redis.xclaim(
+                stream, self._group, self._worker, self._lease_ms, [pending]
+            )
+            for entry, fields in claimed:
+                if entry is None or not fields:  # deleted: Redis before 7 still lists it
+                    await self._redis.xack(stream, self._group, pending)
+                else:
+                    taken.append(Delivered(partition, entry.decode(), fields))
+        return taken
+
+    async def _overdue(self, most: int, held: Collection[tuple[int, str]]) -> list[tuple[int, bytes]]:
+        """Overdue entries of the partitions whose turn it is; none is hidden by many that are not overdue."""
+        share = -(-len(self._streams) // self.rounds)
+        first = self._next_look
+        looked_at = range(first, min(first + share, len(self._streams)))
+        self._next_look = looked_at.stop % len(self._streams)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for partition in looked_at:
+                pipe.xpending_range(
+                    self._streams[partition], self._group, min="-", max="+", count=most, idle=self._lease_ms
+                )
+            answers: Sequence[Any] = await pipe.execute()
+        mine = set(held)
+        return [
+            (partition, pending["message_id"])
+            for partition, found in zip(looked_at, answers, strict=True)
+            for pending in found
+            if (partition, pending["message_id"].decode()) not in mine
+        ]
+
+
+async def ensure_group(redis: Redis, stream: str, group: str) -> None:
+    """Create a stream's consumer group if it doesn't exist."""
+    try:
+        await retried(lambda: redis.xgroup_create(stream, group, id="0", mkstream=True))
+    except ResponseError as error:
+        if "BUSYGROUP" not in str(error):
+            raise
+
+
+def group_is_missing(error: ResponseError) -> bool:
+    """Whether a stream or its consumer group doesn't exist: Redis was started without its data."""
+    return "NOGROUP" in str(error) or "no such key" in str(error)

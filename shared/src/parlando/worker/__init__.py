@@ -1,0 +1,1 @@
+"""What the main of every worker is made of."""

@@ -1,0 +1,74 @@
+"""Chunks of jobs: claimed when no live window waits, decoded, given in; failed ones go to other workers."""
+
+from typing import Final
+
+import numpy as np
+
+from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, samples, to_float
+from parlando.errors import EngineError
+from parlando.store.chunk_claims import ChunkClaim, ChunkClaims
+from parlando.store.leases import LeasePool, PoolMetrics, Renewal
+from transcriber import metrics
+from transcriber.chunks.segments import segments
+from transcriber.engines.base import Hypothesis, Window
+from transcriber.recognition.scheduler import Lane, Scheduler
+
+WAITING: Final = 1  # chunks beyond those in the engine, so that it never waits for Redis
+
+
+class ChunkWork:
+    """One chunk. `run` raises what went wrong; the pool counts it as a failed attempt."""
+
+    def __init__(self, claim: ChunkClaim, claims: ChunkClaims, scheduler: Scheduler) -> None:
+        self._claim = claim
+        self._claims = claims
+        self._scheduler = scheduler
+
+    async def run(self) -> None:
+        """Decode it and give the result in.
+
+        Raises
+        ------
+        EngineError, UnavailableError
+
+        """
+        claim, info = self._claim, self._scheduler.engine.info
+        try:
+            if claim.options.task not in info.tasks:
+                raise EngineError(f"the engine {info.name} can't {claim.options.task}")
+            hypothesis = await self._scheduler.submit(Lane.CHUNK, lambda: _window(claim)).answer
+        except EngineError:
+            metrics.ENGINE_ERRORS.inc()
+            metrics.CHUNKS.labels("failed").inc()
+            raise
+        heard = hypothesis or Hypothesis(())
+        found = segments(claim.work, heard, words=claim.options.words)
+        language = claim.options.language or claim.language or heard.language
+        await self._claims.done(claim, found, language)
+        metrics.CHUNKS.labels("done").inc()
+        self._scheduler.note_heard(len(claim.pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE, live=False)
+
+
+def chunk_pool(claims: ChunkClaims, scheduler: Scheduler) -> LeasePool[ChunkClaim, Renewal, ChunkWork]:
+    """The chunks of one process: one more than the engine decodes at once, none while live windows wait."""
+    info = scheduler.engine.info
+    most = info.batch * info.parallel + WAITING
+    return LeasePool(
+        claims,
+        noun="chunk",
+        begin=lambda claim: ChunkWork(claim, claims, scheduler),
+        room=lambda held: 0 if scheduler.waiting else most - held,
+        metrics=PoolMetrics(metrics.CHUNKS_HELD, metrics.CHUNK_CLAIMS, metrics.CHUNKS_FENCED),
+    )
+
+
+def _window(claim: ChunkClaim) -> Window:
+    return Window(
+        to_float(np.frombuffer(claim.pcm, "<i2")),
+        language=claim.options.language or claim.language,
+        prompt=claim.options.prompt,
+        task=claim.options.task,
+        words=True,
+        final=True,
+        voiced_s=sum(end - start for start, end in claim.work.speech) / samples(1000),
+    )

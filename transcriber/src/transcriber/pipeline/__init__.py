@@ -1,0 +1,1 @@
+"""One live session: audio to segments to finals."""

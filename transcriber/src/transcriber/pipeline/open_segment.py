@@ -1,0 +1,135 @@
+"""A segment whose final is still to come: its agreement, and what may be said of it. Pure.
+
+`dump` is stored with every partial, so that a new owner goes on where the old one stopped: what
+clients have seen as stable stays the beginning of the final.
+"""
+
+from typing import Any
+
+from parlando.domain.audio import SAMPLE_RATE, seconds
+from parlando.domain.events import Final, Partial
+from parlando.domain.transcript import TimedWord, join
+from transcriber.engines.base import Hypothesis, Word, dump_words, load_words
+from transcriber.pipeline.agreement import LocalAgreement, Words
+from transcriber.pipeline.segmenter import Utterance
+
+
+class OpenSegment:
+    """The words of an open segment. Positions in samples; `end` is how far it has been decoded."""
+
+    def __init__(self, index: int, start: int, onset: int) -> None:
+        self.index = index
+        self.start = start
+        self.onset = onset
+        self.end = 0
+        self.agreement = LocalAgreement()
+        self.speculation: Hypothesis | None = None
+        self.confidence: float | None = None
+        self.language: str | None = None
+
+    @property
+    def has_words(self) -> bool:
+        """Whether anything has been heard in it."""
+        return bool(self.agreement.committed or self.agreement.tail)
+
+    def take(self, hypothesis: Hypothesis, end: int, *, hold_from: int) -> None:
+        """Agree on a hypothesis of [start, end); from `hold_from` samples on nothing new is committed,
+        because a cut may yet fall there.
+        """
+        self.end = end
+        if hypothesis is not self.speculation:
+            self.speculation = None
+        self.confidence, self.language = hypothesis.confidence, hypothesis.language
+        self.agreement.insert(hypothesis.words, hold=end - self.start > hold_from)
+
+    def partial(self, sid: str) -> Partial:
+        """What is known of the segment now."""
+        committed, tail = self.agreement.committed, self.agreement.tail
+        return Partial(
+            session_id=sid,
+            segment=self.index,
+            text=join([word.text for word in committed + tail], self.language),
+            stable=join([word.text for word in committed], self.language),
+            start=seconds(self.onset),
+            end=seconds(self.end),
+            confidence=self.confidence,
+        )
+
+    def final(self, sid: str, utterance: Utterance, hypothesis: Hypothesis, *, words: bool) -> Final:
+        """The settled text: what was stable, then the rest of the last hypothesis."""
+        settled = self.agreement.settle(hypothesis.words)
+        return Final(
+            session_id=sid,
+            segment=self.index,
+            text=join([word.text for word in settled], hypothesis.language),
+            start=seconds(utterance.onset),
+            end=seconds(utterance.speech_end),
+            confidence=hypothesis.confidence if settled else None,
+            language=hypothesis.language,
+            words=self._timed(settled, hypothesis.words, utterance) if words else None,
+            reason=None if settled else hypothesis.reason or "no_speech",
+        )
+
+    def _timed(self, settled: Words, heard: Words, utterance: Utterance) -> list[TimedWord]:
+        """Words with rising times inside the segment; where the engine gave none, by their length."""
+        if len(settled) == len(heard):  # committed words got their times in the last decoding
+            settled = tuple(
+                Word(word.text, timed.start, timed.end, timed.probability)
+                for word, timed in zip(settled, heard, strict=True)
+            )
+        first, last = utterance.onset / SAMPLE_RATE, utterance.speech_end / SAMPLE_RATE
+        offset = self.start / SAMPLE_RATE
+        letters = sum(len(word.text) + 1 for word in settled)
+        timed, spoken, at = [], 0, first
+        for word in settled:
+            guess = first + (last - first) * spoken / max(letters, 1)
+            spoken += len(word.text) + 1
+            guess_end = first + (last - first) * spoken / max(letters, 1)
+            start = guess if word.start is None else offset + word.start
+            end = guess_end if word.end is None else offset + word.end
+            start = min(max(start, at), last)
+            at = end = min(max(end, start), last)
+            timed.append(
+                TimedWord(
+                    word=word.text, start=round(start, 3), end=round(end, 3), confidence=word.probability
+                )
+            )
+        return timed
+
+    def dump(self) -> dict[str, Any]:
+        """The state, JSON-able."""
+        speculation = self.speculation
+        return {
+            "index": self.index,
+            "start": self.start,
+            "onset": self.onset,
+            "end": self.end,
+            "committed": dump_words(self.agreement.committed),
+            "tail": dump_words(self.agreement.tail),
+            "confidence": self.confidence,
+            "language": self.language,
+            "stable": join([word.text for word in self.agreement.committed], self.language),
+            "speculation": speculation
+            and {
+                "words": dump_words(speculation.words),
+                "language": speculation.language,
+                "confidence": speculation.confidence,
+                "reason": speculation.reason,
+            },
+        }
+
+    @classmethod
+    def load(cls, state: dict[str, Any] | None) -> "OpenSegment | None":
+        """The segment that `dump` described; None for None."""
+        if not state:
+            return None
+        segment = cls(state["index"], state["start"], state["onset"])
+        segment.end = state["end"]
+        segment.agreement = LocalAgreement(load_words(state["committed"]), load_words(state["tail"]))
+        segment.confidence, segment.language = state["confidence"], state["language"]
+        guess = state["speculation"]
+        if guess:
+            segment.speculation = Hypothesis(
+                load_words(guess["words"]), guess["language"], guess["confidence"], guess["reason"]
+            )
+        return segment

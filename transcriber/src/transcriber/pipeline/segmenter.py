@@ -1,0 +1,304 @@
+"""Cuts a session's audio into utterances. Pure: samples in, events out, no clock, no I/O.
+
+The same audio gives the same events however it is sliced, and `restore(snapshot())` goes on as if
+nothing had happened. All positions are samples on the session's clock.
+
+A segment begins at two frames of speech in a row, with padding in front; it ends after `silence`.
+From `soft` on it is cut at the first dip, at `hard` at the quietest place of the last `lookback`.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from parlando.domain.audio import SAMPLE_RATE, Float32, Pcm16, samples, to_float
+from parlando.domain.audio_buffer import AudioBuffer
+from parlando.vad import FRAME, VadStream
+
+ENTER: Final = 0.5  # probability at which silence becomes speech
+LEAVE: Final = 0.35  # below it speech becomes silence
+ONSET_FRAMES: Final = 2  # frames of speech that open a segment
+DIP: Final = samples(60)  # silence at which a long segment may be cut
+PAUSE: Final = samples(192)  # silence at which it's worth decoding the segment as if it had ended
+QUIET_EVERY: Final = SAMPLE_RATE  # in silence, a new checkpoint that often
+BLOCK: Final = samples(30)  # resolution of the search for the quietest place
+
+
+@dataclass(frozen=True, slots=True)
+class SegmenterOptions:
+    """Lengths in samples."""
+
+    silence: int = samples(500)
+    padding: int = samples(500)
+    soft: int = 8 * SAMPLE_RATE
+    hard: int = 15 * SAMPLE_RATE
+
+    @property
+    def lookback(self) -> int:
+        """How far back a hard cut may fall; words there aren't committed before."""
+        return self.hard // 3
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A segment, open or ended.
+
+    `start`: where decoding begins (padding included); `onset`: where speech begins; `speech_end`:
+    where speech was last heard; `end`: where decoding ends; `voiced`: samples taken for speech.
+    """
+
+    index: int
+    start: int
+    onset: int
+    speech_end: int
+    voiced: int
+    end: int = 0
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Speech began."""
+
+    utterance: Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One more frame of an open segment; `silence` samples since speech was heard."""
+
+    utterance: Utterance
+    end: int
+    silence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Silence that may become the endpoint; if it does, the segment's `end` is this one."""
+
+    utterance: Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The pause was none."""
+
+    utterance: Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The segment is complete. `checkpoint` is where a new owner would begin, with `snapshot`."""
+
+    utterance: Utterance
+    checkpoint: int
+    snapshot: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Silence outside segments; audio below `checkpoint` isn't needed any more."""
+
+    checkpoint: int
+    snapshot: dict[str, Any]
+
+
+SegmentEvent = Started | Heard | Paused | Resumed | Ended | Quiet
+
+
+class Segmenter:
+    """One session's audio, its voice activity and its open segment.
+
+    The audio begins at sample `start`, the segments at number `index`; none begins before sample `floor`.
+    """
+
+    def __init__(
+        self,
+        vad: VadStream,
+        options: SegmenterOptions | None = None,
+        *,
+        start: int = 0,
+        index: int = 0,
+        floor: int = 0,
+    ) -> None:
+        self._vad = vad
+        self.options = options or SegmenterOptions()
+        self.audio = AudioBuffer(start)
+        self._heard = start  # samples that went through the VAD
+        self._floor = max(start, floor)  # no segment may begin before it
+        self._run = 0  # frames of speech in a row, outside segments
+        self._index = index  # of the next segment
+        self._checkpoint = start
+        self.open: Utterance | None = None
+
+    @property
+    def received(self) -> int:
+        """Samples pushed so far."""
+        return self.audio.end
+
+    @property
+    def heard(self) -> int:
+        """Samples that went through the voice detector."""
+        return self._heard
+
+    def push(self, pcm: Pcm16) -> list[SegmentEvent]:
+        """Take int16 samples of shape (n,) that follow those before."""
+        self.audio.append(pcm)
+        whole = (self.audio.end - self._heard) // FRAME * FRAME
+        if whole <= 0:
+            return []
+        frames: Float32 = to_float(self.audio.slice(self._heard, self._heard + whole))
+        events: list[SegmentEvent] = []
+        # One frame at a time into the rules, but one call into the model; a snapshot taken at an
+        # event must hold the model's state at that frame, so the call ends where one may be due.
+        start = 0
+        while start < len(frames):
+            stop = len(frames) if self._far_from_snapshot(len(frames) - start) else start + FRAME
+            for probability in self._vad.push(frames[start:stop]).tolist():
+                self._frame(probability, events)
+            start = stop
+        return events
+
+    def settle(self) -> list[SegmentEvent]:
+        """End the open segment where the audio ends now (a flush, or the end of the stream)."""
+        self._run = 0
+        if self.open is None:
+            return [self._quiet()]
+        events: list[SegmentEvent] = []
+        self._end(self.open, self.received, events)
+        return events
+
+    def release(self, keep_from: int) -> None:
+        """Forget audio that is needed neither from `keep_from` on nor by the segmenter itself."""
+        self.audio.trim(min(keep_from, self.needed))
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state, JSON-able, without the audio."""
+        return {
+            "heard": self._heard,
+            "floor": self._floor,
+            "run": self._run,
+            "index": self._index,
+            "open": asdict(self.open) if self.open else None,
+            "vad": self._vad.state(),
+        }
+
+    def restore(self, start: int, snapshot: dict[str, Any]) -> None:
+        """Go on from a snapshot; the next samples pushed are those from `start` on.
+
+        `start` may lie anywhere before the checkpoint that came with the snapshot.
+        """
+        self._heard = snapshot["heard"]
+        self._floor = snapshot["floor"]
+        self._run = snapshot["run"]
+        self._index = snapshot["index"]
+        self.open = Utterance(**snapshot["open"]) if snapshot["open"] else None
+        self._vad.restore(snapshot["vad"])
+        self.audio = AudioBuffer(start)
+        self._checkpoint = self.needed
+
+    def _far_from_snapshot(self, ahead: int) -> bool:
+        """Whether `ahead` more samples can neither end a segment nor earn a checkpoint in silence."""
+        after = self._heard + ahead
+        if self.open is None:
+            return (
+                after - self.options.padding - self._checkpoint < QUIET_EVERY
+                and ahead + FRAME <= self.options.silence
+            )
+        could_dip = after - self.open.start >= self.options.soft
+        return not could_dip and after - self.open.speech_end + FRAME <= self.options.silence
+
+    def _frame(self, probability: float, events: list[SegmentEvent]) -> None:
+        self._heard += FRAME
+        if self.open is None:
+            self._outside(probability, events)
+        else:
+            self._inside(self.open, probability, events)
+
+    def _outside(self, probability: float, events: list[SegmentEvent]) -> None:
+        self._run = self._run + 1 if probability >= ENTER else 0
+        if self._run < ONSET_FRAMES:
+            if not self._run and self.needed - self._checkpoint >= QUIET_EVERY:
+                events.append(self._quiet())
+            return
+        onset = max(self._heard - self._run * FRAME, self._floor)
+        start = max(onset - self.options.padding, self._floor)
+        self.open = Utterance(
+            self._index, start, onset, speech_end=self._heard, voiced=self._run * FRAME, end=self._heard
+        )
+        self._index += 1
+        self._run = 0
+        events += [Started(self.open), Heard(self.open, self._heard, 0)]
+
+    def _inside(self, before: Utterance, probability: float, events: list[SegmentEvent]) -> None:
+        in_speech = before.speech_end >= self._heard - FRAME
+        if probability >= ENTER or (in_speech and probability >= LEAVE):
+            utterance = replace(
+                before, speech_end=self._heard, voiced=before.voiced + FRAME, end=self._heard, paused=False
+            )
+            if before.paused:
+                events.append(Resumed(utterance))
+        else:
+            utterance = replace(before, end=self._heard)
+        self.open = utterance
+        silence = self._heard - utterance.speech_end
+        length = self._heard - utterance.start
+        if silence + FRAME > self.options.silence:  # the last frame that ends within it
+            self._end(utterance, min(utterance.speech_end + PAUSE, self._heard), events)
+        elif length >= self.options.soft and silence >= self._dip(length):
+            self._end(utterance, utterance.speech_end + silence // 2, events)
+        elif length >= self.options.hard:
+            self._cut(utterance, events)
+        elif silence >= PAUSE and not utterance.paused:
+            self.open = replace(utterance, end=utterance.speech_end + PAUSE, paused=True)
+            events.append(Paused(self.open))
+        else:
+            events.append(Heard(utterance, self._heard, silence))
+
+    def _dip(self, length: int) -> int:
+        """The silence at which a segment of `length` is cut: the longer it gets, the less will do."""
+        patience = (self.options.hard - self.options.lookback // 2 - length) / (5 * SAMPLE_RATE)
+        return max(DIP, min(PAUSE, int(PAUSE * patience)))
+
+    def _end(self, utterance: Utterance, end: int, events: list[SegmentEvent]) -> None:
+        self.open = None
+        self._floor = end
+        self._ended(replace(utterance, end=end), events)
+
+    def _cut(self, utterance: Utterance, events: list[SegmentEvent]) -> None:
+        """End a segment in the middle of speech; the next one is open at once, from the cut on."""
+        place = self._quietest(self._heard - self.options.lookback, self._heard)
+        self._floor = place
+        self.open = Utterance(
+            self._index,
+            place,
+            place,
+            speech_end=utterance.speech_end,
+            voiced=self._heard - place,
+            end=self._heard,
+        )
+        self._index += 1
+        self._ended(replace(utterance, end=place, speech_end=place), events)
+        events.append(Started(self.open))
+
+    def _ended(self, utterance: Utterance, events: list[SegmentEvent]) -> None:
+        self._checkpoint = self.needed
+        events.append(Ended(utterance, self._checkpoint, self.snapshot()))
+
+    def _quiet(self) -> Quiet:
+        self._checkpoint = self.needed
+        return Quiet(self._checkpoint, self.snapshot())
+
+    @property
+    def needed(self) -> int:
+        """The first sample that a later segment may want, or that the VAD has not heard."""
+        if self.open is not None:
+            return min(self.open.start, self._heard)
+        return min(self._heard, max(self._floor, self._heard - self.options.padding - self._run * FRAME))
+
+    def _quietest(self, start: int, end: int) -> int:
+        """The middle of the quietest block between `start` and `end`; the first of equals."""
+        pcm = to_float(self.audio.slice(start, end))
+        blocks = pcm[: len(pcm) // BLOCK * BLOCK].reshape(-1, BLOCK)
+        return start + int(np.square(blocks).sum(axis=1).argmin()) * BLOCK + BLOCK // 2

@@ -1,0 +1,81 @@
+"""How a session asks the engine: windows cut from its audio, with what is known of them already."""
+
+import structlog
+
+from parlando.domain.audio import samples, seconds, to_float
+from parlando.domain.config import SessionConfig
+from parlando.errors import EngineError
+from transcriber import metrics
+from transcriber.engines.base import Hypothesis, Window
+from transcriber.pipeline.context import SettledContext
+from transcriber.pipeline.open_segment import OpenSegment
+from transcriber.pipeline.segmenter import Segmenter, Utterance
+from transcriber.recognition.scheduler import Lane, Scheduler
+
+log = structlog.get_logger(part="listening")
+
+
+def note_failure(error: EngineError) -> None:
+    """Count and log that the engine failed on a window."""
+    metrics.ENGINE_ERRORS.inc()
+    log.error("engine.failed", error=str(error))
+
+
+class Listener:
+    """One session's way to the engine. `context` is what was said in the segments before."""
+
+    def __init__(self, scheduler: Scheduler, segmenter: Segmenter, *, always_patient: bool) -> None:
+        self._scheduler = scheduler
+        self._segmenter = segmenter
+        self._always_patient = always_patient
+        self.context = SettledContext(samples(scheduler.engine.info.context_s * 1000))
+
+    async def hear(
+        self,
+        segment: OpenSegment,
+        end: int,
+        config: SessionConfig,
+        lane: Lane,
+        utterance: Utterance | None = None,
+    ) -> Hypothesis | None:
+        """The engine's hypothesis of the segment up to `end`; None if it failed."""
+        ticket = self._scheduler.submit(lane, lambda: self.window(segment, end, config, utterance))
+        try:
+            return await ticket.answer
+        except EngineError as error:
+            note_failure(error)
+            return None
+
+    def window(
+        self, segment: OpenSegment, end: int, config: SessionConfig, utterance: Utterance | None = None
+    ) -> Window:
+        """Cut the window; with the `utterance` that ends there it's for a final."""
+        committed, tail = segment.agreement.committed, segment.agreement.tail
+        audio = self._segmenter.audio
+        if utterance is None:
+            return Window(
+                to_float(audio.slice(segment.start, end)),
+                prefix=committed if self._scheduler.engine.info.primes else (),
+                draft=tail,
+                language=config.language,
+                prompt=config.prompt,
+                patient=self._always_patient or self._scheduler.cadence.relaxed,
+            )
+        # A final is decoded freely, so that a word committed wrongly costs itself and no more.
+        # While others wait it is heard once, and without what was said before: that's half of its cost.
+        patient = self._always_patient or not self._scheduler.finals_wait
+        begin, context = self.context.before(segment.start)
+        if begin < audio.start or not patient:
+            begin, context = segment.start, ()
+        return Window(
+            to_float(audio.slice(begin, end)),
+            context=context,
+            context_samples=segment.start - begin,
+            draft=committed + tail,
+            language=config.language,
+            prompt=config.prompt,
+            words=config.words,
+            final=True,
+            voiced_s=seconds(utterance.voiced),
+            patient=patient,
+        )
