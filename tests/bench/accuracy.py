@@ -27,11 +27,13 @@ def rate(spoken: list[Clip], heard: list[str]) -> float:
     return 100 * jiwer.wer([normal(clip.text) for clip in spoken], [normal(text) for text in heard])
 
 
-def offline(spoken: list[Clip], *, patient: bool) -> float:
-    """The engine on whole clips; `patient`: heard several times where it isn't sure, as finals are."""
+def offline(spoken: list[Clip], *, redecode: bool) -> float:
+    """The engine on whole clips; `redecode`: heard several times where it isn't sure, as finals are."""
     engine, _ = load_engine(TranscriberSettings(stt_engine="moonshine"))
     pcm = [to_float(load(clip.path)) for clip in spoken]
-    windows = [Window(samples, final=True, voiced_s=len(samples) / RATE, patient=patient) for samples in pcm]
+    windows = [
+        Window(samples, final=True, voiced_s=len(samples) / RATE, redecode=redecode) for samples in pcm
+    ]
     return rate(spoken, [engine.transcribe([window])[0].text for window in windows])
 
 
@@ -53,7 +55,7 @@ def main() -> None:
     with Cluster(transcribers=2, WORKER_SESSIONS="40") as cluster:
         few = asyncio.run(live(cluster.ports[0], spoken, 4))
         many = asyncio.run(live(cluster.ports[0], spoken * 2, 36))
-    once, patiently = (offline(spoken, patient=patient) for patient in (False, True))
+    once, patiently = (offline(spoken, redecode=redecode) for redecode in (False, True))
     table = Table("accuracy", f"Word errors of {len(spoken)} clips", ("how", "word errors, %"))
     table.rows = [
         ("whole clips, heard once", once),

@@ -143,14 +143,14 @@ class Server:
 
     async def handle(self, socket: ServerConnection) -> None:
         """Serve one socket."""
-        hearing = Hearing(self, socket)
+        file_session = Hearing(self, socket)
         await socket.send('{"type":"connected"}')
         try:
             async for message in socket:
                 if isinstance(message, bytes):
-                    await hearing.take(message)
+                    await file_session.take(message)
                 elif orjson.loads(message)["type"] == "end":
-                    await hearing.end()
+                    await file_session.end()
                     return
         except ConnectionClosed:
             return

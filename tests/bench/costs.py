@@ -35,7 +35,7 @@ def processor_time(cluster: Cluster) -> dict[str, float]:
 
 async def memory(cluster: Cluster) -> float:
     """Largest kilobytes that a session's keys take, while `SESSIONS` of them speak."""
-    store, most = cluster.store(), 0
+    store, limit = cluster.store(), 0
     speaking = [
         asyncio.create_task(talk(cluster.ports[0], pcm))
         for pcm in loops(fixture("two_cities.flac"), SESSIONS, SECONDS)
@@ -44,8 +44,8 @@ async def memory(cluster: Cluster) -> float:
         await asyncio.sleep(0.5)
         keys = await asyncio.to_thread(lambda: [*store.scan_iter("stt:*:s_*")])
         total = sum(store.memory_usage(key) or 0 for key in keys)
-        most = max(most, total / SESSIONS / 1024)
-    return most
+        limit = max(limit, total / SESSIONS / 1024)
+    return limit
 
 
 async def idle(cluster: Cluster, sessions: int, *, sending: bool) -> dict[str, float]:

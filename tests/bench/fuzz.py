@@ -14,7 +14,7 @@ from support.cluster import Cluster
 
 INPUTS = 10_000
 WARM = 2000  # inputs until memory is compared
-MOST_GROWTH_MB = 60
+MAX_GROWTH_MB = 60
 DOORS = {"raw HTTP": fuzz_http.attack, "WebSocket messages": fuzz_websocket.attack}
 
 
@@ -28,7 +28,7 @@ async def measure(cluster: Cluster, attack: fuzz.Attack, seed: int) -> tuple[lis
     grown = fuzz.memory_mb(cluster) - before
     wrong += fuzz.log_faults(cluster)
     wrong += [f"{name}: {level:g} left" for name, level in left.items() if level]
-    if grown > MOST_GROWTH_MB:
+    if grown > MAX_GROWTH_MB:
         wrong.append(f"memory grew by {grown:.0f} MB")
     took = time.monotonic() - started
     return wrong, [INPUTS, len(wrong), sum(left.values()), round(before), round(before + grown), round(took)]
@@ -55,7 +55,7 @@ def main() -> int:
     if given.only is None:
         table.remarks = [
             f"Seed {given.seed}. A fault: an answer 500, an error of the gateway's own, no end, no close "
-            f"code, something left open, or {MOST_GROWTH_MB} MB more memory than after {WARM} inputs."
+            f"code, something left open, or {MAX_GROWTH_MB} MB more memory than after {WARM} inputs."
         ]
         table.data = {"faults": len(faults), "seed": given.seed}
         table.publish()

@@ -23,7 +23,7 @@ import sherpa_onnx
 import soundfile
 from whisper.normalizers import EnglishTextNormalizer
 
-from audio_processor.chunking import Planner
+from audio_processor.chunking import ChunkPlanner
 from bench.results import Table
 from parlando import vad
 from parlando.domain.audio import to_float
@@ -67,7 +67,7 @@ def onset(pcm: np.ndarray) -> float:
     """Where the voice detector hears a clip begin when it's alone, in seconds."""
     padded = np.concatenate([np.zeros(RATE, np.int16), pcm, np.zeros(4 * RATE, np.int16)])
     padded = padded[: len(padded) // FRAME * FRAME]
-    pieces = Planner().push(padded, vad.load().stream().push(to_float(padded)))
+    pieces = ChunkPlanner().push(padded, vad.load().stream().push(to_float(padded)))
     return pieces[0].speech[0][0] / RATE - 1 if pieces else 0.0
 
 
@@ -137,7 +137,7 @@ def short_files() -> tuple[float, float]:
     seconds = sum(map(len, recordings)) / RATE
     started = time.monotonic()
     for samples in recordings:
-        engine.transcribe([Window(samples, final=True, patient=False, voiced_s=len(samples) / RATE)])
+        engine.transcribe([Window(samples, final=True, redecode=False, voiced_s=len(samples) / RATE)])
     ours = time.monotonic() - started
     started = time.monotonic()
     for samples in recordings:

@@ -18,7 +18,7 @@ from parlando.vad import FRAME
 from transcriber.engines.base import Engine, Window
 from transcriber.pipeline.segmenter import Ended, Paused, Resumed, Segmenter, Started
 from transcriber.pipeline.session import FIRST_PARTIAL
-from transcriber.recognition.partial_interval import Cadence
+from transcriber.recognition.partial_interval import PartialInterval
 from transcriber.recognition.scheduler import LIVE, Lane
 
 Happening = Callable[[float], None]
@@ -85,10 +85,10 @@ def price(engine: Engine, pcm: np.ndarray) -> Costs:
     for length in lengths:
         window = samples[: int(length * SAMPLE_RATE)]
         started = time.process_time()
-        [heard] = engine.transcribe([Window(window, draft=draft, patient=False)])
+        [heard] = engine.transcribe([Window(window, draft=draft, redecode=False)])
         partials.append(time.process_time() - started)
         draft, started = heard.words, time.process_time()
-        engine.transcribe([Window(window, draft=draft, final=True, patient=False)])
+        engine.transcribe([Window(window, draft=draft, final=True, redecode=False)])
         finals.append(time.process_time() - started)
 
     def line(costs: list[float]) -> tuple[float, float]:
@@ -104,7 +104,7 @@ class Worker:
     def __init__(self, costs: Costs, slower: float) -> None:
         self._costs = costs
         self._slower = slower
-        self._cadence = Cadence(SAMPLE_RATE // 2)
+        self._cadence = PartialInterval(SAMPLE_RATE // 2)
         self._events: list[tuple[float, int, Happening]] = []
         self._lanes: dict[Lane, deque[tuple[float, Work]]] = {lane: deque() for lane in LIVE}
         self._count, self._free_at, self._worked, self._shown = 0, 0.0, 0.0, 0

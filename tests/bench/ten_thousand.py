@@ -88,7 +88,7 @@ def main() -> None:
         f"{SESSIONS:,} sessions of continuous speech",
         ("part", "sessions a core takes", f"with {100 * PLANNED:.0f} % of it planned", "cores needed"),
     )
-    table.rows = [(part, most, most * PLANNED, needed[part]) for part, most in per_core.items()]
+    table.rows = [(part, limit, limit * PLANNED, needed[part]) for part, limit in per_core.items()]
     events = SESSIONS * (alone.partials + 0.6)  # finals and beginnings of speech
     each = broadcast_s()
     shard = PLANNED * per_core["Redis shards, measured"]

@@ -16,7 +16,7 @@ import websockets
 from support.cluster import Cluster
 from support.perfect import GAP, script, silence, speak
 from support.streaming import check_promises, stream
-from transcriber.recognition.capacity import UNKNOWN
+from transcriber.recognition.capacity import INITIAL_SESSIONS
 
 FAST = {"speed": 4.0}
 
@@ -231,12 +231,12 @@ async def test_how_many_fit_is_measured():
     slow = {"STT_ENGINE": "support.perfect:engine", "VAD": "rms", "PERFECT_DELAY_MS": "1500"}
     with Cluster(**slow, WORKER_SESSIONS="0") as cluster:
         [worker] = httpx.get(f"{cluster.http()}/v1/cluster").json()["transcribers"]
-        assert worker["capacity"] == UNKNOWN
+        assert worker["capacity"] == INITIAL_SESSIONS
         heard = await stream(cluster.url(), speak(70))
         [worker] = httpx.get(f"{cluster.http()}/v1/cluster").json()["transcribers"]
 
         assert heard.words == script(0, 70)
-        assert 1 <= worker["capacity"] < UNKNOWN, "a call lasts as long as four words"
+        assert 1 <= worker["capacity"] < INITIAL_SESSIONS, "a call lasts as long as four words"
 
 
 async def test_audio_is_in_redis_before_it_is_acknowledged(cluster):

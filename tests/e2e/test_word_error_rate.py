@@ -39,7 +39,7 @@ def whole_clip():
     def transcribe(clip):
         samples = to_float(load(clip.path))
         parts = [samples[at : at + WINDOW] for at in range(0, len(samples), WINDOW)]
-        return " ".join(engine.transcribe([Window(part, patient=False)])[0].text for part in parts)
+        return " ".join(engine.transcribe([Window(part, redecode=False)])[0].text for part in parts)
 
     return transcribe
 

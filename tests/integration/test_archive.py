@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from obstore.store import LocalStore
 
 from api_gateway.deliveries.archive import Archive
-from api_gateway.deliveries.archive_paths import MOST_BYTES, document_path, segment, user_folder
+from api_gateway.deliveries.archive_paths import MAX_BYTES, document_path, segment, user_folder
 from parlando.ids import fingerprint
 
 ALPHA, BETA = fingerprint("alpha")[:16], fingerprint("beta")[:16]
@@ -87,6 +87,6 @@ def test_usual_names_stay_readable():
 def test_different_names_are_different_segments(one, other):
     assert (segment(one) == segment(other)) == (one == other)
     for name in (one, other):
-        assert 0 < len(segment(name).encode()) <= MOST_BYTES
+        assert 0 < len(segment(name).encode()) <= MAX_BYTES
         assert set(segment(name)) <= set(string.ascii_letters + string.digits + "_.:-=")
         assert not segment(name).startswith(".")

@@ -197,7 +197,7 @@ async def test_a_form_in_pieces_of_any_size(local, size):
         ("include[]", None, b"x"),
         ("include", None, b"y"),
     )
-    upload = await receive(request(sent(body, size=size)), local, most=MB)
+    upload = await receive(request(sent(body, size=size)), local, limit=MB)
     assert read(await local.open(upload.source.blob)) == audio
     assert (upload.source.name, upload.source.size) == ("a b.wav", len(audio))
     assert upload.one("language") == "en"
@@ -218,7 +218,7 @@ async def test_a_form_in_pieces_of_any_size(local, size):
 )
 async def test_forms_that_do_not_fit_are_refused_and_leave_nothing(local, body, error, tmp_path):
     with pytest.raises(error):
-        await receive(request(sent(body)), local, most=MB)
+        await receive(request(sent(body)), local, limit=MB)
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
 
 
@@ -228,14 +228,14 @@ async def test_a_form_without_a_file_stores_nothing(local, tmp_path):
         [("file", "empty.wav", b"")],
         [("file", None, b"no filename")],
     ):
-        upload = await receive(request(sent(form(*parts))), local, most=MB)
+        upload = await receive(request(sent(form(*parts))), local, limit=MB)
         assert upload.source is None
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
 
 
 async def test_another_kind_of_body_is_refused(local):
     with pytest.raises(InvalidRequestError):
-        await receive(request(sent(b"{}"), kind="application/json"), local, most=MB)
+        await receive(request(sent(b"{}"), kind="application/json"), local, limit=MB)
 
 
 async def test_an_upload_is_never_whole_in_memory(local):
@@ -251,7 +251,7 @@ async def test_an_upload_is_never_whole_in_memory(local):
 
     tracemalloc.start()
     try:
-        upload = await receive(request(receive_part), local, most=500 * MB)
+        upload = await receive(request(receive_part), local, limit=500 * MB)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

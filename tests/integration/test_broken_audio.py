@@ -28,7 +28,7 @@ from support.speech import JFK, rows
 CONTAINER = AudioFormat(encoding=Encoding.CONTAINER)
 KINDS = ("wav", "flac", "mp3", "ogg_opus", "webm_opus", "mp4_aac")
 AT_ONCE = 8
-MOST_GROWTH = 60 << 20  # bytes by which the audio-processor may grow over all of it
+MAX_GROWTH = 60 << 20  # bytes by which the audio-processor may grow over all of it
 
 
 @pytest.fixture(scope="module", params=FEW)
@@ -199,7 +199,7 @@ async def test_what_is_no_audio_is_refused_and_leaves_nothing_behind(cluster, re
     assert ffmpegs() == []
     grown = processor.memory_info().rss - before
     print(f"the audio-processor grew by {grown >> 20} MB")
-    assert grown < MOST_GROWTH
+    assert grown < MAX_GROWTH
 
 
 @pytest.mark.timeout(120)

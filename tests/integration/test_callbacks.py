@@ -6,13 +6,13 @@ from collections import Counter
 import orjson
 import pytest
 
-from api_gateway.deliveries.callbacks import Caller
+from api_gateway.deliveries.callbacks import JobCallbacks
 from api_gateway.settings import GatewaySettings
 from parlando.domain.job_options import JobOptions
 from parlando.ids import new_job_id
 from parlando.outbound import Outbound
 from parlando.store.connection import connect
-from parlando.store.job_claims import JobClaims, OwnedJob
+from parlando.store.job_claims import JobClaims, JobLog
 from parlando.store.job_store import Jobs, Source
 from parlando.tasks import end
 from support.deliveries import until
@@ -23,7 +23,7 @@ class Endpoint:
 
     def __init__(self, delay_s: float | None = 0.0) -> None:
         self.calls: Counter[str] = Counter()
-        self.open = self.most_open = 0
+        self.open = self.max_open = 0
         self._delay_s = delay_s
 
     async def __aenter__(self) -> "Endpoint":
@@ -36,7 +36,7 @@ class Endpoint:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open += 1
-        self.most_open = max(self.most_open, self.open)
+        self.max_open = max(self.max_open, self.open)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 lines = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
@@ -59,16 +59,16 @@ class Gateways:
 
     def __init__(self, url: str) -> None:
         self.redis = connect(url)
-        self.jobs = Jobs(self.redis, partitions=1, ttl_s=1000, most=1000)
+        self.jobs = Jobs(self.redis, partitions=1, ttl_s=1000, limit=1000)
         self.outbound = Outbound(allow_private=True, setting="X")
         self.claims = JobClaims(self.redis, worker="p", partitions=1, lease_s=100)
-        self.callers: list[Caller] = []
+        self.callers: list[JobCallbacks] = []
         self.tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> Caller:
+    def start(self) -> JobCallbacks:
         settings = GatewaySettings(api_keys=("a", "b"))
         name = f"gateway-{len(self.callers)}"
-        caller = Caller(self.redis, self.jobs, self.outbound, settings, worker=name)
+        caller = JobCallbacks(self.redis, self.jobs, self.outbound, settings, worker=name)
         self.callers.append(caller)
         self.tasks.append(asyncio.create_task(caller.deliveries.run()))
         return caller
@@ -79,7 +79,7 @@ class Gateways:
         await self.jobs.submit(job, source, JobOptions(callback_url=callback_url), key=key)
         await self.claims.admit(room=True)
         (claim,) = await self.claims.take_new()
-        await OwnedJob(self.claims.scripts, claim).cut(16_000, 1)
+        await JobLog(self.claims.scripts, claim).cut(16_000, 1)
         return job
 
 
@@ -114,5 +114,5 @@ async def test_an_endpoint_that_never_answers_delays_no_other_tenant(gateways):
         jobs = {await gateways.end_job("b", fine.url) for _ in range(20)}
         await until(lambda: set(fine.calls) == jobs)
 
-    assert hole.most_open < 8, "a quarter of the slots, and what is being closed"
+    assert hole.max_open < 8, "a quarter of the slots, and what is being closed"
     assert set(fine.calls.values()) == {1}

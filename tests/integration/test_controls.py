@@ -7,7 +7,7 @@ from parlando.domain.formats import AudioFormat
 from parlando.errors import TooManyControlsError
 from parlando.store.audio_streams import Control, Frame, StreamReader, position_at
 from parlando.store.connection import connect
-from parlando.store.conversion_claims import IntakeClaims
+from parlando.store.conversion_claims import ConversionClaims
 from parlando.store.history import History
 from parlando.store.session_log import Checkpoint, SessionClaims
 from parlando.store.sessions import Sessions
@@ -27,7 +27,7 @@ async def redis(redis_server):
 @pytest.fixture
 def sessions(redis, monkeypatch):
     for module in ("sessions", "session_log"):
-        monkeypatch.setattr(f"parlando.store.{module}.MOST_CONTROLS", 5)
+        monkeypatch.setattr(f"parlando.store.{module}.MAX_CONTROLS", 5)
     return Sessions(redis, partitions=1, ttl_s=100)
 
 
@@ -81,7 +81,7 @@ async def test_what_was_taken_in_is_deleted_also_behind_the_checkpoint(redis, se
 async def test_controls_among_bytes_are_bounded_in_the_same_way(redis, sessions):
     writer = await sessions.open("s", config={}, token="t", form=AudioFormat(encoding=Encoding.MULAW))
     _, owned = await _owned(redis)
-    intakes = IntakeClaims(redis, worker="p", partitions=1, ttl_s=100)
+    intakes = ConversionClaims(redis, worker="p", partitions=1, ttl_s=100)
     await intakes.queue.ensure_groups()
     [claim] = await intakes.take_new(block_ms=100)
     intake, keys = intakes.own(claim), sessions.keys("s")

@@ -41,13 +41,13 @@ async def test_dead_letters_are_listed_by_owner_retried_and_dropped(bench):
     await bench.queue(1, owner="b", partition=1)
     await until(lambda: worker.dead == 3)
     deliveries = worker.deliveries
-    mine = await deliveries.find("a", dead=True, most=10)
-    [other] = await deliveries.find("b", dead=True, most=10)
+    mine = await deliveries.find("a", dead=True, limit=10)
+    [other] = await deliveries.find("b", dead=True, limit=10)
     assert [(each.state, each.error, each.detail, each.attempts) for each in mine] == [
         ("dead", "http_410", "Gone", 1)
     ] * 2
-    assert await deliveries.find("c", dead=True, most=10) == []
-    assert len(await deliveries.find("a", dead=True, most=1)) == 1
+    assert await deliveries.find("c", dead=True, limit=10) == []
+    assert len(await deliveries.find("a", dead=True, limit=1)) == 1
 
     refuse = False
     assert await deliveries.retry(mine[0]) == "dead"
@@ -75,7 +75,7 @@ async def test_what_waits_is_listed_too_and_can_be_hurried(bench):
     await bench.queue(3, to="hole")  # one is worked on, the others are ready
     await bench.queue(to="busy")
     await until(lambda: worker.failures == 1)
-    found = await worker.deliveries.find("a", dead=False, most=10)
+    found = await worker.deliveries.find("a", dead=False, limit=10)
     assert Counter(each.state for each in found) == {"working": 1, "ready": 2, "later": 1}
     [later] = [each for each in found if each.state == "later"]
     assert later.next_ms > time.time() * 1000 + 500_000
@@ -88,11 +88,11 @@ async def test_dead_letters_are_bounded_in_number_and_age(bench, redis):
     async def refuse(delivery: Delivery) -> None:
         raise DeliveryFailedError("http_410", "Gone", permanent=True)
 
-    worker = bench.start(refuse, most_dead=10, dead_ttl_s=1000)
+    worker = bench.start(refuse, max_dead=10, dead_ttl_s=1000)
     await bench.queue(30)
     await idle(bench)
     await until(lambda: worker.dead == 10)
-    kept = await worker.deliveries.find("a", dead=True, most=100)
+    kept = await worker.deliveries.find("a", dead=True, limit=100)
     assert sorted(int(each.fields["n"]) for each in kept) == list(range(20, 30))
 
     oldest = kept[-1].id
@@ -112,9 +112,9 @@ async def test_an_owner_can_not_fill_a_queue_for_others(bench, redis):
     await bench.queue(15, owner="a")
     await bench.queue(5, owner="b")
     await until(lambda: (worker.waiting, worker.dead) == (15, 5))
-    dead = await worker.deliveries.find("a", dead=True, most=10)
+    dead = await worker.deliveries.find("a", dead=True, limit=10)
     assert {each.error for each in dead} == {"too_many"}
-    assert await worker.deliveries.find("b", dead=True, most=10) == []
+    assert await worker.deliveries.find("b", dead=True, limit=10) == []
     for each in dead:
         await worker.deliveries.drop(each)
     going.set()

@@ -117,7 +117,7 @@ async def test_a_fault_of_any_kind_is_a_failed_attempt_of_that_delivery_only(ben
     await until(lambda: done.count("fine") == 3 and tried["poison"] == tried["slow"] == 3)
     await idle(bench)
 
-    dead = await worker.deliveries.find("a", dead=True, most=10)
+    dead = await worker.deliveries.find("a", dead=True, limit=10)
     assert sorted((each.destination, each.error, each.attempts) for each in dead) == [
         ("poison", "internal", 3),
         ("slow", "timeout", 3),
@@ -169,12 +169,12 @@ async def test_an_owner_with_many_hanging_hosts_gets_half_of_the_slots(bench):
 
 
 async def test_a_host_that_fails_gets_one_slot_until_it_succeeds(bench):
-    now, most, works = Counter(), Counter(), asyncio.Event()
+    now, limit, works = Counter(), Counter(), asyncio.Event()
 
     async def attempt(delivery: Delivery) -> None:
         phase = works.is_set()
         now[phase] += 1
-        most[phase] = max(most[phase], now[phase])
+        limit[phase] = max(limit[phase], now[phase])
         await asyncio.sleep(0.05)
         now[phase] -= 1
         if not works.is_set():
@@ -187,8 +187,8 @@ async def test_a_host_that_fails_gets_one_slot_until_it_succeeds(bench):
     await until(lambda: worker.failures >= 15)
     works.set()
     await idle(bench)
-    assert most[False] == 1
-    assert most[True] > 1
+    assert limit[False] == 1
+    assert limit[True] > 1
 
 
 async def test_many_that_fail_hide_none_behind_them(bench):
@@ -257,7 +257,7 @@ async def test_a_delivery_that_kills_its_gateways_is_given_up(bench, redis):
         await redis.zadd(f"{inbox(0)}:working", {identifier: 1}, xx=True)
         await asyncio.sleep(0.01)
 
-    [dead] = await worker.deliveries.find("a", dead=True, most=10)
+    [dead] = await worker.deliveries.find("a", dead=True, limit=10)
     assert (dead.error, dead.attempts) == ("abandoned", 2)
 
 
@@ -311,7 +311,7 @@ async def test_the_first_answer_of_every_script_may_be_lost(bench, redis, monkey
 
     assert sorted(Counter(attempts).values()) == [1] * 20
     assert {attempt for _, attempt in attempts} == {1, 2}
-    [dead] = await worker.deliveries.find("a", dead=True, most=10)
+    [dead] = await worker.deliveries.find("a", dead=True, limit=10)
     assert await worker.deliveries.retry(dead) == "dead"
     await until(lambda: worker.dead == 1 and worker.waiting == 0 and len(attempts) == 22)
     assert await worker.deliveries.drop(dead) == "dead"

@@ -150,11 +150,11 @@ def test_windows_shorter_than_the_model_likes_are_taken(engine, samples):
 
 async def test_it_serves_a_whole_session(engine, spoken):
     pcm = np.concatenate([np.r_[x, np.zeros(SAMPLE_RATE, np.float32)] for x, _ in spoken[:3]])
-    pen = await recognise((pcm * 32767).astype(np.int16), engine, vad.load("silero"), words=True)
+    session_log = await recognise((pcm * 32767).astype(np.int16), engine, vad.load("silero"), words=True)
 
     wanted = " ".join(text for _, text in spoken[:3])
-    assert jiwer.wer(_bare(wanted), _bare(pen.text)) < 0.35
-    assert pen.events[-1]["type"] == "closed"
+    assert jiwer.wer(_bare(wanted), _bare(session_log.text)) < 0.35
+    assert session_log.events[-1]["type"] == "closed"
 
 
 def test_moonshine_wakes_up_where_it_is_deaf():
@@ -168,9 +168,11 @@ def test_moonshine_wakes_up_where_it_is_deaf():
 async def test_moonshine_tells_where_a_word_is():
     """ "Americans" begins some 1.5 s into the recording, as one can see in its waveform."""
     engine = load_engine(TranscriberSettings(stt_engine="moonshine"))[0]
-    pen = await recognise(load(FIXTURES / "speech" / "jfk.flac"), engine, vad.load("silero"), words=True)
+    session_log = await recognise(
+        load(FIXTURES / "speech" / "jfk.flac"), engine, vad.load("silero"), words=True
+    )
 
-    first = next(event for event in pen.events if event["type"] == "final")
+    first = next(event for event in session_log.events if event["type"] == "final")
     starts = {bare(word["word"]): word["start"] for word in first["words"]}
     assert starts["fellow"] == pytest.approx(1.15, abs=0.25)
     assert starts["americans"] == pytest.approx(1.5, abs=0.25)

@@ -51,7 +51,7 @@ async def followed(relay: Relay, started: asyncio.Event) -> None:
 
 
 async def test_who_waits_for_a_job_that_is_lost_is_told(redis, channels):
-    history, jobs = History(redis, partitions=1), Jobs(redis, partitions=1, ttl_s=100, most=10)
+    history, jobs = History(redis, partitions=1), Jobs(redis, partitions=1, ttl_s=100, limit=10)
     job, started = new_job_id(), asyncio.Event()
     await jobs.submit(job, Source("blob", "a.wav", 10), JobOptions(), key="k")
     relay = Relay(history, channels, job, after=0, admitted=partial(jobs.known, job))

@@ -20,7 +20,7 @@ from parlando.ids import fingerprint, job_id_for, new_job_id
 from parlando.store import keys as names
 from parlando.store.chunk_claims import ChunkClaims
 from parlando.store.connection import connect
-from parlando.store.job_claims import Chunk, JobClaims, OwnedJob
+from parlando.store.job_claims import Chunk, JobClaims, JobLog
 from parlando.store.job_store import Jobs, Source
 
 WHAT = {"start": 0, "speech": [[0, 16_000]], "stands_for": 16_000}
@@ -31,7 +31,7 @@ class Bench:
 
     def __init__(self, url: str) -> None:
         self.redis = connect(url)
-        self.jobs = Jobs(self.redis, partitions=1, ttl_s=100, most=50)
+        self.jobs = Jobs(self.redis, partitions=1, ttl_s=100, limit=50)
         self.processors = [self._processor(n) for n in range(2)]
         self.transcribers = [
             ChunkClaims(self.redis, worker=f"t{n}", partitions=1, lease_s=0.1) for n in range(2)
@@ -50,12 +50,14 @@ class Bench:
         """The next job's claim and pen."""
         await self.processors[number].admit(room=True)
         (claim,) = await self.processors[number].take_new()
-        return claim, OwnedJob(self.processors[number].scripts, claim)
+        return claim, JobLog(self.processors[number].scripts, claim)
 
-    async def add(self, pen: OwnedJob, index: int, *, most: int = 64, language_first: bool = False) -> bool:
+    async def add(
+        self, session_log: JobLog, index: int, *, limit: int = 64, language_first: bool = False
+    ) -> bool:
         chunk = Chunk(index, WHAT, b"\1\0" * 10)
-        return await pen.add(
-            chunk, most=most, position=16_000 * (index + 1), expected=0, language_first=language_first
+        return await session_log.add(
+            chunk, limit=limit, position=16_000 * (index + 1), expected=0, language_first=language_first
         )
 
     async def take(self, number: int = 0):
@@ -86,11 +88,11 @@ async def bench(redis_server):
 async def test_a_job_from_its_submission_to_its_result(bench):
     job = await bench.submit(words=True)
     assert (await bench.jobs.record(job)).status is JobStatus.UPLOADED
-    claim, pen = await bench.begin()
+    claim, session_log = await bench.begin()
     assert (await bench.jobs.record(job)).status is JobStatus.PROCESSING_AUDIO
-    assert await bench.add(pen, 0)
-    assert await bench.add(pen, 1)
-    await pen.cut(32_000, 1)
+    assert await bench.add(session_log, 0)
+    assert await bench.add(session_log, 1)
+    await session_log.cut(32_000, 1)
     assert (await bench.jobs.record(job)).status is JobStatus.AUDIO_READY
     first, second = await bench.take(), await bench.take(1)
     assert first.options.words
@@ -124,8 +126,8 @@ async def test_a_job_from_its_submission_to_its_result(bench):
 
 async def test_silence_is_a_job_without_words(bench):
     job = await bench.submit()
-    _, pen = await bench.begin()
-    await pen.cut(160_000, 1)
+    _, session_log = await bench.begin()
+    await session_log.cut(160_000, 1)
     assert (await bench.jobs.record(job)).status is JobStatus.COMPLETED
     assert await bench.texts(job) == []
 
@@ -158,18 +160,18 @@ async def test_the_queue_of_chunks_is_shared_out_among_keys(bench):
     await bench.submit("a")
     _, a = await bench.begin()
     added = 0
-    while await bench.add(a, added, most=16):
+    while await bench.add(a, added, limit=16):
         added += 1
     assert added == 16
     await bench.submit("b")
     _, b = await bench.begin()
-    assert await bench.add(b, 0, most=16)  # though the queue is full of another's
+    assert await bench.add(b, 0, limit=16)  # though the queue is full of another's
     for _ in range(7):
         await bench.hear(await bench.take(), "x")
-    assert not await bench.add(a, added, most=16)  # 9 of a's are left, more than its half
+    assert not await bench.add(a, added, limit=16)  # 9 of a's are left, more than its half
     for index in range(1, 8):
-        assert await bench.add(b, index, most=16)
-    assert not await bench.add(b, 8, most=16)
+        assert await bench.add(b, index, limit=16)
+    assert not await bench.add(b, 8, limit=16)
 
 
 async def test_only_the_owner_adds_and_repeats_change_nothing(bench):
@@ -186,7 +188,7 @@ async def test_only_the_owner_adds_and_repeats_change_nothing(bench):
     with pytest.raises(FencedError):
         await old.cut(1, 1)
     assert (await bench.processors[0].renew([claim]))[0].lost
-    new = OwnedJob(bench.processors[1].scripts, taken)
+    new = JobLog(bench.processors[1].scripts, taken)
     assert await bench.add(new, 0)  # begun anew: what's queued is skipped
     assert await bench.add(new, 1)
     assert await bench.redis.xlen(names.chunks(0)) == 2
@@ -219,9 +221,9 @@ async def test_a_job_that_is_handed_back_costs_no_attempt(bench):
 
 async def test_a_chunk_is_tried_three_times_then_its_job_fails_and_the_other_results_stay(bench):
     job = await bench.submit()
-    _, pen = await bench.begin()
+    _, session_log = await bench.begin()
     for index in range(2):
-        await bench.add(pen, index)
+        await bench.add(session_log, index)
     await bench.hear(await bench.take(), "kept")
     for number in (0, 1):
         claim = await bench.take(number)
@@ -235,16 +237,16 @@ async def test_a_chunk_is_tried_three_times_then_its_job_fails_and_the_other_res
     assert record.error == {"code": "chunk_failed", "message": "Chunk 1 failed 3 times: it broke"}
     assert await bench.texts(job) == ["kept"]
     with pytest.raises(JobEndedError):
-        await bench.add(pen, 2)
+        await bench.add(session_log, 2)
     await bench.hear(claim, "too late")
     assert await bench.texts(job) == ["kept"]
 
 
 async def test_a_chunk_of_a_dead_worker_goes_to_another_and_counts_once(bench):
     job = await bench.submit()
-    _, pen = await bench.begin()
-    await bench.add(pen, 0)
-    await pen.cut(16_000, 1)
+    _, session_log = await bench.begin()
+    await bench.add(session_log, 0)
+    await session_log.cut(16_000, 1)
     slow = await bench.take()
     assert await bench.transcribers[1].take_over(1) == []  # its lease runs
     await asyncio.sleep(0.15)
@@ -258,8 +260,8 @@ async def test_a_chunk_of_a_dead_worker_goes_to_another_and_counts_once(bench):
 
 async def test_a_kept_lease_is_not_taken_over(bench):
     await bench.submit()
-    _, pen = await bench.begin()
-    await bench.add(pen, 0)
+    _, session_log = await bench.begin()
+    await bench.add(session_log, 0)
     claim = await bench.take()
     for _ in range(5):
         await asyncio.sleep(0.05)
@@ -269,9 +271,9 @@ async def test_a_kept_lease_is_not_taken_over(bench):
 
 async def test_cancelling_removes_everything_and_tells_who_listens(bench):
     job = await bench.submit()
-    _, pen = await bench.begin()
-    await bench.add(pen, 0)
-    await bench.add(pen, 1)
+    _, session_log = await bench.begin()
+    await bench.add(session_log, 0)
+    await bench.add(session_log, 1)
     claim = await bench.take()
     await bench.hear(claim, "secret")
     record = await bench.jobs.record(job)
@@ -281,7 +283,7 @@ async def test_cancelling_removes_everything_and_tells_who_listens(bench):
     assert [event["type"] for event in await bench.events(job)] == ["cancelled"]
     assert await bench.texts(job) == []
     with pytest.raises(JobEndedError):
-        await bench.add(pen, 2)
+        await bench.add(session_log, 2)
     await bench.jobs.forget(record)
     with pytest.raises(JobNotFoundError):
         await bench.jobs.record(job)
@@ -315,20 +317,20 @@ async def test_too_many_waiting_are_refused(bench):
 
 async def test_later_chunks_wait_for_the_language_of_the_first(bench):
     await bench.submit()
-    _, pen = await bench.begin()
-    assert await bench.add(pen, 0, language_first=True)
-    assert not await bench.add(pen, 1, language_first=True)
+    _, session_log = await bench.begin()
+    assert await bench.add(session_log, 0, language_first=True)
+    assert not await bench.add(session_log, 1, language_first=True)
     await bench.hear(await bench.take(), "hallo", language="de")
-    assert await bench.add(pen, 1, language_first=True)
+    assert await bench.add(session_log, 1, language_first=True)
     assert (await bench.take()).language == "de"
 
 
 async def test_a_first_chunk_without_words_holds_nobody_up(bench):
     await bench.submit()
-    _, pen = await bench.begin()
-    await bench.add(pen, 0, language_first=True)
+    _, session_log = await bench.begin()
+    await bench.add(session_log, 0, language_first=True)
     await bench.hear(await bench.take(), "", language=None)
-    assert await bench.add(pen, 1, language_first=True)
+    assert await bench.add(session_log, 1, language_first=True)
     claim = await bench.take()
     assert not claim.language
     await bench.hear(claim, "salut", language="fr")
@@ -368,8 +370,8 @@ async def test_no_job_is_lost_between_pages_although_many_came_in_one_millisecon
 
 async def test_usage_and_callbacks_are_noted_at_the_end(bench):
     await bench.submit(callback_url="https://example.org/hook")
-    _, pen = await bench.begin()
-    await pen.cut(32_000, 1)
+    _, session_log = await bench.begin()
+    await session_log.cut(32_000, 1)
     assert await bench.redis.hgetall(names.usage(0, fingerprint("k"), names.month())) == {
         b"files": b"1",
         b"audio_ms": b"2000",
@@ -379,14 +381,14 @@ async def test_usage_and_callbacks_are_noted_at_the_end(bench):
 
 async def test_redis_without_memory_says_so_and_goes_on_when_it_has_some(bench):
     job = await bench.submit()
-    _, pen = await bench.begin()
+    _, session_log = await bench.begin()
     await bench.redis.config_set("maxmemory", "1")
     with pytest.raises(UnavailableError, match="out of memory"):
-        await bench.add(pen, 0)
+        await bench.add(session_log, 0)
     with pytest.raises(UnavailableError, match="out of memory"):
         await bench.submit()
     await bench.redis.config_set("maxmemory", "0")
-    assert await bench.add(pen, 0)
-    await pen.cut(16_000, 1)
+    assert await bench.add(session_log, 0)
+    await session_log.cut(16_000, 1)
     await bench.hear(await bench.take(), "all there")
     assert await bench.texts(job) == ["all there"]

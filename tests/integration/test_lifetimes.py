@@ -12,9 +12,9 @@ from parlando.ids import fingerprint
 from parlando.store import keys as names
 from parlando.store.chunk_claims import ChunkClaims
 from parlando.store.connection import connect
-from parlando.store.conversion_claims import IntakeClaims
+from parlando.store.conversion_claims import ConversionClaims
 from parlando.store.http_audio import Bodies
-from parlando.store.job_claims import Chunk, JobClaims, OwnedJob
+from parlando.store.job_claims import Chunk, JobClaims, JobLog
 from parlando.store.job_store import Jobs, Source
 from parlando.store.keys import LONG_TTL_S, USAGE_TTL_S
 from parlando.store.session_log import SessionClaims
@@ -64,12 +64,12 @@ async def test_audio_lives_as_long_as_somebody_keeps_the_session(redis, sessions
     writer = await sessions.open("s", config={}, token="t", form=MULAW)
     await writer.append(SECOND, MOST)
     claims = SessionClaims(redis, worker="t", partitions=1, ttl_s=5000)
-    intakes = IntakeClaims(redis, worker="p", partitions=1, ttl_s=5000)
+    intakes = ConversionClaims(redis, worker="p", partitions=1, ttl_s=5000)
     for each in (claims, intakes):
         await each.queue.ensure_groups()
     held = await claims.take_new(block_ms=100)
     [intake] = await intakes.take_new(block_ms=100)
-    await intakes.own(intake).emit(SECOND, most_backlog=MOST, converted=1, needed=0, state={})
+    await intakes.own(intake).emit(SECOND, max_backlog=MOST, converted=1, needed=0, state={})
     keys = sessions.keys("s")
     assert 0 < await redis.ttl(keys.pcm) <= 100
 
@@ -85,7 +85,7 @@ async def test_a_user_whose_session_could_not_be_opened_is_forgotten_too(redis, 
     async def refused(sid: str, form: AudioFormat):
         raise AtCapacityError("no room")
 
-    bodies = Bodies(sessions, most_s=100, idle_s=60)
+    bodies = Bodies(sessions, max_s=100, idle_s=60)
     with pytest.raises(AtCapacityError):
         await bodies.take("k", "u", 16_000, SECOND, name="n", named=True, opening=refused)
     await bodies.refused_signature("k", "other")
@@ -99,7 +99,7 @@ async def test_everything_of_a_body_has_a_lifetime(redis, sessions):
     async def opening(sid: str, form: AudioFormat):
         return await sessions.open(sid, config={}, token="t", key="k", form=form, uid="u", metered=True)
 
-    bodies = Bodies(sessions, most_s=100, idle_s=60)
+    bodies = Bodies(sessions, max_s=100, idle_s=60)
     await bodies.take("k", "u", 16_000, SECOND, name="n", named=True, opening=opening)
 
     left = await _lifetimes(redis)
@@ -112,7 +112,7 @@ async def test_everything_of_a_body_has_a_lifetime(redis, sessions):
 
 
 async def test_everything_of_a_job_that_is_never_finished_has_a_lifetime(redis):
-    jobs = Jobs(redis, partitions=1, ttl_s=100, most=10)
+    jobs = Jobs(redis, partitions=1, ttl_s=100, limit=10)
     processor = JobClaims(redis, worker="p", partitions=1, lease_s=60)
     transcriber = ChunkClaims(redis, worker="t", partitions=1, lease_s=60)
     for claims in (processor, transcriber):
@@ -121,10 +121,10 @@ async def test_everything_of_a_job_that_is_never_finished_has_a_lifetime(redis):
         await jobs.submit(f"j_{name * 30}", Source("blob", "a.wav"), JobOptions(), key="k")
     await processor.admit(room=True)
     [claim] = await processor.take_new()
-    job = OwnedJob(processor.scripts, claim)
+    job = JobLog(processor.scripts, claim)
     for index in range(2):
         work = {"start": 0, "speech": [], "stands_for": 16_000}
-        await job.add(Chunk(index, work, SECOND), most=9, position=1, expected=0, language_first=False)
+        await job.add(Chunk(index, work, SECOND), limit=9, position=1, expected=0, language_first=False)
     _, later = [chunk for _ in range(2) for chunk in await transcriber.take_new(block_ms=100)]
     await transcriber.done(later, [], "en")  # its result waits for the first
 

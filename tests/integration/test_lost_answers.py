@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 
 from parlando.domain.audio import Encoding
-from parlando.domain.events import Closed, Final, Partial, encode
+from parlando.domain.events import Closed, FinalTranscript, Partial, encode
 from parlando.domain.formats import AudioFormat
 from parlando.domain.job_options import JobOptions
 from parlando.domain.transcript import FinalSegment
 from parlando.errors import AtCapacityError, EngineError
 from parlando.store.chunk_claims import ChunkClaim, ChunkClaims
 from parlando.store.connection import connect
-from parlando.store.conversion_claims import IntakeClaims, OwnedIntake
+from parlando.store.conversion_claims import ConversionClaims, ConversionLog
 from parlando.store.http_audio import Bodies
-from parlando.store.job_claims import Chunk, JobClaim, JobClaims, OwnedJob
+from parlando.store.job_claims import Chunk, JobClaim, JobClaims, JobLog
 from parlando.store.job_store import Jobs, Source
 from parlando.store.script_sources import SOURCES
-from parlando.store.session_log import Checkpoint, OwnedSession, SessionClaims
+from parlando.store.session_log import Checkpoint, SessionClaims, SessionLog
 from parlando.store.sessions import Sessions, SessionWriter
 from parlando.store.viewers import Viewers
 from support import delivery_cases
@@ -42,12 +42,12 @@ class Stage:
         self._lossy = lossy
         self.sessions = Sessions(self.redis, partitions=1, ttl_s=100)
         self.claims = SessionClaims(self.redis, worker="t", partitions=1, ttl_s=100)
-        self.intake = IntakeClaims(self.redis, worker="p", partitions=1, ttl_s=100)
-        self.jobs = Jobs(self.redis, partitions=1, ttl_s=100, most=10)
+        self.intake = ConversionClaims(self.redis, worker="p", partitions=1, ttl_s=100)
+        self.jobs = Jobs(self.redis, partitions=1, ttl_s=100, limit=10)
         self.processor = JobClaims(self.redis, worker="p", partitions=1, lease_s=60)
         self.chunks = ChunkClaims(self.redis, worker="t", partitions=1, lease_s=60)
         self.viewers = Viewers(self.redis, partitions=1)
-        self.bodies = Bodies(self.sessions, most_s=100, idle_s=60)
+        self.bodies = Bodies(self.sessions, max_s=100, idle_s=60)
 
     def arm(self) -> None:
         self.loss.armed = self._lossy
@@ -55,12 +55,12 @@ class Stage:
     async def open(self, **options: Any) -> SessionWriter:
         return await self.sessions.open("s", config={"title": "old"}, token="t", key="k", **options)
 
-    async def owned(self, **options: Any) -> tuple[SessionWriter, OwnedSession]:
+    async def owned(self, **options: Any) -> tuple[SessionWriter, SessionLog]:
         writer = await self.open(**options)
         [claim] = await self.claims.take_new(block_ms=100)
         return writer, self.claims.own(claim)
 
-    async def converted(self) -> tuple[SessionWriter, OwnedIntake]:
+    async def converted(self) -> tuple[SessionWriter, ConversionLog]:
         writer = await self.open(form=RAW)
         [claim] = await self.intake.take_new(block_ms=100)
         return writer, self.intake.own(claim)
@@ -75,15 +75,15 @@ class Stage:
         options = JobOptions(callback_url="https://example.org/hook")
         return await self.jobs.submit(JOB, Source("blob", "a.wav", 1, "digest"), options, key="k")
 
-    async def job(self) -> tuple[JobClaim, OwnedJob]:
+    async def job(self) -> tuple[JobClaim, JobLog]:
         await self.submit()
         await self.processor.admit(room=True)
         [claim] = await self.processor.take_new()
-        return claim, OwnedJob(self.processor.scripts, claim)
+        return claim, JobLog(self.processor.scripts, claim)
 
-    async def add(self, job: OwnedJob) -> bool:
+    async def add(self, job: JobLog) -> bool:
         return await job.add(
-            Chunk(0, WORK, SECOND), most=9, position=16_000, expected=0, language_first=False
+            Chunk(0, WORK, SECOND), limit=9, position=16_000, expected=0, language_first=False
         )
 
     async def chunk(self) -> ChunkClaim:
@@ -110,7 +110,7 @@ def case(run: Case) -> Case:
 @case
 async def _open(stage: Stage) -> Any:
     stage.arm()
-    writer = await stage.open(uid="u", form=RAW, most=1)
+    writer = await stage.open(uid="u", form=RAW, limit=1)
     return writer.seq, writer.received
 
 
@@ -274,7 +274,7 @@ async def _commit(stage: Stage) -> Any:
     await writer.append(SECOND, MOST)
     await writer.control({"type": "flush"})
     stage.arm()
-    final = Final(session_id="s", segment=0, text="hello", start=0, end=1)
+    final = FinalTranscript(session_id="s", segment=0, text="hello", start=0, end=1)
     closed = Closed(session_id="s", duration=1, segments=1, reason="end")
     await owned.commit(
         [final, closed],
@@ -291,7 +291,7 @@ async def _emit(stage: Stage) -> Any:
     writer, intake = await stage.converted()
     await writer.append(b"bytes", MOST)
     stage.arm()
-    return await intake.emit(SECOND, most_backlog=MOST, converted=5, needed=5, state={}), intake.emitted
+    return await intake.emit(SECOND, max_backlog=MOST, converted=5, needed=5, state={}), intake.emitted
 
 
 @case

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api_gateway.live.connection import file_session as hearing
+from api_gateway.live import file_session
 from api_gateway.live.file_session import send_file
 from parlando.domain.config import SessionConfig
 from parlando.domain.events import Closed
@@ -25,13 +25,15 @@ class Gateway:
     def __init__(self, url: str) -> None:
         self.redis = connect(url)
         self.sessions = Sessions(self.redis, partitions=1, ttl_s=100)
-        self.bodies = Bodies(self.sessions, most_s=100, idle_s=60)
+        self.bodies = Bodies(self.sessions, max_s=100, idle_s=60)
         self.room = 100
 
     async def take(self, file: bytes = FILE, name: str = "n") -> Taken:
         async def sending(sid: str) -> None:
             services: Any = SimpleNamespace(sessions=self.sessions)
-            await send_file(services, file, most=self.room, key="k", config=SessionConfig(), sid=sid, uid="u")
+            await send_file(
+                services, file, limit=self.room, key="k", config=SessionConfig(), sid=sid, uid="u"
+            )
 
         return await self.bodies.take_file("k", "u", name=name, named=True, sending=sending)
 
@@ -49,7 +51,7 @@ class Gateway:
 
 @pytest.fixture
 async def gateways(redis_server, monkeypatch):
-    monkeypatch.setattr(hearing, "ENTRY", 1000)
+    monkeypatch.setattr(file_session, "ENTRY", 1000)
     gateways = [Gateway(redis_server.url) for _ in range(3)]
     yield gateways
     for gateway in gateways:
@@ -80,12 +82,12 @@ async def test_what_a_gateway_left_off_is_completed_by_the_next(gateways, monkey
     appended = SessionWriter.append
     left = entries
 
-    async def dies(writer: SessionWriter, data: bytes, most: int) -> Any:
+    async def dies(writer: SessionWriter, data: bytes, limit: int) -> Any:
         nonlocal left
         if left == 0:
             raise UnavailableError("the gateway dies")
         left -= 1
-        return await appended(writer, data, most)
+        return await appended(writer, data, limit)
 
     monkeypatch.setattr(SessionWriter, "append", dies)
     with pytest.raises(UnavailableError):

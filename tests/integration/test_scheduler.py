@@ -11,7 +11,7 @@ from parlando.domain.audio import to_float
 from parlando.errors import EngineError
 from support.perfect import PerfectEngine, speak
 from transcriber.engines.base import Window
-from transcriber.recognition.partial_interval import Cadence
+from transcriber.recognition.partial_interval import PartialInterval
 from transcriber.recognition.scheduler import Lane, Scheduler
 
 
@@ -33,7 +33,7 @@ class NotingEngine(PerfectEngine):
 
 @pytest.fixture
 async def scheduler():
-    scheduler = Scheduler(NotingEngine(), Cadence(8000))
+    scheduler = Scheduler(NotingEngine(), PartialInterval(8000))
     yield scheduler
     scheduler.close()
 
@@ -74,7 +74,7 @@ async def test_a_chunk_that_the_engine_fails_on_harms_none_in_its_batch():
                 raise EngineError("w0001")
             return found
 
-    scheduler = Scheduler(Failing(batch=4), Cadence(8000))
+    scheduler = Scheduler(Failing(batch=4), PartialInterval(8000))
     tickets = [scheduler.submit(Lane.CHUNK, lambda n=n: window(n)) for n in range(3)]
     serving = asyncio.create_task(scheduler.run())
     answers = await asyncio.gather(*(ticket.answer for ticket in tickets), return_exceptions=True)
@@ -98,7 +98,7 @@ async def test_an_engine_that_can_hears_live_windows_while_it_hears_a_chunk():
             return super().transcribe(windows)
 
     released = threading.Event()
-    scheduler = Scheduler(Slow(), Cadence(8000))
+    scheduler = Scheduler(Slow(), PartialInterval(8000))
     serving = asyncio.create_task(scheduler.run())
     chunk = scheduler.submit(Lane.CHUNK, lambda: window(0))
     await asyncio.sleep(0.05)
@@ -119,7 +119,7 @@ async def test_whatever_an_engine_raises_fails_its_own_ticket_and_no_other():
                 raise ZeroDivisionError("a bug")
             return found
 
-    scheduler = Scheduler(Broken(), Cadence(8000))
+    scheduler = Scheduler(Broken(), PartialInterval(8000))
     serving = asyncio.create_task(scheduler.run())
     tickets = [scheduler.submit(Lane.FINAL, lambda n=n: window(n)) for n in range(3)]
     answers = await asyncio.gather(*(ticket.answer for ticket in tickets), return_exceptions=True)
@@ -152,7 +152,7 @@ async def test_an_answer_too_few_is_a_failure():
         def transcribe(self, windows):
             return super().transcribe(windows)[1:]
 
-    scheduler = Scheduler(Short(), Cadence(8000))
+    scheduler = Scheduler(Short(), PartialInterval(8000))
     serving = asyncio.create_task(scheduler.run())
     with pytest.raises(EngineError, match="0 answers to 1 windows"):
         await scheduler.submit(Lane.FINAL, lambda: window(0)).answer
@@ -175,7 +175,7 @@ async def test_a_slow_answer_of_a_server_holds_up_no_other_window():
             return found
 
     released = threading.Event()
-    scheduler = Scheduler(Remote(), Cadence(8000))
+    scheduler = Scheduler(Remote(), PartialInterval(8000))
     serving = asyncio.create_task(scheduler.run())
     slow = scheduler.submit(Lane.FINAL, lambda: window(0))
     others = [scheduler.submit(Lane.FINAL, lambda n=n: window(n)) for n in range(1, 9)]

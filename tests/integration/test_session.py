@@ -16,11 +16,11 @@ class FailsOnFinals(PerfectEngine):
 
 
 async def test_audio_on_which_the_engine_fails_is_reported_by_the_millisecond():
-    pen = await recognise(np.r_[speak(8), silence(1)], FailsOnFinals(), vad.load("rms"))
+    session_log = await recognise(np.r_[speak(8), silence(1)], FailsOnFinals(), vad.load("rms"))
 
-    kinds = [event["type"] for event in pen.events if event["type"] in ("status", "final", "closed")]
-    status = next(event for event in pen.events if event["type"] == "status")
-    final = next(event for event in pen.events if event["type"] == "final")
+    kinds = [event["type"] for event in session_log.events if event["type"] in ("status", "final", "closed")]
+    status = next(event for event in session_log.events if event["type"] == "status")
+    final = next(event for event in session_log.events if event["type"] == "final")
     assert kinds == ["status", "final", "closed"]
     assert status["status"] == "lost"
     assert status["reason"] == "engine_failed"
@@ -32,19 +32,19 @@ async def test_a_config_message_holds_from_its_place_on():
     pcm = np.r_[speak(3), silence(0.8), speak(3, first=3), silence(0.8)]
     change = {3 * 8000 + 10_000: {"type": "config", "config": {"words": True, "interim": False}}}
 
-    pen = await recognise(pcm, PerfectEngine(), vad.load("rms"), controls=change)
+    session_log = await recognise(pcm, PerfectEngine(), vad.load("rms"), controls=change)
 
-    first, second = [event for event in pen.events if event["type"] == "final"]
+    first, second = [event for event in session_log.events if event["type"] == "final"]
     assert first.get("words") is None
     assert [word["word"] for word in second["words"]] == script(3, 3)
-    assert {event["segment"] for event in pen.events if event["type"] == "partial"} == {0}
+    assert {event["segment"] for event in session_log.events if event["type"] == "partial"} == {0}
 
 
 async def test_word_times_lie_where_the_words_are():
     pcm = np.r_[silence(1), speak(4), silence(1)]
 
-    pen = await recognise(pcm, PerfectEngine(), vad.load("rms"), words=True)
+    session_log = await recognise(pcm, PerfectEngine(), vad.load("rms"), words=True)
 
-    [final] = [event for event in pen.events if event["type"] == "final"]
+    [final] = [event for event in session_log.events if event["type"] == "final"]
     starts = [word["start"] for word in final["words"]]
     assert np.allclose(starts, [1.0, 1.5, 2.0, 2.5], atol=0.05)

@@ -7,12 +7,12 @@ import pytest
 
 from api_gateway.live.relay import Relay
 from parlando.domain.audio import Encoding
-from parlando.domain.events import Closed, Final
+from parlando.domain.events import Closed, FinalTranscript
 from parlando.domain.formats import AudioFormat
 from parlando.errors import FencedError, SessionTakenError, SupersededError
 from parlando.store.audio_streams import Frame, StreamReader, position_at
 from parlando.store.connection import connect
-from parlando.store.conversion_claims import IntakeClaims
+from parlando.store.conversion_claims import ConversionClaims
 from parlando.store.history import History
 from parlando.store.pubsub import Channels
 from parlando.store.session_log import Checkpoint, SessionClaims
@@ -47,7 +47,7 @@ async def claims(redis):
 
 
 async def _say(owned, *texts: str) -> None:
-    finals = [Final(session_id="meeting", segment=0, text=text, start=0, end=1) for text in texts]
+    finals = [FinalTranscript(session_id="meeting", segment=0, text=text, start=0, end=1) for text in texts]
     await owned.commit(finals, decoded=1, segments=len(texts))
 
 
@@ -129,11 +129,11 @@ async def test_a_conversion_that_goes_on_counts_its_own_samples_from_zero(sessio
     )
     assert writer.received == 0  # bytes of this life
     assert writer.position == 80_000  # the client's samples
-    claims = IntakeClaims(redis, worker="p", partitions=1, ttl_s=100)
+    claims = ConversionClaims(redis, worker="p", partitions=1, ttl_s=100)
     await claims.queue.ensure_groups()
     [claim] = await claims.take_new(block_ms=100)
     assert claim.emitted == 0
-    await claims.own(claim).emit(SECOND, most_backlog=16_000, converted=1, needed=0, state={})
+    await claims.own(claim).emit(SECOND, max_backlog=16_000, converted=1, needed=0, state={})
 
     assert (await history.record("meeting")).received == 176_000
 
@@ -187,7 +187,7 @@ async def test_an_append_tells_what_is_settled_and_by_which_event(sessions, clai
     owned = claims.own(claim)
     await writer.append(SECOND, 160_000)
     assert writer.settled == (0, 0)
-    final = Final(session_id="meeting", segment=0, text="one", start=0, end=0.5, covers=9000)
+    final = FinalTranscript(session_id="meeting", segment=0, text="one", start=0, end=0.5, covers=9000)
     await owned.commit([final], decoded=9000, segments=1, checkpoint=Checkpoint(8000, {}, settled=9000))
     await writer.append(SECOND, 160_000)
     assert writer.settled == (9000, 1)

@@ -95,5 +95,5 @@ async def test_lines_come_out_as_they_went_in():
 
 
 async def test_of_a_line_without_an_end_the_rest_is_left_out():
-    lines = await relayed_lines(b"a" * (relayed.MOST_LINE + 5) + b"\nnext\n")
-    assert lines == ["a" * relayed.MOST_LINE + " [… 5 bytes left out]", "next"]
+    lines = await relayed_lines(b"a" * (relayed.MAX_LINE + 5) + b"\nnext\n")
+    assert lines == ["a" * relayed.MAX_LINE + " [… 5 bytes left out]", "next"]

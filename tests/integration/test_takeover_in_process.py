@@ -16,10 +16,10 @@ async def test_a_perfect_recogniser_loses_and_doubles_nothing(every):
     pcm = np.concatenate([np.r_[speak(9, first=9 * n), silence(0.7)] for n in range(4)])
     detector = vad.load("rms")
 
-    pen = await with_takeovers(pcm, PerfectEngine(), detector, every=every)
+    session_log = await with_takeovers(pcm, PerfectEngine(), detector, every=every)
 
-    assert pen.text.split() == script(0, 36)
-    assert pen.finals == (await recognise(pcm, PerfectEngine(), detector)).finals
+    assert session_log.text.split() == script(0, 36)
+    assert session_log.finals == (await recognise(pcm, PerfectEngine(), detector)).finals
 
 
 @pytest.mark.parametrize("every", [2, 3, 7])
@@ -27,10 +27,10 @@ async def test_moonshine_says_the_same_to_the_letter(every):
     pcm = fixture("two_cities.flac")[: 20 * 16_000]
     engine, detector = load(TranscriberSettings(stt_engine="moonshine"))[0], vad.load("silero")
 
-    pen = await with_takeovers(pcm, engine, detector, every=every, words=True)
+    session_log = await with_takeovers(pcm, engine, detector, every=every, words=True)
     undisturbed = await recognise(pcm, engine, detector, words=True)
 
     def said(some):
         return [(e["text"], e["words"], e["start"], e["end"]) for e in some.events if e["type"] == "final"]
 
-    assert said(pen) == said(undisturbed)
+    assert said(session_log) == said(undisturbed)

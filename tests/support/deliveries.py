@@ -35,9 +35,9 @@ class Bench:
         self.tasks: list[asyncio.Task[None]] = []
 
     def deliveries(
-        self, *, attempts: int = 100, dead_ttl_s: int = 100, most_dead: int = 100, per_owner: int = 10_000
+        self, *, attempts: int = 100, dead_ttl_s: int = 100, max_dead: int = 100, per_owner: int = 10_000
     ) -> Deliveries:
-        bounds = Bounds(attempts, dead_ttl_s, most_dead, per_owner)
+        bounds = Bounds(attempts, dead_ttl_s, max_dead, per_owner)
         return Deliveries(self.redis, inbox, partitions=self.partitions, bounds=bounds)
 
     def start(self, attempt, *, delays_s=(0.05,), attempts=100, slots=16, lease_s=30.0, **bounds):

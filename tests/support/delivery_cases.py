@@ -15,8 +15,8 @@ class Stage(Protocol):
     def arm(self) -> None: ...
 
 
-def _deliveries(stage: Stage, *, most_dead: int = 10) -> Deliveries:
-    return Deliveries(stage.redis, callbacks, partitions=1, bounds=Bounds(5, 100, most_dead, 3))
+def _deliveries(stage: Stage, *, max_dead: int = 10) -> Deliveries:
+    return Deliveries(stage.redis, callbacks, partitions=1, bounds=Bounds(5, 100, max_dead, 3))
 
 
 async def _queued(stage: Stage, count: int = 4) -> None:
@@ -38,7 +38,7 @@ async def _taken(stage: Stage, deliveries: Deliveries) -> list[Delivery]:
 
 
 async def _look(stage: Stage) -> Any:
-    deliveries = _deliveries(stage, most_dead=1)
+    deliveries = _deliveries(stage, max_dead=1)
     for each in await _taken(stage, deliveries):
         await deliveries.end(each, "dead", error="no", detail="No")
     stage.arm()

@@ -31,7 +31,7 @@ VERSIONS = (*HERE, *WHEELS)
 FEW = (*HERE, OLDEST, "7.0")
 """For tests that take long."""
 
-LEAST_SIZE = 5 << 20  # bytes of a program that holds all of FFmpeg
+MIN_SIZE = 5 << 20  # bytes of a program that holds all of FFmpeg
 
 
 def path_with(version: str) -> str:
@@ -82,7 +82,7 @@ def fetch() -> None:
             command = [*pip, "--no-deps", "--only-binary=:all:", "--target", folder, wheel]
             failed = subprocess.run(command, check=False).returncode
             files = [file for file in Path(folder).rglob("ffmpeg*") if file.is_file()]
-            found = [file for file in files if file.stat().st_size > LEAST_SIZE]
+            found = [file for file in files if file.stat().st_size > MIN_SIZE]
             if failed or not found:
                 print(f"FFmpeg {version}: {wheel} can't be had here")
                 continue

@@ -14,12 +14,12 @@ from transcriber.engines.base import Engine
 from transcriber.pipeline.batching import BatchOptions
 from transcriber.pipeline.segmenter import SegmenterOptions
 from transcriber.pipeline.session import LiveSession
-from transcriber.recognition.partial_interval import Cadence
+from transcriber.recognition.partial_interval import PartialInterval
 from transcriber.recognition.scheduler import Scheduler
 
 
 class NotingPen:
-    """Stands where `OwnedSession` stands."""
+    """Stands where `SessionLog` stands."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -51,19 +51,19 @@ class NotingPen:
         return " ".join(text for text in self.finals if text)
 
 
-def claim(pen: NotingPen | None = None, **config: Any) -> Claim:
-    """A new session's claim, or the claim of whoever takes over from `pen`."""
+def claim(session_log: NotingPen | None = None, **config: Any) -> Claim:
+    """A new session's claim, or the claim of whoever takes over from `session_log`."""
     return Claim(
         keys=SessionKeys("s", 0),
         entry="1-0",
         epoch=1,
         config=config,
-        checkpoint=pen.checkpoint if pen else None,
-        open_segment=pen.open_segment if pen else None,
-        seq=pen.seq if pen else 0,
-        segments=sum(event["type"] == "final" for event in pen.events) if pen else 0,
+        checkpoint=session_log.checkpoint if session_log else None,
+        open_segment=session_log.open_segment if session_log else None,
+        seq=session_log.seq if session_log else 0,
+        segments=sum(event["type"] == "final" for event in session_log.events) if session_log else 0,
         decoded=0,
-        taken_over=pen is not None,
+        taken_over=session_log is not None,
     )
 
 
@@ -96,15 +96,15 @@ async def with_takeovers(
     pcm: np.ndarray, engine: Engine, vad: VadModel, *, every: int, frame_ms: int = 20, **config: Any
 ) -> NotingPen:
     """What a session says of `pcm` when its worker dies at every `every`-th write."""
-    pen = MortalPen(every)
+    session_log = MortalPen(every)
     pen_claim = claim(**config)
     step = frame_ms * 16
     while True:
-        scheduler = Scheduler(engine, Cadence(8000))
+        scheduler = Scheduler(engine, PartialInterval(8000))
         serving = asyncio.create_task(scheduler.run())
         session = LiveSession(
             pen_claim,
-            pen,  # type: ignore[arg-type]
+            session_log,  # type: ignore[arg-type]
             vad=vad.stream(),
             scheduler=scheduler,
             options=SegmenterOptions(),
@@ -124,9 +124,9 @@ async def with_takeovers(
         scheduler.close()
         if not isinstance(running.exception(), Killed):
             running.result()
-            return pen
-        pen.left = every
-        pen_claim = claim(pen, **config)
+            return session_log
+        session_log.left = every
+        pen_claim = claim(session_log, **config)
 
 
 async def recognise(
@@ -141,12 +141,12 @@ async def recognise(
     **config: Any,
 ) -> NotingPen:
     """Everything a session says of `pcm`, with fixed cadence. `controls`: sample → message."""
-    pen = NotingPen()
-    scheduler = Scheduler(engine, Cadence(interval_ms * 16))
+    session_log = NotingPen()
+    scheduler = Scheduler(engine, PartialInterval(interval_ms * 16))
     serving = asyncio.create_task(scheduler.run())
     session = LiveSession(
         claim(**config),
-        pen,  # type: ignore[arg-type]
+        session_log,  # type: ignore[arg-type]
         vad=vad.stream(),
         scheduler=scheduler,
         options=options or SegmenterOptions(),
@@ -170,4 +170,4 @@ async def recognise(
     await running
     serving.cancel()
     scheduler.close()
-    return pen
+    return session_log

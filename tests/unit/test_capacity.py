@@ -1,32 +1,32 @@
 """How many sessions a worker takes."""
 
-from transcriber.recognition.capacity import MOST, SHARE, UNKNOWN, Capacity
+from transcriber.recognition.capacity import FINALS_SHARE, MAX_SESSIONS, INITIAL_SESSIONS, Capacity
 
 
-def observed(*, cost: float, patient: float = 0.0, seconds: int = 60) -> Capacity:
+def observed(*, cost: float, redecode: float = 0.0, seconds: int = 60) -> Capacity:
     capacity = Capacity()
     for _ in range(seconds):
-        capacity.observe(4 * cost, 4.0, patient_s=4 * cost * patient)
+        capacity.observe(4 * cost, 4.0, redecode_s=4 * cost * redecode)
     return capacity
 
 
 def test_nothing_is_promised_before_anything_is_known():
-    assert Capacity().sessions(0, delay_s=0.0, load=1.0) == UNKNOWN
-    assert observed(cost=0.02, seconds=2).sessions(0, delay_s=0.0, load=1.0) == UNKNOWN
+    assert Capacity().sessions(0, delay_s=0.0, load=1.0) == INITIAL_SESSIONS
+    assert observed(cost=0.02, seconds=2).sessions(0, delay_s=0.0, load=1.0) == INITIAL_SESSIONS
 
 
 def test_the_cost_of_finals_says_how_many_fit():
-    fit = int(SHARE / 0.02)
+    fit = int(FINALS_SHARE / 0.02)
     assert observed(cost=0.02).sessions(8, delay_s=0.0, load=1.0) in (fit - 1, fit)
-    for cost, patient in ((0.04, 1.0), (0.03, 2 / 3)):  # patient finals cost twice
-        assert observed(cost=cost, patient=patient).sessions(8, delay_s=0.0, load=1.0) in (fit - 1, fit)
+    for cost, redecode in ((0.04, 1.0), (0.03, 2 / 3)):  # patient finals cost twice
+        assert observed(cost=cost, redecode=redecode).sessions(8, delay_s=0.0, load=1.0) in (fit - 1, fit)
     assert observed(cost=3.0).sessions(1, delay_s=0.0, load=1.0) == 1, "a slow engine still takes one"
-    assert observed(cost=0.0).sessions(1, delay_s=0.0, load=1.0) == MOST, "silence costs nothing"
+    assert observed(cost=0.0).sessions(1, delay_s=0.0, load=1.0) == MAX_SESSIONS, "silence costs nothing"
 
 
 def test_a_number_that_was_given_holds():
     capacity = Capacity(7)
-    capacity.observe(100.0, 100.0, patient_s=0.0)
+    capacity.observe(100.0, 100.0, redecode_s=0.0)
     assert capacity.sessions(7, delay_s=5.0, load=1.0) == 7
 
 
@@ -38,5 +38,5 @@ def test_nobody_more_is_taken_while_finals_wait():
 def test_what_was_long_ago_is_forgotten():
     capacity = observed(cost=0.1)
     for _ in range(400):
-        capacity.observe(0.04, 4.0, patient_s=0.0)
+        capacity.observe(0.04, 4.0, redecode_s=0.0)
     assert capacity.sessions(8, delay_s=0.0, load=1.0) > 50

@@ -17,9 +17,9 @@ from api_gateway.deliveries.signature import verify
 from api_gateway.doors.native import read
 from api_gateway.live.connection import ClientGone, Finished
 from api_gateway.live.socket import close, connection
-from api_gateway.presenters.errors import border
+from api_gateway.presenters.errors import mapping_of
 from api_gateway.server.config import ServerConfig
-from api_gateway.server.connections import CLOSING_S, STALLED_S, Connections, client_of, most_connections
+from api_gateway.server.connections import CLOSING_S, STALLED_S, Connections, client_of, max_connections
 from api_gateway.server.header_values import host_name, origin_name, whole_number
 from api_gateway.server.request_limits import RequestLimits
 from api_gateway.server.websocket_protocol import WebSocketProtocol
@@ -127,7 +127,7 @@ class Held:
 
 
 def test_connections_are_counted_by_address_and_network():
-    counted = Connections(most=6, most_per_client=2)
+    counted = Connections(limit=6, max_per_client=2)
     held = [Held() for _ in range(9)]
 
     assert [counted.add(held[n], "192.0.2.1") for n in range(3)] == [None, None, 429]
@@ -145,7 +145,7 @@ def test_connections_are_counted_by_address_and_network():
 
 
 def test_a_proxys_connections_count_for_the_clients_that_it_names():
-    counted = Connections(most=9, most_per_client=2, proxies=[ip_network("10.0.0.0/8")])
+    counted = Connections(limit=9, max_per_client=2, proxies=[ip_network("10.0.0.0/8")])
     held = [Held() for _ in range(7)]
 
     assert [counted.add(held[n], "10.1.1.1") for n in range(3)] == [None, None, 429], "silent ones count too"
@@ -164,7 +164,7 @@ def test_a_proxys_connections_count_for_the_clients_that_it_names():
 
 
 def test_a_connection_that_becomes_a_websocket_is_counted_once():
-    counted = Connections(most=2, most_per_client=1)
+    counted = Connections(limit=2, max_per_client=1)
     plain, upgraded = Held(), Held()
     counted.add(plain, "192.0.2.1")
     counted.hand_over(plain, upgraded)
@@ -175,7 +175,7 @@ def test_a_connection_that_becomes_a_websocket_is_counted_once():
 
 
 def test_what_is_overdue_is_ended():
-    counted = Connections(most=9, most_per_client=9)
+    counted = Connections(limit=9, max_per_client=9)
     waiting, stalled, closing, well = held = [Held() for _ in range(4)]
     for connection_ in held:
         counted.add(connection_, "192.0.2.1")
@@ -193,9 +193,9 @@ def test_what_is_overdue_is_ended():
 
 
 def test_connections_stay_below_the_limit_of_open_files():
-    assert most_connections(16_384, 1 << 20) == 16_384
-    assert most_connections(16_384, 1024) == 544
-    assert most_connections(16_384, 256) == 64
+    assert max_connections(16_384, 1 << 20) == 16_384
+    assert max_connections(16_384, 1024) == 544
+    assert max_connections(16_384, 256) == 64
     assert client_of("fe80::1%eth0") == "fe80::/64"
     assert client_of("") == ""
 
@@ -218,7 +218,7 @@ class Accepted:
 
     async def refuse(self, error) -> None:
         self.told.append(error.code)
-        await close(self, border(error).close)
+        await close(self, mapping_of(error).close)
 
     async def serve(self, ends: BaseException) -> None:
         async with connection(self, self.refuse):
@@ -316,7 +316,7 @@ class Wire:
 
 async def upgraded(app) -> tuple[WebSocketProtocol, Wire]:
     """A WebSocket whose handshake has come."""
-    limits = Connections(most=9, most_per_client=9)
+    limits = Connections(limit=9, max_per_client=9)
     config = ServerConfig(app, connections=limits, head_timeout_s=10, lifespan="off")
     config.load()
     protocol, wire = WebSocketProtocol(config, ServerState(), {}), Wire()

@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 
 from api_gateway.auth import authenticate
 from api_gateway.doors.base import Audio, Configure, End, Flush, Ping, Start
-from api_gateway.doors.native import Native, Wishes, read
+from api_gateway.doors.native import ConnectParams, Native, read
 from api_gateway.http.sse import last_seen
 from api_gateway.live.outbox import Outbox
 from api_gateway.settings import GatewaySettings
@@ -46,7 +46,7 @@ def test_what_is_not_understood_is_answered_with_what_was_expected(message, says
 
 
 @pytest.mark.parametrize(
-    ("wishes", "says"),
+    ("params", "says"),
     [
         ({"sample_rate": "4000"}, "expected a sample_rate of 8000 to 48000 Hz, got 4000"),
         ({"channels": "9"}, "channels: .*less than or equal to 8, but got '9'"),
@@ -55,13 +55,13 @@ def test_what_is_not_understood_is_answered_with_what_was_expected(message, says
         ({"uid": "../x"}, "uid"),
     ],
 )
-def test_formats_that_cannot_be_get_a_clear_error(wishes, says):
+def test_formats_that_cannot_be_get_a_clear_error(params, says):
     with pytest.raises(InvalidRequestError, match=says):
-        Wishes.of(wishes)
+        ConnectParams.of(params)
 
 
 @pytest.mark.parametrize(
-    ("wishes", "direct", "frame"),
+    ("params", "direct", "frame"),
     [
         ({}, True, 2),
         ({"encoding": "pcm_f32le"}, True, 4),
@@ -72,8 +72,8 @@ def test_formats_that_cannot_be_get_a_clear_error(wishes, says):
         ({"format": "pcm"}, True, 2),
     ],
 )
-def test_a_format_says_which_way_its_bytes_go(wishes, direct, frame):
-    form = Wishes.of(wishes).format
+def test_a_format_says_which_way_its_bytes_go(params, direct, frame):
+    form = ConnectParams.of(params).format
 
     assert (form.direct, form.frame_bytes) == (direct, frame)
 

@@ -16,7 +16,7 @@ from audio_processor.layout import ContainerLayout, PcmLayout, sniff
 from parlando.domain.audio import WholeFrames
 from parlando.domain.wallclock import Burst, WallClock
 from parlando.errors import InvalidAudioError, InvalidRequestError
-from transcriber.pipeline.batching import BatchOptions, Collector
+from transcriber.pipeline.batching import BatchOptions, BatchCollector
 from transcriber.settings import TranscriberSettings
 
 
@@ -150,20 +150,20 @@ def test_bursts_that_come_late_never_overlap():
 
 
 def test_a_window_opens_by_time_by_size_and_at_the_end():
-    collector = Collector(BatchOptions(window_s=60, most=1000))
-    collector.told(received=10, read=0, ending=False, now=0)
-    collector.told(received=20, read=0, ending=False, now=59)
+    collector = BatchCollector(BatchOptions(window_s=60, limit=1000))
+    collector.observe(received=10, read=0, ending=False, now=0)
+    collector.observe(received=20, read=0, ending=False, now=59)
     assert not collector.opens(0)
-    collector.told(received=30, read=0, ending=False, now=60)
+    collector.observe(received=30, read=0, ending=False, now=60)
     assert collector.opens(29)
     assert not collector.opens(30)
 
-    collector.told(received=1029, read=30, ending=False, now=61)
+    collector.observe(received=1029, read=30, ending=False, now=61)
     assert not collector.opens(30)
-    collector.told(received=1030, read=30, ending=False, now=62)
+    collector.observe(received=1030, read=30, ending=False, now=62)
     assert collector.opens(30)
 
-    collector.told(received=1031, read=1030, ending=True, now=63)
+    collector.observe(received=1031, read=1030, ending=True, now=63)
     assert collector.opens(1030)
 
 

@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from api_gateway.doors.native import Native
-from api_gateway.live.connection import COMMAND_BYTES, MOST_BUFFERED, ClientGone, Finished, LiveConnection
+from api_gateway.live.connection import COMMAND_BYTES, MAX_BUFFERED, ClientGone, Finished, LiveConnection
 from api_gateway.settings import GatewaySettings
-from parlando.domain.formats import KEPT
+from parlando.domain.formats import CANONICAL
 from parlando.errors import (
     InvalidRequestError,
     SessionClosedError,
@@ -30,7 +30,7 @@ class Played:
         self.now = now
         self.closed_after = closed_after
         self.sent: list[str] = []
-        self.format, self.received, self.position, self.sid = KEPT, 100, 100, "s"
+        self.format, self.received, self.position, self.sid = CANONICAL, 100, 100, "s"
 
     async def receive(self) -> str:
         if "gone" in self.now:
@@ -96,7 +96,7 @@ class Said:
         self.left = deque(orjson.dumps(message).decode() for message in messages)
         self.sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.controls: list[dict[str, Any]] = []
-        self.format, self.received, self.sid = KEPT, 100, "s"
+        self.format, self.received, self.sid = CANONICAL, 100, "s"
         self.read_all, self.may_take = asyncio.Event(), asyncio.Event()
 
     async def receive(self) -> str:
@@ -146,7 +146,7 @@ async def test_a_control_too_many_is_told_and_the_connection_goes_on():
 
 
 async def test_messages_without_audio_are_bounded_too():
-    many = MOST_BUFFERED // COMMAND_BYTES
+    many = MAX_BUFFERED // COMMAND_BYTES
     client = Said(*({"type": "config", "title": str(n)} for n in range(3 * many)))
     running = asyncio.create_task(client.connection().run())
     while len(client.left) > 2 * many:
@@ -194,8 +194,8 @@ class Throttled(Played):
         await asyncio.sleep(0)
         return said
 
-    async def append(self, pcm: bytes, most: int) -> SimpleNamespace:
-        return SimpleNamespace(stored=False, backlog=most)
+    async def append(self, pcm: bytes, limit: int) -> SimpleNamespace:
+        return SimpleNamespace(stored=False, backlog=limit)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ async def test_an_ack_tells_only_what_is_settled_by_finals_that_were_sent():
             raise ClientGone
         return '{"type":"audio","chunk":"AAAA","index":0}'
 
-    async def append(pcm: bytes, most: int) -> SimpleNamespace:
+    async def append(pcm: bytes, limit: int) -> SimpleNamespace:
         played.settled = (2100, 4)  # as soon as the final is in Redis
         return SimpleNamespace(stored=True, backlog=0)
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_processor.chunking import EAGER, LONG, LONGEST, PADDING, Pauses, Planner
+from audio_processor.chunking import EAGER, LONG, LONGEST, PADDING, ChunkPlanner, Pauses
 from parlando.vad import FRAME
 
 SECOND = 16_000
@@ -17,7 +17,7 @@ def plan(probabilities: list[float], *, pauses: Pauses = LONG, block: int = 64, 
     if pcm is None:
         pcm = np.arange(len(probabilities) * FRAME + rest) % 3000
     pcm = pcm.astype(np.int16)
-    planner, found = Planner(pauses), []
+    planner, found = ChunkPlanner(pauses), []
     for at in range(0, len(probabilities), block):
         some = probabilities[at : at + block]
         found += planner.push(pcm[at * FRAME : (at + len(some)) * FRAME], np.array(some, np.float32))

@@ -3,7 +3,7 @@
 import pytest
 
 from parlando.store.delivery_worker import Policy
-from parlando.store.slots import MOST_FAILING, Lane, Slots
+from parlando.store.slots import MAX_FAILING, Lane, Slots
 
 POLICY = Policy(delays_s=(1, 10, 60), attempts=5, age_s=1000, attempt_s=10)
 
@@ -41,10 +41,10 @@ def test_a_destination_fails_until_an_attempt_succeeds():
 
 def test_only_the_newest_failing_destinations_are_remembered():
     slots = Slots(16)
-    for number in range(MOST_FAILING + 10):
+    for number in range(MAX_FAILING + 10):
         slots.begin(f"a:{number}")
         slots.end(f"a:{number}", failed=True)
-    assert len(slots.in_use()["failing"]) == MOST_FAILING
+    assert len(slots.in_use()["failing"]) == MAX_FAILING
     assert "0" not in slots.in_use()["failing"]
 
 

@@ -29,8 +29,8 @@ from transcriber.engines.guards import compression, cut_loop
 from transcriber.engines.word_times import align
 from transcriber.pipeline.open_segment import OpenSegment
 from transcriber.pipeline.segmenter import Utterance
-from transcriber.recognition.partial_interval import PATIENCE, Cadence
-from transcriber.recognition.recognizer import Listener
+from transcriber.recognition.partial_interval import PATIENCE, PartialInterval
+from transcriber.recognition.recognizer import Recognizer
 from transcriber.recognition.scheduler import Lane, Scheduler
 
 
@@ -55,7 +55,7 @@ def test_repetition_compresses_well():
 
 
 def test_load_widens_the_interval_step_by_step_and_calm_narrows_it_again():
-    cadence = Cadence(8000)
+    cadence = PartialInterval(8000)
     seen = []
     for _ in range(40):
         cadence.observe(1.0)
@@ -128,7 +128,7 @@ def test_word_times_follow_the_attention():
 async def test_finals_go_before_partials_and_cancelled_windows_are_never_run():
     """And each knows whether another final waits for it."""
     engine = PerfectEngine()
-    scheduler = Scheduler(engine, Cadence(8000))
+    scheduler = Scheduler(engine, PartialInterval(8000))
     order = []
 
     def window(name: str) -> Window:
@@ -158,7 +158,7 @@ async def test_trap_6_one_poisonous_window_of_a_batch_fails_alone():
                 raise EngineError("no")
             return super().transcribe(windows)
 
-    scheduler = Scheduler(Touchy(batch=4), Cadence(8000))
+    scheduler = Scheduler(Touchy(batch=4), PartialInterval(8000))
     samples = speak(1).astype(np.float32) / 32768
     tickets = [
         scheduler.submit(Lane.FINAL, lambda p=prompt: Window(samples, prompt=p))
@@ -181,27 +181,27 @@ def test_the_median_of_seven_is_numpys():
 
 
 def test_under_load_windows_are_heard_once_and_without_context():
-    cadence = Cadence(8000)
+    cadence = PartialInterval(8000)
     engine = SimpleNamespace(info=SimpleNamespace(context_s=8.0, primes=True))
     audio = AudioBuffer()
     audio.append(np.zeros(5 * 16_000, np.int16))
     segmenter = SimpleNamespace(audio=audio)
-    scheduler = SimpleNamespace(engine=engine, cadence=cadence, finals_wait=False)
-    listener = Listener(scheduler, segmenter, always_patient=False)
+    scheduler = SimpleNamespace(engine=engine, partial_interval=cadence, finals_wait=False)
+    listener = Recognizer(scheduler, segmenter, always_redecode=False)
     listener.context.add(0, 30_000, (Word("before"),))
     segment, utterance = OpenSegment(1, 32_000, 33_000), Utterance(1, 32_000, 33_000, 79_000, 40_000, 80_000)
 
     calm = listener.window(segment, 80_000, SessionConfig(), utterance)
-    assert calm.patient
-    assert listener.window(segment, 80_000, SessionConfig()).patient
+    assert calm.redecode
+    assert listener.window(segment, 80_000, SessionConfig()).redecode
     assert (len(calm.samples), calm.context_samples, len(calm.context)) == (80_000, 32_000, 1)
     for _ in range(40):
         cadence.observe(1.0)
-    assert listener.window(segment, 80_000, SessionConfig(), utterance).patient, "no other final waits"
+    assert listener.window(segment, 80_000, SessionConfig(), utterance).redecode, "no other final waits"
     scheduler.finals_wait = True
     loaded = listener.window(segment, 80_000, SessionConfig(), utterance)
-    assert not loaded.patient
-    assert not listener.window(segment, 80_000, SessionConfig()).patient
+    assert not loaded.redecode
+    assert not listener.window(segment, 80_000, SessionConfig()).redecode
     assert (len(loaded.samples), loaded.context_samples, len(loaded.context)) == (48_000, 0, 0)
 
 

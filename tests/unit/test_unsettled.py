@@ -17,9 +17,9 @@ def frame(start: int, size: int) -> bytes:
     return bytes((start + n) % 251 for n in range(size))
 
 
-def said(count: int, size: int, *, most: int = 10**6, whole: bool = False) -> Unsettled:
+def said(count: int, size: int, *, limit: int = 10**6, whole: bool = False) -> Unsettled:
     """`count` frames of `size` bytes, all sent."""
-    unsettled = Unsettled(most=most, whole=whole)
+    unsettled = Unsettled(limit=limit, whole=whole)
     for number in range(count):
         unsettled.add(frame(number * size, size))
     taken(unsettled)
@@ -40,7 +40,7 @@ def audio(messages: list[bytes | dict]) -> bytes:
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 80), st.integers(0, 60)), max_size=40))
 def test_a_new_connection_gets_exactly_what_is_not_stored(steps):
-    unsettled, sent, stored, settled = Unsettled(most=10**6), b"", 0, 0
+    unsettled, sent, stored, settled = Unsettled(limit=10**6), b"", 0, 0
     for size, more_stored, more_settled in steps:
         unsettled.add(frame(len(sent), size))
         sent += frame(len(sent), size)
@@ -58,7 +58,7 @@ def test_a_new_connection_gets_exactly_what_is_not_stored(steps):
 
 
 def test_controls_come_again_in_their_places():
-    unsettled = Unsettled(most=10**6)
+    unsettled = Unsettled(limit=10**6)
     unsettled.add(b"aa")
     unsettled.control({"type": "config", "language": "de"})
     unsettled.add(b"bb")
@@ -106,7 +106,7 @@ def test_a_session_opened_anew_has_the_config_of_its_beginning():
 
 
 def test_too_much_that_is_not_settled_is_let_go_and_said():
-    unsettled = said(10, 10, most=40)
+    unsettled = said(10, 10, limit=40)
     unsettled.acknowledge(50, 0)
     assert unsettled.size == 50, "what isn't stored is never let go"
     assert unsettled.again_from == unsettled.missing == 50
@@ -119,7 +119,7 @@ def test_too_much_that_is_not_settled_is_let_go_and_said():
 
 
 def test_a_container_is_kept_whole_or_not_at_all():
-    unsettled = said(10, 10, most=100, whole=True)
+    unsettled = said(10, 10, limit=100, whole=True)
     unsettled.acknowledge(100, 0)
     assert unsettled.again_from == 0
     unsettled.connected(0, anew=True)
@@ -132,7 +132,7 @@ def test_a_container_is_kept_whole_or_not_at_all():
 
 
 def test_a_flush_without_an_answer_holds_no_audio():
-    unsettled = Unsettled(most=10)
+    unsettled = Unsettled(limit=10)
     unsettled.control(FLUSH)
     for number in range(10):
         unsettled.add(frame(number * 10, 10))

@@ -15,10 +15,10 @@ from starlette.requests import ClientDisconnect
 from api_gateway.admission import Admission
 from api_gateway.cluster import Cluster
 from api_gateway.deliveries.archive import Archive, store_of
-from api_gateway.deliveries.archiver import Archivist
-from api_gateway.deliveries.callbacks import Caller
+from api_gateway.deliveries.archiver import Archiver
+from api_gateway.deliveries.callbacks import JobCallbacks
 from api_gateway.deliveries.queues import Queues
-from api_gateway.deliveries.webhooks import Pusher
+from api_gateway.deliveries.webhooks import TranscriptWebhook
 from api_gateway.dependencies import Services
 from api_gateway.http import cluster as cluster_routes
 from api_gateway.http import deliveries, health, live, sessions, users, viewers, web
@@ -78,31 +78,31 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             redis,
             partitions=settings.partitions,
             ttl_s=settings.job_ttl_s,
-            most=settings.max_jobs_waiting,
+            limit=settings.max_jobs_waiting,
         )
         archive = Archive(store_of(settings))
         admission = Admission(history)
         cluster = Cluster(redis, admission, sessions, jobs, history, active_s=settings.omi_idle_s)
-        archivist = Archivist(redis, history, archive, outbound, settings, worker=cluster.id)
-        caller = Caller(redis, jobs, of_jobs, settings, worker=cluster.id)
-        pusher = Pusher(redis, history, outbound, settings, worker=cluster.id)
+        archiver = Archiver(redis, history, archive, outbound, settings, worker=cluster.id)
+        caller = JobCallbacks(redis, jobs, of_jobs, settings, worker=cluster.id)
+        pusher = TranscriptWebhook(redis, history, outbound, settings, worker=cluster.id)
         app.state.services = Services(
             settings=settings,
             sessions=sessions,
             history=history,
             channels=channels,
             admission=admission,
-            bodies=Bodies(sessions, most_s=settings.omi_buffer_max_s, idle_s=settings.omi_idle_s),
+            bodies=Bodies(sessions, max_s=settings.omi_buffer_max_s, idle_s=settings.omi_idle_s),
             archive=archive,
-            archivist=archivist,
-            queues=Queues([archivist.deliveries, caller.deliveries, pusher.deliveries]),
+            archiver=archiver,
+            queues=Queues([archiver.deliveries, caller.deliveries, pusher.deliveries]),
             blobs=Blobs.of(settings),
             jobs=jobs,
             outbound=of_jobs,
             viewers=Viewers(redis, partitions=settings.partitions),
             cluster=cluster,
         )
-        loops = [channels.run(), archivist.deliveries.run(), caller.deliveries.run(), cluster.run()]
+        loops = [channels.run(), archiver.deliveries.run(), caller.deliveries.run(), cluster.run()]
         if settings.omi_transcript_webhook:
             loops.append(pusher.deliveries.run())
         tasks = [asyncio.create_task(loop) for loop in loops]

@@ -10,7 +10,7 @@ from api_gateway.admission import Admission
 from api_gateway.auth import Principal, authenticate, offered_token
 from api_gateway.cluster import Cluster
 from api_gateway.deliveries.archive import Archive
-from api_gateway.deliveries.archiver import Archivist
+from api_gateway.deliveries.archiver import Archiver
 from api_gateway.deliveries.queues import Queues
 from api_gateway.settings import GatewaySettings
 from parlando.blobs import Blobs
@@ -36,7 +36,7 @@ class Services:
     admission: Admission
     bodies: Bodies
     archive: Archive
-    archivist: Archivist
+    archiver: Archiver
     queues: Queues
     blobs: Blobs
     jobs: Jobs

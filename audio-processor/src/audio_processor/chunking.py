@@ -49,7 +49,7 @@ EAGER: Final = Pauses(((8 * SAMPLE_RATE, samples(200)), (3 * SAMPLE_RATE, sample
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class PlannedChunk:
     """A chunk. `pcm` begins at sample `start`; `speech`: where speech is; its turn ends at `turn_end`."""
 
     start: int
@@ -67,7 +67,7 @@ class _Stretch:
     end: int
 
 
-class Planner:
+class ChunkPlanner:
     """One channel of one recording."""
 
     def __init__(self, pauses: Pauses = LONG) -> None:
@@ -79,9 +79,9 @@ class Planner:
         self._stretches: list[_Stretch] = []
         self._turn = 0
 
-    def push(self, pcm: Pcm16, probabilities: Float32) -> list[Piece]:
+    def push(self, pcm: Pcm16, probabilities: Float32) -> list[PlannedChunk]:
         """Take `pcm`, int16 of shape (k * FRAME,), with the frames' probabilities of speech, shape (k,)."""
-        pieces: list[Piece] = []
+        pieces: list[PlannedChunk] = []
         self._audio.append(pcm)
         for probability in probabilities.tolist():
             self._heard += FRAME
@@ -91,7 +91,7 @@ class Planner:
         self._audio.trim(self._needed)
         return pieces
 
-    def finish(self, rest: Pcm16) -> list[Piece]:
+    def finish(self, rest: Pcm16) -> list[PlannedChunk]:
         """The last chunk, if there's speech in it; `rest` are the samples behind the last whole frame."""
         self._audio.append(rest)
         return [self._piece(self._stretches, self._audio.end)] if self._stretches else []
@@ -115,7 +115,7 @@ class Planner:
             start = max(self._heard - self._run * FRAME, self._turn)
             self._stretches.append(_Stretch(start, self._heard))
 
-    def _next(self) -> Piece | None:
+    def _next(self) -> PlannedChunk | None:
         """The chunk that ends here, if one does."""
         if not self._stretches:
             return None
@@ -127,7 +127,7 @@ class Planner:
             return self._forced()
         return None
 
-    def _forced(self) -> Piece:
+    def _forced(self) -> PlannedChunk:
         """Cut at the longest pause of the chunk's later part; in its quietest place if there's none."""
         earliest = self._needed + LONGEST // 3
         pauses = [
@@ -151,17 +151,17 @@ class Planner:
                 ]
         return self._cut(sum(stretch.end <= place for stretch in self._stretches), place)
 
-    def _cut(self, count: int, place: int) -> Piece:
+    def _cut(self, count: int, place: int) -> PlannedChunk:
         """The chunk of the first `count` stretches, whose turn ends at `place`."""
         piece = self._piece(self._stretches[:count], place)
         del self._stretches[:count]
         self._speaking = bool(self._stretches) and self._speaking
         return piece
 
-    def _piece(self, stretches: Sequence[_Stretch], place: int) -> Piece:
+    def _piece(self, stretches: Sequence[_Stretch], place: int) -> PlannedChunk:
         start = max(self._turn, stretches[0].start - PADDING)
         end = min(place, stretches[-1].end + PADDING)
-        piece = Piece(
+        piece = PlannedChunk(
             start,
             self._audio.slice(start, end).copy(),
             tuple((stretch.start, stretch.end) for stretch in stretches),

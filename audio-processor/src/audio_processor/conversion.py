@@ -24,10 +24,10 @@ from parlando.tasks import end, finish
 WARM_UP_S: Final = 2  # of input before the first sample that is put out
 KEEP_S: Final = 2 * WARM_UP_S + 1  # of input that a restart may want
 BURST_S: Final = 30  # of audio that a container may hold for nothing …
-LEAST_BYTES_PER_S: Final = 25  # … and what each further second must weigh, or it's no recording
+MIN_BYTES_PER_S: Final = 25  # … and what each further second must weigh, or it's no recording
 QUIET_S: Final = 0.06  # without output, until a container's FFmpeg has nothing more to say for now …
 QUIET_LOOKS: Final = 10  # … and how often that is looked at
-MOST_ATTEMPTS: Final = 3  # with an FFmpeg that somebody kills
+MAX_ATTEMPTS: Final = 3  # with an FFmpeg that somebody kills
 
 Emit = Callable[[bytes], Awaitable[None]]
 """Takes whole samples; waits while there's no room for them."""
@@ -210,7 +210,7 @@ class PcmConversion(Conversion):
         assert process is not None
         why = await self._end_process()
         self._attempts += 1
-        if self._attempts >= MOST_ATTEMPTS:
+        if self._attempts >= MAX_ATTEMPTS:
             raise InvalidAudioError(f"The audio can't be converted: {why}")
         log.warning("ffmpeg.ended", why=why, attempt=self._attempts)
         await self._restart()
@@ -219,7 +219,7 @@ class PcmConversion(Conversion):
         """See `Conversion`: everything to the last sample comes out; what follows begins anew."""
         while self._process is not None and (why := await self._end_process()) is not None:
             self._attempts += 1
-            if self._attempts >= MOST_ATTEMPTS:
+            if self._attempts >= MAX_ATTEMPTS:
                 raise InvalidAudioError(f"The audio can't be converted: {why}")
             await self._restart()
         self._forget()
@@ -317,7 +317,7 @@ class ContainerConversion(Conversion):
 
     def _check_rate(self) -> None:
         audio_s = self.emitted / SAMPLE_RATE
-        if audio_s > BURST_S + self._fed / LEAST_BYTES_PER_S:
+        if audio_s > BURST_S + self._fed / MIN_BYTES_PER_S:
             raise InvalidAudioError(
                 f"The audio can't be decoded: {self._fed} bytes expand to more than {audio_s:.0f} s"
             )

@@ -35,11 +35,11 @@ _NAMED: Final = {
 
 
 class Files:
-    """Decodes uploads of at most `most` bytes, a few at once."""
+    """Decodes uploads of at most `limit` bytes, a few at once."""
 
-    def __init__(self, ffmpeg: Ffmpeg, most: int) -> None:
+    def __init__(self, ffmpeg: Ffmpeg, limit: int) -> None:
         self._ffmpeg = ffmpeg
-        self._most = most
+        self._limit = limit
         self._room = asyncio.Semaphore(AT_ONCE)
 
     @asynccontextmanager
@@ -61,8 +61,8 @@ class Files:
         size = 0
         async for part in body:
             size += len(part)
-            if size > self._most:
-                raise TooBigError(f"Expected a file of at most {self._most >> 20} MB")
+            if size > self._limit:
+                raise TooBigError(f"Expected a file of at most {self._limit >> 20} MB")
             os.write(memory, part)
         if not size:
             raise InvalidAudioError("Expected an audio file, but no bytes came")

@@ -6,10 +6,10 @@ from typing import Final
 import structlog
 
 from audio_processor import metrics
-from audio_processor.splitting import Means, Preparation
+from audio_processor.splitting import JobSplitter, SplitDeps
 from parlando.blobs import Blobs
 from parlando.errors import JobEndedError, StorageError
-from parlando.store.job_claims import JobClaim, JobClaims, JobRenewal, OwnedJob
+from parlando.store.job_claims import JobClaim, JobClaims, JobLog, JobRenewal
 from parlando.store.leases import LeasePool, PoolMetrics
 from parlando.tasks import end
 
@@ -26,10 +26,10 @@ log = structlog.get_logger(part="jobs")
 class JobWork:
     """One claimed job: its audio is cut up, unless it has ended, and then deleted."""
 
-    def __init__(self, claim: JobClaim, claims: JobClaims, means: Means) -> None:
+    def __init__(self, claim: JobClaim, claims: JobClaims, deps: SplitDeps) -> None:
         self.claim = claim
         self._claims = claims
-        self._preparation = Preparation(claim, OwnedJob(claims.scripts, claim), means)
+        self._preparation = JobSplitter(claim, JobLog(claims.scripts, claim), deps)
         self._preparing: asyncio.Task[None] | None = None
         self._over = claim.record.status.ended
 
@@ -43,7 +43,7 @@ class JobWork:
         """
         if not self._over:
             await self._prepare()
-        await self._preparation.tidy()
+        await self._preparation.delete_audio()
         await self._claims.leave(self.claim)
 
     async def _prepare(self) -> None:
@@ -69,7 +69,7 @@ class JobWork:
 
 
 def job_pool(
-    claims: JobClaims, means: Means, *, room: int, partitions: int
+    claims: JobClaims, deps: SplitDeps, *, room: int, partitions: int
 ) -> LeasePool[JobClaim, JobRenewal, JobWork]:
     """Up to `room` jobs at once, and some more for keys that have none running."""
 
@@ -83,7 +83,7 @@ def job_pool(
     return LeasePool(
         claims,
         noun="job",
-        begin=lambda claim: JobWork(claim, claims, means),
+        begin=lambda claim: JobWork(claim, claims, deps),
         room=lambda held: room * EXTRA - held,
         metrics=PoolMetrics(metrics.JOBS_HELD, metrics.JOBS, metrics.JOBS_FENCED),
         admit=admit,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from parlando.domain.audio import Encoding
-from parlando.domain.formats import MOST_CHANNELS, AudioFormat
+from parlando.domain.formats import MAX_CHANNELS, AudioFormat
 from parlando.errors import InvalidAudioError
 
 LONGEST_HEAD: Final = 1 << 16  # bytes within which a WAV's samples must begin
@@ -165,9 +165,9 @@ def _wav_format(chunk: bytes) -> Layout:
     codec = _WAV.get((tag, bits))
     if codec is None:
         return ContainerLayout("wav")  # ADPCM and the like: FFmpeg knows
-    if not 1 <= channels <= MOST_CHANNELS or not 1000 <= rate <= HIGHEST_WAV_RATE:
+    if not 1 <= channels <= MAX_CHANNELS or not 1000 <= rate <= HIGHEST_WAV_RATE:
         raise InvalidAudioError(
-            f"Expected a WAV of 1 to {MOST_CHANNELS} channels at 1000 to {HIGHEST_WAV_RATE} Hz, "
+            f"Expected a WAV of 1 to {MAX_CHANNELS} channels at 1000 to {HIGHEST_WAV_RATE} Hz, "
             f"but its header says {channels} and {rate}"
         )
     return PcmLayout(codec, rate, channels)

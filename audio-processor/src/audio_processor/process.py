@@ -18,11 +18,11 @@ if sys.platform == "linux":
     import resource
 
 READ: Final = 32_000  # bytes read at a time: a second, the largest entry of a stream
-MOST_MEMORY: Final = 1 << 30  # bytes of address space
+MAX_MEMORY: Final = 1 << 30  # bytes of address space
 CPU_BASE_S: Final = 20  # CPU time that a process gets in advance …
 CPU_SHARE: Final = 0.5  # … and of each second of audio it makes
-MOST_LINES: Final = 20  # of complaints
-MOST_LOGGED: Final = 3  # … that go to the log
+MAX_LINES: Final = 20  # of complaints
+MAX_LOGGED: Final = 3  # … that go to the log
 LONGEST_LINE: Final = 4096
 REAP_S: Final = 10.0  # seconds that a process may take to be gone after SIGKILL
 GONE: Final = (BrokenPipeError, ConnectionResetError)
@@ -52,7 +52,7 @@ class FfmpegProcess:
         """Where `watch` matched first in what it printed."""
         self._watch = watch
         self._process = process
-        self._complaints: deque[str] = deque(maxlen=MOST_LINES)
+        self._complaints: deque[str] = deque(maxlen=MAX_LINES)
         self._earned_s = 0.0
         self._draining = asyncio.create_task(self._drain())
         self._allow(0.0)
@@ -92,13 +92,13 @@ class FfmpegProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError, ValueError):
             resource.prlimit(self.pid, resource.RLIMIT_CPU, (cpu, resource.RLIM_INFINITY))
             if not audio_s:
-                for what, most in (
-                    (resource.RLIMIT_AS, MOST_MEMORY),
+                for what, limit in (
+                    (resource.RLIMIT_AS, MAX_MEMORY),
                     (resource.RLIMIT_FSIZE, 0),
                     (resource.RLIMIT_CORE, 0),
                     (resource.RLIMIT_NOFILE, 32),
                 ):
-                    resource.prlimit(self.pid, what, (most, most))
+                    resource.prlimit(self.pid, what, (limit, limit))
 
     def progressed(self, audio_s: float) -> None:
         """Say how many seconds of audio it has made: they earn it CPU time."""
@@ -168,7 +168,7 @@ class FfmpegProcess:
     def reason(self) -> str:
         """Why it couldn't go on: a sentence for clients. What FFmpeg itself says goes to the log."""
         status = self._process.returncode
-        log.info("ffmpeg.failed", status=status, said=list(self._complaints)[-MOST_LOGGED:])
+        log.info("ffmpeg.failed", status=status, said=list(self._complaints)[-MAX_LOGGED:])
         if status == -signal.SIGXCPU:
             return "decoding took more computing time than such audio may need"
         said = "\n".join(self._complaints)

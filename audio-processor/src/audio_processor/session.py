@@ -17,33 +17,33 @@ from audio_processor.layout import ContainerLayout, Layout, PcmLayout, of_raw, s
 from parlando.domain.audio import SAMPLE_RATE, Encoding
 from parlando.errors import InvalidAudioError, SessionLostError
 from parlando.store.audio_streams import Control, Entry, Frame, position_at, unread
-from parlando.store.conversion_claims import IntakeClaim, OwnedIntake
+from parlando.store.conversion_claims import ConversionClaim, ConversionLog
 
-MOST_QUEUED: Final = 1 << 20  # bytes read but not converted, before reading stops
+MAX_QUEUED: Final = 1 << 20  # bytes read but not converted, before reading stops
 REPORT_EVERY: Final = 1 << 19  # bytes taken without any PCM, before Redis is told that they're taken
 FULL_RETRY_S: Final = 0.1
 
 log = structlog.get_logger(part="session")
 
 
-class IntakeSession:
+class ConversionSession:
     """A claimed conversion. `run` returns when it is done; it raises `FencedError` when it's lost."""
 
     def __init__(
         self,
-        claim: IntakeClaim,
-        pen: OwnedIntake,
+        claim: ConversionClaim,
+        conversion_log: ConversionLog,
         *,
         ffmpeg: Ffmpeg,
-        most_backlog: int,
+        max_backlog: int,
         keep: int,
         again: Callable[[], AsyncIterator[bytes]],
     ) -> None:
         self.claim = claim
         self.sid = claim.keys.sid
-        self._pen = pen
+        self._conversion_log = conversion_log
         self._ffmpeg = ffmpeg
-        self._most_backlog = most_backlog
+        self._max_backlog = max_backlog
         self._keep = keep
         self._again = again
         self._entries: deque[Entry] = deque()
@@ -67,7 +67,7 @@ class IntakeSession:
     @property
     def wants_input(self) -> bool:
         """Whether reading on makes sense; else the bytes wait in Redis."""
-        return not self._done and self._queued < MOST_QUEUED
+        return not self._done and self._queued < MAX_QUEUED
 
     def feed(self, entries: Iterable[Entry]) -> None:
         """Take what was read of the session's stream, in order."""
@@ -86,7 +86,7 @@ class IntakeSession:
         except (InvalidAudioError, SessionLostError) as error:
             log.info("audio.refused", session=self.sid, why=error.message)
             await self._close()  # before the session ends: no process outlives it
-            await self._pen.refuse(error)
+            await self._conversion_log.refuse(error)
         finally:
             self._done = True
             await self._close()
@@ -174,7 +174,7 @@ class IntakeSession:
                 await self._conversion.finish()
             elif message["type"] in ("flush", "settle"):
                 await self._conversion.cut()
-        await self._pen.forward(message, control.number, ends=ends)
+        await self._conversion_log.forward(message, control.number, ends=ends)
         return ends
 
     def _samples(self, lost: int) -> int:
@@ -191,8 +191,8 @@ class IntakeSession:
             "trimmed": isinstance(self._layout, ContainerLayout) and conversion.needed > 0,
         }
         marks = {"converted": conversion.converted, "needed": conversion.needed}
-        while not await self._pen.emit(  # noqa: ASYNC110 the room is made in another process
-            pcm, most_backlog=self._most_backlog, state=state, **marks
+        while not await self._conversion_log.emit(  # noqa: ASYNC110 the room is made in another process
+            pcm, max_backlog=self._max_backlog, state=state, **marks
         ):
             await asyncio.sleep(FULL_RETRY_S)
         self._reported = conversion.converted

@@ -12,9 +12,9 @@ import structlog
 from audio_processor import metrics
 from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.job_worker import JobWork, job_pool, sweep_loop
-from audio_processor.session import IntakeSession
+from audio_processor.session import ConversionSession
 from audio_processor.settings import ProcessorSettings
-from audio_processor.splitting import Means
+from audio_processor.splitting import SplitDeps
 from parlando import vad
 from parlando.background import background_thread
 from parlando.blobs import Blobs
@@ -23,7 +23,7 @@ from parlando.errors import ParlandoError, UnavailableError
 from parlando.ids import new_worker_id
 from parlando.outbound import Outbound
 from parlando.store.connection import BROKEN, connect, retried
-from parlando.store.conversion_claims import IntakeClaim, IntakeClaims
+from parlando.store.conversion_claims import ConversionClaim, ConversionClaims
 from parlando.store.heartbeat import alive, beat, sign_off
 from parlando.store.job_claims import JobClaim, JobClaims, JobRenewal
 from parlando.store.leases import LeasePool, PoolMetrics
@@ -47,14 +47,14 @@ class ProcessorWorker:
         self._settings = settings
         self._ffmpeg = ffmpeg
         self._redis = connect(settings.redis_url)
-        self._claims = IntakeClaims(
+        self._claims = ConversionClaims(
             self._redis,
             worker=self.id,
             partitions=settings.partitions,
             ttl_s=settings.session_ttl_s,
             lease_s=settings.processor_lease_s,
         )
-        self._conversions: LeasePool[IntakeClaim, SessionRenewal, IntakeSession] = LeasePool(
+        self._conversions: LeasePool[ConversionClaim, SessionRenewal, ConversionSession] = LeasePool(
             self._claims,
             noun="conversion",
             begin=self._begin,
@@ -83,16 +83,16 @@ class ProcessorWorker:
             lease_s=settings.processor_lease_s,
         )
         self._blobs = Blobs.of(settings)
-        tools = Means(
+        tools = SplitDeps(
             blobs=self._blobs,
             ffmpeg=ffmpeg,
             vad=vad.load(settings.vad),
             thread=self._thread,
             outbound=self._outbound,
             slowest=settings.url_min_kb_per_s * 1000,
-            most_bytes=settings.max_upload_mb << 20,
-            most_chunks=settings.max_chunks,
-            most_samples=int(settings.max_job_hours * 3600 * SAMPLE_RATE),
+            max_bytes=settings.max_upload_mb << 20,
+            max_chunks=settings.max_chunks,
+            max_samples=int(settings.max_job_hours * 3600 * SAMPLE_RATE),
             languages=self._languages,
         )
         self._jobs: LeasePool[JobClaim, JobRenewal, JobWork] = job_pool(
@@ -145,12 +145,12 @@ class ProcessorWorker:
         self._thread.shutdown(wait=False, cancel_futures=True)
         await self._redis.aclose()
 
-    def _begin(self, claim: IntakeClaim) -> IntakeSession:
-        return IntakeSession(
+    def _begin(self, claim: ConversionClaim) -> ConversionSession:
+        return ConversionSession(
             claim,
             self._claims.own(claim),
             ffmpeg=self._ffmpeg,
-            most_backlog=int(self._settings.processor_backlog_s * SAMPLE_RATE),
+            max_backlog=int(self._settings.processor_backlog_s * SAMPLE_RATE),
             keep=self._settings.container_keep_mb << 20,
             again=lambda: self._all_bytes(claim.keys.raw),
         )

@@ -19,7 +19,7 @@ JOB_CURSOR_PATTERN = r"^[0-9]{1,16}(-j_[0-9a-f]{30})?$"
 
 SESSION_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
 
-MOST_FILE_NAME = 200  # characters
+MAX_FILE_NAME = 200  # characters
 
 
 def is_uid(name: str) -> bool:
@@ -43,7 +43,7 @@ def file_name(name: str) -> str:
     """The last part of a path, without control characters, cut to 200 characters; for show only."""
     last = name.replace("\\", "/").rpartition("/")[2]
     kept = (character for character in last if unicodedata.category(character) not in _UNPRINTABLE)
-    return "".join(kept)[:MOST_FILE_NAME]
+    return "".join(kept)[:MAX_FILE_NAME]
 
 
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control, surrogate, line and paragraph separators

@@ -8,7 +8,7 @@ from typing import Final
 
 SLOT_S: Final = 10.0
 SLOTS: Final = 6
-LEAST_S: Final = 1e-4  # the first bucket ends here
+MIN_S: Final = 1e-4  # the first bucket ends here
 GROWTH: Final = 1.1  # each further bucket is that much wider: a quantile is off by a tenth at most
 BUCKETS: Final = 145  # up to 100 s
 
@@ -54,11 +54,11 @@ def quantile(counts: Counts, q: float) -> float | None:
     for bucket, count in sorted((int(bucket), count) for bucket, count in counts.items()):
         passed += count
         if passed >= rank and count:
-            return LEAST_S * GROWTH**bucket
+            return MIN_S * GROWTH**bucket
     return None
 
 
 def _bucket(seconds: float) -> int:
-    if seconds <= LEAST_S:
+    if seconds <= MIN_S:
         return 0
-    return min(BUCKETS, math.ceil(math.log(seconds / LEAST_S, GROWTH)))
+    return min(BUCKETS, math.ceil(math.log(seconds / MIN_S, GROWTH)))

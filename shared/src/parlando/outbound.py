@@ -22,8 +22,8 @@ TIMEOUT_S: Final = 10.0  # for connecting, for each read and write
 POST_S: Final = 15.0  # for a whole POST
 HEAD_S: Final = 30.0  # for a GET up to the head of its answer, redirects included
 GRACE_S: Final = 30.0  # of a download, before its rate counts
-MOST_REDIRECTS: Final = 5
-MOST_ANSWER: Final = 4096  # bytes of an answer to a POST that are read
+MAX_REDIRECTS: Final = 5
+MAX_ANSWER: Final = 4096  # bytes of an answer to a POST that are read
 
 
 class RefusedAddressError(ParlandoError):
@@ -133,7 +133,7 @@ class Outbound:
         try:
             try:
                 async with asyncio.timeout(HEAD_S):
-                    for _ in range(MOST_REDIRECTS + 1):
+                    for _ in range(MAX_REDIRECTS + 1):
                         request = await self._request("GET", target, {})
                         with _failures():
                             answer = await self._client.send(request, stream=True)
@@ -202,7 +202,7 @@ async def _beginning(answer: httpx.Response) -> str:
     said = b""
     async for part in answer.aiter_raw():
         said += part
-        if len(said) >= MOST_ANSWER:
+        if len(said) >= MAX_ANSWER:
             break
     return said[:200].decode("utf-8", "replace")
 

@@ -78,8 +78,8 @@ class TranscriberSettings(ServiceSettings):
     @property
     def batch(self) -> BatchOptions:
         """How audio is collected that isn't live."""
-        most = int(self.max_batch_size_mb * (1 << 20)) // BYTES_PER_SAMPLE
-        return BatchOptions(self.batch_duration_seconds, most)
+        limit = int(self.max_batch_size_mb * (1 << 20)) // BYTES_PER_SAMPLE
+        return BatchOptions(self.batch_duration_seconds, limit)
 
     @property
     def segmenter(self) -> SegmenterOptions:

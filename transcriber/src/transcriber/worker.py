@@ -28,8 +28,8 @@ from transcriber import metrics
 from transcriber.chunks.worker import chunk_pool
 from transcriber.engines.base import Engine
 from transcriber.pipeline.session import LiveSession
-from transcriber.recognition.capacity import MOST, Capacity
-from transcriber.recognition.partial_interval import Cadence
+from transcriber.recognition.capacity import MAX_SESSIONS, Capacity
+from transcriber.recognition.partial_interval import PartialInterval
 from transcriber.recognition.scheduler import Scheduler
 from transcriber.settings import TranscriberSettings
 
@@ -48,7 +48,7 @@ class Worker:
         self._settings = settings
         self._why = why
         self._vad = vad
-        self._scheduler = Scheduler(engine, Cadence(settings.partial_interval))
+        self._scheduler = Scheduler(engine, PartialInterval(settings.partial_interval))
         self._redis = connect(settings.redis_url)
         self._claims = SessionClaims(
             self._redis,
@@ -61,7 +61,7 @@ class Worker:
             self._claims,
             noun="session",
             begin=self._begin,
-            room=lambda held: (settings.worker_sessions or MOST) - held,
+            room=lambda held: (settings.worker_sessions or MAX_SESSIONS) - held,
             renewed=self._renewed,
             metrics=PoolMetrics(metrics.SESSIONS, metrics.CLAIMS, metrics.FENCED),
             spread=SPREAD,
@@ -158,14 +158,14 @@ class Worker:
         metrics.LAG.set(lag)
         self._observe_cost()
         before = self._pace[-1][0]
-        self._pace.append((self._scheduler.busy_s, self._scheduler.heard_s))
+        self._pace.append((self._scheduler.busy_s, self._scheduler.settled_s))
         busy, heard = (now - then for now, then in zip(self._pace[-1], self._pace[0], strict=True))
         load = self._scheduler.busy_s - before
         return {
             "kind": "transcriber",
             "sessions": len(sessions),
             "capacity": self._capacity.sessions(
-                len(sessions), delay_s=self._scheduler.cadence.delay_s, load=load
+                len(sessions), delay_s=self._scheduler.partial_interval.delay_s, load=load
             ),
             "engine": info.name,
             "model": info.model,
@@ -176,20 +176,20 @@ class Worker:
             "vad": self._vad.name,
             "vad_why": self._vad.why,
             "lag_ms": round(lag * 1000),
-            "queue_delay_ms": round(self._scheduler.cadence.delay_s * 1000),
+            "queue_delay_ms": round(self._scheduler.partial_interval.delay_s * 1000),
             "engine_load": round(min(load, 1.0), 3),
             "real_time_factor": round(busy / heard, 4) if heard else None,
             "latencies": metrics.STAGES.report(),
         }
 
     def _observe_cost(self) -> None:
-        seen = (self._scheduler.finals_s, self._scheduler.live_heard_s, self._scheduler.patient_s)
-        finals, heard, patient = (now - then for now, then in zip(seen, self._cost_before, strict=True))
+        seen = (self._scheduler.finals_s, self._scheduler.live_settled_s, self._scheduler.redecode_s)
+        finals, heard, redecode = (now - then for now, then in zip(seen, self._cost_before, strict=True))
         self._cost_before = seen
         # Under load an engine with context saves it, and hearing again; not where finals are always patient.
         fixed = self._settings.partial_cadence == "fixed"
         saves = self._scheduler.engine.info.context_s > 0 and not fixed
-        self._capacity.observe(finals, heard, patient_s=patient if saves else 0.0)
+        self._capacity.observe(finals, heard, redecode_s=redecode if saves else 0.0)
 
     # --- leaving ------------------------------------------------------------------------------
 

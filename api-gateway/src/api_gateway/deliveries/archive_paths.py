@@ -8,17 +8,17 @@ import re
 from hashlib import sha256
 from typing import Final
 
-MOST_BYTES: Final = 200  # of a segment; file systems take 255
+MAX_BYTES: Final = 200  # of a segment; file systems take 255
 _UNSAFE: Final = re.compile(rb"[^A-Za-z0-9_.:-]|^\.")
 
 
 def segment(name: str) -> str:
     """A name as one segment of a path: unsafe bytes as `=XX`; a long one's end is replaced by its SHA-256."""
     safe = _UNSAFE.sub(lambda found: b"=%02X" % found[0][0], name.encode("utf-8", "surrogatepass")).decode()
-    if len(safe) <= MOST_BYTES:
+    if len(safe) <= MAX_BYTES:
         return safe
     digest = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{safe[: MOST_BYTES - 66]}=={digest}"
+    return f"{safe[: MAX_BYTES - 66]}=={digest}"
 
 
 def user_folder(owner: str, uid: str) -> str:

@@ -28,12 +28,12 @@ LOOK_EVERY_S: Final = 0.5
 POLICY: Final = Policy(
     delays_s=(5, 15, 60, 300, 900, 1800, 3600), attempts=1000, age_s=7 * 24 * 3600, attempt_s=120
 )
-MOST_SEGMENTS: Final = 500  # that Omi takes at once
+MAX_SEGMENTS: Final = 500  # that Omi takes at once
 
 log = structlog.get_logger(part="archive")
 
 
-class Archivist:
+class Archiver:
     """Archives sessions that have ended."""
 
     def __init__(
@@ -119,9 +119,9 @@ class Archivist:
             }
             for s in document["segments"]
         ]
-        for part in range(0, len(segments), MOST_SEGMENTS):
+        for part in range(0, len(segments), MAX_SEGMENTS):
             body = {
-                "transcript_segments": segments[part : part + MOST_SEGMENTS],
+                "transcript_segments": segments[part : part + MAX_SEGMENTS],
                 "client_session_id": document["session_id"] + (f"-{part}" if part else ""),
                 "source": "omi",
                 "started_at": document["started_at"],

@@ -28,7 +28,7 @@ POLICY: Final = Policy(  # 16 attempts in 20 hours: a job lives for a day (JOB_T
 GONE: Final = "http_410"  # how an endpoint says that it wants no more
 
 
-class Caller:
+class JobCallbacks:
     """Tells owners of jobs, where they wish it, that a job has ended."""
 
     def __init__(

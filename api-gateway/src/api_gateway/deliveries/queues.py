@@ -76,15 +76,15 @@ class Queues:
             name: {"waiting": worker.waiting, "dead": worker.dead} for name, worker in self._workers.items()
         }
 
-    async def listed(self, owner: str, *, queue: str | None, dead: bool, most: int) -> list[Listed]:
-        """Up to `most` deliveries of an owner (hashed API key), newest first. Raises `UnavailableError`."""
+    async def listed(self, owner: str, *, queue: str | None, dead: bool, limit: int) -> list[Listed]:
+        """Up to `limit` deliveries of an owner (hashed API key), newest first. Raises `UnavailableError`."""
         found = [
             Listed(worker, delivery)
             for name, worker in self._workers.items()
             if queue in (None, name)
-            for delivery in await worker.deliveries.find(owner, dead=dead, most=most)
+            for delivery in await worker.deliveries.find(owner, dead=dead, limit=limit)
         ]
-        return sorted(found, key=lambda each: each.delivery.queued_ms, reverse=True)[:most]
+        return sorted(found, key=lambda each: each.delivery.queued_ms, reverse=True)[:limit]
 
     async def get(self, identifier: str, owner: str) -> Listed:
         """A delivery of an owner's own; others' look as if they didn't exist.

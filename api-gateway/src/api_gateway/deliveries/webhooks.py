@@ -26,7 +26,7 @@ POLICY: Final = Policy(  # 30 attempts in a day
 )
 
 
-class Pusher:
+class TranscriptWebhook:
     """Sends finals."""
 
     def __init__(

@@ -8,9 +8,9 @@ from parlando.domain.formats import AudioFormat
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How the session shall be: `wishes` as in the query, and what they mean for an open session."""
+    """How the session shall be: `params` as in the query, and what they mean for an open session."""
 
-    wishes: dict[str, Any]
+    params: dict[str, Any]
     format: AudioFormat
     changes: dict[str, Any]
 

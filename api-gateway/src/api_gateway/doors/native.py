@@ -28,7 +28,7 @@ class _Config(SessionConfig):
         return one_line(title)
 
 
-class Wishes(BaseModel):
+class ConnectParams(BaseModel):
     """What a client may ask for in the query, or in its `start` message."""
 
     model_config = ConfigDict(extra="ignore")
@@ -44,8 +44,8 @@ class Wishes(BaseModel):
     format: AudioFormat = AudioFormat()
 
     @classmethod
-    def of(cls, raw: dict[str, Any]) -> "Wishes":
-        """Read and check wishes.
+    def of(cls, raw: dict[str, Any]) -> "ConnectParams":
+        """Read and check what a client asks for.
 
         Raises
         ------
@@ -55,10 +55,10 @@ class Wishes(BaseModel):
         """
         config = {name: value for name, value in raw.items() if name in _CONFIG_FIELDS and value != ""}
         try:
-            wishes = cls(**{**raw, "config": _Config(**config), "format": _format(raw)})
+            params = cls(**{**raw, "config": _Config(**config), "format": _format(raw)})
         except ValidationError as error:
             raise InvalidRequestError(_explain(error)) from error
-        return wishes
+        return params
 
 
 def _format(raw: dict[str, Any]) -> AudioFormat:
@@ -107,8 +107,8 @@ def read(message: str | bytes) -> Command:
         case "audio":
             return _audio(said)
         case "start":
-            wishes = {name: value for name, value in said.items() if name != "type"}
-            return Start(wishes, _format_of(wishes), config_changes(wishes))
+            params = {name: value for name, value in said.items() if name != "type"}
+            return Start(params, _format_of(params), config_changes(params))
         case "config":
             return Configure(config_changes(said))
         case "flush":
@@ -139,8 +139,8 @@ def _audio(said: dict[str, Any]) -> Audio:
     )
 
 
-def _format_of(wishes: dict[str, Any]) -> AudioFormat:
-    return Wishes.of(wishes).format
+def _format_of(params: dict[str, Any]) -> AudioFormat:
+    return ConnectParams.of(params).format
 
 
 class Native:

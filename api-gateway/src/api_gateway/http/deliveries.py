@@ -43,7 +43,7 @@ async def listed(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
     """The caller's deliveries, newest first: dead letters, or those that wait."""
-    page = await found.queues.listed(fingerprint(caller.key), queue=queue, dead=state == "dead", most=limit)
+    page = await found.queues.listed(fingerprint(caller.key), queue=queue, dead=state == "dead", limit=limit)
     return {"deliveries": [each.document() for each in page]}
 
 

@@ -25,7 +25,7 @@ router = APIRouter(tags=["operation"], dependencies=[Depends(_local)], responses
 async def _report(found: Services) -> dict[str, Any]:
     try:
         seen = await found.cluster.overview()
-        archive = await found.archivist.report()
+        archive = await found.archiver.report()
     except UnavailableError:
         return {
             "status": "unhealthy",

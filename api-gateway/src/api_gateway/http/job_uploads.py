@@ -20,9 +20,9 @@ from parlando.ids import file_name
 from parlando.store.job_store import Source
 from parlando.tasks import finish
 
-MOST_FIELDS: Final = 64
-MOST_TEXT: Final = 1 << 16  # bytes of all fields that aren't the file
-MOST_FORM: Final = 1 << 20  # bytes that a form adds to its file, with boundaries, headers and an epilogue
+MAX_FIELDS: Final = 64
+MAX_TEXT: Final = 1 << 16  # bytes of all fields that aren't the file
+MAX_FORM: Final = 1 << 20  # bytes that a form adds to its file, with boundaries, headers and an epilogue
 DELETE_S: Final = 10.0  # for deleting an upload that no job has
 AT_ONCE: Final = 32  # uploads that are stored, each with a few megabytes on their way; others wait
 
@@ -101,8 +101,8 @@ class _Form:
     def _begin(self) -> None:
         self._headers, self._parts, self._header, self._value = {}, [], b"", b""
         self._count += 1
-        if self._count > MOST_FIELDS:
-            raise InvalidRequestError(f"Expected at most {MOST_FIELDS} fields in the form")
+        if self._count > MAX_FIELDS:
+            raise InvalidRequestError(f"Expected at most {MAX_FIELDS} fields in the form")
 
     def _on_header(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
@@ -140,8 +140,8 @@ class _Form:
 
     def _note(self, size: int) -> None:
         self._text += size
-        if self._text > MOST_TEXT:
-            raise TooBigError(f"Expected fields of at most {MOST_TEXT >> 10} KB in the form")
+        if self._text > MAX_TEXT:
+            raise TooBigError(f"Expected fields of at most {MAX_TEXT >> 10} KB in the form")
 
 
 async def discard(blobs: Blobs, name: str) -> None:
@@ -149,8 +149,8 @@ async def discard(blobs: Blobs, name: str) -> None:
     await finish(blobs.delete(name), within_s=DELETE_S)
 
 
-async def receive(request: Request, blobs: Blobs, *, most: int) -> Upload:
-    """Take a form in; its file, of at most `most` bytes, lies in the blob store afterwards.
+async def receive(request: Request, blobs: Blobs, *, limit: int) -> Upload:
+    """Take a form in; its file, of at most `limit` bytes, lies in the blob store afterwards.
 
     Raises
     ------
@@ -159,14 +159,14 @@ async def receive(request: Request, blobs: Blobs, *, most: int) -> Upload:
     """
     form = _Form(request.headers.get("content-type", ""))
     declared = whole_number(request.headers.get("content-length", ""))
-    _check((declared or 0) - MOST_TEXT, most)
-    allow_body(request, most + MOST_FORM)
+    _check((declared or 0) - MAX_TEXT, limit)
+    allow_body(request, limit + MAX_FORM)
     name = secrets.token_hex(16)
 
     async def file() -> AsyncIterator[bytes]:
         async for data in request.stream():
             form.push(data)
-            _check(form.size, most)
+            _check(form.size, limit)
             while form.pieces:
                 yield form.pieces.popleft()
         form.finish()
@@ -191,8 +191,8 @@ async def receive(request: Request, blobs: Blobs, *, most: int) -> Upload:
     return Upload(source, form.fields)
 
 
-def _check(size: int, most: int) -> None:
-    if size > most:
+def _check(size: int, limit: int) -> None:
+    if size > limit:
         raise TooBigError(
-            f"Maximum content size limit ({most}) exceeded ({size} bytes read); MAX_UPLOAD_MB raises it"
+            f"Maximum content size limit ({limit}) exceeded ({size} bytes read); MAX_UPLOAD_MB raises it"
         )

@@ -33,7 +33,7 @@ from parlando.ids import (
 )
 from parlando.store.job_store import JobRecord, Source, unknown
 
-MOST_JSON: Final = 1 << 16  # bytes of a request without a file
+MAX_JSON: Final = 1 << 16  # bytes of a request without a file
 
 router = APIRouter(prefix="/v1/stt/jobs", tags=["jobs"])
 
@@ -132,7 +132,7 @@ async def submit(
 
 
 async def _from_form(request: Request, found: Services) -> tuple[Source, JobOptions]:
-    upload = await receive(request, found.blobs, most=found.settings.max_upload_mb << 20)
+    upload = await receive(request, found.blobs, limit=found.settings.max_upload_mb << 20)
     if upload.source is None:
         raise InvalidRequestError("Expected a file in the form's field `file`, but it's empty or missing")
     try:
@@ -144,7 +144,7 @@ async def _from_form(request: Request, found: Services) -> tuple[Source, JobOpti
 
 async def _from_url(request: Request, found: Services) -> tuple[Source, JobOptions]:
     try:
-        body = orjson.loads(await body_of(request, MOST_JSON))
+        body = orjson.loads(await body_of(request, MAX_JSON))
         named = JobFromUrl.model_validate(body)
     except orjson.JSONDecodeError as error:
         raise InvalidRequestError(f"Expected JSON, but {error}") from error

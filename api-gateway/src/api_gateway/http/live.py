@@ -11,11 +11,11 @@ from api_gateway import metrics
 from api_gateway.auth import SUBPROTOCOL, Principal, authenticate
 from api_gateway.dependencies import Services, services
 from api_gateway.doors.base import Audio, Command, Start
-from api_gateway.doors.native import Native, Wishes, read
+from api_gateway.doors.native import ConnectParams, Native, read
 from api_gateway.live.connection import ClientGone, LiveConnection, received_by
 from api_gateway.live.relay import Relay
 from api_gateway.live.socket import Socket, close, connection
-from api_gateway.presenters.errors import border, event_of
+from api_gateway.presenters.errors import event_of, mapping_of
 from parlando.domain.audio import SAMPLES_PER_MS
 from parlando.domain.formats import AudioFormat
 from parlando.errors import NotAllowedError, ParlandoError, SessionNotFoundError, SessionTakenError
@@ -39,7 +39,7 @@ async def stream(websocket: WebSocket) -> None:
 
     async def refuse(error: ParlandoError) -> None:
         await socket.send(orjson.dumps(event_of(error)).decode())
-        await close(websocket, border(error).close, error.code)
+        await close(websocket, mapping_of(error).close, error.code)
 
     async with connection(websocket, refuse):
         caller = authenticate(websocket, services(websocket).settings)
@@ -47,19 +47,19 @@ async def stream(websocket: WebSocket) -> None:
 
 
 async def _serve(socket: Socket, found: Services, caller: Principal, query: dict[str, Any]) -> None:
-    wishes = Wishes.of(query)
+    params = ConnectParams.of(query)
     first: Command | None = None
-    if wishes.session_id is None:
+    if params.session_id is None:
         first = await _first_command(socket)
         if isinstance(first, Start):
-            wishes, first = Wishes.of({**query, **first.wishes}), None
+            params, first = ConnectParams.of({**query, **first.params}), None
         elif isinstance(first, Audio) and is_session_id(first.session_id or ""):
-            wishes = wishes.model_copy(update={"session_id": first.session_id})
+            params = params.model_copy(update={"session_id": first.session_id})
     strict = "session_id" in query
     writer, greeting = (
-        await _resume_or_refuse(found, caller, wishes)
-        if wishes.resume
-        else await _open(found, caller, wishes, strict=strict)
+        await _resume_or_refuse(found, caller, params)
+        if params.resume
+        else await _open(found, caller, params, strict=strict)
     )
     await socket.send(orjson.dumps(greeting).decode())
     async with Relay(found.history, found.channels, writer.sid, after=greeting["seq"]) as relay:
@@ -91,13 +91,13 @@ async def _first_command(socket: Socket) -> Command | None:
 
 
 async def _open(
-    found: Services, caller: Principal, wishes: Wishes, *, strict: bool
+    found: Services, caller: Principal, params: ConnectParams, *, strict: bool
 ) -> tuple[SessionWriter, dict[str, Any]]:
     """Open a session. A name from the query must be free; one from a message is a wish."""
-    capacity = await found.admission.capacity(wishes.format)
-    await found.admission.check_language(wishes.config.language)
+    capacity = await found.admission.capacity(params.format)
+    await found.admission.check_language(params.config.language)
     token = new_token()
-    config = wishes.config.model_dump(exclude_none=True)
+    config = params.config.model_dump(exclude_none=True)
 
     async def opened(sid: str) -> SessionWriter:
         return await found.sessions.open(
@@ -105,12 +105,12 @@ async def _open(
             config=config,
             token=token,
             key=caller.key,
-            most=capacity,
-            form=wishes.format,
-            uid=wishes.uid,
+            limit=capacity,
+            form=params.format,
+            uid=params.uid,
         )
 
-    sid = wishes.session_id or new_session_id()
+    sid = params.session_id or new_session_id()
     try:
         writer = await opened(sid)
     except SessionTakenError:
@@ -127,69 +127,71 @@ async def _reformat(found: Services, writer: SessionWriter, form: AudioFormat) -
 
 
 async def _resume_or_refuse(
-    found: Services, caller: Principal, wishes: Wishes
+    found: Services, caller: Principal, params: ConnectParams
 ) -> tuple[SessionWriter, dict[str, Any]]:
     """A stranger doesn't learn whether a session of that id exists: it gets the same refusal."""
     try:
-        return await _resume(found, caller, wishes)
+        return await _resume(found, caller, params)
     except (SessionNotFoundError, NotAllowedError) as error:
         raise SessionNotFoundError(
-            f"No session {wishes.session_id} is known that this resume token or key may resume"
+            f"No session {params.session_id} is known that this resume token or key may resume"
         ) from error
 
 
-async def _resume(found: Services, caller: Principal, wishes: Wishes) -> tuple[SessionWriter, dict[str, Any]]:
-    sid, continued = wishes.session_id or "", _continued(wishes)
+async def _resume(
+    found: Services, caller: Principal, params: ConnectParams
+) -> tuple[SessionWriter, dict[str, Any]]:
+    sid, continued = params.session_id or "", _continued(params)
     try:
-        attached = await found.sessions.attach(sid, token=wishes.resume or "", key=caller.key)
+        attached = await found.sessions.attach(sid, token=params.resume or "", key=caller.key)
     except SessionNotFoundError:
         if continued is None:
             raise
-        return await _go_on(found, caller, wishes, continued)
+        return await _go_on(found, caller, params, continued)
     if continued is not None and attached.behind(continued):
-        return await _go_on(found, caller, wishes, continued)
-    return await _resumed(found, wishes, attached)
+        return await _go_on(found, caller, params, continued)
+    return await _resumed(found, params, attached)
 
 
 async def _resumed(
-    found: Services, wishes: Wishes, attached: Attached
+    found: Services, params: ConnectParams, attached: Attached
 ) -> tuple[SessionWriter, dict[str, Any]]:
     metrics.OPENED.labels("resumed").inc()
     greeting = await _greeting(
-        found, attached.writer, resume_token=wishes.resume or "", seq=min(wishes.last_seq, attached.seq)
+        found, attached.writer, resume_token=params.resume or "", seq=min(params.last_seq, attached.seq)
     )
     return attached.writer, {**greeting, "resumed": True, "state": attached.state}
 
 
-def _continued(wishes: Wishes) -> Continued | None:
+def _continued(params: ConnectParams) -> Continued | None:
     """Where the session goes on if Redis has lost it; None if the client doesn't say."""
-    if wishes.start_at is None:
+    if params.start_at is None:
         return None
-    settled = wishes.settled_ms * SAMPLES_PER_MS
-    return Continued(wishes.last_seq, wishes.segments, wishes.start_at, settled)
+    settled = params.settled_ms * SAMPLES_PER_MS
+    return Continued(params.last_seq, params.segments, params.start_at, settled)
 
 
 async def _go_on(
-    found: Services, caller: Principal, wishes: Wishes, continued: Continued
+    found: Services, caller: Principal, params: ConnectParams, continued: Continued
 ) -> tuple[SessionWriter, dict[str, Any]]:
     """Open a session anew that Redis has lost, where its client says that it stands, with the same token."""
-    sid, token = wishes.session_id or "", wishes.resume or ""
+    sid, token = params.session_id or "", params.resume or ""
     if len(token) < SHORTEST_TOKEN:
         raise NotAllowedError("Expected the resume token that `connected` told")
-    capacity = await found.admission.capacity(wishes.format)
+    capacity = await found.admission.capacity(params.format)
     try:
         writer = await found.sessions.open(
             sid,
-            config=wishes.config.model_dump(exclude_none=True),
+            config=params.config.model_dump(exclude_none=True),
             token=token,
             key=caller.key,
-            most=capacity,
-            form=wishes.format,
-            uid=wishes.uid,
+            limit=capacity,
+            form=params.format,
+            uid=params.uid,
             continued=continued,
         )
     except SessionTakenError:  # another connection of the same client was faster
-        return await _resumed(found, wishes, await found.sessions.attach(sid, token=token, key=caller.key))
+        return await _resumed(found, params, await found.sessions.attach(sid, token=token, key=caller.key))
     metrics.OPENED.labels("reopened").inc()
     greeting = await _greeting(found, writer, resume_token=token, seq=writer.seq)
     return writer, {**greeting, "resumed": True, "reopened": True, "state": "open"}

@@ -101,16 +101,16 @@ async def audio(
 ) -> JSONResponse:
     """Raw audio of a user, or a whole recording: a WAV (or any file in a multipart form)."""
     caller = _caller(request, key)
-    most = found.settings.omi_max_body_mb << 20
+    limit = found.settings.omi_max_body_mb << 20
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         if found.settings.omi_signature == "required":
             raise NotAllowedError("Signed bodies only: send the WAV as the body, with X-Omi-Signature")
-        form = await form_of(request, most)
+        form = await form_of(request, limit)
         uid = uid or form.fields.get("uid")
         if form.file is None:
             raise InvalidRequestError("Expected a file in the form, but it has none")
         return await _take_file(request, found, caller, _needed(uid), form.file)
-    body = await body_of(request, most)
+    body = await body_of(request, limit)
     user = _needed(uid)
     await _check_signature(request, found, caller, user, body)
     if body[:4] == b"RIFF":
@@ -162,7 +162,7 @@ async def _take(
             config=config.model_dump(exclude_none=True),
             token=new_token(),
             key=caller.key,
-            most=await _room(found, form),
+            limit=await _room(found, form),
             form=form,
             uid=uid,
             push=bool(found.settings.omi_transcript_webhook),
@@ -198,7 +198,7 @@ async def _take_file(
         await send_file(
             found,
             body,
-            most=await _room(found, CONTAINER),
+            limit=await _room(found, CONTAINER),
             key=caller.key,
             config=SessionConfig(interim=False, batch=found.settings.omi_mode == "batch"),
             sid=sid,
@@ -267,7 +267,7 @@ async def _listen(socket: Socket, found: Services, caller: Principal, websocket:
         config=SessionConfig(interim=False, language=language).model_dump(exclude_none=True),
         token=new_token(),
         key=caller.key,
-        most=await found.admission.capacity(form),
+        limit=await found.admission.capacity(form),
         form=form,
         uid=uid if is_uid(uid) else "phone",
         push=bool(found.settings.omi_transcript_webhook),

@@ -84,7 +84,7 @@ _BODY: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class TranscriptionRequest:
     """What a request asks for."""
 
     options: JobOptions
@@ -95,7 +95,7 @@ class Wishes:
     speakers: tuple[str, ...]
 
 
-def wishes_of(upload: Upload, task: Literal["transcribe", "translate"]) -> Wishes:
+def request_of(upload: Upload, task: Literal["transcribe", "translate"]) -> TranscriptionRequest:
     """Read a form's fields. Raises `ParamError`."""
     form = upload.one("response_format") or "json"
     if form not in FORMATS:
@@ -126,7 +126,7 @@ def wishes_of(upload: Upload, task: Literal["transcribe", "translate"]) -> Wishe
         priority=Priority.HIGH,
         eager=streams,
     )
-    return Wishes(
+    return TranscriptionRequest(
         options,
         form,
         streams,
@@ -171,31 +171,31 @@ async def translations(request: Request, caller: PrincipalDep, found: ServicesDe
 async def _answer(
     request: Request, found: Services, key: str, task: Literal["transcribe", "translate"]
 ) -> Response:
-    upload = await receive(request, found.blobs, most=found.settings.max_upload_mb << 20)
+    upload = await receive(request, found.blobs, limit=found.settings.max_upload_mb << 20)
     if upload.source is None:
         raise ParamError("Expected a file, but it's empty or missing", "file")
     job = new_job_id()
     try:
-        wishes = wishes_of(upload, task)
-        await _check(found, upload.one("model"), wishes)
+        asked = request_of(upload, task)
+        await _check(found, upload.one("model"), asked)
     except BaseException:
         await discard(found.blobs, upload.source.blob)
         raise
     try:
-        await found.jobs.submit(job, upload.source, wishes.options, key=key, listed=False)
+        await found.jobs.submit(job, upload.source, asked.options, key=key, listed=False)
     except AtCapacityError:  # after anything else the job may be queued, and want its file
         await discard(found.blobs, upload.source.blob)
         raise
-    if wishes.stream:
-        return stream(_stream(found, job, wishes))
+    if asked.stream:
+        return stream(_stream(found, job, asked))
     try:
         record = await _ended(request, found, job)
-        return _written(record, await transcript_of(found.jobs, record), wishes)
+        return _written(record, await transcript_of(found.jobs, record), asked)
     finally:
         _say_farewell(found, job)
 
 
-async def _check(found: Services, model: str | None, wishes: Wishes) -> None:
+async def _check(found: Services, model: str | None, asked: TranscriptionRequest) -> None:
     """Whether the cluster can do it now. Raises `ParamError`, `AtCapacityError`."""
     if not await found.admission.transcribers():
         raise AtCapacityError("No transcriber is running; start one, or try again in a few seconds")
@@ -208,10 +208,10 @@ async def _check(found: Services, model: str | None, wishes: Wishes) -> None:
                 code="model_not_found",
             )
     try:
-        await found.admission.check_language(wishes.options.language)
+        await found.admission.check_language(asked.options.language)
     except ParlandoError as error:
         raise ParamError(error.message, "language") from error
-    await found.admission.check_task(wishes.options.task)
+    await found.admission.check_task(asked.options.task)
 
 
 async def _ended(request: Request, found: Services, job: str) -> JobRecord:
@@ -261,19 +261,19 @@ def _raise_failure(record: JobRecord) -> None:
         )
 
 
-def _written(record: JobRecord, transcript: Transcript, wishes: Wishes) -> Response:
+def _written(record: JobRecord, transcript: Transcript, asked: TranscriptionRequest) -> Response:
     used = {"usage": openai.usage(whole_seconds(record))}
-    match wishes.form:
+    match asked.form:
         case "json":
-            more = {"logprobs": openai.logprobs(transcript.segments)} if wishes.logprobs else {}
+            more = {"logprobs": openai.logprobs(transcript.segments)} if asked.logprobs else {}
             return JSONResponse({"text": transcript.text, **more, **used})
         case "verbose_json":
             body = openai.verbose_json(transcript, task=record.options.task)
             if record.options.task == "translate":
                 body["language"] = "english"
-            return JSONResponse({**openai.with_words(body, transcript, wishes.granularities), **used})
+            return JSONResponse({**openai.with_words(body, transcript, asked.granularities), **used})
         case "diarized_json":
-            return JSONResponse({**openai.diarized_json(transcript, wishes.speakers), **used})
+            return JSONResponse({**openai.diarized_json(transcript, asked.speakers), **used})
         case form:
             media_type, write = openai.FORMATS[form]
             return Response(write(transcript), media_type=media_type)
@@ -282,7 +282,7 @@ def _written(record: JobRecord, transcript: Transcript, wishes: Wishes) -> Respo
 # --- streaming --------------------------------------------------------------------------------------
 
 
-async def _stream(found: Services, job: str, wishes: Wishes) -> AsyncGenerator[bytes]:
+async def _stream(found: Services, job: str, asked: TranscriptionRequest) -> AsyncGenerator[bytes]:
     """Frames as the audio is decoded; the deltas joined are the text of the last one."""
     text = ""
     segments: list[FinalSegment] = []
@@ -295,37 +295,41 @@ async def _stream(found: Services, job: str, wishes: Wishes) -> AsyncGenerator[b
                     for raw in message.body.get("segments", ()):
                         segment = FinalSegment(segment=len(segments), **raw)
                         delta = segment.text if not text else f" {segment.text}"
-                        yield _frame(_delta(segment, delta, len(segments) + 1, first=not text, wishes=wishes))
-                        if wishes.form == "diarized_json":
-                            yield _frame(openai.diarized_segment(len(segments) + 1, segment, wishes.speakers))
+                        yield _frame(_delta(segment, delta, len(segments) + 1, first=not text, asked=asked))
+                        if asked.form == "diarized_json":
+                            yield _frame(openai.diarized_segment(len(segments) + 1, segment, asked.speakers))
                         text += delta
                         segments.append(segment)
                     if message.type in ENDS:
-                        yield await _last(found, job, text, segments, wishes)
+                        yield await _last(found, job, text, segments, asked)
                         return
     except JobNotFoundError:
-        yield await _last(found, job, text, segments, wishes)
+        yield await _last(found, job, text, segments, asked)
     finally:
         _say_farewell(found, job)
 
 
-def _delta(segment: FinalSegment, delta: str, number: int, *, first: bool, wishes: Wishes) -> dict[str, Any]:
+def _delta(
+    segment: FinalSegment, delta: str, number: int, *, first: bool, asked: TranscriptionRequest
+) -> dict[str, Any]:
     event: dict[str, Any] = {"type": "transcript.text.delta", "delta": delta}
-    if wishes.logprobs:
+    if asked.logprobs:
         event["logprobs"] = openai.logprobs([segment], first=first)
-    if wishes.form == "diarized_json":
+    if asked.form == "diarized_json":
         event["segment_id"] = f"seg_{number:03d}"
     return event
 
 
-async def _last(found: Services, job: str, text: str, segments: list[FinalSegment], wishes: Wishes) -> bytes:
+async def _last(
+    found: Services, job: str, text: str, segments: list[FinalSegment], asked: TranscriptionRequest
+) -> bytes:
     try:
         record = await found.jobs.record(job)
         _raise_failure(record)
     except ParlandoError as error:
         return b"data: %s\n\n" % bytes(openai_answer(error).body)
     done: dict[str, Any] = {"type": "transcript.text.done", "text": text}
-    if wishes.logprobs:
+    if asked.logprobs:
         done["logprobs"] = openai.logprobs(segments)
     return _frame({**done, "usage": openai.usage(whole_seconds(record))})
 

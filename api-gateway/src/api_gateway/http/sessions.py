@@ -10,7 +10,7 @@ from api_gateway.dependencies import ReadingDep, RecordDep, Services, ServicesDe
 from api_gateway.http.sse import last_seen, respond
 from api_gateway.live.relay import Relay
 from parlando.domain.audio import milliseconds, seconds
-from parlando.domain.events import EVENTS, Final
+from parlando.domain.events import EVENTS, FinalTranscript
 from parlando.domain.subtitles import FORMATS
 from parlando.domain.transcript import Transcript
 from parlando.store.history import SessionRecord
@@ -62,7 +62,7 @@ async def _transcript(record: SessionRecord, found: Services) -> Transcript:
         state=record.state,
         duration=seconds(record.received),
         title=record.config.get("title") or None,
-        segments=(event.settled() for event in events if isinstance(event, Final)),
+        segments=(event.settled() for event in events if isinstance(event, FinalTranscript)),
     )
 
 

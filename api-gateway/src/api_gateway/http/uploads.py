@@ -10,7 +10,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from api_gateway.server.request_limits import MOST_BODY, allow_body
+from api_gateway.server.request_limits import MAX_BODY, allow_body
 from parlando.errors import InvalidRequestError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -32,9 +32,9 @@ class Form:
     fields: dict[str, str]
 
 
-async def body_of(request: Request, most: int) -> bytes:
-    """The body. Raises `TooBigError` beyond `most` bytes, `SlowBodyError`."""
-    allow_body(request, most)
+async def body_of(request: Request, limit: int) -> bytes:
+    """The body. Raises `TooBigError` beyond `limit` bytes, `SlowBodyError`."""
+    allow_body(request, limit)
     return await request.body()
 
 
@@ -48,7 +48,7 @@ async def model_of(request: Request, kind: type[Model]) -> Model:
     InvalidRequestError, RequestValidationError, TooBigError, SlowBodyError
 
     """
-    body = await body_of(request, MOST_BODY)
+    body = await body_of(request, MAX_BODY)
     try:
         said = orjson.loads(body) if body else None
         return kind.model_validate({} if said is None else said)
@@ -60,11 +60,11 @@ async def model_of(request: Request, kind: type[Model]) -> Model:
         ) from error
 
 
-async def form_of(request: Request, most: int) -> Form:
+async def form_of(request: Request, limit: int) -> Form:
     """The multipart form in the body. Raises `TooBigError`, `InvalidRequestError`."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise InvalidRequestError("Expected a multipart form with a file, but the body is something else")
-    allow_body(request, most + MARGIN)
+    allow_body(request, limit + MARGIN)
     try:
         parsed = await _InMemory(request.headers, request.stream(), max_files=4, max_fields=50).parse()
     except MultiPartException as error:

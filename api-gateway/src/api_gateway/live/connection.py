@@ -28,12 +28,12 @@ from parlando.errors import (
 from parlando.store.sessions import SessionWriter
 
 LARGEST_ENTRY: Final = SAMPLE_RATE * BYTES_PER_SAMPLE  # bytes of one stream entry: a second of PCM
-MOST_BUFFERED: Final = 8 * LARGEST_ENTRY  # bytes read from the socket but not stored
+MAX_BUFFERED: Final = 8 * LARGEST_ENTRY  # bytes read from the socket but not stored
 COMMAND_BYTES: Final = 4096  # what a message without audio counts among them
 CHUNK_BYTES: Final = 512  # and a message with audio beside that, which may be empty
-MOST_UNCONVERTED: Final = 4 << 20  # bytes of a container that may wait for FFmpeg
-MOST_UNCONVERTED_S: Final = 10  # seconds of raw audio that may
-MOST_MISTAKES: Final = 20  # messages not understood before the socket is closed
+MAX_UNCONVERTED: Final = 4 << 20  # bytes of a container that may wait for FFmpeg
+MAX_UNCONVERTED_S: Final = 10  # seconds of raw audio that may
+MAX_MISTAKES: Final = 20  # messages not understood before the socket is closed
 FULL_RETRY_S: Final = 0.1
 TOUCH_EVERY_S: Final = 5.0
 WATCH_EVERY_S: Final = 0.25
@@ -90,7 +90,7 @@ class _Chunk:
 
 
 def _cost(item: _Chunk | Command) -> int:
-    """Bytes of `MOST_BUFFERED` that a queued message takes."""
+    """Bytes of `MAX_BUFFERED` that a queued message takes."""
     return CHUNK_BYTES + len(item.pcm) if isinstance(item, _Chunk) else COMMAND_BYTES
 
 
@@ -154,7 +154,7 @@ class LiveConnection:
 
     async def _receive(self) -> None:
         while True:
-            while self._buffered >= MOST_BUFFERED:  # not reading is how a client is told to wait
+            while self._buffered >= MAX_BUFFERED:  # not reading is how a client is told to wait
                 self._less.clear()
                 await self._less.wait()
             message = await self._socket.receive()
@@ -171,7 +171,7 @@ class LiveConnection:
                 self._accept(command)
             except InvalidRequestError as error:
                 self._mistakes += 1
-                if self._mistakes >= MOST_MISTAKES:
+                if self._mistakes >= MAX_MISTAKES:
                     raise
                 await self._say(type="error", code=error.code, message=error.message, retryable=False)
 
@@ -241,10 +241,10 @@ class LiveConnection:
         self._less.set()
 
     async def _append(self, pcm: bytes) -> None:
-        throttled, most = False, self._most_backlog
+        throttled, limit = False, self._max_backlog
         second = self._writer.format.bytes_per_second
         asked_at = time.monotonic()
-        appended = await self._writer.append(pcm, most)
+        appended = await self._writer.append(pcm, limit)
         metrics.APPEND.observe(took := time.monotonic() - asked_at)
         metrics.STAGES.observe("store", took)
         while not appended.stored:
@@ -254,7 +254,7 @@ class LiveConnection:
                 await self._status("throttled", self._ms(appended.backlog), "backlog")
             await asyncio.sleep(FULL_RETRY_S)
             self._heard_at = self._audio_at = time.monotonic()  # it's us who don't read
-            appended = await self._writer.append(pcm, most)
+            appended = await self._writer.append(pcm, limit)
         if throttled:
             await self._status("flowing", self._ms(appended.backlog), "backlog")
         metrics.BYTES.inc(len(pcm))
@@ -262,13 +262,13 @@ class LiveConnection:
             metrics.AUDIO.inc(len(pcm) / second)
 
     @property
-    def _most_backlog(self) -> int:
+    def _max_backlog(self) -> int:
         """Samples, or bytes where FFmpeg makes the audio of them, that may wait in Redis."""
         form = self._writer.format
         if form.direct:
             return int(self._settings.buffer_max_s * SAMPLE_RATE)
         second = form.bytes_per_second
-        return MOST_UNCONVERTED if second is None else MOST_UNCONVERTED_S * second
+        return MAX_UNCONVERTED if second is None else MAX_UNCONVERTED_S * second
 
     def _ms(self, backlog: int) -> int:
         second = self._writer.format.bytes_per_second

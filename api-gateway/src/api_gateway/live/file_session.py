@@ -8,8 +8,7 @@ from api_gateway.dependencies import Services
 from api_gateway.live.relay import Relay
 from parlando.domain.audio import Encoding
 from parlando.domain.config import SessionConfig
-from parlando.domain.events import EVENTS, Closed, Failure
-from parlando.domain.events import Final as FinalEvent
+from parlando.domain.events import EVENTS, Closed, Failure, FinalTranscript
 from parlando.domain.formats import AudioFormat
 from parlando.domain.transcript import FinalSegment, Transcript
 from parlando.errors import (
@@ -31,14 +30,14 @@ async def send_file(
     found: Services,
     data: bytes,
     *,
-    most: int,
+    limit: int,
     key: str,
     config: SessionConfig,
     sid: str | None = None,
     uid: str = "",
     push: bool = False,
 ) -> SessionWriter:
-    """Open a session if fewer than `most` are open, store the file in it and end it.
+    """Open a session if fewer than `limit` are open, store the file in it and end it.
 
     With the id `sid` of a session into which the file was begun to be sent before, store what is
     missing there.
@@ -55,7 +54,7 @@ async def send_file(
             config=config.model_dump(exclude_none=True),
             token=new_token(),
             key=key,
-            most=most,
+            limit=limit,
             form=CONTAINER,
             uid=uid,
             push=push,
@@ -89,8 +88,8 @@ async def hear_file(
         async with asyncio.timeout_at(asyncio.get_running_loop().time() + within_s):
             while True:
                 try:
-                    most = await found.admission.capacity(CONTAINER)
-                    writer = await send_file(found, data, most=most, key=key, config=config)
+                    limit = await found.admission.capacity(CONTAINER)
+                    writer = await send_file(found, data, limit=limit, key=key, config=config)
                     break
                 except AtCapacityError:
                     if time.monotonic() + RETRY_S > deadline:
@@ -108,7 +107,7 @@ async def _words(found: Services, sid: str) -> Transcript:
         async for batch in relay.batches():
             for message in batch:
                 event = EVENTS.validate_json(message.raw)
-                if isinstance(event, FinalEvent):
+                if isinstance(event, FinalTranscript):
                     segments.append(event.settled())
                 elif isinstance(event, Failure):
                     failure = InvalidAudioError(event.message)

@@ -9,7 +9,7 @@ from typing import Final
 
 from parlando.store.envelope import Published
 
-MOST_KEPT: Final = 64
+MAX_KEPT: Final = 64
 
 
 class Outbox:
@@ -36,7 +36,7 @@ class Outbox:
         self._seen = max(self._seen, seq)
         if seq <= self.newest or self.behind:
             return
-        if seq != self.newest + 1 or len(self._kept) >= MOST_KEPT:
+        if seq != self.newest + 1 or len(self._kept) >= MAX_KEPT:
             self.behind = True
             return
         self._append(seq, message)

@@ -13,7 +13,7 @@ from parlando.errors import InvalidRequestError, ParlandoError
 
 
 @dataclass(frozen=True, slots=True)
-class Border:
+class ErrorMapping:
     """How an error looks from outside."""
 
     status: int
@@ -21,39 +21,39 @@ class Border:
     title: str
 
 
-_INTERNAL: Final = Border(500, 1011, "Something went wrong here")
-BORDERS: Final[dict[str, Border]] = {
-    "invalid_request": Border(400, 1003, "The request isn't understood"),
-    "invalid_audio": Border(415, 1003, "The audio can't be taken"),
-    "not_allowed": Border(401, 1008, "Not allowed"),
-    "key_not_found": Border(404, 1008, "No such key"),
-    "session_taken": Border(409, 1008, "The session id is in use"),
-    "session_not_found": Border(404, 1008, "No such session"),
-    "viewer_not_found": Border(404, 1008, "No such viewer"),
-    "session_closed": Border(409, 1008, "The session has ended"),
-    "session_lost": Border(503, 1011, "The session was lost"),
-    "superseded": Border(409, 1008, "A newer connection took over"),
-    "too_many_controls": Border(429, 1008, "Too many messages wait to be processed"),
-    "job_not_found": Border(404, 1008, "No such job"),
-    "job_not_ready": Border(409, 1008, "The job has no result"),
-    "delivery_not_found": Border(404, 1008, "No such delivery"),
-    "conflict": Border(409, 1008, "The Idempotency-Key is taken"),
-    "refused_address": Border(400, 1008, "The URL may not be called"),
-    "storage_unavailable": Border(507, 1011, "The blob store can't take it"),
-    "at_capacity": Border(503, 1013, "No room for another session"),
-    "unavailable": Border(503, 1011, "Redis can't be reached"),
-    "idle": Border(408, 4408, "Nothing was heard for too long"),
-    "timeout": Border(408, 1008, "The request took too long"),
-    "too_big": Border(413, 1009, "The message is too big"),
+_INTERNAL: Final = ErrorMapping(500, 1011, "Something went wrong here")
+ERROR_MAPPINGS: Final[dict[str, ErrorMapping]] = {
+    "invalid_request": ErrorMapping(400, 1003, "The request isn't understood"),
+    "invalid_audio": ErrorMapping(415, 1003, "The audio can't be taken"),
+    "not_allowed": ErrorMapping(401, 1008, "Not allowed"),
+    "key_not_found": ErrorMapping(404, 1008, "No such key"),
+    "session_taken": ErrorMapping(409, 1008, "The session id is in use"),
+    "session_not_found": ErrorMapping(404, 1008, "No such session"),
+    "viewer_not_found": ErrorMapping(404, 1008, "No such viewer"),
+    "session_closed": ErrorMapping(409, 1008, "The session has ended"),
+    "session_lost": ErrorMapping(503, 1011, "The session was lost"),
+    "superseded": ErrorMapping(409, 1008, "A newer connection took over"),
+    "too_many_controls": ErrorMapping(429, 1008, "Too many messages wait to be processed"),
+    "job_not_found": ErrorMapping(404, 1008, "No such job"),
+    "job_not_ready": ErrorMapping(409, 1008, "The job has no result"),
+    "delivery_not_found": ErrorMapping(404, 1008, "No such delivery"),
+    "conflict": ErrorMapping(409, 1008, "The Idempotency-Key is taken"),
+    "refused_address": ErrorMapping(400, 1008, "The URL may not be called"),
+    "storage_unavailable": ErrorMapping(507, 1011, "The blob store can't take it"),
+    "at_capacity": ErrorMapping(503, 1013, "No room for another session"),
+    "unavailable": ErrorMapping(503, 1011, "Redis can't be reached"),
+    "idle": ErrorMapping(408, 4408, "Nothing was heard for too long"),
+    "timeout": ErrorMapping(408, 1008, "The request took too long"),
+    "too_big": ErrorMapping(413, 1009, "The message is too big"),
 }
 
 
 RETRY_AFTER_S: Final = 5  # that long clients should wait for room, or for Redis
 
 
-def border(error: ParlandoError) -> Border:
+def mapping_of(error: ParlandoError) -> ErrorMapping:
     """The outside of an error."""
-    return BORDERS.get(error.code, _INTERNAL)
+    return ERROR_MAPPINGS.get(error.code, _INTERNAL)
 
 
 def event_of(error: ParlandoError) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _is_openai(request: Request) -> bool:
 
 def openai_answer(error: ParlandoError) -> JSONResponse:
     """An error in OpenAI's shape."""
-    status = _STATUSES.get(error.code, border(error).status)
+    status = _STATUSES.get(error.code, mapping_of(error).status)
     param, code = getattr(error, "param", None), getattr(error, "kind", error.code)
     if code == "model_not_found":
         status = 404
@@ -116,7 +116,7 @@ async def on_parlando_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ParlandoError)
     if _is_openai(request):
         return openai_answer(error)
-    outside = border(error)
+    outside = mapping_of(error)
     return problem(
         error.code, error.message, status=outside.status, title=outside.title, retryable=error.retryable
     )

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from parlando.domain.audio import seconds
-from parlando.domain.events import EVENTS, Final
+from parlando.domain.events import EVENTS, FinalTranscript
 from parlando.domain.transcript import FinalSegment
 from parlando.domain.wallclock import WallClock
 from parlando.errors import SessionNotFoundError
@@ -31,7 +31,7 @@ async def document_of(history: History, sid: str) -> Document:
     finals = []
     async for event in history.all_events(sid):
         read = EVENTS.validate_json(event)
-        if isinstance(read, Final) and read.text:
+        if isinstance(read, FinalTranscript) and read.text:
             finals.append(read.settled())
     return _document(record, finals, await _clock(history, record))
 

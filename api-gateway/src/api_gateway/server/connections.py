@@ -68,7 +68,7 @@ def raise_file_limit() -> int:
     return 1 << 30 if soft == resource.RLIM_INFINITY else soft
 
 
-def most_connections(wanted: int, file_limit: int) -> int:
+def max_connections(wanted: int, file_limit: int) -> int:
     """How many fit below the limit of open files, so that `accept` never fails for want of one."""
     return max(FEWEST, min(wanted, file_limit - RESERVED_FILES))
 
@@ -93,9 +93,9 @@ class Connections:
     last request names, so that a proxy's clients are told apart and its silent connections still count.
     """
 
-    def __init__(self, *, most: int, most_per_client: int, proxies: Sequence[Network] = ()) -> None:
-        self.most = most
-        self.most_per_client = most_per_client
+    def __init__(self, *, limit: int, max_per_client: int, proxies: Sequence[Network] = ()) -> None:
+        self.limit = limit
+        self.max_per_client = max_per_client
         self._proxies = proxies
         self._open: dict[Connection, str] = {}
         self._clients: Counter[str] = Counter()
@@ -116,9 +116,9 @@ class Connections:
     def add(self, connection: Connection, address: str) -> HTTPStatus | None:
         """Count a new connection from `address`. The status with which it is refused, or None."""
         client = client_of(address)
-        if len(self._open) >= self.most:
+        if len(self._open) >= self.limit:
             return self._refused("total", address, HTTPStatus.SERVICE_UNAVAILABLE)
-        if self._clients[client] >= self.most_per_client:
+        if self._clients[client] >= self.max_per_client:
             return self._refused("address", address, HTTPStatus.TOO_MANY_REQUESTS)
         self._open[connection] = client
         self._clients[client] += 1
@@ -137,7 +137,7 @@ class Connections:
         client = client_of(named)
         if client == self._open[connection]:
             return None
-        if self._clients[client] >= self.most_per_client:
+        if self._clients[client] >= self.max_per_client:
             return self._refused("address", named, HTTPStatus.TOO_MANY_REQUESTS)
         self._uncount(self._open[connection])
         self._open[connection] = client

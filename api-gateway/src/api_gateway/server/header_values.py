@@ -3,12 +3,12 @@
 from typing import Final
 from urllib.parse import urlsplit
 
-MOST_DIGITS: Final = 15  # fits a double and a signed 64-bit integer
+MAX_DIGITS: Final = 15  # fits a double and a signed 64-bit integer
 
 
 def whole_number(text: str) -> int | None:
     """A number of up to 15 ASCII digits; None for anything else (`str.isdigit` also accepts "²")."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else None
 
 
 def host_name(host: str) -> str | None:

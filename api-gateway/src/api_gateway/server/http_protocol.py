@@ -17,16 +17,16 @@ from api_gateway.server.config import ServerConfig
 from api_gateway.server.connections import Transport
 from api_gateway.server.websocket_protocol import WebSocketProtocol
 
-MOST_HEAD: Final = 1 << 16  # bytes of a request line and its headers
-MOST_HEADERS: Final = 100
+MAX_HEAD: Final = 1 << 16  # bytes of a request line and its headers
+MAX_HEADERS: Final = 100
 LINGER_S: Final = 2.0  # how long a refused connection is kept, so that its client reads the answer
 LINGER_BYTES: Final = 1 << 20  # bytes of it that are thrown away meanwhile
 _TEXTS: Final = {
     HTTPStatus.BAD_REQUEST: "Invalid HTTP request",
     HTTPStatus.REQUEST_TIMEOUT: "The head of the request did not come in time",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many connections from this address (MAX_CONNECTIONS_PER_ADDRESS)",
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"Expected a head of at most {MOST_HEAD >> 10} KB and "
-    f"{MOST_HEADERS} headers",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"Expected a head of at most {MAX_HEAD >> 10} KB and "
+    f"{MAX_HEADERS} headers",
     HTTPStatus.SERVICE_UNAVAILABLE: "Too many connections (MAX_CONNECTIONS)",
 }
 _LATER: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -118,7 +118,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._deaf or self.transport.is_closing():
             return
-        if self._silent > MOST_HEAD:
+        if self._silent > MAX_HEAD:
             self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             self.send_400_response("")
         elif self._is_idle() and self.deadline == math.inf:
@@ -145,7 +145,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _count(self, size: int) -> None:
         self._head += size
-        if self._head > MOST_HEAD or self._fields > MOST_HEADERS:
+        if self._head > MAX_HEAD or self._fields > MAX_HEADERS:
             self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             raise _Refused
 

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api_gateway.server.header_values import whole_number
 from parlando.errors import ParlandoError, TooBigError
 
-MOST_BODY: Final = 1 << 16  # bytes, where nothing is uploaded
+MAX_BODY: Final = 1 << 16  # bytes, where nothing is uploaded
 LINGER_S: Final = 5.0  # how long the rest of an answered request is read, so that the client sees the answer
 LINGER_SILENT_S: Final = 1.0  # as long as something comes
 LINGER_BYTES: Final = 16 << 20  # and how much of it
@@ -23,8 +23,8 @@ class SlowBodyError(ParlandoError):
     code = "timeout"
 
 
-def allow_body(request: Request, most: int) -> None:
-    """Take up to `most` bytes of this request's body. Call it when the key has been checked.
+def allow_body(request: Request, limit: int) -> None:
+    """Take up to `limit` bytes of this request's body. Call it when the key has been checked.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def allow_body(request: Request, most: int) -> None:
 
     """
     body: Body = request.scope[_KEY]
-    body.most = most
+    body.limit = limit
     body.check_declared()
 
 
@@ -70,7 +70,7 @@ class RequestLimits:
 class Body:
     """What is known of the body of one request; it lies in the scope, where `allow_body` finds it.
 
-    Until `most` is set no byte of the body is passed on: `receive` then only waits for the client to leave.
+    Until `limit` is set no byte of the body is passed on: `receive` then only waits for the client to leave.
     """
 
     def __init__(self, scope: Scope, receive: Receive, *, silent_s: float) -> None:
@@ -80,19 +80,19 @@ class Body:
         self._silent_s = silent_s
         self._size = 0
         self._declared = whole_number(headers.get("content-length", "0"))
-        self.most: int | None = None
+        self.limit: int | None = None
         self.complete = self._declared == 0 and "transfer-encoding" not in headers
 
     def check_declared(self) -> None:
         """Raises `TooBigError` if the client says that it's too long, before any of it is read."""
-        if self.most is not None and (self._declared is None or self._declared > self.most):
-            raise TooBigError(f"Expected a body of at most {_size(self.most)}")
+        if self.limit is not None and (self._declared is None or self._declared > self.limit):
+            raise TooBigError(f"Expected a body of at most {_size(self.limit)}")
 
     async def receive(self) -> Message:
         """ASGI's `receive`. Raises `TooBigError`, `SlowBodyError`."""
         if self.complete:
             return await self._next()
-        if self.most is None:
+        if self.limit is None:
             message = await self._next()
             return {**message, "body": b""} if message["type"] == "http.request" else message
         try:
@@ -102,8 +102,8 @@ class Body:
             raise SlowBodyError(
                 f"Expected more of the body, but nothing came for {self._silent_s:g} s"
             ) from error
-        if self._size > self.most:
-            raise TooBigError(f"Expected a body of at most {_size(self.most)}")
+        if self._size > self.limit:
+            raise TooBigError(f"Expected a body of at most {_size(self.limit)}")
         return message
 
     async def _next(self) -> Message:
@@ -118,10 +118,10 @@ class Body:
 
         A socket that is closed with unread bytes resets its connection, and the client may lose the answer.
         """
-        most = self._size + LINGER_BYTES
+        limit = self._size + LINGER_BYTES
         try:
             async with asyncio.timeout(LINGER_S):
-                while not self.complete and self._size < most:
+                while not self.complete and self._size < limit:
                     async with asyncio.timeout(LINGER_SILENT_S):
                         message = await self._next()
                     if message["type"] == "http.disconnect":

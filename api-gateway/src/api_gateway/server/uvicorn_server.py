@@ -8,7 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api_gateway.server.config import ServerConfig
-from api_gateway.server.connections import Connections, most_connections, raise_file_limit
+from api_gateway.server.connections import Connections, max_connections, raise_file_limit
 from api_gateway.server.http_protocol import HttpProtocol
 from api_gateway.settings import GatewaySettings
 
@@ -19,12 +19,12 @@ log = structlog.get_logger(part="server")
 
 def server_of(app: FastAPI, settings: GatewaySettings, *, host: str) -> uvicorn.Server:
     """A server for the app. It raises the process' limit of open files, and stays below it."""
-    most = most_connections(settings.max_connections, raise_file_limit())
-    if most < settings.max_connections:
-        log.warning("connections.limited", most=most, wanted=settings.max_connections, by="open files")
+    limit = max_connections(settings.max_connections, raise_file_limit())
+    if limit < settings.max_connections:
+        log.warning("connections.limited", limit=limit, wanted=settings.max_connections, by="open files")
     connections = Connections(
-        most=most,
-        most_per_client=settings.max_connections_per_address,
+        limit=limit,
+        max_per_client=settings.max_connections_per_address,
         proxies=settings.trusted_proxies,
     )
 

@@ -9,7 +9,7 @@ from parlando.client import ClientError, connect
 from parlando.domain.audio import SAMPLE_RATE
 
 FRAME: Final = SAMPLE_RATE // 25  # samples: 40 ms
-MOST_WAITING: Final = 500  # frames that the network may be behind
+MAX_WAITING: Final = 500  # frames that the network may be behind
 
 
 def _sounddevice() -> Any:
@@ -30,7 +30,7 @@ async def run(*, url: str, key: str | None, language: str | None, prompt: str) -
     """Send the microphone until Ctrl-C, and show what is heard."""
     sound = _sounddevice()
     loop = asyncio.get_running_loop()
-    frames: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING)
+    frames: asyncio.Queue[bytes] = asyncio.Queue(MAX_WAITING)
 
     def take(data: Any, count: int, times: Any, status: Any) -> None:
         loop.call_soon_threadsafe(_put, frames, bytes(data))

@@ -26,7 +26,7 @@ from parlando.tasks import end
 
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 3.0
-MOST_UNACKED: Final = 60 * SAMPLE_RATE * BYTES_PER_SAMPLE  # bytes; `send` waits when so many are out
+MAX_UNACKED: Final = 60 * SAMPLE_RATE * BYTES_PER_SAMPLE  # bytes; `send` waits when so many are out
 PING_EVERY_S: Final = 10.0
 SILENT_S: Final = 20.0  # without anything behind a ping, until the connection is taken for lost
 KEEP_S: Final = 600.0  # of audio that isn't settled
@@ -62,8 +62,8 @@ class ClientSession:
         self._format = AudioFormat(**{k: options[k] for k in AudioFormat.model_fields if k in options})
         self._unit = self._format.frame_bytes
         second = self._format.bytes_per_second
-        most = keep_mb * 1e6 if second is None else min(keep_mb * 1e6, keep_s * second)
-        self._said = Unsettled(most=int(most), whole=second is None)
+        limit = keep_mb * 1e6 if second is None else min(keep_mb * 1e6, keep_s * second)
+        self._said = Unsettled(limit=int(limit), whole=second is None)
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._give_up_s = give_up_s
         self._connect_s = give_up_s if connect_s is None else connect_s
@@ -100,7 +100,7 @@ class ClientSession:
 
         """
         await self._ready()
-        while self._said.end - self._said.stored >= MOST_UNACKED and self._failed is None:
+        while self._said.end - self._said.stored >= MAX_UNACKED and self._failed is None:
             self._room.clear()
             await self._room.wait()
         await self._ready()

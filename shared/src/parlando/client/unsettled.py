@@ -35,11 +35,11 @@ class _Control:
 class Unsettled:
     """Keeps audio until it is settled, and controls until they are certainly obeyed.
 
-    `most` bounds the bytes of stored audio that are kept; what isn't stored is always kept. A container
+    `limit` bounds the bytes of stored audio that are kept; what isn't stored is always kept. A container
     (`whole`) can't be decoded from its middle: it is kept from its first byte on, or not at all.
     """
 
-    def __init__(self, *, most: int, whole: bool = False) -> None:
+    def __init__(self, *, limit: int, whole: bool = False) -> None:
         self.settled = 0
         self.stored = 0
         self.end = 0
@@ -47,7 +47,7 @@ class Unsettled:
         """Bytes kept."""
         self.config: dict[str, Any] = {}
         """Changes of the session's config by controls that are not kept any more."""
-        self._most = most
+        self._limit = limit
         self._whole = whole
         self._start = 0  # audio before it is not kept
         self._audio: deque[_Audio] = deque()
@@ -80,8 +80,8 @@ class Unsettled:
         self.stored = max(self.stored, stored)
         self.settled = max(self.settled, settled)
         self._forget(min(self.settled, self.stored))
-        if self.size > self._most:
-            self._forget(self.stored if self._whole else min(self.stored, self.end - self._most))
+        if self.size > self._limit:
+            self._forget(self.stored if self._whole else min(self.stored, self.end - self._limit))
 
     def flushed(self) -> None:
         """The oldest flush was answered."""

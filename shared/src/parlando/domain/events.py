@@ -29,7 +29,7 @@ class Event(BaseModel):
     timestamp: str = Field(default_factory=now)
 
 
-class Kept(Event):
+class Persisted(Event):
     """An event with a place in the session's history.
 
     `covers`: samples before which all audio is in finals up to this event.
@@ -63,7 +63,7 @@ class Partial(Event):
     lag_ms: int | None = None
 
 
-class Final(Kept):
+class FinalTranscript(Persisted):
     """The settled text of a segment; `reason` says why if there is none."""
 
     type: Literal["final"] = "final"
@@ -90,7 +90,7 @@ class Final(Kept):
         )
 
 
-class Status(Kept):
+class Status(Persisted):
     """Something the client should know: lost audio, say. `ms` counts the audio concerned."""
 
     type: Literal["status"] = "status"
@@ -99,13 +99,13 @@ class Status(Kept):
     reason: str = ""
 
 
-class Flushed(Kept):
+class Flushed(Persisted):
     """The answer to a flush: everything sent before it is settled."""
 
     type: Literal["flushed"] = "flushed"
 
 
-class Failure(Kept):
+class Failure(Persisted):
     """What ended the session before its time: audio that can't be decoded, say."""
 
     type: Literal["error"] = "error"
@@ -114,7 +114,7 @@ class Failure(Kept):
     retryable: bool = False
 
 
-class Closed(Kept):
+class Closed(Persisted):
     """The last event of every session."""
 
     type: Literal["closed"] = "closed"
@@ -123,11 +123,12 @@ class Closed(Kept):
     reason: str
 
 
-KeptEvent = Final | Status | Flushed | Failure | Closed
+PersistedEvent = FinalTranscript | Status | Flushed | Failure | Closed
 SessionEvent = Annotated[
-    SpeechStarted | Partial | Final | Status | Flushed | Failure | Closed, Field(discriminator="type")
+    SpeechStarted | Partial | FinalTranscript | Status | Flushed | Failure | Closed,
+    Field(discriminator="type"),
 ]
-EVENTS: TypeAdapter[SpeechStarted | Partial | KeptEvent] = TypeAdapter(SessionEvent)
+EVENTS: TypeAdapter[SpeechStarted | Partial | PersistedEvent] = TypeAdapter(SessionEvent)
 
 
 def encode(event: Event) -> bytes:

@@ -9,7 +9,7 @@ from parlando.domain.audio import SAMPLE_RATE, Encoding
 
 LOWEST_RATE: Final = 8_000  # Hz, of raw encodings
 HIGHEST_RATE: Final = 48_000
-MOST_CHANNELS: Final = 8
+MAX_CHANNELS: Final = 8
 SETTLED_STEP: Final = 512
 """Samples of a frame of the voice detector. Audio that is sent again from a multiple of it falls into the
 same frames as the first time, and so into the same segments."""
@@ -30,8 +30,8 @@ class AudioFormat(BaseModel):
 
     encoding: Encoding = Encoding.PCM_S16LE
     sample_rate: int = Field(SAMPLE_RATE, description="Hz")
-    channels: int = Field(1, ge=1, le=MOST_CHANNELS)
-    channel: int | None = Field(None, ge=0, lt=MOST_CHANNELS, description="Only this one; none for all mixed")
+    channels: int = Field(1, ge=1, le=MAX_CHANNELS)
+    channel: int | None = Field(None, ge=0, lt=MAX_CHANNELS, description="Only this one; none for all mixed")
     normalize: bool = Field(False, description="High-pass and limiter before recognition")
 
     @model_validator(mode="after")
@@ -86,5 +86,5 @@ class AudioFormat(BaseModel):
         return None if self.encoding is Encoding.CONTAINER else self.frame_bytes * self.sample_rate
 
 
-KEPT: Final = AudioFormat()
+CANONICAL: Final = AudioFormat()
 """16 kHz mono s16le, the format of everything behind the gateway."""

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 LONGEST_CHUNK_S: Final = 28
 """Seconds of a chunk; engines hear no more than 30 at once."""
-MOST_ATTEMPTS: Final = 3
+MAX_ATTEMPTS: Final = 3
 """Workers that may fail on a job or on one of its chunks."""
 
 

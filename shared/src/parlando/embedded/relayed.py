@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, Self
 
 PIECE: Final = 1 << 16  # bytes read at a time
-MOST_LINE: Final = 1 << 20  # bytes of a line that are shown
+MAX_LINE: Final = 1 << 20  # bytes of a line that are shown
 
 
 class Output:
@@ -36,12 +36,12 @@ class Output:
 
 
 async def relay(stream: asyncio.StreamReader, show: Callable[[str], None]) -> None:
-    """Call `show` with each line of `stream` until it ends. What is over `MOST_LINE` is left out."""
+    """Call `show` with each line of `stream` until it ends. What is over `MAX_LINE` is left out."""
     line, left_out = bytearray(), 0
 
     def add(part: bytes) -> None:
         nonlocal left_out
-        room = MOST_LINE - len(line)
+        room = MAX_LINE - len(line)
         line.extend(part[:room])
         left_out += max(0, len(part) - room)
 

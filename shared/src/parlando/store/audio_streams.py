@@ -14,7 +14,7 @@ import orjson
 from parlando.domain.audio import BYTES_PER_SAMPLE
 from parlando.store.connection import Redis
 
-MOST_CONTROLS: Final = 1000
+MAX_CONTROLS: Final = 1000
 """Controls of a session that may wait for the checkpoint that takes them in; more are refused."""
 
 

@@ -8,7 +8,7 @@ import orjson
 import structlog
 from pydantic import BaseModel, ConfigDict
 
-from parlando.domain.job_options import MOST_ATTEMPTS, JobOptions
+from parlando.domain.job_options import MAX_ATTEMPTS, JobOptions
 from parlando.domain.transcript import FinalSegment
 from parlando.errors import EngineError
 from parlando.store import keys as names
@@ -17,7 +17,7 @@ from parlando.store.keys import TRANSCRIBERS, JobKeys
 from parlando.store.leases import Claims, Renewal
 from parlando.store.work_queue import Delivered, WorkQueue
 
-MOST_WHY: Final = 300  # letters of a reason that are kept
+MAX_WHY: Final = 300  # letters of a reason that are kept
 
 log = structlog.get_logger(part="chunks")
 
@@ -79,7 +79,7 @@ class ChunkClaims(Claims[ChunkClaim, Renewal]):
         key = fields[b"key"].decode()
         index = int(fields[b"index"])
         answer = await self._scripts.run(
-            "claim_chunk", keys.all(key), [index, delivered.entry, key[:16], MOST_ATTEMPTS]
+            "claim_chunk", keys.all(key), [index, delivered.entry, key[:16], MAX_ATTEMPTS]
         )
         if answer is None:
             return None
@@ -134,8 +134,8 @@ class ChunkClaims(Claims[ChunkClaim, Renewal]):
             [
                 claim.index,
                 claim.entry,
-                why[:MOST_WHY],
-                MOST_ATTEMPTS,
+                why[:MAX_WHY],
+                MAX_ATTEMPTS,
                 claim.work.model_dump_json(exclude_none=True),
                 claim.pcm,
             ],

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from parlando.domain.formats import KEPT, AudioFormat
+from parlando.domain.formats import CANONICAL, AudioFormat
 from parlando.errors import FencedError, InvalidAudioError, ParlandoError
 from parlando.store.connection import Redis, Scripts
 from parlando.store.keys import PROCESSORS
@@ -16,7 +16,7 @@ from parlando.store.session_claims import CONVERSION, RoleClaims, SessionClaim
 
 
 @dataclass(frozen=True, slots=True)
-class IntakeClaim(SessionClaim):
+class ConversionClaim(SessionClaim):
     """A conversion as its new owner finds it.
 
     `emitted`: samples of PCM that are there, from `start` on, the sample at which the first byte is heard.
@@ -32,10 +32,10 @@ class IntakeClaim(SessionClaim):
     start: int = 0
 
 
-class OwnedIntake:
+class ConversionLog:
     """The fenced pen of one conversion's owner."""
 
-    def __init__(self, scripts: Scripts, claim: IntakeClaim) -> None:
+    def __init__(self, scripts: Scripts, claim: ConversionClaim) -> None:
         self._scripts = scripts
         self._keys = claim.keys
         self._claim = claim
@@ -46,7 +46,7 @@ class OwnedIntake:
         return FencedError(f"Session {self._keys.sid} has closed, or another processor converts it")
 
     async def emit(
-        self, pcm: bytes, *, most_backlog: int, converted: int, needed: int, state: dict[str, Any]
+        self, pcm: bytes, *, max_backlog: int, converted: int, needed: int, state: dict[str, Any]
     ) -> bool:
         """Add whole s16le samples; False if too much PCM waits for the transcriber already.
 
@@ -65,7 +65,7 @@ class OwnedIntake:
                 self._claim.epoch,
                 self._claim.start + self.emitted,
                 pcm,
-                most_backlog,
+                max_backlog,
                 converted,
                 needed,
                 orjson.dumps(state),
@@ -108,7 +108,7 @@ class OwnedIntake:
         await self.forward({"type": "end", "reason": error.code, "error": said}, None, ends=True)
 
 
-class IntakeClaims(RoleClaims[IntakeClaim]):
+class ConversionClaims(RoleClaims[ConversionClaim]):
     """An audio-processor's claims."""
 
     def __init__(
@@ -118,10 +118,10 @@ class IntakeClaims(RoleClaims[IntakeClaim]):
             redis, CONVERSION, worker=worker, partitions=partitions, ttl_s=ttl_s, lease_s=lease_s
         )
 
-    def _read(self, owned: SessionClaim, found: dict[str, bytes]) -> IntakeClaim:
+    def _read(self, owned: SessionClaim, found: dict[str, bytes]) -> ConversionClaim:
         state = found.get("intake_state")
         start = int(found.get("input_start", 0))
-        return IntakeClaim(
+        return ConversionClaim(
             keys=owned.keys,
             entry=owned.entry,
             epoch=owned.epoch,
@@ -133,11 +133,11 @@ class IntakeClaims(RoleClaims[IntakeClaim]):
             start=start,
         )
 
-    def own(self, claim: IntakeClaim) -> OwnedIntake:
+    def own(self, claim: ConversionClaim) -> ConversionLog:
         """The fenced writer that comes with a claim."""
-        return OwnedIntake(self.scripts, claim)
+        return ConversionLog(self.scripts, claim)
 
     async def _give_up(self, owned: SessionClaim) -> None:
-        claim = IntakeClaim(owned.keys, owned.entry, owned.epoch, KEPT, 0, 0, None, True)
+        claim = ConversionClaim(owned.keys, owned.entry, owned.epoch, CANONICAL, 0, 0, None, True)
         message = "The audio can't be converted: the audio-processors failed on it"
         await self.own(claim).refuse(InvalidAudioError(message))

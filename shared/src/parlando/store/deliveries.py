@@ -19,7 +19,7 @@ from parlando.store.keys import LONG_TTL_S, DeliveryKeys
 from parlando.store.slots import Lane, Slots
 
 PAGE: Final = 100
-MOST: Final = 100_000
+MAX_DELIVERIES: Final = 100_000
 """Deliveries of a queue and partition; more stay in the inbox, which is bounded where it's filled."""
 
 Follow = Literal["done", "later", "dead", "ready"]
@@ -103,8 +103,8 @@ class Bounds:
 
     attempts: int
     dead_ttl_s: int
-    most_dead: int
-    per_owner: int = MOST // 4
+    max_dead: int
+    per_owner: int = MAX_DELIVERIES // 4
 
 
 class Deliveries:
@@ -123,7 +123,7 @@ class Deliveries:
 
     async def look(self) -> list[Look]:
         """What there is to do in each partition."""
-        args = [PAGE, self._bounds.dead_ttl_s * 1000, self._bounds.most_dead]
+        args = [PAGE, self._bounds.dead_ttl_s * 1000, self._bounds.max_dead]
         answers = await self._scripts.run_many("delivery_look", [(keys.all(), args) for keys in self._keys])
         return [_look(*answer) for answer in answers]
 
@@ -132,7 +132,7 @@ class Deliveries:
 
         Another worker may have moved some, and when there are too many deliveries the rest stays.
         """
-        args: list[Any] = [self._ttl_s, MOST, self._bounds.per_owner]
+        args: list[Any] = [self._ttl_s, MAX_DELIVERIES, self._bounds.per_owner]
         for entry, lane in entries:
             record = {
                 "lane": ":".join(lane.names),
@@ -205,20 +205,20 @@ class Deliveries:
                 return Delivery.read(identifier.encode(), partition, record)
         raise _unknown(identifier)
 
-    async def find(self, owner: str, *, dead: bool, most: int) -> list[Delivery]:
-        """Up to `most` deliveries of an owner (a hashed API key), newest first: dead, or the others."""
+    async def find(self, owner: str, *, dead: bool, limit: int) -> list[Delivery]:
+        """Up to `limit` deliveries of an owner (a hashed API key), newest first: dead, or the others."""
         found: list[Delivery] = []
         for partition, keys in enumerate(self._keys):
             for state in ("dead",) if dead else ("ready", "later", "working"):
-                found += await self._of_owner(owner, partition, keys, state, most)
-        return sorted(found, key=lambda each: each.queued_ms, reverse=True)[:most]
+                found += await self._of_owner(owner, partition, keys, state, limit)
+        return sorted(found, key=lambda each: each.queued_ms, reverse=True)[:limit]
 
     async def _of_owner(
-        self, owner: str, partition: int, keys: DeliveryKeys, state: str, most: int
+        self, owner: str, partition: int, keys: DeliveryKeys, state: str, limit: int
     ) -> list[Delivery]:
         found: list[Delivery] = []
         index, start = keys.index(state), 0
-        while len(found) < most:
+        while len(found) < limit:
             page = await self._page(index, owner, state, start, start + PAGE - 1)
             if not page:
                 break

@@ -23,7 +23,7 @@ from parlando.tasks import finish
 LEASE_S: Final = 15.0  # longer than a failover of Redis takes
 CLOSE_S: Final = 3.0  # for handing back what was broken off
 JITTER: Final = 0.2  # of a delay, in both directions, so that what failed together isn't tried together
-MOST_DETAIL: Final = 300  # characters
+MAX_DETAIL: Final = 300  # characters
 UNKNOWN: Final = Lane("unknown", "unknown")  # a delivery that can't be read; its attempts will fail
 
 log = structlog.get_logger(part="deliveries")
@@ -206,7 +206,7 @@ class DeliveryWorker:
             self._counted("sent")
             await self.deliveries.end(delivery, "done")
             return
-        detail = failure.message[:MOST_DETAIL]
+        detail = failure.message[:MAX_DETAIL]
         self.failures += 1
         self.last_error = failure.code
         self._counted("failed")

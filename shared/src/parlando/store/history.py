@@ -124,13 +124,15 @@ class History:
         name = names.user_sessions(self.keys(sid).partition, key, uid)
         await retried(lambda: self._redis.zrem(name, sid))
 
-    async def live(self, key: str, most: int = 50) -> list[SessionRecord]:
-        """Up to `most` sessions of an API key (hashed) that haven't ended, newest first."""
+    async def live(self, key: str, limit: int = 50) -> list[SessionRecord]:
+        """Up to `limit` sessions of an API key (hashed) that haven't ended, newest first."""
         pages = await self._of_all_partitions(
             lambda pipe, p: pipe.xrevrange(names.sessions(p), count=LOOKED_AT)
         )
         entries = sorted((entry for page in pages for entry in page), key=_queued_at, reverse=True)
-        sids = [fields[b"sid"].decode() for _, fields in entries if fields.get(b"key") == key.encode()][:most]
+        sids = [fields[b"sid"].decode() for _, fields in entries if fields.get(b"key") == key.encode()][
+            :limit
+        ]
 
         async def hashes() -> list[dict[bytes, bytes]]:
             async with self._redis.pipeline(transaction=False) as pipe:

@@ -25,9 +25,9 @@ from parlando.store.connection import Scripts, retried
 from parlando.store.keys import LONG_TTL_S, SessionKeys, UserKeys, month, usage
 from parlando.store.sessions import Sessions, SessionWriter
 
-MOST_NAMES: Final = 20_000
+MAX_NAMES: Final = 20_000
 """Bodies of a user that are taken within `KEY_KEPT_S`: their names are kept for so long."""
-MOST_USERS: Final = 100_000
+MAX_USERS: Final = 100_000
 """Users in a partition that are counted as active, those whose audio came last."""
 KEY_KEPT_S: Final = 600
 """Seconds within which a body with the same Idempotency-Key is a repeat."""
@@ -65,14 +65,14 @@ Open = Callable[[str, AudioFormat], Awaitable[SessionWriter]]
 class Bodies:
     """Takes bodies in.
 
-    `most_s`: seconds of a user's audio that may wait in Redis; `idle_s`: a session without bodies for so
+    `max_s`: seconds of a user's audio that may wait in Redis; `idle_s`: a session without bodies for so
     long is closed.
     """
 
-    def __init__(self, sessions: Sessions, *, most_s: float, idle_s: float) -> None:
+    def __init__(self, sessions: Sessions, *, max_s: float, idle_s: float) -> None:
         self._sessions = sessions
         self._scripts = Scripts(sessions.redis)
-        self._most_s = most_s
+        self._max_s = max_s
         self._idle_s = idle_s
 
     def _keys(self, key: str, uid: str) -> UserKeys:
@@ -101,10 +101,10 @@ class Bodies:
                 case "ok" | "repeat":
                     return Taken(sid, answer == "repeat")
                 case "full":
-                    raise AtCapacityError(f"{self._most_s:.0f} s of the user's audio wait to be recognised")
+                    raise AtCapacityError(f"{self._max_s:.0f} s of the user's audio wait to be recognised")
                 case "many":
                     raise AtCapacityError(
-                        f"{MOST_NAMES} bodies of the user came in {KEY_KEPT_S} s, which is the most; "
+                        f"{MAX_NAMES} bodies of the user came in {KEY_KEPT_S} s, which is the most; "
                         "send fewer that are longer"
                     )
                 case "other" | "ended":
@@ -139,15 +139,15 @@ class Bodies:
                 name,
                 (KEY_KEPT_S if named else HASH_KEPT_S) * 1000,
                 body,
-                int(self._most_s * (SAMPLE_RATE if form.direct else second)),
+                int(self._max_s * (SAMPLE_RATE if form.direct else second)),
                 int(form.direct),
                 user.name,
                 second,
                 KEY_KEPT_S,
                 LONG_TTL_S,
                 self._idle_s,
-                MOST_NAMES,
-                MOST_USERS,
+                MAX_NAMES,
+                MAX_USERS,
             ],
         )
         verdict: Any = answer[0].decode()

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import orjson
 import structlog
 
-from parlando.domain.job_options import MOST_ATTEMPTS
+from parlando.domain.job_options import MAX_ATTEMPTS
 from parlando.errors import FencedError, JobEndedError
 from parlando.store import keys as names
 from parlando.store.connection import Redis, Scripts, retried
@@ -114,7 +114,7 @@ class JobClaims(Claims[JobClaim, JobRenewal]):
         keys = JobKeys(delivered.fields[b"job"].decode(), delivered.partition)
         owner = delivered.fields[b"key"].decode()
         flat = await self.scripts.run(
-            "claim_job", keys.all(owner), [self._worker, delivered.entry, MOST_ATTEMPTS, owner, LONG_TTL_S]
+            "claim_job", keys.all(owner), [self._worker, delivered.entry, MAX_ATTEMPTS, owner, LONG_TTL_S]
         )
         if flat is None:
             return None
@@ -160,7 +160,7 @@ class JobClaims(Claims[JobClaim, JobRenewal]):
         """Nothing more: each claim is an attempt, and the last one ends the job. Its lease runs out."""
 
 
-class OwnedJob:
+class JobLog:
     """A job's owner's pen. Every call raises `FencedError` if it's another's now, and `JobEndedError`."""
 
     def __init__(self, scripts: Scripts, claim: JobClaim) -> None:
@@ -177,7 +177,7 @@ class OwnedJob:
         return said
 
     async def add(
-        self, chunk: Chunk, *, most: int, position: int, expected: int, language_first: bool
+        self, chunk: Chunk, *, limit: int, position: int, expected: int, language_first: bool
     ) -> bool:
         """Queue a chunk; False if there's no room for it yet. See `add_chunk.lua`."""
         what = orjson.dumps(chunk.what)
@@ -190,7 +190,7 @@ class OwnedJob:
                     chunk.index,
                     what,
                     pcm,
-                    most,
+                    limit,
                     position,
                     expected,
                     int(language_first),

@@ -96,14 +96,14 @@ class JobPage:
 
 
 class Jobs:
-    """The jobs of a keyspace. `ttl_s`: how long an ended one is kept; `most`: how many may wait."""
+    """The jobs of a keyspace. `ttl_s`: how long an ended one is kept; `limit`: how many may wait."""
 
-    def __init__(self, redis: Redis, *, partitions: int, ttl_s: int, most: int) -> None:
+    def __init__(self, redis: Redis, *, partitions: int, ttl_s: int, limit: int) -> None:
         self._redis = redis
         self._scripts = Scripts(redis)
         self._partitions = partitions
         self._ttl_s = ttl_s
-        self._most = most
+        self._limit = limit
 
     def keys(self, job: str) -> JobKeys:
         """The keys of a job."""
@@ -139,7 +139,7 @@ class Jobs:
                 options.model_dump_json(exclude_none=True),
                 options.priority.value,
                 options.priority.weight,
-                max(1, self._most // self._partitions),
+                max(1, self._limit // self._partitions),
                 self._ttl_s,
                 LONG_TTL_S,
                 int(bool(options.callback_url)),
@@ -151,7 +151,7 @@ class Jobs:
             case b"ok":
                 return True
             case b"full":
-                raise AtCapacityError(f"{self._most} jobs are waiting, which is the most; try again later")
+                raise AtCapacityError(f"{self._limit} jobs are waiting, which is the most; try again later")
             case _ if answer[1].decode() == owner and answer[2].decode() == source.digest:
                 return False
             case _:

@@ -76,10 +76,10 @@ class Claims(ABC, Generic[C, R]):
         """Claim work that no worker has, at most one piece of each partition. See `WorkQueue.take_new`."""
         return await self._claim_all(await self.queue.take_new(block_ms=block_ms))
 
-    async def take_over(self, most: int, held: Sequence[C] = ()) -> list[C]:
-        """Claim up to `most` pieces of work whose owner let its lease run out. See `WorkQueue.take_over`."""
+    async def take_over(self, limit: int, held: Sequence[C] = ()) -> list[C]:
+        """Claim up to `limit` pieces of work whose owner let its lease run out. See `WorkQueue.take_over`."""
         entries = {(claim.partition, claim.entry) for claim in held}
-        return await self._claim_all(await self.queue.take_over(most, entries))
+        return await self._claim_all(await self.queue.take_over(limit, entries))
 
     async def _claim_all(self, delivered: Sequence[Delivered]) -> list[C]:
         claims = []

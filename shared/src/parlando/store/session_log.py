@@ -12,16 +12,15 @@ import orjson
 import structlog
 
 from parlando.domain.audio import milliseconds, seconds
-from parlando.domain.events import Closed, Failure, KeptEvent, Status, encode
-from parlando.domain.events import Final as FinalEvent
+from parlando.domain.events import Closed, Failure, FinalTranscript, PersistedEvent, Status, encode
 from parlando.errors import FencedError
 from parlando.store import keys as names
-from parlando.store.audio_streams import MOST_CONTROLS
+from parlando.store.audio_streams import MAX_CONTROLS
 from parlando.store.connection import Redis, Scripts, retried
 from parlando.store.keys import PROCESSORS, TRANSCRIBERS
 from parlando.store.session_claims import RECOGNITION, RoleClaims, SessionClaim
 
-MOST_IN_INBOX: Final = 100_000  # deliveries that no gateway has accepted; the oldest beyond that are lost
+MAX_IN_INBOX: Final = 100_000  # deliveries that no gateway has accepted; the oldest beyond that are lost
 
 log = structlog.get_logger(part="owner")
 
@@ -63,7 +62,7 @@ class Claim(SessionClaim):
     """Samples before which all audio was in finals when the session was opened."""
 
 
-class OwnedSession:
+class SessionLog:
     """The fenced pen of one session's owner."""
 
     def __init__(self, scripts: Scripts, claim: Claim, ttl_s: int) -> None:
@@ -108,7 +107,7 @@ class OwnedSession:
 
     async def commit(
         self,
-        events: Sequence[KeptEvent],
+        events: Sequence[PersistedEvent],
         *,
         decoded: int,
         segments: int,
@@ -131,7 +130,7 @@ class OwnedSession:
                 for number, event in enumerate(events, start=1)
                 for part in (
                     encode(event.model_copy(update={"seq": self.seq + number})),
-                    int(isinstance(event, FinalEvent)),
+                    int(isinstance(event, FinalTranscript)),
                 )
             ]
             answer = await self._scripts.run(
@@ -151,7 +150,7 @@ class OwnedSession:
                     TRANSCRIBERS,
                     self._ttl_s,
                     PROCESSORS,
-                    MOST_IN_INBOX,
+                    MAX_IN_INBOX,
                     "" if checkpoint is None else checkpoint.settled,
                     *bodies,
                 ],
@@ -190,7 +189,7 @@ class OwnedSession:
         await self._scripts.run(
             "control",
             [self._keys.session, self._keys.pcm, self._keys.raw],
-            ["", self._epoch, orjson.dumps(control), ends, name, "", MOST_CONTROLS],
+            ["", self._epoch, orjson.dumps(control), ends, name, "", MAX_CONTROLS],
         )
 
 
@@ -222,9 +221,9 @@ class SessionClaims(RoleClaims[Claim]):
             floor=int(found.get("floor", 0)),
         )
 
-    def own(self, claim: Claim) -> OwnedSession:
+    def own(self, claim: Claim) -> SessionLog:
         """The fenced log that comes with a claim."""
-        return OwnedSession(self.scripts, claim, self.ttl_s)
+        return SessionLog(self.scripts, claim, self.ttl_s)
 
     async def _give_up(self, owned: SessionClaim) -> None:
         """Close a session that can't be recognised, saying how much of its audio was not."""

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from parlando.domain.audio import BYTES_PER_SAMPLE
-from parlando.domain.formats import KEPT, SETTLED_STEP, AudioFormat
+from parlando.domain.formats import CANONICAL, SETTLED_STEP, AudioFormat
 from parlando.errors import (
     AtCapacityError,
     NotAllowedError,
@@ -23,7 +23,7 @@ from parlando.errors import (
     TooManyControlsError,
 )
 from parlando.ids import fingerprint
-from parlando.store.audio_streams import MOST_CONTROLS
+from parlando.store.audio_streams import MAX_CONTROLS
 from parlando.store.connection import Redis, Scripts, of_all_partitions
 from parlando.store.keys import PROCESSORS, SessionKeys, user_sessions
 from parlando.store.keys import sessions as queue_of
@@ -51,7 +51,7 @@ def _refusal(sid: str, answer: str) -> ParlandoError:
             return SessionClosedError(f"Session {sid} has ended")
         case "many":
             return TooManyControlsError(
-                f"{MOST_CONTROLS} flush or config messages wait to be processed, which is the most; "
+                f"{MAX_CONTROLS} flush or config messages wait to be processed, which is the most; "
                 "send more when some of them have been answered"
             )
         case _:
@@ -71,7 +71,7 @@ class SessionWriter:
         writer: int,
         received: int,
         ttl_s: int,
-        form: AudioFormat = KEPT,
+        form: AudioFormat = CANONICAL,
         *,
         seq: int = 0,
         input_at: int = 0,
@@ -101,8 +101,8 @@ class SessionWriter:
             return self.received
         return self._input_at + self.received // self.format.frame_bytes
 
-    async def append(self, data: bytes, most_backlog: int) -> Appended:
-        """Store whole s16le samples (or bytes) behind those received, if no more than `most_backlog` wait.
+    async def append(self, data: bytes, max_backlog: int) -> Appended:
+        """Store whole s16le samples (or bytes) behind those received, if no more than `max_backlog` wait.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class SessionWriter:
         answer = await self._scripts.run(
             "append" if direct else "append_raw",
             [self._keys.session, self._keys.pcm if direct else self._keys.raw],
-            [self._writer, self.received, data, most_backlog],
+            [self._writer, self.received, data, max_backlog],
         )
         verdict = answer[0].decode()
         if verdict not in ("ok", "full"):
@@ -150,7 +150,7 @@ class SessionWriter:
         Raises
         ------
         TooManyControlsError
-            if `MOST_CONTROLS` wait; never for one that `ends` the session.
+            if `MAX_CONTROLS` wait; never for one that `ends` the session.
         SessionLostError, SupersededError, SessionClosedError, UnavailableError
 
         """
@@ -158,7 +158,7 @@ class SessionWriter:
         answer = await self._scripts.run(
             "control",
             [self._keys.session, self._keys.pcm, self._keys.raw],
-            [self._writer, "", orjson.dumps(control), int(ends), "", changes, MOST_CONTROLS],
+            [self._writer, "", orjson.dumps(control), int(ends), "", changes, MAX_CONTROLS],
         )
         if answer != b"ok":
             raise _refusal(self.sid, answer.decode())
@@ -228,8 +228,8 @@ class Sessions:
         config: dict[str, Any],
         token: str,
         key: str = "",
-        most: int = -1,
-        form: AudioFormat = KEPT,
+        limit: int = -1,
+        form: AudioFormat = CANONICAL,
         uid: str = "",
         push: bool = False,
         window_s: float | None = None,
@@ -241,7 +241,7 @@ class Sessions:
         """Open session `sid` and queue it for a worker, and for an audio-processor where it needs one.
 
         `token` lets a client come back, `key` is the API key it used; only hashes of both are kept.
-        `most` is the largest number of open sessions in the partition, -1 for no limit.
+        `limit` is the largest number of open sessions in the partition, -1 for no limit.
         `uid`: whose transcript it is, for the archive; `push` sends its finals to the webhook.
         `metered`: whoever sends its audio counts it, for the month's usage.
         `settle_s`: what is open is settled after so long without audio (0: the gateway sees to it).
@@ -270,7 +270,7 @@ class Sessions:
             ],
             [
                 sid,
-                most,
+                limit,
                 self._ttl_s,
                 int(replace and bool(key)),
                 orjson.dumps(config),

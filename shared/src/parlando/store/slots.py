@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-MOST_FAILING: Final = 256
+MAX_FAILING: Final = 256
 """Failing destinations that a worker remembers, the newest."""
 
 
@@ -67,7 +67,7 @@ class Slots:
         self._failing.pop(destination, None)
         if failed:
             self._failing[destination] = None
-            if len(self._failing) > MOST_FAILING:
+            if len(self._failing) > MAX_FAILING:
                 del self._failing[next(iter(self._failing))]
 
     def in_use(self) -> dict[str, Any]:

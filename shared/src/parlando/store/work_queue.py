@@ -122,17 +122,17 @@ class WorkQueue:
             await asyncio.sleep(pause_s)
             left_s -= pause_s
 
-    async def take_over(self, most: int, held: Collection[tuple[int, str]] = ()) -> list[Delivered]:
-        """Take up to `most` overdue entries of a share of the partitions; see `rounds`.
+    async def take_over(self, limit: int, held: Collection[tuple[int, str]] = ()) -> list[Delivered]:
+        """Take up to `limit` overdue entries of a share of the partitions; see `rounds`.
 
         `held`: partition and entry of what this worker is working on: if such an entry is overdue, because
         Redis was away, it is left as it is, for its lease will be renewed.
         """
-        overdue = await self._overdue(most + len(held), held) if most > 0 else []
+        overdue = await self._overdue(limit + len(held), held) if limit > 0 else []
         random.shuffle(overdue)  # several workers look at the same time
         taken: list[Delivered] = []
         for partition, pending in overdue:
-            if len(taken) == most:
+            if len(taken) == limit:
                 break
             stream = self._streams[partition]
             claimed: Any = await self._redis.xclaim(
@@ -145,7 +145,7 @@ class WorkQueue:
                     taken.append(Delivered(partition, entry.decode(), fields))
         return taken
 
-    async def _overdue(self, most: int, held: Collection[tuple[int, str]]) -> list[tuple[int, bytes]]:
+    async def _overdue(self, limit: int, held: Collection[tuple[int, str]]) -> list[tuple[int, bytes]]:
         """Overdue entries of the partitions whose turn it is; none is hidden by many that are not overdue."""
         share = -(-len(self._streams) // self.rounds)
         first = self._next_look
@@ -154,7 +154,7 @@ class WorkQueue:
         async with self._redis.pipeline(transaction=False) as pipe:
             for partition in looked_at:
                 pipe.xpending_range(
-                    self._streams[partition], self._group, min="-", max="+", count=most, idle=self._lease_ms
+                    self._streams[partition], self._group, min="-", max="+", count=limit, idle=self._lease_ms
                 )
             answers: Sequence[Any] = await pipe.execute()
         mine = set(held)

@@ -46,18 +46,18 @@ class ChunkWork:
         language = claim.options.language or claim.language or heard.language
         await self._claims.done(claim, found, language)
         metrics.CHUNKS.labels("done").inc()
-        self._scheduler.note_heard(len(claim.pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE, live=False)
+        self._scheduler.note_settled(len(claim.pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE, live=False)
 
 
 def chunk_pool(claims: ChunkClaims, scheduler: Scheduler) -> LeasePool[ChunkClaim, Renewal, ChunkWork]:
     """The chunks of one process: one more than the engine decodes at once, none while live windows wait."""
     info = scheduler.engine.info
-    most = info.batch * info.parallel + WAITING
+    limit = info.batch * info.parallel + WAITING
     return LeasePool(
         claims,
         noun="chunk",
         begin=lambda claim: ChunkWork(claim, claims, scheduler),
-        room=lambda held: 0 if scheduler.waiting else most - held,
+        room=lambda held: 0 if scheduler.waiting else limit - held,
         metrics=PoolMetrics(metrics.CHUNKS_HELD, metrics.CHUNK_CLAIMS, metrics.CHUNKS_FENCED),
     )
 

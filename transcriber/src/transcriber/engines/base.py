@@ -45,7 +45,7 @@ class Window:
     `prefix`: words already committed; the hypothesis begins with them where `info.primes`.
     `draft`: the previous hypothesis behind the prefix, for engines that can check it cheaply.
     `voiced_s`: how many seconds of the window the voice detector took for speech.
-    `patient`: whether a window may be heard several times to be surer of it.
+    `redecode`: whether a window may be heard several times to be surer of it.
     """
 
     samples: Float32
@@ -59,7 +59,7 @@ class Window:
     words: bool = False
     final: bool = False
     voiced_s: float = 0.0
-    patient: bool = True
+    redecode: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from faster_whisper.tokenizer import Tokenizer
 from parlando.domain.audio import SAMPLE_RATE
 from parlando.errors import EngineError, ModelError
 from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
-from transcriber.engines.guards import MOST_COMPRESSION
+from transcriber.engines.guards import MAX_COMPRESSION
 from transcriber.engines.whisper_text import (
     TEMPERATURES,
     believable,
@@ -117,7 +117,7 @@ class FasterWhisperEngine:
         logprob = sum(s.avg_logprob for s in segments) / len(segments)
         if silent(max(s.no_speech_prob for s in segments), logprob):
             return nothing(info.language, "no_speech")
-        if window.final and max(s.compression_ratio for s in segments) > MOST_COMPRESSION:
+        if window.final and max(s.compression_ratio for s in segments) > MAX_COMPRESSION:
             return nothing(info.language, "suppressed")
         if window.words:
             words = tuple(

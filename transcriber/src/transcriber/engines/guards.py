@@ -6,7 +6,7 @@ from typing import Final
 
 LONGEST_PHRASE: Final = 8  # tokens of a repeated phrase
 REPEATS: Final = 4  # so many in a row at the end are a loop
-MOST_COMPRESSION: Final = 2.4  # Whisper's threshold; truly repetitive prose reaches 2.24
+MAX_COMPRESSION: Final = 2.4  # Whisper's threshold; truly repetitive prose reaches 2.24
 
 
 def cut_loop(tokens: Sequence[int], *, keep: int = 0) -> list[int]:

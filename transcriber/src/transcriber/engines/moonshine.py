@@ -193,7 +193,7 @@ class MoonshineEngine:
                 best = self._listen(window, way, ())
                 if best.words:
                     break
-        elif window.final and window.patient:
+        elif window.final and window.redecode:
             left = PATIENCE_S - len(window.samples) / SAMPLE_RATE
             for way in OTHER_WAYS:
                 length = (len(window.samples) - (0 if way.context else window.context_samples)) / SAMPLE_RATE
@@ -209,7 +209,7 @@ class MoonshineEngine:
     def _other_ways(window: Window) -> tuple["_Way", ...]:
         """How to hear a window again that gave no words."""
         if not window.final:
-            return EARLY_WAYS if window.patient else ()
+            return EARLY_WAYS if window.redecode else ()
         return DEAF_WAYS if window.voiced_s >= DEAF_S else ()
 
     def _listen(self, window: Window, way: "_Way", expected: Sequence[Word]) -> "_Heard":
@@ -253,7 +253,7 @@ class MoonshineEngine:
         `states`: float32 (1, frames, 288). The first free token must begin a word, so that a
         committed word never grows.
         """
-        most = max(int(seconds * TOKENS_PER_SECOND) + 2, len(prefix) + 2)
+        limit = max(int(seconds * TOKENS_PER_SECOND) + 2, len(prefix) + 2)
         draft = draft.copy()
         given = [BOS, *prefix, *draft]
         logits, past = self._first_step(given, states)
@@ -265,7 +265,7 @@ class MoonshineEngine:
             if len(tokens) == len(prefix):
                 row = np.where(self._may_follow_prefix, row, -np.inf)
             token = int(row.argmax())
-            if token == EOS or len(tokens) >= most:
+            if token == EOS or len(tokens) >= limit:
                 return tokens, logprobs
             tokens.append(token)
             logprobs.append(float(row[token]))

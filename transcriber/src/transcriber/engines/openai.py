@@ -23,7 +23,7 @@ AT_ONCE: Final = 8  # requests under way
 
 
 class OpenAIEngine:
-    """A client of `base_url`. `least_billed_s`: what the shortest request costs (Groq: 10 s)."""
+    """A client of `base_url`. `min_billed_s`: what the shortest request costs (Groq: 10 s)."""
 
     def __init__(
         self,
@@ -33,13 +33,13 @@ class OpenAIEngine:
         *,
         timeout_s: float = 60.0,
         retries: int = 4,
-        least_billed_s: float = 10.0,
+        min_billed_s: float = 10.0,
     ) -> None:
         if not api_key:
             raise EngineError("Engine openai needs a key: set GROQ_API_KEY or OPENAI_API_KEY")
         self._client = OpenAI(base_url=base_url, api_key=api_key, timeout=timeout_s, max_retries=retries)
         self._model = model
-        self._least_billed_s = least_billed_s
+        self._min_billed_s = min_billed_s
         self.info = EngineInfo(
             name="openai",
             model=model,
@@ -78,7 +78,7 @@ class OpenAIEngine:
                 )
         except OpenAIError as error:
             raise EngineError(f"{self._client.base_url.host} can't transcribe: {error}") from error
-        self.info.bill.seconds += max(self._least_billed_s, len(window.samples) / SAMPLE_RATE)
+        self.info.bill.seconds += max(self._min_billed_s, len(window.samples) / SAMPLE_RATE)
         return _hypothesis(answer, window)
 
 

@@ -54,7 +54,7 @@ def _openai(settings: TranscriberSettings) -> Engine:
         settings.openai_model,
         timeout_s=settings.openai_timeout_s,
         retries=settings.openai_retries,
-        least_billed_s=settings.openai_least_billed_s,
+        min_billed_s=settings.openai_least_billed_s,
     )
 
 

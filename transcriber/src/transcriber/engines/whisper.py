@@ -25,7 +25,7 @@ from whisper.tokenizer import get_tokenizer
 from parlando.domain.audio import SAMPLE_RATE
 from parlando.errors import EngineError, ModelError
 from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
-from transcriber.engines.guards import MOST_COMPRESSION, compression
+from transcriber.engines.guards import MAX_COMPRESSION, compression
 from transcriber.engines.whisper_text import TEMPERATURES, believable, context_s, nothing, silent, words_of
 
 BATCH: Final = {"cuda": 16, "mps": 8, "cpu": 1}  # windows worth decoding at once
@@ -169,7 +169,7 @@ class WhisperEngine:
     def _hypothesis(self, window: Window, mel: torch.Tensor, result: Any, language: str) -> Hypothesis:
         if silent(result.no_speech_prob, result.avg_logprob):
             return nothing(language, "no_speech")
-        if window.final and compression(result.text) > MOST_COMPRESSION:
+        if window.final and compression(result.text) > MAX_COMPRESSION:
             return nothing(language, "suppressed")
         words = words_of(result.text, language)
         if window.words and words:

@@ -9,7 +9,7 @@ from typing import Final
 from parlando.domain.audio import SAMPLE_RATE
 from parlando.domain.transcript import UNSPACED
 from transcriber.engines.base import Hypothesis, Window, Word
-from transcriber.engines.guards import MOST_COMPRESSION, compression, cut_loop
+from transcriber.engines.guards import MAX_COMPRESSION, compression, cut_loop
 
 NO_SPEECH: Final = 0.6  # probability of silence …
 WORST_LOGPROB: Final = -1.0  # … that counts if the mean log-probability is below this
@@ -37,7 +37,7 @@ def words_of(text: str, language: str | None) -> tuple[Word, ...]:
 
 def believable(text: str, avg_logprob: float) -> bool:
     """Whether a decoding needs no second try at a higher temperature."""
-    return avg_logprob >= WORST_LOGPROB and compression(text) <= MOST_COMPRESSION
+    return avg_logprob >= WORST_LOGPROB and compression(text) <= MAX_COMPRESSION
 
 
 def silent(no_speech_prob: float, avg_logprob: float) -> bool:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BatchOptions:
-    """A window is read when its oldest audio has waited `window_s`, or `most` samples wait."""
+    """A window is read when its oldest audio has waited `window_s`, or `limit` samples wait."""
 
     window_s: float
-    most: int
+    limit: int
 
 
-class Collector:
+class BatchCollector:
     """Holds one session's audio back in Redis until its window is full."""
 
     def __init__(self, options: BatchOptions) -> None:
@@ -23,7 +23,7 @@ class Collector:
         """Whether audio behind sample `read` may be read now."""
         return read < self._until
 
-    def told(self, *, received: int, read: int, ending: bool, now: float) -> None:
+    def observe(self, *, received: int, read: int, ending: bool, now: float) -> None:
         """Take note of how much has come (samples) and how much of it was read; `now` in seconds."""
         if ending:
             self._until = float("inf")
@@ -31,5 +31,5 @@ class Collector:
             self._since = None
         else:
             self._since = now if self._since is None else self._since
-            if now - self._since >= self._options.window_s or received - read >= self._options.most:
+            if now - self._since >= self._options.window_s or received - read >= self._options.limit:
                 self._until, self._since = received, None

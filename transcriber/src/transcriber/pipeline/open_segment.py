@@ -7,7 +7,7 @@ clients have seen as stable stays the beginning of the final.
 from typing import Any
 
 from parlando.domain.audio import SAMPLE_RATE, seconds
-from parlando.domain.events import Final, Partial
+from parlando.domain.events import FinalTranscript, Partial
 from parlando.domain.transcript import TimedWord, join
 from transcriber.engines.base import Hypothesis, Word, dump_words, load_words
 from transcriber.pipeline.agreement import LocalAgreement, Words
@@ -55,10 +55,12 @@ class OpenSegment:
             confidence=self.confidence,
         )
 
-    def final(self, sid: str, utterance: Utterance, hypothesis: Hypothesis, *, words: bool) -> Final:
+    def final(
+        self, sid: str, utterance: Utterance, hypothesis: Hypothesis, *, words: bool
+    ) -> FinalTranscript:
         """The settled text: what was stable, then the rest of the last hypothesis."""
         settled = self.agreement.settle(hypothesis.words)
-        return Final(
+        return FinalTranscript(
             session_id=sid,
             segment=self.index,
             text=join([word.text for word in settled], hypothesis.language),

@@ -17,17 +17,25 @@ import structlog
 
 from parlando.domain.audio import SAMPLE_RATE, Pcm16, milliseconds, samples, seconds
 from parlando.domain.config import SessionConfig
-from parlando.domain.events import Closed, Failure, Flushed, KeptEvent, SpeechStarted, Status, encode
-from parlando.domain.events import Final as FinalEvent
+from parlando.domain.events import (
+    Closed,
+    Failure,
+    FinalTranscript,
+    Flushed,
+    PersistedEvent,
+    SpeechStarted,
+    Status,
+    encode,
+)
 from parlando.errors import EngineError
 from parlando.store.audio_streams import Control, Entry, position_at, unread
 from parlando.store.session_claims import SessionRenewal
-from parlando.store.session_log import Checkpoint, Claim, OwnedSession
+from parlando.store.session_log import Checkpoint, Claim, SessionLog
 from parlando.tasks import end
 from parlando.vad import VadStream
 from transcriber import metrics
 from transcriber.engines.base import Hypothesis, Window
-from transcriber.pipeline.batching import BatchOptions, Collector
+from transcriber.pipeline.batching import BatchCollector, BatchOptions
 from transcriber.pipeline.context import FORGET, SettledContext
 from transcriber.pipeline.open_segment import OpenSegment
 from transcriber.pipeline.segmenter import (
@@ -42,13 +50,13 @@ from transcriber.pipeline.segmenter import (
     Utterance,
 )
 from transcriber.pipeline.work import Begin, End, Settle, Speculate, Tick, Work
-from transcriber.recognition.recognizer import Listener, note_failure
+from transcriber.recognition.recognizer import Recognizer, note_failure
 from transcriber.recognition.scheduler import Lane, Scheduler, Ticket
 
 FIRST_PARTIAL: Final = samples(300)  # of speech before a segment's first partial
 RETRY_PARTIAL: Final = samples(128)  # of new audio when a segment has no words yet
 TICK_SILENCE: Final = samples(100)  # no partials while it has been silent for longer
-MOST_UNSETTLED: Final = 3  # segments waiting for their final before reading stops
+MAX_UNSETTLED: Final = 3  # segments waiting for their final before reading stops
 BATCH_OPTIONS: Final = SegmenterOptions(
     silence=5 * SAMPLE_RATE, soft=11 * SAMPLE_RATE, hard=28 * SAMPLE_RATE
 )  # pieces of 10 to 28 s, cut in silences: a paid engine bills at least 10 s for each
@@ -62,7 +70,7 @@ class LiveSession:
     def __init__(
         self,
         claim: Claim,
-        pen: OwnedSession,
+        session_log: SessionLog,
         *,
         vad: VadStream,
         scheduler: Scheduler,
@@ -72,12 +80,12 @@ class LiveSession:
     ) -> None:
         self.claim = claim
         self.sid = claim.keys.sid
-        self._pen = pen
+        self._session_log = session_log
         self._scheduler = scheduler
         self._options = options
         self._fixed = fixed_interval
         self._batch = batch
-        self._collector: Collector | None = None
+        self._collector: BatchCollector | None = None
         self._config = SessionConfig(**claim.config)
         self._last_control = 0
         self._segmenter = Segmenter(vad, start=claim.start, index=claim.segments, floor=claim.floor)
@@ -93,7 +101,7 @@ class LiveSession:
         self._resumable = OpenSegment.load(claim.open_segment)
         self._next_tick = 0
         self._ending = False
-        self._listener = Listener(scheduler, self._segmenter, always_patient=fixed_interval is not None)
+        self._recognizer = Recognizer(scheduler, self._segmenter, always_redecode=fixed_interval is not None)
         self._quiet_since = claim.start  # where the last segment ended, as far as the audio was read
         self.position = position_at(claim.start)
         if claim.checkpoint is not None:
@@ -105,7 +113,7 @@ class LiveSession:
         self._config = SessionConfig(**snapshot["config"])
         self._last_control = snapshot["control"]
         self._segmenter.restore(checkpoint.offset, snapshot["segmenter"])
-        self._listener.context = SettledContext(self._listener.context.reach, snapshot["context"])
+        self._recognizer.context = SettledContext(self._recognizer.context.reach, snapshot["context"])
         self._quiet_since = snapshot["quiet_since"]
         self.position = position_at(checkpoint.offset)
         if self._segmenter.open is not None:  # the checkpoint lies at a cut in the middle of speech
@@ -117,13 +125,13 @@ class LiveSession:
     def wants_input(self) -> bool:
         """Whether reading on makes sense; else the audio waits in Redis."""
         collected = self._collector is None or self._collector.opens(self._segmenter.received)
-        busy = self._read or self._ending or len(self._unsettled) >= MOST_UNSETTLED
+        busy = self._read or self._ending or len(self._unsettled) >= MAX_UNSETTLED
         return collected and not busy
 
     def observe(self, renewal: SessionRenewal, now: float) -> None:
         """Take note of how much audio lies in Redis; `now` in seconds."""
         if self._collector is not None:
-            self._collector.told(
+            self._collector.observe(
                 received=renewal.received, read=self._segmenter.received, ending=renewal.ending, now=now
             )
 
@@ -204,7 +212,7 @@ class LiveSession:
             self._quiet_since = utterance.end
         covers = max(offset, snapshot["floor"])
         if offset - self._quiet_since < FORGET:  # a segment may begin here that wants the context
-            offset = max(self._segmenter.audio.start, offset - self._listener.context.reach)
+            offset = max(self._segmenter.audio.start, offset - self._recognizer.context.reach)
         state = {
             "segmenter": snapshot,
             "quiet_since": self._quiet_since,
@@ -247,14 +255,14 @@ class LiveSession:
         if not config.batch:
             self._collector = None
         elif self._collector is None:
-            self._collector = Collector(self._batch)
+            self._collector = BatchCollector(self._batch)
 
     # --- partials at the pace that the load allows ----------------------------------------------
 
     def _want_partial(self) -> None:
         """Queue a partial if one is due; a final or a speculation on its way makes it needless."""
         segment, utterance = self._current, self._segmenter.open
-        interval = self._scheduler.cadence.interval
+        interval = self._scheduler.partial_interval.interval
         if (
             self._fixed is not None
             or interval is None
@@ -279,7 +287,7 @@ class LiveSession:
         segment = self._current
         assert segment is not None
         segment.end = self._segmenter.heard
-        return self._listener.window(segment, segment.end, self._config)
+        return self._recognizer.window(segment, segment.end, self._config)
 
     def _cancel_partial(self) -> None:
         if self._ticket is not None:
@@ -338,7 +346,7 @@ class LiveSession:
             return
         self._current = OpenSegment(utterance.index, utterance.start, utterance.onset)
         event = SpeechStarted(session_id=self.sid, segment=utterance.index, start=seconds(utterance.onset))
-        await self._pen.publish(encode(event), state=self._current.dump())
+        await self._session_log.publish(encode(event), state=self._current.dump())
         self._want_partial()
 
     async def _partial(self, ticket: Ticket) -> None:
@@ -359,7 +367,7 @@ class LiveSession:
         if segment is None or end <= segment.end or not config.interim:
             return  # a new owner replays; this one was published before
         lane = Lane.PARTIAL if segment.has_words else Lane.FIRST_PARTIAL
-        hypothesis = await self._listener.hear(segment, end, config, lane)
+        hypothesis = await self._recognizer.recognize(segment, end, config, lane)
         if hypothesis is not None:
             segment.end = end
             await self._show(segment, hypothesis, end, config)
@@ -368,7 +376,7 @@ class LiveSession:
         segment = self._current
         if segment is None or (utterance.end <= segment.end and (self._fixed or segment.speculation)):
             return  # a new owner replays; this one was published before
-        hypothesis = await self._listener.hear(segment, utterance.end, config, Lane.FINAL, utterance)
+        hypothesis = await self._recognizer.recognize(segment, utterance.end, config, Lane.FINAL, utterance)
         if hypothesis is None:
             return
         segment.end = utterance.end
@@ -383,11 +391,11 @@ class LiveSession:
         self._decoded = max(self._decoded, end)
         partial = segment.partial(self.sid) if segment.has_words and config.interim else None
         body = b"" if partial is None else encode(partial)
-        await self._pen.publish(body, decoded=end, state=segment.dump())
+        await self._session_log.publish(body, decoded=end, state=segment.dump())
 
     async def _finish(self, work: Settle) -> None:
         """Publish a segment's final (and what follows it) and store the checkpoint, in one step."""
-        events: list[KeptEvent] = []
+        events: list[PersistedEvent] = []
         utterance = work.utterance
         if utterance is not None:
             events += await self._final(utterance, work.config)
@@ -399,11 +407,11 @@ class LiveSession:
             events += self._goodbye(work.end, work.received)
         self._decoded = max(self._decoded, utterance.end if utterance else work.checkpoint.offset)
         settled = max(self._settled, self._decoded)
-        self._scheduler.note_heard(seconds(settled - self._settled), live=True)
+        self._scheduler.note_settled(seconds(settled - self._settled), live=True)
         self._settled = settled
-        state = {**work.checkpoint.snapshot, "context": self._listener.context.dump()}
+        state = {**work.checkpoint.snapshot, "context": self._recognizer.context.dump()}
         covers = work.checkpoint.settled
-        await self._pen.commit(
+        await self._session_log.commit(
             [event if isinstance(event, Status) else _covering(event, covers) for event in events],
             decoded=self._decoded,
             segments=self._segments,
@@ -413,13 +421,15 @@ class LiveSession:
         if utterance is not None:
             metrics.STAGES.observe("final", time.monotonic() - work.heard_at)
 
-    async def _final(self, utterance: Utterance, config: SessionConfig) -> list[KeptEvent]:
+    async def _final(self, utterance: Utterance, config: SessionConfig) -> list[PersistedEvent]:
         segment = self._current
         assert segment is not None
         assert segment.index == utterance.index
         hypothesis = segment.speculation if segment.end == utterance.end else None
         if hypothesis is None:
-            hypothesis = await self._listener.hear(segment, utterance.end, config, Lane.FINAL, utterance)
+            hypothesis = await self._recognizer.recognize(
+                segment, utterance.end, config, Lane.FINAL, utterance
+            )
         if hypothesis is None:  # the engine failed: what was stable is all there is
             final = segment.final(
                 self.sid, utterance, Hypothesis((), reason="engine_failed"), words=config.words
@@ -429,13 +439,13 @@ class LiveSession:
             metrics.SETTLED.labels("engine_failed").inc()
             return [status, final]
         final = segment.final(self.sid, utterance, hypothesis, words=config.words)
-        self._listener.context.add(segment.start, utterance.end, segment.agreement.settle(hypothesis.words))
+        self._recognizer.context.add(segment.start, utterance.end, segment.agreement.settle(hypothesis.words))
         metrics.SETTLED.labels(final.reason or "text").inc()
         return [final]
 
-    def _goodbye(self, end: End, received: int) -> list[KeptEvent]:
+    def _goodbye(self, end: End, received: int) -> list[PersistedEvent]:
         """What every session closes with: at least one final, what went wrong, and that it is closed."""
-        events: list[KeptEvent] = []
+        events: list[PersistedEvent] = []
         if not self._segments:
             events.append(self._nothing_said(received))
             self._segments += 1
@@ -449,9 +459,9 @@ class LiveSession:
         )
         return [*events, closed]
 
-    def _nothing_said(self, received: int) -> FinalEvent:
+    def _nothing_said(self, received: int) -> FinalTranscript:
         reason = "too_short" if received < samples(100) else "no_speech"
-        return FinalEvent(
+        return FinalTranscript(
             session_id=self.sid, segment=0, text="", start=0.0, end=seconds(received), reason=reason
         )
 
@@ -461,8 +471,8 @@ class LiveSession:
         if self._current is not None:
             starts.append(self._current.start)
         starts += [work.utterance.start for work in self._work if isinstance(work, Begin)]
-        return min([*starts, self._segmenter.needed]) - self._listener.context.reach
+        return min([*starts, self._segmenter.needed]) - self._recognizer.context.reach
 
 
-def _covering(event: KeptEvent, samples: int) -> KeptEvent:
+def _covering(event: PersistedEvent, samples: int) -> PersistedEvent:
     return event.model_copy(update={"covers": samples})

@@ -6,18 +6,18 @@ fit. It is measured in wall time, so a machine that is busy with other things ta
 
 from typing import Final
 
-UNKNOWN: Final = 12
+INITIAL_SESSIONS: Final = 12
 """Sessions taken while nothing is known."""
 
-MOST: Final = 256
+MAX_SESSIONS: Final = 256
 """Sessions that a worker never exceeds, whatever they cost."""
 
-SHARE: Final = 0.6  # of the engine's time that finals may take
-DEARER: Final = 2.0  # what finals cost that are heard patiently, against those that aren't
-ENOUGH_S: Final = 20.0  # of audio, before the cost is believed
-KEPT: Final = 0.98  # of what was seen, from one observation to the next: half of it for 34 s
-LATE_S: Final = 0.6  # a queue delay at which nobody more is taken …
-BUSY: Final = 0.8  # … while the engine is that busy; the delay is an old one otherwise
+FINALS_SHARE: Final = 0.6  # of the engine's time that finals may take
+REDECODE_COST: Final = 2.0  # what finals cost that are heard patiently, against those that aren't
+MIN_AUDIO_S: Final = 20.0  # of audio, before the cost is believed
+DECAY: Final = 0.98  # of what was seen, from one observation to the next: half of it for 34 s
+MAX_QUEUE_DELAY_S: Final = 0.6  # a queue delay at which nobody more is taken …
+LOAD_THRESHOLD: Final = 0.8  # … while the engine is that busy; the delay is an old one otherwise
 
 
 class Capacity:
@@ -28,17 +28,17 @@ class Capacity:
         self._engine_s = 0.0
         self._audio_s = 0.0
 
-    def observe(self, engine_s: float, audio_s: float, *, patient_s: float) -> None:
+    def observe(self, engine_s: float, audio_s: float, *, redecode_s: float) -> None:
         """Take note that finals of `audio_s` seconds of live audio have cost `engine_s` seconds, of which
-        `patient_s` were taken because there was time.
+        `redecode_s` were taken because there was time.
         """
-        self._engine_s = KEPT * self._engine_s + engine_s - patient_s * (1 - 1 / DEARER)
-        self._audio_s = KEPT * self._audio_s + audio_s
+        self._engine_s = DECAY * self._engine_s + engine_s - redecode_s * (1 - 1 / REDECODE_COST)
+        self._audio_s = DECAY * self._audio_s + audio_s
 
     @property
     def cost(self) -> float | None:
         """The engine's seconds for a second of a session under load; None while nobody can tell."""
-        return self._engine_s / self._audio_s if self._audio_s >= ENOUGH_S else None
+        return self._engine_s / self._audio_s if self._audio_s >= MIN_AUDIO_S else None
 
     def sessions(self, now: int, *, delay_s: float, load: float) -> int:
         """How many sessions fit, when there are `now`, windows wait for `delay_s` seconds, and the engine
@@ -46,9 +46,9 @@ class Capacity:
         """
         if self._given is not None:
             return self._given
-        if now and delay_s > LATE_S and load > BUSY:
+        if now and delay_s > MAX_QUEUE_DELAY_S and load > LOAD_THRESHOLD:
             return now
         cost = self.cost
         if cost is None:
-            return UNKNOWN
-        return max(1, min(MOST, int(SHARE / cost) if cost else MOST))
+            return INITIAL_SESSIONS
+        return max(1, min(MAX_SESSIONS, int(FINALS_SHARE / cost) if cost else MAX_SESSIONS))

@@ -12,7 +12,7 @@ SMOOTHING: Final = 0.2
 PATIENCE: Final = 20  # observations between two steps back
 
 
-class Cadence:
+class PartialInterval:
     """The interval between a session's partials, in samples, from the delay that windows wait."""
 
     def __init__(self, interval: int) -> None:

@@ -21,16 +21,16 @@ def note_failure(error: EngineError) -> None:
     log.error("engine.failed", error=str(error))
 
 
-class Listener:
+class Recognizer:
     """One session's way to the engine. `context` is what was said in the segments before."""
 
-    def __init__(self, scheduler: Scheduler, segmenter: Segmenter, *, always_patient: bool) -> None:
+    def __init__(self, scheduler: Scheduler, segmenter: Segmenter, *, always_redecode: bool) -> None:
         self._scheduler = scheduler
         self._segmenter = segmenter
-        self._always_patient = always_patient
+        self._always_redecode = always_redecode
         self.context = SettledContext(samples(scheduler.engine.info.context_s * 1000))
 
-    async def hear(
+    async def recognize(
         self,
         segment: OpenSegment,
         end: int,
@@ -59,13 +59,13 @@ class Listener:
                 draft=tail,
                 language=config.language,
                 prompt=config.prompt,
-                patient=self._always_patient or self._scheduler.cadence.relaxed,
+                redecode=self._always_redecode or self._scheduler.partial_interval.relaxed,
             )
         # A final is decoded freely, so that a word committed wrongly costs itself and no more.
         # While others wait it is heard once, and without what was said before: that's half of its cost.
-        patient = self._always_patient or not self._scheduler.finals_wait
+        redecode = self._always_redecode or not self._scheduler.finals_wait
         begin, context = self.context.before(segment.start)
-        if begin < audio.start or not patient:
+        if begin < audio.start or not redecode:
             begin, context = segment.start, ()
         return Window(
             to_float(audio.slice(begin, end)),
@@ -77,5 +77,5 @@ class Listener:
             words=config.words,
             final=True,
             voiced_s=seconds(utterance.voiced),
-            patient=patient,
+            redecode=redecode,
         )

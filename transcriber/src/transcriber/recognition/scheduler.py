@@ -21,7 +21,7 @@ from parlando.background import background_thread
 from parlando.errors import EngineError
 from transcriber import metrics
 from transcriber.engines.base import Engine, Hypothesis, Window
-from transcriber.recognition.partial_interval import Cadence
+from transcriber.recognition.partial_interval import PartialInterval
 
 log = structlog.get_logger(part="scheduler")
 
@@ -64,18 +64,18 @@ class Ticket:
 class Scheduler:
     """The only door to the engine."""
 
-    def __init__(self, engine: Engine, cadence: Cadence) -> None:
+    def __init__(self, engine: Engine, partial_interval: PartialInterval) -> None:
         self.engine = engine
-        self.cadence = cadence
+        self.partial_interval = partial_interval
         self.busy_s = 0.0
         """Seconds the engine has worked."""
         self.finals_s = 0.0
         """… of these, on finals of live sessions …"""
-        self.patient_s = 0.0
+        self.redecode_s = 0.0
         """… and of these, on such that were heard patiently."""
-        self.heard_s = 0.0
-        """Seconds of audio that are settled, as told by `note_heard` …"""
-        self.live_heard_s = 0.0
+        self.settled_s = 0.0
+        """Seconds of audio that are settled, as told by `note_settled` …"""
+        self.live_settled_s = 0.0
         """… of these, of live sessions."""
         self._lanes: dict[Lane, deque[Ticket]] = {lane: deque() for lane in Lane}
         self._wake = asyncio.Event()
@@ -93,11 +93,11 @@ class Scheduler:
         self._wake.set()
         return ticket
 
-    def note_heard(self, seconds: float, *, live: bool) -> None:
+    def note_settled(self, seconds: float, *, live: bool) -> None:
         """Count audio that is settled: what the engine's work was good for."""
-        self.heard_s += seconds
+        self.settled_s += seconds
         if live:
-            self.live_heard_s += seconds
+            self.live_settled_s += seconds
 
     @property
     def finals_wait(self) -> bool:
@@ -148,7 +148,7 @@ class Scheduler:
         for ticket in tickets:
             metrics.QUEUE_DELAY.labels(ticket.lane.name.lower()).observe(now - ticket.queued_at)
         if tickets[0].lane is not Lane.CHUNK:
-            self.cadence.observe(max(now - ticket.queued_at for ticket in tickets))
+            self.partial_interval.observe(max(now - ticket.queued_at for ticket in tickets))
             for ticket in tickets:
                 metrics.STAGES.observe("queue", now - ticket.queued_at)
         cut = [(ticket, window) for ticket in tickets if (window := _cut(ticket)) is not None]
@@ -201,7 +201,7 @@ class Scheduler:
         self.busy_s += each * len(windows)
         if lane is not Lane.CHUNK:
             self.finals_s += each * sum(window.final for window in windows)
-            self.patient_s += each * sum(window.final and window.patient for window in windows)
+            self.redecode_s += each * sum(window.final and window.redecode for window in windows)
 
     def close(self) -> None:
         """Let the inference thread end."""

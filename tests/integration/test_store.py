@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from parlando.domain.audio import Encoding
-from parlando.domain.events import Closed, Final
+from parlando.domain.events import Closed, FinalTranscript
 from parlando.domain.formats import AudioFormat
 from parlando.errors import (
     AtCapacityError,
@@ -56,8 +56,8 @@ async def _claimed(claims, sessions, sid):
     return next(claim for claim in await claims.take_new(block_ms=100) if claim.name == sid)
 
 
-def _final(sid: str) -> Final:
-    return Final(session_id=sid, segment=0, text="hello", start=0, end=1)
+def _final(sid: str) -> FinalTranscript:
+    return FinalTranscript(session_id=sid, segment=0, text="hello", start=0, end=1)
 
 
 async def test_repeating_an_append_stores_it_once(redis, sessions):
@@ -140,10 +140,10 @@ async def test_a_session_that_redis_forgot_is_said_to_be_lost(redis, sessions):
 async def test_the_session_after_the_last_that_fits_is_refused(redis):
     sessions = Sessions(redis, partitions=1, ttl_s=100)
     for number in range(3):
-        await sessions.open(f"s{number}", config={}, token="t", most=3)
+        await sessions.open(f"s{number}", config={}, token="t", limit=3)
 
     with pytest.raises(AtCapacityError):
-        await sessions.open("s3", config={}, token="t", most=3)
+        await sessions.open("s3", config={}, token="t", limit=3)
 
 
 async def test_audio_and_controls_are_read_in_their_order(redis, sessions):
@@ -183,12 +183,12 @@ async def test_two_workers_never_both_publish(redis, sessions, partitions):
 async def test_a_commit_behind_an_event_of_somebody_else_is_numbered_behind_it(redis, sessions, partitions):
     await sessions.open("s", config={}, token="t")
     claims = await _claims(redis, partitions, "a")
-    pen = claims.own(await _claimed(claims, sessions, "s"))
-    await pen.commit([_final("s")], decoded=1, segments=1)
+    session_log = claims.own(await _claimed(claims, sessions, "s"))
+    await session_log.commit([_final("s")], decoded=1, segments=1)
     keys = sessions.keys("s")
     await redis.hincrby(keys.session, "seq", 1)
     await redis.xadd(keys.events, {"e": b'{"type":"summary","seq":2}'}, id="2-0")
-    await pen.commit([_final("s"), _final("s")], decoded=2, segments=3)
+    await session_log.commit([_final("s"), _final("s")], decoded=2, segments=3)
 
     events = await History(redis, partitions=partitions).events("s", after=0)
     assert [(orjson.loads(e)["type"], orjson.loads(e)["seq"]) for e in events] == [
@@ -197,7 +197,7 @@ async def test_a_commit_behind_an_event_of_somebody_else_is_numbered_behind_it(r
         ("final", 3),
         ("final", 4),
     ]
-    assert pen.seq == 4
+    assert session_log.seq == 4
 
 
 async def test_trap_10_a_checkpoint_trims_what_lies_below_it_and_nothing_else(redis, sessions, partitions):
@@ -205,8 +205,8 @@ async def test_trap_10_a_checkpoint_trims_what_lies_below_it_and_nothing_else(re
     for _ in range(5):
         await writer.append(SECOND, MOST)
     claims = await _claims(redis, partitions, "a")
-    pen = claims.own(await _claimed(claims, sessions, "s"))
-    await pen.commit([], decoded=1, segments=0, checkpoint=Checkpoint(40_000, {"x": 1}))
+    session_log = claims.own(await _claimed(claims, sessions, "s"))
+    await session_log.commit([], decoded=1, segments=0, checkpoint=Checkpoint(40_000, {"x": 1}))
     key = sessions.keys("s").pcm
 
     entries = (await StreamReader(redis).read({key: position_at(40_000)}, block_ms=10))[key]
@@ -253,8 +253,8 @@ async def test_a_closed_session_leaves_no_audio_and_no_work(redis, sessions, par
     writer = await sessions.open("s", config={}, token="t")
     await writer.append(SECOND, MOST)
     claims = await _claims(redis, partitions, "a")
-    pen = claims.own(await _claimed(claims, sessions, "s"))
-    await pen.commit(
+    session_log = claims.own(await _claimed(claims, sessions, "s"))
+    await session_log.commit(
         [Closed(session_id="s", duration=1, segments=0, reason="end")], decoded=1, segments=0, close=True
     )
 
