@@ -1,6 +1,6 @@
 """How many sessions a worker takes."""
 
-from transcriber.recognition.capacity import FINALS_SHARE, MAX_SESSIONS, INITIAL_SESSIONS, Capacity
+from transcriber.recognition.capacity import FINALS_SHARE, INITIAL_SESSIONS, MAX_SESSIONS, Capacity
 
 
 def observed(*, cost: float, redecode: float = 0.0, seconds: int = 60) -> Capacity:

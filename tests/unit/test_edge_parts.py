@@ -7,6 +7,8 @@ from ipaddress import ip_network
 from types import SimpleNamespace
 
 import pytest
+from api_gateway.live.socket import close, connection
+from api_gateway.presenters.errors import mapping_of
 from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
@@ -16,8 +18,6 @@ from api_gateway import metrics
 from api_gateway.deliveries.signature import verify
 from api_gateway.doors.native import read
 from api_gateway.live.connection import ClientGone, Finished
-from api_gateway.live.socket import close, connection
-from api_gateway.presenters.errors import mapping_of
 from api_gateway.server.config import ServerConfig
 from api_gateway.server.connections import CLOSING_S, STALLED_S, Connections, client_of, max_connections
 from api_gateway.server.header_values import host_name, origin_name, whole_number

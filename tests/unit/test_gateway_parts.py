@@ -17,7 +17,7 @@ from api_gateway.settings import GatewaySettings
 from parlando.domain import subtitles
 from parlando.domain.transcript import FinalSegment, Transcript
 from parlando.errors import InvalidAudioError, InvalidRequestError, NotAllowedError
-from parlando.store.envelope import Published
+from parlando.store.envelope import Envelope
 
 
 def test_the_messages_of_the_protocol_are_understood():
@@ -98,16 +98,16 @@ def test_new_text_is_what_was_not_said_before():
     assert said(type="final", segment=1, text="Yes.") == "Yes."
 
 
-def _raw(messages: list[Published]) -> list[bytes]:
+def _raw(messages: list[Envelope]) -> list[bytes]:
     return [message.raw for message in messages]
 
 
-def _final(seq: int, segment: int = 0) -> Published:
-    return Published(orjson.dumps({"type": "final", "seq": seq, "segment": segment}))
+def _final(seq: int, segment: int = 0) -> Envelope:
+    return Envelope(orjson.dumps({"type": "final", "seq": seq, "segment": segment}))
 
 
-def _partial(segment: int, text: str) -> Published:
-    return Published(orjson.dumps({"type": "partial", "segment": segment, "text": text}))
+def _partial(segment: int, text: str) -> Envelope:
+    return Envelope(orjson.dumps({"type": "partial", "segment": segment, "text": text}))
 
 
 def test_a_slow_client_skips_partials_but_never_finals():

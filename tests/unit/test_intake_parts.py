@@ -16,7 +16,7 @@ from audio_processor.layout import ContainerLayout, PcmLayout, sniff
 from parlando.domain.audio import WholeFrames
 from parlando.domain.wallclock import Burst, WallClock
 from parlando.errors import InvalidAudioError, InvalidRequestError
-from transcriber.pipeline.batching import BatchOptions, BatchCollector
+from transcriber.pipeline.batching import BatchCollector, BatchOptions
 from transcriber.settings import TranscriberSettings
 
 

@@ -18,9 +18,9 @@ from parlando.errors import (
     TooManyControlsError,
     UnavailableError,
 )
-from parlando.store.envelope import Published
+from parlando.store.envelope import Envelope
 
-CLOSED = Published(orjson.dumps({"type": "closed", "seq": 9, "reason": "end"}))
+CLOSED = Envelope(orjson.dumps({"type": "closed", "seq": 9, "reason": "end"}))
 
 
 class Played:
@@ -238,7 +238,7 @@ async def test_an_ack_tells_only_what_is_settled_by_finals_that_were_sent():
 
     async def batches():
         await acknowledged.wait()  # the channel is slower than the append
-        yield [Published(orjson.dumps({"type": "final", "seq": 4, "segment": 0, "text": "", "covers": 2100}))]
+        yield [Envelope(orjson.dumps({"type": "final", "seq": 4, "segment": 0, "text": "", "covers": 2100}))]
         await asyncio.Future()
 
     async def send(message: str) -> None:

@@ -9,8 +9,7 @@ import structlog
 from api_gateway.app import create_app
 from api_gateway.server.uvicorn_server import server_of
 from api_gateway.settings import GatewaySettings
-from parlando import gc_tuning as heap
-from parlando import logs
+from parlando import gc_tuning, logs
 
 log = structlog.get_logger(part="main")
 
@@ -19,14 +18,12 @@ def main() -> int:
     """Serve until SIGTERM or SIGINT."""
     settings = GatewaySettings()
     logs.configure("gateway", level=settings.log_level, form=settings.log_format)
-    host = settings.host
     if not settings.api_keys:
-        host = "127.0.0.1"
         log.warning("keys.none", effect="serving this machine only; set API_KEYS to serve others")
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when it has shut down: exit 0
     app = create_app(settings)
-    heap.freeze()
-    server = server_of(app, settings, host=host)
+    gc_tuning.freeze()
+    server = server_of(app, settings)
     with suppress(KeyboardInterrupt):  # uvicorn raises SIGINT again when it has shut down
         server.run()
     return 0 if server.started else 3  # uvicorn has said why it couldn't start

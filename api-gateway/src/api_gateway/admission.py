@@ -1,6 +1,7 @@
 """Whether one more session fits: the workers' capacity against the sessions that are open."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 from api_gateway.shared_look import SharedLook
@@ -51,6 +52,24 @@ class Admission:
             raise InvalidRequestError(
                 f"Expected a language that this cluster's engine knows ({names}), but got {language}"
             )
+
+    async def check_stages(self, names: Sequence[str]) -> None:
+        """Refuse a stage that a transcriber of the cluster doesn't have, for any of them may get the session.
+
+        Raises
+        ------
+        InvalidRequestError
+
+        """
+        if not names:
+            return
+        for worker in await self.transcribers():
+            if missing := set(names) - set(worker.get("stages", ())):
+                known = ", ".join(worker.get("stages", ())) or "none"
+                unknown = ", ".join(sorted(missing))
+                raise InvalidRequestError(
+                    f"Expected stages that every transcriber has ({known}), but got {unknown}"
+                )
 
     async def check_task(self, task: str) -> None:
         """Refuse a task that an engine of the cluster can't do, for any of them may get it.

@@ -20,19 +20,23 @@ from api_gateway.deliveries.callbacks import JobCallbacks
 from api_gateway.deliveries.queues import Queues
 from api_gateway.deliveries.webhooks import TranscriptWebhook
 from api_gateway.dependencies import Services
+from api_gateway.doors.table import WebSocketDoor, load
 from api_gateway.http import cluster as cluster_routes
-from api_gateway.http import deliveries, health, live, sessions, users, viewers, web
+from api_gateway.http import deliveries, health, sessions, users, viewers, web
 from api_gateway.http import jobs as job_routes
 from api_gateway.http import omi_webhook as omi
 from api_gateway.http import openai_transcriptions as transcriptions
 from api_gateway.http.description import DESCRIPTION
-from api_gateway.presenters.errors import (
+from api_gateway.live.tcp import open_tcp_doors
+from api_gateway.live.websocket import add_routes
+from api_gateway.presenters.problem import (
     on_disconnect,
     on_failure,
     on_http_error,
     on_invalid,
     on_parlando_error,
 )
+from api_gateway.server.connections import connections_of
 from api_gateway.server.doubled_query import DoubledQuery
 from api_gateway.server.request_ids import RequestIds
 from api_gateway.server.request_limits import RequestLimits
@@ -56,7 +60,9 @@ EXPOSED: Final = ("Location", "Retry-After", "X-Request-ID")
 
 
 def create_app(settings: GatewaySettings) -> FastAPI:
-    """The gateway as an ASGI app."""
+    """The gateway as an ASGI app. `app.state.connections` counts its connections."""
+    doors = load(settings.doors)
+    connections = connections_of(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -103,12 +109,15 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             cluster=cluster,
         )
         loops = [channels.run(), archiver.deliveries.run(), caller.deliveries.run(), cluster.run()]
+        servers = await open_tcp_doors(doors, app.state.services, connections)
         if settings.omi_transcript_webhook:
             loops.append(pusher.deliveries.run())
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             yield
         finally:
+            for server in servers:
+                await server.aclose()
             await end(*tasks)
             await outbound.aclose()
             await of_jobs.aclose()
@@ -130,6 +139,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             Exception: on_failure,
         },
     )
+    app.state.connections = connections
+    add_routes(app, [door for door in doors if isinstance(door, WebSocketDoor)])
     app.add_middleware(RequestLimits, silent_s=settings.body_timeout_s)
     app.add_middleware(DoubledQuery)
     if settings.cors_origins:
@@ -142,7 +153,6 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         )
     app.add_middleware(RequestIds)
     for routes in (
-        live,
         sessions,
         viewers,
         job_routes,

@@ -127,7 +127,7 @@ def _self_report() -> dict[str, Any]:
         "kind": "gateway",
         "connections": int(metrics.level(metrics.CONNECTIONS)),
         "viewers": int(metrics.level(metrics.VIEWERS)),
-        "latencies": metrics.STAGES.report(),
+        "latencies": metrics.LATENCIES.report(),
     }
 
 

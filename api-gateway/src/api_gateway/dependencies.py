@@ -7,7 +7,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from api_gateway.admission import Admission
-from api_gateway.auth import Principal, authenticate, offered_token
+from api_gateway.auth import Principal, authenticate, handshake_of
 from api_gateway.cluster import Cluster
 from api_gateway.deliveries.archive import Archive
 from api_gateway.deliveries.archiver import Archiver
@@ -53,7 +53,7 @@ def services(connection: HTTPConnection) -> Services:
 
 def principal(connection: HTTPConnection) -> Principal:
     """The caller, or `NotAllowedError`."""
-    return authenticate(connection, services(connection).settings)
+    return authenticate(handshake_of(connection), services(connection).settings)
 
 
 ServicesDep = Annotated[Services, Depends(services)]
@@ -87,7 +87,7 @@ class Reading:
 
 async def visible(sid: str, connection: HTTPConnection, found: ServicesDep) -> Reading:
     """A session that the caller may follow: its own, or one whose viewer token it has."""
-    token = offered_token(connection) or ""
+    token = handshake_of(connection).token or ""
     if not is_viewer_token(token):
         return Reading(await readable(sid, principal(connection), found))
     try:

@@ -7,7 +7,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from parlando.latencies import Latencies
 from parlando.metrics import LATENCY_BUCKETS
 
-STAGES: Final = Latencies()
+LATENCIES: Final = Latencies()
 """The last minute, by stage, for the heartbeat: `store` (audio into Redis), and `deliver` (from a partial
 being published to it being sent to the client, by the clocks of both machines)."""
 

@@ -20,6 +20,14 @@ class GatewaySettings(BlobSettings):
         description="Keys that clients may use, separated by commas; none means loopback only "
         "(also read as `API_KEY`)",
     )
+    doors: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Further live protocols, separated by commas: `package.module:name` of a door "
+        "(docs/extending.md)",
+    )
+    tcp_doors: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="TCP doors to open, separated by commas: `name=port`"
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Web origins that may call from a browser, separated by commas"
     )
@@ -151,6 +159,8 @@ class GatewaySettings(BlobSettings):
 
     @field_validator(
         "api_keys",
+        "doors",
+        "tcp_doors",
         "cors_origins",
         "trusted_proxies",
         "omi_signature_secrets",
@@ -162,3 +172,22 @@ class GatewaySettings(BlobSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("tcp_doors")
+    @classmethod
+    def _ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for named in value:
+            name, _, port = named.partition("=")
+            if not (name and port.isdigit() and 0 < int(port) < 65536):
+                raise ValueError(f"expected name=port, got {named[:40]!r}")
+        return value
+
+    @property
+    def tcp_ports(self) -> dict[str, int]:
+        """The port of each TCP door that is open."""
+        return {name: int(port) for name, _, port in (named.partition("=") for named in self.tcp_doors)}
+
+    @property
+    def listen_host(self) -> str:
+        """The address to listen on: without keys, this machine only."""
+        return self.host if self.api_keys else "127.0.0.1"

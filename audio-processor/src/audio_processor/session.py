@@ -7,7 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -15,6 +15,7 @@ from audio_processor.conversion import ContainerConversion, Conversion, PcmConve
 from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.layout import ContainerLayout, Layout, PcmLayout, of_raw, sniff
 from parlando.domain.audio import SAMPLE_RATE, Encoding
+from parlando.domain.commands import End, Flush, Settle
 from parlando.errors import InvalidAudioError, SessionLostError
 from parlando.store.audio_streams import Control, Entry, Frame, position_at, unread
 from parlando.store.conversion_claims import ConversionClaim, ConversionLog
@@ -157,24 +158,25 @@ class ConversionSession:
 
     async def _obey(self, control: Control) -> bool:
         """Do what a control asks of the audio and carry it over; whether it was the end."""
-        message: dict[str, Any] = control.message
-        ends: bool = message["type"] == "end"
-        if ends and self._conversion is None and not message.get("discard"):
+        command = control.command
+        ends = isinstance(command, End)
+        discards = isinstance(command, End) and command.discard
+        if ends and self._conversion is None and not discards:
             if not self._head:
                 raise InvalidAudioError("Expected audio, but no bytes came")
             self._entries.appendleft(control)
             self._decide(complete=True)
             return False
         if self._conversion is not None:
-            if ends and message.get("discard"):
+            if discards:
                 lost = max(0, control.at - self._conversion.converted)
-                message = {**message, "lost": self._samples(lost)}
+                command = command.model_copy(update={"lost": self._samples(lost)})
                 await self._close()
             elif ends:
                 await self._conversion.finish()
-            elif message["type"] in ("flush", "settle"):
+            elif isinstance(command, Flush | Settle):
                 await self._conversion.cut()
-        await self._conversion_log.forward(message, control.number, ends=ends)
+        await self._conversion_log.forward(command, control.number)
         return ends
 
     def _samples(self, lost: int) -> int:

@@ -21,7 +21,13 @@ CHUNKS: Final = Counter("parlando_chunks_total", "Chunks of jobs heard, by outco
 CHUNKS_HELD: Final = Gauge("parlando_transcriber_chunks", "Chunks of jobs this worker owns")
 CHUNK_CLAIMS: Final = Counter("parlando_transcriber_chunk_claims_total", "Chunks claimed", ["kind"])
 CHUNKS_FENCED: Final = Counter("parlando_transcriber_chunks_fenced_total", "Chunks lost to another worker")
-STAGES: Final = Latencies()
+STAGE_SECONDS: Final = Histogram(
+    "parlando_stage_seconds", "One call of a stage", ["stage", "kind"], buckets=LATENCY_BUCKETS
+)
+STAGE_FAILURES: Final = Counter(
+    "parlando_stage_failures_total", "Calls of a stage that failed or took too long", ["stage", "kind", "why"]
+)
+LATENCIES: Final = Latencies()
 """The last minute, by stage, for the heartbeat: `queue` (waiting for the engine), `engine`, and `final`
 (from the endpoint being heard to the final being published)."""
 

@@ -1,8 +1,9 @@
 """The transcriber's settings."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
+from pydantic_settings import NoDecode
 
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, samples
 from parlando.settings import ServiceSettings
@@ -63,6 +64,10 @@ class TranscriberSettings(ServiceSettings):
         120, gt=0, description="`OMI_MODE=batch`: audio is recognised when it has waited for that long …"
     )
     max_batch_size_mb: float = Field(20, gt=0, description="… or so much of it waits")
+    stages: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Further stages, separated by commas: `package.module:Class` (docs/extending.md)",
+    )
     worker_sessions: int = Field(
         0,
         ge=0,
@@ -74,6 +79,13 @@ class TranscriberSettings(ServiceSettings):
     )
     drain_s: float = Field(10, gt=0, description="Seconds that SIGTERM leaves for handing sessions back")
     metrics_port: int = Field(0, ge=0, le=65535, description="Port for `/metrics` of a worker; 0 for none")
+
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
 
     @property
     def batch(self) -> BatchOptions:

@@ -28,6 +28,7 @@ from transcriber import metrics
 from transcriber.chunks.worker import chunk_pool
 from transcriber.engines.base import Engine
 from transcriber.pipeline.session import LiveSession
+from transcriber.pipeline.stages import table as stages
 from transcriber.recognition.capacity import MAX_SESSIONS, Capacity
 from transcriber.recognition.partial_interval import PartialInterval
 from transcriber.recognition.scheduler import Scheduler
@@ -48,6 +49,7 @@ class Worker:
         self._settings = settings
         self._why = why
         self._vad = vad
+        self._stages = stages.load(settings.stages)
         self._scheduler = Scheduler(engine, PartialInterval(settings.partial_interval))
         self._redis = connect(settings.redis_url)
         self._claims = SessionClaims(
@@ -117,6 +119,7 @@ class Worker:
             scheduler=self._scheduler,
             options=self._settings.segmenter,
             batch=self._settings.batch,
+            stages=self._stages,
             fixed_interval=self._settings.partial_interval if fixed else None,
         )
 
@@ -171,6 +174,7 @@ class Worker:
             "model": info.model,
             "languages": sorted(info.languages),
             "tasks": sorted(info.tasks),
+            "stages": [stage.name for stage in self._stages],
             "chunks": self._chunks.count,
             "why": self._why,
             "vad": self._vad.name,
@@ -179,7 +183,7 @@ class Worker:
             "queue_delay_ms": round(self._scheduler.partial_interval.delay_s * 1000),
             "engine_load": round(min(load, 1.0), 3),
             "real_time_factor": round(busy / heard, 4) if heard else None,
-            "latencies": metrics.STAGES.report(),
+            "latencies": metrics.LATENCIES.report(),
         }
 
     def _observe_cost(self) -> None:

@@ -13,15 +13,17 @@ from obstore.exceptions import BaseError
 from api_gateway import metrics
 from api_gateway.deliveries.archive import Archive
 from api_gateway.deliveries.queues import bounds
+from api_gateway.presenters.omi import speaker_of
 from api_gateway.presenters.session import Document, document_of
 from api_gateway.settings import GatewaySettings
 from parlando.errors import DeliveryFailedError, SessionNotFoundError
 from parlando.outbound import Outbound
 from parlando.store.connection import Redis
-from parlando.store.deliveries import Deliveries, Delivery, Queued
+from parlando.store.deliveries import Deliveries, Delivery, Selected
 from parlando.store.delivery_worker import DeliveryWorker, Policy
+from parlando.store.feed import Feed, FeedEntry
 from parlando.store.history import History
-from parlando.store.keys import LONG_TTL_S, closed
+from parlando.store.keys import LONG_TTL_S
 from parlando.store.slots import Lane
 
 LOOK_EVERY_S: Final = 0.5
@@ -52,15 +54,15 @@ class Archiver:
         self._settings = settings
         self._kept_s = max(LONG_TTL_S, settings.dead_letter_ttl_s)
         self.deliveries = DeliveryWorker(
-            "archive",
             Deliveries(
-                redis, closed, partitions=settings.partitions, bounds=bounds(settings, POLICY.attempts)
+                redis, "archive", partitions=settings.partitions, bounds=bounds(settings, POLICY.attempts)
             ),
+            Feed(redis, "archive", worker=worker, partitions=settings.partitions),
             POLICY,
             worker=worker,
             slots=settings.delivery_slots,
             attempt=self._follow,
-            lane_of=self._lane,
+            select=self._select,
             counted=lambda outcome: metrics.ARCHIVED.labels(_OUTCOMES.get(outcome, outcome)).inc(),
             every_s=LOOK_EVERY_S,
         )
@@ -76,12 +78,10 @@ class Archiver:
             "last_error": work.last_error,
         }
 
-    async def _lane(self, entry: Queued) -> Lane:
-        try:
-            record = await self._history.record(entry.fields["sid"])
-        except SessionNotFoundError:
-            return Lane("", "")  # its attempt will find nothing to do
-        return Lane(record.key, record.uid)
+    async def _select(self, entry: FeedEntry) -> Selected | None:
+        if entry.kind != "closed" or not entry.uid:
+            return None
+        return Selected(entry.entry, Lane(entry.owner, entry.uid), {"sid": entry.id})
 
     async def _follow(self, delivery: Delivery) -> None:
         sid = delivery.fields["sid"]
@@ -114,8 +114,7 @@ class Archiver:
                 "text": s["text"],
                 "start": s["start"],
                 "end": s["end"],
-                "speaker": "SPEAKER_00",
-                "speaker_id": 0,
+                **speaker_of(s.get("speaker")),
             }
             for s in document["segments"]
         ]

@@ -14,10 +14,10 @@ from parlando.errors import DeliveryFailedError, JobNotFoundError
 from parlando.ids import fingerprint
 from parlando.outbound import POST_S, Outbound, SendError, destination_of
 from parlando.store.connection import Redis
-from parlando.store.deliveries import Deliveries, Delivery, Queued
+from parlando.store.deliveries import Deliveries, Delivery, Selected
 from parlando.store.delivery_worker import DeliveryWorker, Policy
+from parlando.store.feed import Feed, FeedEntry
 from parlando.store.job_store import Jobs
-from parlando.store.keys import callbacks
 from parlando.store.slots import Lane
 
 POLICY: Final = Policy(  # 16 attempts in 20 hours: a job lives for a day (JOB_TTL_S), and so its dead letter
@@ -39,24 +39,27 @@ class JobCallbacks:
         self._secret = settings.callback_secret
         self._keys = {fingerprint(key): key for key in settings.api_keys}
         self.deliveries = DeliveryWorker(
-            "callback",
             Deliveries(
-                redis, callbacks, partitions=settings.partitions, bounds=bounds(settings, POLICY.attempts)
+                redis, "callback", partitions=settings.partitions, bounds=bounds(settings, POLICY.attempts)
             ),
+            Feed(redis, "callback", worker=worker, partitions=settings.partitions),
             POLICY,
             worker=worker,
             slots=settings.delivery_slots,
             attempt=self._call,
-            lane_of=self._lane,
+            select=self._select,
             counted=lambda outcome: metrics.CALLED.labels(outcome).inc(),
         )
 
-    async def _lane(self, entry: Queued) -> Lane:
+    async def _select(self, entry: FeedEntry) -> Selected | None:
+        if entry.kind not in ("job_completed", "job_failed") or not entry.wanted:
+            return None
         try:
-            record = await self._jobs.record(entry.fields["job"])
+            record = await self._jobs.record(entry.id)
         except JobNotFoundError:
-            return Lane("", "")  # its attempt will find nothing to do
-        return Lane(record.key, destination_of(record.options.callback_url or ""))
+            return None  # deleted, or expired
+        lane = Lane(record.key, destination_of(record.options.callback_url or ""))
+        return Selected(entry.entry, lane, {"job": entry.id})
 
     async def _call(self, delivery: Delivery) -> None:
         try:

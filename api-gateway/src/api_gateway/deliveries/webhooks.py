@@ -11,14 +11,14 @@ import orjson
 from api_gateway import metrics
 from api_gateway.deliveries.queues import bounds
 from api_gateway.deliveries.signature import sign
+from api_gateway.presenters.omi import speaker_of
 from api_gateway.settings import GatewaySettings
-from parlando.errors import SessionNotFoundError
 from parlando.outbound import POST_S, Outbound
 from parlando.store.connection import Redis
-from parlando.store.deliveries import Deliveries, Delivery, Queued
+from parlando.store.deliveries import Deliveries, Delivery, Selected
 from parlando.store.delivery_worker import DeliveryWorker, Policy
+from parlando.store.feed import Feed, FeedEntry
 from parlando.store.history import History
-from parlando.store.keys import pushes
 from parlando.store.slots import Lane
 
 POLICY: Final = Policy(  # 30 attempts in a day
@@ -37,26 +37,26 @@ class TranscriptWebhook:
         self._url = settings.omi_transcript_webhook
         self._secret = settings.omi_transcript_webhook_secret
         self.deliveries = DeliveryWorker(
-            "push",
             Deliveries(
-                redis, pushes, partitions=settings.partitions, bounds=bounds(settings, POLICY.attempts)
+                redis, "push", partitions=settings.partitions, bounds=bounds(settings, POLICY.attempts)
             ),
+            Feed(redis, "push", worker=worker, partitions=settings.partitions),
             POLICY,
             worker=worker,
             slots=settings.delivery_slots,
             attempt=self._send,
-            lane_of=self._lane,
+            select=self._select,
             counted=lambda outcome: metrics.PUSHED.labels(outcome).inc(),
         )
 
-    async def _lane(self, entry: Queued) -> Lane:
-        """All go to one host; a user's finals share slots."""
-        uid = entry.fields["uid"]
-        try:
-            record = await self._history.record(orjson.loads(entry.fields["e"])["session_id"])
-        except SessionNotFoundError:
-            return Lane("", uid)
-        return Lane(record.key, uid)
+    async def _select(self, entry: FeedEntry) -> Selected | None:
+        """A final that shall be sent. All go to one host; a user's finals share slots."""
+        if entry.kind != "final" or not entry.wanted:
+            return None
+        final = await self._history.event(entry.id, entry.seq)
+        if final is None:
+            return None  # deleted, or expired
+        return Selected(entry.entry, Lane(entry.owner, entry.uid), {"uid": entry.uid, "e": final.decode()})
 
     async def _send(self, delivery: Delivery) -> None:
         final = orjson.loads(delivery.fields["e"])
@@ -78,8 +78,7 @@ def _segment(final: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": f"{final['session_id']}-{final['segment']}",
         "text": final["text"],
-        "speaker": "SPEAKER_00",
-        "speaker_id": 0,
+        **speaker_of(final.get("speaker")),
         "is_user": False,
         "person_id": None,
         "start": final["start"],

@@ -1,18 +1,41 @@
 """Our own protocol, `WS /v1/stt/stream` (docs/protocols.md). Pure: messages in, commands out."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from api_gateway.doors.base import Audio, Command, Configure, End, Flush, Ping, Start
+from api_gateway.doors.base import (
+    Ack,
+    Audio,
+    ClientCommand,
+    FlowStatus,
+    LiveProtocol,
+    Message,
+    Mistake,
+    Notice,
+    OpenedSession,
+    Ping,
+    Pong,
+    Refusal,
+    SessionRequest,
+    Start,
+)
+from api_gateway.handshake import Handshake
+from api_gateway.presenters.error_mapping import event_of, mapping_of
 from parlando.domain.audio import Encoding, milliseconds
+from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.config import SessionConfig
+from parlando.domain.events import FinalTranscript, Partial, SessionEvent
 from parlando.domain.formats import AudioFormat
-from parlando.errors import InvalidRequestError
-from parlando.ids import SESSION_ID_PATTERN, UID_PATTERN, one_line
+from parlando.errors import InvalidRequestError, ParlandoError
+from parlando.ids import SESSION_ID_PATTERN, UID_PATTERN, is_session_id, one_line
+
+FIRST_MESSAGE_S: Final = 0.25
+"""How long a client may take to name its session before it is given one."""
 
 _CONFIG_FIELDS: Final = frozenset(SessionConfig.model_fields)
 _FORMAT_FIELDS: Final = frozenset(AudioFormat.model_fields)
@@ -20,7 +43,7 @@ _FORMAT_NAMES: Final = {"pcm": Encoding.PCM_S16LE, "raw": Encoding.PCM_S16LE, "s
 
 
 class _Config(SessionConfig):
-    """What a client asks for. Configurations in Redis were checked when they came."""
+    """A config that comes from a client. Those in Redis were checked when they came."""
 
     @field_validator("title")
     @classmethod
@@ -28,7 +51,7 @@ class _Config(SessionConfig):
         return one_line(title)
 
 
-class ConnectParams(BaseModel):
+class _Request(BaseModel):
     """What a client may ask for in the query, or in its `start` message."""
 
     model_config = ConfigDict(extra="ignore")
@@ -40,28 +63,28 @@ class ConnectParams(BaseModel):
     settled_ms: int = Field(0, ge=0, le=10**11)
     segments: int = Field(0, ge=0, le=10**9)
     uid: str = Field("", pattern=rf"^$|{UID_PATTERN}")
-    config: SessionConfig = SessionConfig()
-    format: AudioFormat = AudioFormat()
-
-    @classmethod
-    def of(cls, raw: dict[str, Any]) -> "ConnectParams":
-        """Read and check what a client asks for.
-
-        Raises
-        ------
-        InvalidRequestError
-            naming the field, what was expected and what came.
-
-        """
-        config = {name: value for name, value in raw.items() if name in _CONFIG_FIELDS and value != ""}
-        try:
-            params = cls(**{**raw, "config": _Config(**config), "format": _format(raw)})
-        except ValidationError as error:
-            raise InvalidRequestError(_explain(error)) from error
-        return params
 
 
-def _format(raw: dict[str, Any]) -> AudioFormat:
+def request_of(raw: Mapping[str, Any], *, must_be_new: bool = False) -> SessionRequest:
+    """The session that the fields of a query or of a `start` message ask for.
+
+    Raises
+    ------
+    InvalidRequestError
+        naming the field, what was expected and what came.
+
+    """
+    config = {name: value for name, value in raw.items() if name in _CONFIG_FIELDS and value != ""}
+    try:
+        asked = _Request(**raw)
+        return SessionRequest(
+            **asked.model_dump(), must_be_new=must_be_new, config=_Config(**config), format=_format(raw)
+        )
+    except ValidationError as error:
+        raise InvalidRequestError(_explain(error)) from error
+
+
+def _format(raw: Mapping[str, Any]) -> AudioFormat:
     """The audio format among a client's wishes; `format: wav` and its like say `encoding: container`."""
     fields = {name: value for name, value in raw.items() if name in _FORMAT_FIELDS and value != ""}
     if "encoding" not in fields and (name := raw.get("format")):
@@ -87,15 +110,7 @@ def config_changes(changes: dict[str, Any]) -> dict[str, Any]:
     return checked.model_dump(include=set(known))
 
 
-def read(message: str | bytes) -> Command:
-    """What a message says: binary ones are audio, text ones are JSON.
-
-    Raises
-    ------
-    InvalidRequestError
-        saying what was expected and what came.
-
-    """
+def _read(message: Message) -> ClientCommand:
     if isinstance(message, bytes):
         return Audio(message)
     try:
@@ -107,10 +122,10 @@ def read(message: str | bytes) -> Command:
         case "audio":
             return _audio(said)
         case "start":
-            params = {name: value for name, value in said.items() if name != "type"}
-            return Start(params, _format_of(params), config_changes(params))
+            fields = {name: value for name, value in said.items() if name != "type"}
+            return Start(fields, request_of(fields).format, config_changes(fields))
         case "config":
-            return Configure(config_changes(said))
+            return Configure(changes=config_changes(said))
         case "flush":
             return Flush()
         case "ping":
@@ -139,42 +154,103 @@ def _audio(said: dict[str, Any]) -> Audio:
     )
 
 
-def _format_of(params: dict[str, Any]) -> AudioFormat:
-    return ConnectParams.of(params).format
+class Native(LiveProtocol):
+    """Our own protocol.
 
-
-class Native:
-    """Our own dialect. It knows what was said before: the `new_text` values of a segment, joined by
-    spaces, are its final text. `settled` turns samples as we keep audio into the client's.
+    It remembers what it has sent of the open segment: the `new_text` values of a segment, joined by spaces,
+    are its final text.
     """
 
-    read = staticmethod(read)
+    subprotocol = "parlando"
 
-    def __init__(self, settled: Callable[[int], int] = int) -> None:
-        self._settled = settled
+    def __init__(self, handshake: Handshake) -> None:
+        super().__init__(handshake)
+        self._session: OpenedSession | None = None
         self._segment = -1
-        self._said = ""
+        self._sent_text = ""
 
-    def say(self, **message: Any) -> str:
-        """See `Dialect.say`."""
-        return orjson.dumps(message).decode()
+    @property
+    def first_message_s(self) -> float:
+        """A client that names no session in the query may do so in its first message."""
+        return 0.0 if "session_id" in self.handshake.query else FIRST_MESSAGE_S
 
-    def event(self, event: bytes) -> str:
-        """See `Dialect.event`."""
-        body = orjson.loads(event)
-        match body["type"]:
-            case "partial":
-                body["new_text"] = self._new(body["segment"], body["stable"])
-            case "final":
-                body["new_text"] = self._new(body["segment"], body["text"])
+    def request(self, first: ClientCommand | None) -> SessionRequest:
+        """The query's fields, and those of a `start`. An id in the query must be free, one in a message is a
+        wish.
+        """
+        query = dict(self.handshake.query)
+        if isinstance(first, Start):
+            query.update(first.fields)
+        request = request_of(query, must_be_new="session_id" in self.handshake.query)
+        if isinstance(first, Audio) and is_session_id(first.session_id or ""):
+            request = replace(request, session_id=first.session_id)
+        return request
+
+    def greeting(self, session: OpenedSession) -> Sequence[str]:
+        """`connected`."""
+        self._session = session
+        greeting = {
+            "type": "connected",
+            "session_id": session.id,
+            "job_id": session.id,
+            "resume_token": session.resume_token,
+            "engine": session.engine,
+            "model": session.model,
+            "sample_rate": session.format.sample_rate,
+            **session.received,
+            "seq": session.seq,
+            **session.resumed,
+        }
+        return [_dump(greeting)]
+
+    def read(self, message: Message) -> Sequence[ClientCommand]:
+        """Binary messages are audio, text ones are JSON; each says one thing."""
+        return [_read(message)]
+
+    def event(self, event: SessionEvent) -> Sequence[str]:
+        """Every event, with `new_text` where it has text and `settled` where it settles audio."""
+        body = event.model_dump(exclude_none=True)
+        if isinstance(event, Partial):
+            body["new_text"] = self._new(event.segment, event.stable)
+        elif isinstance(event, FinalTranscript):
+            body["new_text"] = self._new(event.segment, event.text)
         if (covers := body.pop("covers", None)) is not None:
-            body["settled"] = self._settled(covers)
+            body["settled"] = covers if self._session is None else self._session.format.settled(covers)
             body["settled_ms"] = milliseconds(covers)
-        return orjson.dumps(body).decode()
+        return [_dump(body)]
 
     def _new(self, segment: int, text: str) -> str:
         if segment != self._segment:
-            self._segment, self._said = segment, ""
-        new = text.removeprefix(self._said).lstrip()
-        self._said = text
+            self._segment, self._sent_text = segment, ""
+        new = text.removeprefix(self._sent_text).lstrip()
+        self._sent_text = text
         return new
+
+    def notice(self, notice: Notice) -> Sequence[str]:
+        """`ack`, `status`, `pong` and `error`."""
+        match notice:
+            case Ack(received, settled, settled_ms, index):
+                body: dict[str, Any] = {
+                    "type": "ack",
+                    **received,
+                    "settled": settled,
+                    "settled_ms": settled_ms,
+                }
+                if index is not None:
+                    body["chunk_index"] = index
+            case FlowStatus(status, ms, reason):
+                sid = self._session.id if self._session else ""
+                body = {"type": "status", "session_id": sid, "status": status, "ms": ms, "reason": reason}
+            case Pong():
+                body = {"type": "pong"}
+            case Mistake(error):
+                body = event_of(error)
+        return [_dump(body)]
+
+    def refusal(self, error: ParlandoError) -> Refusal:
+        """An `error` message, then the code of the table of errors."""
+        return Refusal([_dump(event_of(error))], mapping_of(error).close, error.code)
+
+
+def _dump(message: dict[str, Any]) -> str:
+    return orjson.dumps(message).decode()

@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from api_gateway.auth import check_local
+from api_gateway.auth import check_local, handshake_of
 from api_gateway.dependencies import Services, ServicesDep
 from parlando import __version__
 from parlando.errors import UnavailableError
@@ -15,7 +15,7 @@ from parlando.errors import UnavailableError
 
 async def _local(request: Request, found: ServicesDep) -> None:
     """Without keys a page whose name points at this machine reads nothing here either."""
-    check_local(request, found.settings)
+    check_local(handshake_of(request), found.settings)
 
 
 _REFUSED: dict[int | str, dict[str, Any]] = {401: {"description": "No API_KEYS, and not from this machine"}}

@@ -1,35 +1,29 @@
-"""What Omi calls: the audio webhook, the app's custom speech-to-text socket, and its local Whisper."""
+"""What Omi calls over HTTP: the audio webhook, and the app's local Whisper."""
 
 import time
 from hashlib import sha256
 from typing import Annotated, Any, Final
 
 import orjson
-from fastapi import APIRouter, Query, WebSocket
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from api_gateway import metrics
-from api_gateway.auth import Principal, authenticate
+from api_gateway.auth import Principal, authenticate, handshake_of
 from api_gateway.deliveries.signature import secrets_for, verify
 from api_gateway.dependencies import Services, ServicesDep, services
-from api_gateway.doors.omi_socket import Omi
 from api_gateway.http.uploads import body_of, form_of
-from api_gateway.live.connection import ClientGone, LiveConnection
 from api_gateway.live.file_session import CONTAINER, hear_file, send_file
-from api_gateway.live.relay import Relay
-from api_gateway.live.socket import Socket, close, connection
 from api_gateway.presenters.openai import FORMATS
 from parlando.domain.config import SessionConfig
 from parlando.domain.formats import HIGHEST_RATE, LOWEST_RATE, AudioFormat
 from parlando.errors import AtCapacityError, InvalidRequestError, NotAllowedError, ParlandoError
-from parlando.ids import UID_PATTERN, is_uid, new_session_id, new_token
+from parlando.ids import UID_PATTERN, is_uid, new_token
 from parlando.store.sessions import SessionWriter
 
 WAITING: Final = 1000  # sessions of Omi users that may wait for a worker's room
 SETTLE_S: Final = 10  # without audio, until a session's habits are known
-SOCKET_IDLE_S: Final = 90
-SOCKET_WINDOW_S: Final = 5  # the app opens a new session when it comes back
 INFERENCE_WITHIN_S: Final = 55  # the app waits for 60
 
 router = APIRouter(tags=["Omi"])
@@ -56,9 +50,9 @@ class UnknownKeyError(ParlandoError):
     code = "key_not_found"
 
 
-def _caller(connection: Request | WebSocket, key: str | None) -> Principal:
+def _caller(request: Request, key: str | None) -> Principal:
     try:
-        return authenticate(connection, services(connection).settings, offered=key)
+        return authenticate(handshake_of(request), services(request).settings, offered=key)
     except NotAllowedError as error:
         raise UnknownKeyError(error.message) from error
 
@@ -231,57 +225,7 @@ def _answer(status: str, uid: str, rate: int, body: bytes, message: str, **more:
     )
 
 
-# --- the app's own speech-to-text -------------------------------------------------------------------
-
-
-@router.websocket("/omi/stt")
-@router.websocket("/omi/{key}/stt")
-async def stt(websocket: WebSocket, key: str | None = None) -> None:
-    """Raw PCM in, finals out; see `dialects.omi`."""
-    socket = Socket(websocket)
-    try:
-        caller = _caller(websocket, key)
-    except ParlandoError:
-        await websocket.close(1008)  # before it's accepted: the handshake fails
-        return
-    await websocket.accept()
-
-    async def refuse(error: ParlandoError) -> None:
-        code = 1013 if error.retryable else 1011 if error.code == "internal" else 1008
-        await close(websocket, code, error.code)
-
-    async with connection(websocket, refuse):
-        await _listen(socket, services(websocket), caller, websocket)
-
-
-async def _listen(socket: Socket, found: Services, caller: Principal, websocket: WebSocket) -> None:
-    query = websocket.query_params
-    try:
-        form = AudioFormat(sample_rate=int(query.get("sample_rate", 16_000)))
-    except ValueError as error:
-        raise InvalidRequestError(f"sample_rate: {error}") from error
-    uid = query.get("uid", "phone")
-    language = await found.admission.language_or_none(query.get("language"))
-    writer = await found.sessions.open(
-        new_session_id(),
-        config=SessionConfig(interim=False, language=language).model_dump(exclude_none=True),
-        token=new_token(),
-        key=caller.key,
-        limit=await found.admission.capacity(form),
-        form=form,
-        uid=uid if is_uid(uid) else "phone",
-        push=bool(found.settings.omi_transcript_webhook),
-        window_s=SOCKET_WINDOW_S,
-    )
-    async with Relay(found.history, found.channels, writer.sid, after=0) as relay:
-        live = LiveConnection(
-            socket, writer, relay, settings=found.settings, dialect=Omi(), idle_s=SOCKET_IDLE_S
-        )
-        try:
-            await live.run()
-        except ClientGone:
-            await live.leave()
-            raise
+# --- the app's local Whisper --------------------------------------------------------------------------
 
 
 @router.post("/inference", responses=_ERRORS)

@@ -16,8 +16,8 @@ from api_gateway.http.job_uploads import Upload, discard, receive
 from api_gateway.http.sse import ENDS, stream
 from api_gateway.live.relay import Relay
 from api_gateway.presenters import openai
-from api_gateway.presenters.errors import ParamError, openai_answer
 from api_gateway.presenters.job import transcript_of, whole_seconds
+from api_gateway.presenters.problem import ParamError, openai_answer
 from parlando.domain import languages
 from parlando.domain.job_options import JobOptions, JobStatus, Priority
 from parlando.domain.transcript import FinalSegment, Transcript
@@ -292,7 +292,7 @@ async def _stream(found: Services, job: str, asked: TranscriptionRequest) -> Asy
                 if not batch:
                     yield b": still here\n\n"
                 for message in batch:
-                    for raw in message.body.get("segments", ()):
+                    for raw in getattr(message.message, "segments", ()):
                         segment = FinalSegment(segment=len(segments), **raw)
                         delta = segment.text if not text else f" {segment.text}"
                         yield _frame(_delta(segment, delta, len(segments) + 1, first=not text, asked=asked))

@@ -115,6 +115,9 @@ def _joined(uid: str, page: list[Document]) -> Transcript:
                 start=round(segment["start"] + shift, 3),
                 end=round(segment["end"] + shift, 3),
                 text=segment["text"],
+                language=segment.get("language"),
+                speaker=segment.get("speaker"),
+                translations=segment.get("translations"),
             )
             for number, segment in enumerate(document["segments"])
         ]

@@ -1,4 +1,4 @@
-"""One live socket: audio into Redis, events out of it, back-pressure, resume.
+"""One live connection: audio into Redis, events out of it, back-pressure, resume.
 
 A connection holds nothing that matters: audio is in Redis before it's acknowledged, events come from
 there, and another connection, on any gateway, can take over at any moment.
@@ -7,17 +7,32 @@ there, and another connection, on any gateway, can take over at any moment.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from api_gateway import metrics
-from api_gateway.doors.base import Audio, Command, Configure, Dialect, End, Flush, Ping, Start
+from api_gateway.doors.base import (
+    Ack,
+    Audio,
+    ClientCommand,
+    FlowStatus,
+    LiveProtocol,
+    Mistake,
+    Notice,
+    Ping,
+    Pong,
+    Start,
+)
+from api_gateway.live.opening import received_by
 from api_gateway.live.relay import Relay
+from api_gateway.live.transport import ClientGone, Transport
 from api_gateway.settings import GatewaySettings
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, PcmDecoder, WholeFrames, milliseconds
-from parlando.domain.events import age_s
+from parlando.domain.commands import Configure, End, Flush, Settle
+from parlando.domain.events import Closed, Partial, age_s
 from parlando.domain.formats import AudioFormat
+from parlando.domain.job_events import JobEvent
 from parlando.errors import (
     InvalidRequestError,
     ParlandoError,
@@ -25,6 +40,7 @@ from parlando.errors import (
     SessionLostError,
     TooManyControlsError,
 )
+from parlando.store.envelope import AccessChanged
 from parlando.store.sessions import SessionWriter
 
 LARGEST_ENTRY: Final = SAMPLE_RATE * BYTES_PER_SAMPLE  # bytes of one stream entry: a second of PCM
@@ -54,33 +70,9 @@ class Finished(Exception):
         self.code = code
 
 
-class ClientGone(Exception):
-    """Raised when the client has left."""
-
-
-class Socket(Protocol):
-    """What a connection needs of a WebSocket; `receive` raises `ClientGone`."""
-
-    async def receive(self) -> str | bytes:
-        """The next message."""
-        ...
-
-    async def send(self, message: str) -> None:
-        """Send a text message."""
-        ...
-
-
 def decoder_of(form: AudioFormat) -> PcmDecoder | WholeFrames:
     """What makes whole samples of a connection's bytes, so that a resume falls between two of them."""
     return PcmDecoder(form.encoding) if form.direct else WholeFrames(form.frame_bytes)
-
-
-def received_by(writer: SessionWriter) -> dict[str, int]:
-    """What is safely stored, for the client: samples at its own rate, or bytes of a container."""
-    position, form = writer.position, writer.format
-    if form.whole:
-        return {"received": position}
-    return {"received": position, "received_ms": position * 1000 // form.sample_rate}
 
 
 @dataclass(slots=True)
@@ -89,7 +81,7 @@ class _Chunk:
     index: int | None
 
 
-def _cost(item: _Chunk | Command) -> int:
+def _cost(item: _Chunk | ClientCommand) -> int:
     """Bytes of `MAX_BUFFERED` that a queued message takes."""
     return CHUNK_BYTES + len(item.pcm) if isinstance(item, _Chunk) else COMMAND_BYTES
 
@@ -99,27 +91,26 @@ class LiveConnection:
 
     def __init__(
         self,
-        socket: Socket,
+        transport: Transport,
         writer: SessionWriter,
         relay: Relay,
         *,
         settings: GatewaySettings,
-        dialect: Dialect,
+        protocol: LiveProtocol,
         reformat: Callable[[AudioFormat], Awaitable[None]] | None = None,
-        check_language: Callable[[str | None], Awaitable[None]] | None = None,
-        idle_s: float | None = None,
+        check: Callable[[Mapping[str, Any]], Awaitable[None]] | None = None,
         seen: int = 0,
     ) -> None:
-        self._socket = socket
+        self._transport = transport
         self._writer = writer
         self._relay = relay
         self._settings = settings
-        self._dialect = dialect
+        self._protocol = protocol
         self._reformat = reformat
-        self._check_language = check_language
-        self._idle_s = idle_s or settings.idle_timeout_s
+        self._check = check
+        self._idle_s = protocol.idle_s or settings.idle_timeout_s
         self._decoder = decoder_of(writer.format)
-        self._queue: deque[_Chunk | Command] = deque()
+        self._queue: deque[_Chunk | ClientCommand] = deque()
         self._buffered = 0
         self._more = asyncio.Event()
         self._less = asyncio.Event()
@@ -131,8 +122,8 @@ class LiveConnection:
         self._mistakes = 0
         self._ended = False
 
-    async def run(self, first: Command | None = None) -> None:
-        """Serve until the session is closed or the client leaves.
+    async def run(self, first: Sequence[ClientCommand] = ()) -> None:
+        """Serve until the session is closed or the client leaves. `first`: commands that were read already.
 
         Raises
         ------
@@ -141,8 +132,8 @@ class LiveConnection:
         ClientGone, ParlandoError
 
         """
-        if first is not None:
-            self._accept(first)
+        for command in first:
+            self._accept(command)
         try:
             async with asyncio.TaskGroup() as group:
                 for loop in (self._receive(), self._store(), self._deliver(), self._watch()):
@@ -157,25 +148,28 @@ class LiveConnection:
             while self._buffered >= MAX_BUFFERED:  # not reading is how a client is told to wait
                 self._less.clear()
                 await self._less.wait()
-            message = await self._socket.receive()
+            message = await self._transport.receive()
             self._heard_at = time.monotonic()
             try:
-                command = self._dialect.read(message)
-                if isinstance(command, Ping):  # also behind the end, while the tail is recognised
-                    await self._say(type="pong")
-                    continue
-                if isinstance(command, Start | Configure) and self._check_language is not None:
-                    await self._check_language(command.changes.get("language"))
-                if isinstance(command, Start):
-                    await self._restart(command)
-                self._accept(command)
+                for command in self._protocol.read(message):
+                    await self._take(command)
             except InvalidRequestError as error:
                 self._mistakes += 1
                 if self._mistakes >= MAX_MISTAKES:
                     raise
-                await self._say(type="error", code=error.code, message=error.message, retryable=False)
+                await self._say(Mistake(error))
 
-    def _accept(self, command: Command) -> None:
+    async def _take(self, command: ClientCommand) -> None:
+        if isinstance(command, Ping):  # also behind the end, while the tail is recognised
+            await self._say(Pong())
+            return
+        if isinstance(command, Start | Configure) and self._check is not None:
+            await self._check(command.changes)
+        if isinstance(command, Start):
+            await self._restart(command)
+        self._accept(command)
+
+    def _accept(self, command: ClientCommand) -> None:
         if self._ended:
             return
         if isinstance(command, Audio):
@@ -212,9 +206,7 @@ class LiveConnection:
                     self._forget([item])
                     await self._obey(item)
             except TooManyControlsError as error:
-                await self._say(
-                    type="error", code=error.code, message=error.message, retryable=error.retryable
-                )
+                await self._say(Mistake(error))
             except SessionClosedError:
                 if not self._writer.received:
                     raise
@@ -236,7 +228,7 @@ class LiveConnection:
         self._forget(chunks)
         await self._acknowledge([chunk.index for chunk in chunks if chunk.index is not None])
 
-    def _forget(self, done: Sequence[_Chunk | Command]) -> None:
+    def _forget(self, done: Sequence[_Chunk | ClientCommand]) -> None:
         self._buffered -= sum(map(_cost, done))
         self._less.set()
 
@@ -246,17 +238,17 @@ class LiveConnection:
         asked_at = time.monotonic()
         appended = await self._writer.append(pcm, limit)
         metrics.APPEND.observe(took := time.monotonic() - asked_at)
-        metrics.STAGES.observe("store", took)
+        metrics.LATENCIES.observe("store", took)
         while not appended.stored:
             if not throttled:
                 throttled = True
                 metrics.THROTTLED.inc()
-                await self._status("throttled", self._ms(appended.backlog), "backlog")
+                await self._say(FlowStatus("throttled", self._ms(appended.backlog), "backlog"))
             await asyncio.sleep(FULL_RETRY_S)
             self._heard_at = self._audio_at = time.monotonic()  # it's us who don't read
             appended = await self._writer.append(pcm, limit)
         if throttled:
-            await self._status("flowing", self._ms(appended.backlog), "backlog")
+            await self._say(FlowStatus("flowing", self._ms(appended.backlog), "backlog"))
         metrics.BYTES.inc(len(pcm))
         if second is not None:
             metrics.AUDIO.inc(len(pcm) / second)
@@ -277,56 +269,53 @@ class LiveConnection:
         return 0 if second is None else backlog * 1000 // second
 
     async def _acknowledge(self, indexes: list[int]) -> None:
-        told = {"type": "ack", **received_by(self._writer), **self._settled_by_now()}
+        ack = Ack(received_by(self._writer), *self._settled_by_now())
         for index in indexes:
-            await self._say(**told, chunk_index=index)
+            await self._say(replace(ack, index=index))
         now = time.monotonic()
         if indexes:
             self._acked_at = now
         elif (now - self._acked_at) * 1000 >= self._settings.ack_interval_ms:
             self._acked_at = now
-            await self._say(**told)
+            await self._say(ack)
 
-    def _settled_by_now(self) -> dict[str, int]:
-        """Before where all audio is in finals that the client was sent: it needn't be kept any more."""
+    def _settled_by_now(self) -> tuple[int, int]:
+        """Before where all audio is in finals that the client was sent: in its units, and in milliseconds."""
         samples, seq = self._writer.settled
         if seq <= self._seen:
             self._settled = max(self._settled, samples)
         settled = self._writer.format.settled(self._settled)
-        return {"settled": settled, "settled_ms": milliseconds(self._settled)}
+        return settled, milliseconds(self._settled)
 
-    async def _obey(self, command: Command) -> None:
+    async def _obey(self, command: ClientCommand) -> None:
         match command:
-            case Configure(changes) | Start(changes=changes) if changes:
-                await self._writer.control({"type": "config", "config": changes})
-            case Flush():
-                await self._writer.control({"type": "flush"})
-                self._audio_open = False
-            case End():
-                await self._writer.control({"type": "end", "reason": "end"}, ends=True)
+            case Start(changes=changes) if changes:
+                await self._writer.command(Configure(changes=changes))
+            case Configure(changes=changes) if changes:
+                await self._writer.command(command)
+            case Flush() | End():
+                await self._writer.command(command)
                 self._audio_open = False
 
     # --- to the client ----------------------------------------------------------------------------
 
     async def _deliver(self) -> None:
         async for batch in self._relay.batches():
-            for event in batch:
-                message = self._dialect.event(event.raw)
-                if message is not None:
-                    await self._socket.send(message)
-                self._seen = event.seq or self._seen
-                if event.type == "partial":
-                    metrics.STAGES.observe("deliver", age_s(event.body["timestamp"]))
-                if event.type == "closed":
-                    raise Finished(1003 if event.body["reason"] == "invalid_audio" else 1000)
+            for envelope in batch:
+                event = envelope.message
+                if isinstance(event, JobEvent | AccessChanged):
+                    continue  # neither is published for a session, or reaches an outbox
+                for message in self._protocol.event(event):
+                    await self._transport.send(message)
+                self._seen = envelope.seq or self._seen
+                if isinstance(event, Partial):
+                    metrics.LATENCIES.observe("deliver", age_s(event.timestamp))
+                elif isinstance(event, Closed):
+                    raise Finished(self._protocol.close_code(event))
 
-    async def _say(self, **message: Any) -> None:
-        said = self._dialect.say(**message)
-        if said is not None:
-            await self._socket.send(said)
-
-    async def _status(self, status: str, ms: int, reason: str) -> None:
-        await self._say(type="status", session_id=self._writer.sid, status=status, ms=ms, reason=reason)
+    async def _say(self, notice: Notice) -> None:
+        for message in self._protocol.notice(notice):
+            await self._transport.send(message)
 
     async def _watch(self) -> None:
         """Keep the session alive in Redis; settle stalled audio; give up on a silent client."""
@@ -341,10 +330,10 @@ class LiveConnection:
                 stalled = now - self._audio_at >= self._settings.stall_flush_s
                 if self._audio_open and not self._ended and stalled:
                     self._audio_open = False
-                    await self._writer.control({"type": "settle"})
+                    await self._writer.command(Settle())
                 if now - self._heard_at >= self._idle_s:
                     if not self._ended:
-                        await self._writer.control({"type": "end", "reason": "idle"}, ends=True)
+                        await self._writer.command(End(reason="idle"))
                     raise IdleError(f"Nothing was heard for {self._idle_s:g} s")
             except TooManyControlsError:
                 pass  # those that wait settle it

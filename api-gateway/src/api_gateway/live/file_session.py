@@ -7,6 +7,7 @@ from typing import Final
 from api_gateway.dependencies import Services
 from api_gateway.live.relay import Relay
 from parlando.domain.audio import Encoding
+from parlando.domain.commands import End
 from parlando.domain.config import SessionConfig
 from parlando.domain.events import EVENTS, Closed, Failure, FinalTranscript
 from parlando.domain.formats import AudioFormat
@@ -67,7 +68,7 @@ async def send_file(
     try:
         for start in range(0, len(data), ENTRY):
             await writer.append(data[start : start + ENTRY], len(data) + ENTRY)
-        await writer.control({"type": "end", "reason": "end"}, ends=True)
+        await writer.command(End())
     except SessionClosedError:
         pass  # all of it was stored before, or a worker has ended the session: its events say why
     return writer

@@ -7,7 +7,8 @@ only the newest matter: a client that reads slowly skips partials, never finals.
 from collections import deque
 from typing import Final
 
-from parlando.store.envelope import Published
+from parlando.domain.events import FinalTranscript
+from parlando.store.envelope import Envelope
 
 MAX_KEPT: Final = 64
 
@@ -20,10 +21,10 @@ class Outbox:
         self.behind = False
         """Whether the history holds events that are not here."""
         self._seen = sent  # the last kept event known to exist
-        self._kept: deque[tuple[int, Published]] = deque()
-        self._passing: list[Published] = []
+        self._kept: deque[tuple[int, Envelope]] = deque()
+        self._passing: list[Envelope] = []
 
-    def put(self, message: Published) -> None:
+    def put(self, message: Envelope) -> None:
         """Take a message from the channel."""
         if message.seq is not None:
             self._keep(message.seq, message)
@@ -32,7 +33,7 @@ class Outbox:
                 self._passing = [p for p in self._passing if p.type != "partial"]
             self._passing.append(message)
 
-    def _keep(self, seq: int, message: Published) -> None:
+    def _keep(self, seq: int, message: Envelope) -> None:
         self._seen = max(self._seen, seq)
         if seq <= self.newest or self.behind:
             return
@@ -41,16 +42,16 @@ class Outbox:
             return
         self._append(seq, message)
 
-    def _append(self, seq: int, message: Published) -> None:
+    def _append(self, seq: int, message: Envelope) -> None:
         self._kept.append((seq, message))
-        if message.type == "final":
-            self._passing = [p for p in self._passing if p.body.get("segment", -1) > message.body["segment"]]
+        if isinstance(final := message.message, FinalTranscript):
+            self._passing = [p for p in self._passing if _segment(p) > final.segment]
 
     def missed(self) -> None:
         """The channel was interrupted: what it carried is in the history."""
         self.behind = True
 
-    def refill(self, messages: list[Published], *, complete: bool) -> None:
+    def refill(self, messages: list[Envelope], *, complete: bool) -> None:
         """Take events read from the history behind `newest`; `complete` if it has no more of them."""
         for message in messages:
             if message.seq is not None and message.seq > self.newest:
@@ -64,7 +65,7 @@ class Outbox:
         """The last kept event that was sent or waits here; the history is read from behind it."""
         return self._kept[-1][0] if self._kept else self.sent
 
-    def take(self) -> list[Published]:
+    def take(self) -> list[Envelope]:
         """Everything that may be sent now."""
         messages = [message for _, message in self._kept]
         if self._kept:
@@ -74,3 +75,7 @@ class Outbox:
             messages += self._passing
             self._passing = []
         return messages
+
+
+def _segment(message: Envelope) -> int:
+    return getattr(message.message, "segment", -1)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from api_gateway.live.outbox import Outbox
-from parlando.store.envelope import CHECK, Published
+from parlando.store.envelope import AccessChanged, Envelope
 from parlando.store.history import History
 from parlando.store.pubsub import Channels
 
@@ -38,8 +38,8 @@ class Relay:
         self._admitted = admitted
         self._wake = asyncio.Event()
 
-    def _on_message(self, message: Published | None) -> None:
-        if message is None or message.type == CHECK:
+    def _on_message(self, message: Envelope | None) -> None:
+        if message is None or isinstance(message.message, AccessChanged):
             self._outbox.missed()
         else:
             self._outbox.put(message)
@@ -53,14 +53,14 @@ class Relay:
     async def __aexit__(self, *exc: object) -> None:
         await self._channels.unsubscribe(self._channel, self._on_message)
 
-    async def batches(self) -> AsyncIterator[list[Published]]:
+    async def batches(self) -> AsyncIterator[list[Envelope]]:
         """Messages to send, as many as there are at once; an empty list when nothing came for long."""
         while True:
             if self._outbox.behind:
                 if self._admitted is not None and not await self._admitted():
                     return
                 page = await self._history.events(self._sid, after=self._outbox.newest, count=PAGE)
-                self._outbox.refill([Published(event) for event in page], complete=len(page) < PAGE)
+                self._outbox.refill([Envelope(event) for event in page], complete=len(page) < PAGE)
             batch = self._outbox.take()
             if batch:
                 yield batch

@@ -40,7 +40,9 @@ def result_of(record: JobRecord, transcript: Transcript) -> dict[str, Any]:
             {
                 **segment_fields(number, segment),
                 "text": segment.text,
-                **segment.model_dump(include={"confidence", "speaker", "words"}, exclude_defaults=True),
+                **segment.model_dump(
+                    include={"confidence", "speaker", "translations", "words"}, exclude_defaults=True
+                ),
             }
             for number, segment in enumerate(transcript.segments)
         ],

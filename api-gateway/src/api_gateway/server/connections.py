@@ -16,6 +16,7 @@ from typing import Final, Protocol
 import structlog
 
 from api_gateway import metrics
+from api_gateway.settings import GatewaySettings
 
 RESERVED_FILES: Final = 480  # files for Redis (pools of 256 and 16), blobs, webhooks, the log, the listener
 FEWEST: Final = 64  # connections that are always allowed
@@ -199,3 +200,15 @@ def _without_port(address: str) -> str:
     if address.startswith("["):
         return address[1:].partition("]")[0]
     return address.partition(":")[0] if address.count(":") == 1 else address
+
+
+def connections_of(settings: GatewaySettings) -> Connections:
+    """The connections of a gateway. Raises the process' limit of open files, and stays below it."""
+    limit = max_connections(settings.max_connections, raise_file_limit())
+    if limit < settings.max_connections:
+        log.warning("connections.limited", limit=limit, wanted=settings.max_connections, by="open files")
+    return Connections(
+        limit=limit,
+        max_per_client=settings.max_connections_per_address,
+        proxies=settings.trusted_proxies,
+    )

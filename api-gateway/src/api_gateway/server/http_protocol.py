@@ -194,7 +194,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     # --- refusals ---------------------------------------------------------------------------------
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 the status has its own text
+    def send_400_response(self, msg: str) -> None:
         """What came can't be parsed, or isn't taken. An answer that has begun is never written into."""
         if self._refusal not in _LATER:  # those are counted already
             metrics.TCP_REFUSED.labels("malformed").inc()

@@ -3,30 +3,20 @@
 import asyncio
 import logging
 
-import structlog
 import uvicorn
 from fastapi import FastAPI
 
 from api_gateway.server.config import ServerConfig
-from api_gateway.server.connections import Connections, max_connections, raise_file_limit
+from api_gateway.server.connections import Connections
 from api_gateway.server.http_protocol import HttpProtocol
 from api_gateway.settings import GatewaySettings
 
 SWEEP_EVERY_S = 1
 
-log = structlog.get_logger(part="server")
 
-
-def server_of(app: FastAPI, settings: GatewaySettings, *, host: str) -> uvicorn.Server:
-    """A server for the app. It raises the process' limit of open files, and stays below it."""
-    limit = max_connections(settings.max_connections, raise_file_limit())
-    if limit < settings.max_connections:
-        log.warning("connections.limited", limit=limit, wanted=settings.max_connections, by="open files")
-    connections = Connections(
-        limit=limit,
-        max_per_client=settings.max_connections_per_address,
-        proxies=settings.trusted_proxies,
-    )
+def server_of(app: FastAPI, settings: GatewaySettings) -> uvicorn.Server:
+    """A server for the app, with the limits of its `state.connections`."""
+    connections: Connections = app.state.connections
 
     async def sweep() -> None:
         connections.sweep(asyncio.get_running_loop().time())
@@ -37,7 +27,7 @@ def server_of(app: FastAPI, settings: GatewaySettings, *, host: str) -> uvicorn.
         connections=connections,
         head_timeout_s=settings.head_timeout_s,
         http=HttpProtocol,
-        host=host,
+        host=settings.listen_host,
         port=settings.port,
         log_level="error",  # its warnings tell of every malformed request; the metrics count them
         access_log=False,

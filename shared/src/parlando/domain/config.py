@@ -16,6 +16,17 @@ class SessionConfig(BaseModel):
     words: bool = Field(False, description="Finals carry word times")
     interim: bool = Field(True, description="Partials are sent")
     batch: bool = Field(False, description="Not live: collected, and cut into long pieces")
+    stages: str = Field(
+        "",
+        max_length=200,
+        pattern=r"^[a-z0-9_,-]*$",
+        description="What is added to each segment: names of stages, separated by commas",
+    )
     vad_silence_ms: int | None = Field(
         None, ge=100, le=5000, description="Silence that ends a segment; none for the worker's default"
     )
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """The names in `stages`."""
+        return tuple(name for name in self.stages.split(",") if name)

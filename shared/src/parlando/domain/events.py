@@ -32,10 +32,13 @@ class Event(BaseModel):
 class Persisted(Event):
     """An event with a place in the session's history.
 
-    `covers`: samples before which all audio is in finals up to this event.
+    `epoch`: of the numbering: the time at which the session was opened, in unix milliseconds. A session that
+    was opened anew under its id counts in another epoch. `covers`: samples before which all audio is in
+    finals up to this event.
     """
 
     seq: int = 0
+    epoch: int = 0
     covers: int | None = None
 
 
@@ -60,11 +63,16 @@ class Partial(Event):
     start: float
     end: float
     confidence: float | None = None
+    language: str | None = None
+    speaker: str | None = None
     lag_ms: int | None = None
 
 
 class FinalTranscript(Persisted):
-    """The settled text of a segment; `reason` says why if there is none."""
+    """The settled text of a segment; `reason` says why if there is none.
+
+    `language` (ISO 639-1) and `speaker` are None where nobody told them. `translations`: language → text.
+    """
 
     type: Literal["final"] = "final"
     segment: int
@@ -73,6 +81,8 @@ class FinalTranscript(Persisted):
     end: float
     confidence: float | None = None
     language: str | None = None
+    speaker: str | None = None
+    translations: dict[str, str] | None = None
     words: list[TimedWord] | None = None
     reason: str | None = None
 
@@ -85,6 +95,8 @@ class FinalTranscript(Persisted):
             text=self.text,
             confidence=self.confidence,
             language=self.language,
+            speaker=self.speaker,
+            translations=self.translations,
             words=tuple(self.words or ()),
             reason=self.reason,
         )
@@ -124,11 +136,8 @@ class Closed(Persisted):
 
 
 PersistedEvent = FinalTranscript | Status | Flushed | Failure | Closed
-SessionEvent = Annotated[
-    SpeechStarted | Partial | FinalTranscript | Status | Flushed | Failure | Closed,
-    Field(discriminator="type"),
-]
-EVENTS: TypeAdapter[SpeechStarted | Partial | PersistedEvent] = TypeAdapter(SessionEvent)
+SessionEvent = SpeechStarted | Partial | PersistedEvent
+EVENTS: TypeAdapter[SessionEvent] = TypeAdapter(Annotated[SessionEvent, Field(discriminator="type")])
 
 
 def encode(event: Event) -> bytes:

@@ -47,6 +47,7 @@ class FinalSegment(BaseModel):
     words: tuple[TimedWord, ...] = ()
     reason: str | None = None
     speaker: str | None = None
+    translations: dict[str, str] | None = None
 
 
 class Transcript(BaseModel):

@@ -7,11 +7,12 @@ frame that ends at `end`, `<offset>-<n>` with n > 0 the n-th control entry. Offs
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
-import orjson
-
+from parlando.domain import commands
 from parlando.domain.audio import BYTES_PER_SAMPLE
+from parlando.domain.commands import SessionCommand
 from parlando.store.connection import Redis
 
 MAX_CONTROLS: Final = 1000
@@ -27,14 +28,19 @@ class Frame:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Control:
-    """Something the client said at offset `at`, in its place between the frames."""
+    """A command at offset `at`, between the frames. `number` counts the commands of a session from 1."""
 
     at: int
     number: int
-    message: dict[str, Any]
+    encoded: bytes
     id: str
+
+    @cached_property
+    def command(self) -> SessionCommand:
+        """The command. Raises ValueError if it isn't one: then only its own session fails."""
+        return commands.decode(self.encoded)
 
 
 Entry = Frame | Control
@@ -46,7 +52,7 @@ def _entry(identifier: bytes, fields: Mapping[bytes, bytes], unit: int) -> Entry
     pcm = fields.get(b"p")
     if pcm is not None:
         return Frame(int(offset) - len(pcm) // unit, pcm, name)
-    return Control(int(offset), int(number), orjson.loads(fields[b"c"]), name)
+    return Control(int(offset), int(number), fields[b"c"], name)
 
 
 class StreamReader:

@@ -135,7 +135,7 @@ class ClusterClient(aioredis.RedisCluster):
             return self.keyslot(args[first])  # all of them are of one partition
         return await super()._determine_slot(command, *args)
 
-    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> ClusterPipeline:  # noqa: ARG002
+    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> ClusterPipeline:
         """A pipeline with the same time limit for all its commands together."""
         return _ClusterPipeline(self, transaction)  # type: ignore[abstract]
 

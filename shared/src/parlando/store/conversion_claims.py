@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+from parlando.domain import commands
+from parlando.domain.commands import End, EndError, SessionCommand
 from parlando.domain.formats import CANONICAL, AudioFormat
 from parlando.errors import FencedError, InvalidAudioError, ParlandoError
 from parlando.store.connection import Redis, Scripts
@@ -79,8 +81,8 @@ class ConversionLog:
         self.emitted += len(pcm) // 2
         return True
 
-    async def forward(self, control: dict[str, Any], number: int | None, *, ends: bool) -> None:
-        """Carry a control over behind the PCM so far; None numbers one of the processor's own.
+    async def forward(self, command: SessionCommand, number: int | None) -> None:
+        """Carry a command over behind the PCM so far; None numbers one of the processor's own.
 
         Raises
         ------
@@ -93,8 +95,8 @@ class ConversionLog:
             [
                 self._claim.epoch,
                 "" if number is None else number,
-                orjson.dumps(control),
-                int(ends),
+                commands.encode(command),
+                int(isinstance(command, End)),
                 self._claim.entry,
                 PROCESSORS,
             ],
@@ -104,8 +106,8 @@ class ConversionLog:
 
     async def refuse(self, error: ParlandoError) -> None:
         """End the session, for `error` of its audio. Raises as `forward`."""
-        said = {"code": error.code, "message": error.message, "retryable": error.retryable}
-        await self.forward({"type": "end", "reason": error.code, "error": said}, None, ends=True)
+        told = EndError(code=error.code, message=error.message, retryable=error.retryable)
+        await self.forward(End(reason=error.code, error=told), None)
 
 
 class ConversionClaims(RoleClaims[ConversionClaim]):

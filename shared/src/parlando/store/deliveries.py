@@ -1,13 +1,13 @@
 """Deliveries: work that follows a session or job, done at least once by any gateway.
 
-Other scripts queue them in an inbox, a stream. A gateway moves them from there among the records, leases
-those that may start, renews the leases while it works on them, and decides at the end of an attempt what
-follows: nothing, another attempt later, or a dead letter. All state is in Redis, so it survives a gateway's
-death. A stream's consumer group gives entries in their order only; here the next one is chosen by lane (owner
-and destination), for which the ready ones lie in a sorted set.
+A gateway makes them of the feed's entries, leases those that may start, renews the leases while it works on
+them, and decides at the end of an attempt what follows: nothing, another attempt later, or a dead letter. All
+state is in Redis, so it survives a gateway's death. A stream's consumer group gives entries in their order
+only; here the next one is chosen by lane (owner and destination), for which the ready ones lie in a sorted
+set.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -20,7 +20,7 @@ from parlando.store.slots import Lane, Slots
 
 PAGE: Final = 100
 MAX_DELIVERIES: Final = 100_000
-"""Deliveries of a queue and partition; more stay in the inbox, which is bounded where it's filled."""
+"""Deliveries of a queue and partition; what would be more stays in the feed."""
 
 Follow = Literal["done", "later", "dead", "ready"]
 
@@ -73,10 +73,13 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Queued:
-    """An entry of the inbox."""
+class Selected:
+    """What is to be delivered because of an entry of the feed. `entry`: its id; `fields`: what is needed for
+    it.
+    """
 
-    id: str
+    entry: str
+    lane: Lane
     fields: dict[str, str]
 
 
@@ -91,7 +94,6 @@ class Look:
     startable: int
     waiting: int
     dead: int
-    inbox: list[Queued]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,41 +110,43 @@ class Bounds:
 
 
 class Deliveries:
-    """The deliveries of one queue in all partitions. `inbox`: partition → name of the stream.
+    """The deliveries of one queue, which is also the name of its group on the feed, in all partitions.
 
     Every call raises `UnavailableError` if Redis can't be reached.
     """
 
-    def __init__(self, redis: Redis, inbox: Callable[[int], str], *, partitions: int, bounds: Bounds) -> None:
+    def __init__(self, redis: Redis, queue: str, *, partitions: int, bounds: Bounds) -> None:
+        self.queue = queue
         self.partitions = partitions
         self._redis = redis
         self._scripts = Scripts(redis)
-        self._keys = [DeliveryKeys(inbox(partition)) for partition in range(partitions)]
+        self._keys = [DeliveryKeys(partition, queue) for partition in range(partitions)]
         self._bounds = bounds
         self._ttl_s = LONG_TTL_S + bounds.dead_ttl_s
 
     async def look(self) -> list[Look]:
         """What there is to do in each partition."""
-        args = [PAGE, self._bounds.dead_ttl_s * 1000, self._bounds.max_dead]
+        args = [self._bounds.dead_ttl_s * 1000, self._bounds.max_dead]
         answers = await self._scripts.run_many("delivery_look", [(keys.all(), args) for keys in self._keys])
-        return [_look(*answer) for answer in answers]
+        return [Look(*answer) for answer in answers]
 
-    async def accept(self, partition: int, entries: list[tuple[Queued, Lane]]) -> int:
-        """Move entries from the inbox among the deliveries; how many were moved.
+    async def accept(self, partition: int, selected: Sequence[Selected]) -> int:
+        """Make deliveries, and acknowledge their entries of the feed; how many were dealt with, in their
+        order.
 
-        Another worker may have moved some, and when there are too many deliveries the rest stays.
+        An entry that was acknowledged before makes none. When there are too many deliveries the rest stays.
         """
-        args: list[Any] = [self._ttl_s, MAX_DELIVERIES, self._bounds.per_owner]
-        for entry, lane in entries:
+        args: list[Any] = [self.queue, self._ttl_s, MAX_DELIVERIES, self._bounds.per_owner]
+        for each in selected:
             record = {
-                "lane": ":".join(lane.names),
-                "owner": lane.owner,
-                "destination": lane.destination,
-                "fields": entry.fields,
-                "queued": int(entry.id.partition("-")[0]),
+                "lane": ":".join(each.lane.names),
+                "owner": each.lane.owner,
+                "destination": each.lane.destination,
+                "fields": each.fields,
+                "queued": int(each.entry.partition("-")[0]),
                 "attempts": 0,
             }
-            args += [entry.id, orjson.dumps(record)]
+            args += [each.entry, orjson.dumps(record)]
         return int(await self._scripts.run("delivery_accept", self._keys[partition].all(), args))
 
     async def take(
@@ -260,12 +264,3 @@ class Deliveries:
 
 def _unknown(identifier: str) -> DeliveryNotFoundError:
     return DeliveryNotFoundError(f"No delivery {identifier} is known; it may be done, dropped or expired")
-
-
-def _look(startable: int, waiting: int, dead: int, flat: list[Any]) -> Look:
-    inbox = []
-    for identifier, pairs in zip(flat[::2], flat[1::2], strict=True):
-        named = zip(pairs[::2], pairs[1::2], strict=True)
-        fields = {name.decode(): value.decode("utf-8", "replace") for name, value in named}
-        inbox.append(Queued(identifier.decode(), fields))
-    return Look(startable, waiting, dead, inbox)

@@ -16,8 +16,10 @@ import structlog
 
 from parlando.errors import DeliveryFailedError, ParlandoError, UnavailableError
 from parlando.store.connection import BROKEN
-from parlando.store.deliveries import PAGE, Deliveries, Delivery, Queued
+from parlando.store.deliveries import PAGE, Deliveries, Delivery, Selected
+from parlando.store.feed import Feed, FeedEntry
 from parlando.store.slots import Lane, Slots
+from parlando.store.work_queue import Delivered
 from parlando.tasks import finish
 
 LEASE_S: Final = 15.0  # longer than a failover of Redis takes
@@ -57,26 +59,28 @@ class DeliveryWorker:
     """Works on `deliveries` with `slots` attempts at a time.
 
     `attempt` makes one: it returns when the delivery is done and raises if it isn't (`DeliveryFailedError`
-    says whether another attempt makes sense). `lane_of` tells whose an entry of the inbox is, and its target.
+    says whether another attempt makes sense). `select` says what is to be delivered because of an entry of
+    the feed, None for nothing.
     `counted` is called with each outcome: "sent", "failed" or "given_up".
     """
 
     def __init__(
         self,
-        queue: str,
         deliveries: Deliveries,
+        feed: Feed,
         policy: Policy,
         *,
         worker: str,
         slots: int,
         attempt: Callable[[Delivery], Awaitable[None]],
-        lane_of: Callable[[Queued], Awaitable[Lane]],
+        select: Callable[[FeedEntry], Awaitable[Selected | None]],
         counted: Callable[[str], None] = lambda _: None,
         every_s: float = 0.2,
         lease_s: float = LEASE_S,
     ) -> None:
-        self.queue = queue
+        self.queue = deliveries.queue
         self.deliveries = deliveries
+        self._feed = feed
         self.waiting = 0
         self.dead = 0
         self.failures = 0
@@ -86,7 +90,7 @@ class DeliveryWorker:
         self._worker = worker
         self._slots = Slots(slots)
         self._try = attempt
-        self._lane_of = lane_of
+        self._select = select
         self._counted = counted
         self._every_s = every_s * max(1.0, deliveries.partitions / 16)
         self._lease_s = lease_s
@@ -131,30 +135,40 @@ class DeliveryWorker:
 
     async def _look(self) -> bool:
         """Start what can start now; whether to look again at once."""
+        full = await self._accept(await self._feed.take(PAGE))
         looks = await self.deliveries.look()
-        full = False
-        for partition, look in enumerate(looks):
-            if look.inbox:
-                entries = [(entry, await self._lane(entry)) for entry in look.inbox]
-                moved = await self.deliveries.accept(partition, entries)
-                full = full or moved == PAGE
         self.waiting = sum(look.waiting for look in looks)
         self.dead = sum(look.dead for look in looks)
-        startable = [number for number, look in enumerate(looks) if look.startable or look.inbox]
+        startable = [number for number, look in enumerate(looks) if look.startable]
         random.shuffle(startable)
         for partition in startable:
             if self._slots.free > 0:
                 await self._take(partition)
         return full and self._slots.free > 0
 
-    async def _lane(self, entry: Queued) -> Lane:
+    async def _accept(self, delivered: Sequence[Delivered]) -> bool:
+        """Make deliveries of entries of the feed; whether a partition may have more of them."""
+        by_partition: dict[int, list[Delivered]] = {}
+        for each in delivered:
+            by_partition.setdefault(each.partition, []).append(each)
+        for partition, entries in by_partition.items():
+            found = [(entry, await self._selected(entry)) for entry in entries]
+            await self._feed.done(partition, *(entry.entry for entry, each in found if each is None))
+            await self.deliveries.accept(partition, [each for _, each in found if each is not None])
+        return any(len(entries) == PAGE for entries in by_partition.values())
+
+    async def _selected(self, delivered: Delivered) -> Selected | None:
         try:
-            return await self._lane_of(entry)
+            return await self._select(FeedEntry.of(delivered))
         except (*BROKEN, UnavailableError):
             raise
         except Exception:
-            log.exception("delivery.unreadable", queue=self.queue, delivery=entry.id)
-            return UNKNOWN
+            log.exception("delivery.unreadable", queue=self.queue, entry=delivered.entry)
+            return Selected(delivered.entry, UNKNOWN, {})
+
+    async def _take_over(self) -> bool:
+        """Take over entries of the feed that another gateway took and didn't deal with."""
+        return await self._accept(await self._feed.take_over(PAGE))
 
     async def _take(self, partition: int) -> None:
         self._after[partition], taken = await self.deliveries.take(
@@ -234,6 +248,7 @@ class DeliveryWorker:
         while True:
             await asyncio.sleep(self._lease_s / 4)
             await self._safely(self._renew_all)
+            await self._safely(self._take_over)
 
     async def _renew_all(self) -> bool:
         running = [delivery for delivery, _ in self._running.values()]

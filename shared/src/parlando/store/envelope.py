@@ -1,38 +1,57 @@
-"""An event as a channel or a history gives it, read once for all who listen in this process."""
+"""A message of a channel or a history, parsed once for all listeners of a process."""
 
 from functools import cached_property
-from typing import Any, Final
+from typing import Annotated, Literal
 
-import orjson
+from pydantic import BaseModel, Field, TypeAdapter
 
-CHECK: Final = "check"
-"""Type of a message that isn't for clients: those who listen shall look again whether they may."""
+from parlando.domain.events import (
+    Closed,
+    Failure,
+    FinalTranscript,
+    Flushed,
+    Partial,
+    SpeechStarted,
+    Status,
+)
+from parlando.domain.job_events import JobEvent
 
 
-class Published:
-    """An event's bytes, and, made when first asked for, what they say."""
+class AccessChanged(BaseModel):
+    """Somebody's access to the session was withdrawn: followers check theirs. Never sent to clients."""
+
+    type: Literal["check"] = "check"
+
+
+Message = (
+    SpeechStarted | Partial | FinalTranscript | Status | Flushed | Failure | Closed | JobEvent | AccessChanged
+)
+_MESSAGES: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
+
+
+class Envelope:
+    """A message as it was published, and, parsed when first asked for, what it says."""
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
 
     @cached_property
-    def body(self) -> dict[str, Any]:
-        """The event. Not to be changed: others read it too."""
-        found: dict[str, Any] = orjson.loads(self.raw)
-        return found
+    def message(self) -> Message:
+        """The message; listeners share it. Raises ValueError if it is none of this version's."""
+        return _MESSAGES.validate_json(self.raw)
 
     @property
     def type(self) -> str:
-        """What kind of event it is."""
-        return str(self.body["type"])
+        """The kind of message."""
+        return self.message.type
 
-    @property
+    @cached_property
     def seq(self) -> int | None:
-        """Its place in the history; None if it isn't kept."""
-        return self.body.get("seq")
+        """The position in the history; None if it isn't kept."""
+        return getattr(self.message, "seq", None)
 
     @cached_property
     def frame(self) -> bytes:
-        """The event as a server-sent event, with an `id` if it's kept."""
+        """The message as a server-sent event, with an `id` if it's kept."""
         identity = b"" if self.seq is None else b"id: %d\n" % self.seq
         return b"%sevent: %s\ndata: %s\n\n" % (identity, self.type.encode(), self.raw)

@@ -89,6 +89,12 @@ class History:
         """Up to `count` kept events behind seq `after`, oldest first, each as JSON."""
         return [event for _, event in await self._page(self.keys(sid).events, after, count)]
 
+    async def event(self, sid: str, seq: int) -> bytes | None:
+        """The kept event number `seq`, as JSON; None if there is none (any more)."""
+        key, place = self.keys(sid).events, f"{seq}-0"
+        found: Any = await retried(lambda: self._redis.xrange(key, min=place, max=place))
+        return found[0][1][b"e"] if found else None
+
     async def all_events(self, sid: str) -> AsyncIterator[bytes]:
         """Every kept event of a session, page by page."""
         after, key = 0, self.keys(sid).events

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-import orjson
-
+from parlando.domain import commands
 from parlando.domain.audio import SAMPLE_RATE
+from parlando.domain.commands import End
 from parlando.domain.formats import AudioFormat
 from parlando.errors import (
     AtCapacityError,
@@ -165,12 +165,12 @@ class Bodies:
             await self._scripts.run("abandon", [user.user], [following])  # the next body tries anew
             raise
         if sid:
-            await self._end(sid, {"type": "end", "reason": "replaced"})
+            await self._end(sid, End(reason="replaced"))
 
-    async def _end(self, sid: str, control: dict[str, Any]) -> None:
+    async def _end(self, sid: str, command: End) -> None:
         writer = SessionWriter(self._scripts, self._sessions.keys(sid), 1, 0, LONG_TTL_S)
         try:
-            await writer.control(control, ends=True)
+            await writer.command(command)
         except (SessionLostError, SessionClosedError):
             return  # it has ended already
 
@@ -224,6 +224,6 @@ class Bodies:
         done = await self._scripts.run(
             "discard",
             [user.user, keys.session, keys.pcm if form.direct else keys.raw],
-            [sid, orjson.dumps({"type": "end", "reason": "discarded", "discard": True})],
+            [sid, commands.encode(End(reason="discarded", discard=True))],
         )
         return bool(done)

@@ -16,8 +16,9 @@ Keys of one session share the hash tag `{p}` of its partition, so that scripts s
 | stt:{p}:file:<key>:<uid>| hash             | a recording that came in one body, by its name             |
 | stt:{p}:users           | sorted set       | users by their last audio                                  |
 | stt:{p}:user-sessions:… | sorted set       | a user's sessions by their beginning                       |
-| stt:{p}:closed          | stream           | inbox of deliveries: an ended session of a user, to archive|
-| stt:{p}:pushes          | stream           | inbox of deliveries: a final for the webhook               |
+| stt:{p}:feed            | stream           | what happened to sessions and jobs; a group per follower   |
+| stt:{p}:annotations:<id>| stream           | what followers say of a session or job, id = own seq       |
+| stt:{p}:annotation-names:<id> | hash       | annotations by the name that their follower gave them      |
 | stt:{p}:usage:<key>:<m> | hash             | what a key has used in month <m>                           |
 | stt:{p}:waiting         | sorted set       | jobs that nobody has begun, in the order in which they will|
 | stt:{p}:flows           | hash             | virtual times of that order, one per key and priority      |
@@ -28,8 +29,7 @@ Keys of one session share the hash tag `{p}` of its partition, so that scripts s
 | stt:{p}:parts:<id>      | hash             | its pieces: entries of those queued, results out of order  |
 | stt:{p}:events:<id>     | stream + channel | a job's results in order, as for sessions                  |
 | stt:{p}:job-list:<key>  | sorted set       | a key's jobs by the time they were submitted               |
-| stt:{p}:callbacks       | stream           | inbox of deliveries: an ended job, for its callback_url    |
-| stt:{p}:<inbox>:records | hash             | deliveries taken from that inbox, JSON by id               |
+| stt:{p}:deliveries:<queue>:records | hash  | deliveries of a queue, JSON by id                          |
 | …:ready                 | sorted set       | those that may start, by owner and destination             |
 | …:later, …:working      | sorted sets      | by the time of their next attempt; by the end of the lease |
 | …:dead                  | sorted set       | those given up, by time; the operator may retry them       |
@@ -56,6 +56,9 @@ LONG_TTL_S: Final = 7 * 24 * 3600
 """Seconds that Redis remembers a user who sends nothing any more, and what the archive hasn't taken."""
 USAGE_TTL_S: Final = 400 * 24 * 3600
 """Seconds that the usage of a month is kept after its last change: a year and the month after it."""
+MAX_FEED: Final = 20_000
+"""Entries of a partition's feed, about; the oldest beyond that are lost to followers that are so far
+behind."""
 ANSWER_TTL_S: Final = 60
 """Seconds that a script's answer is kept for a repeat of the same call; calls are tried again for 8 s."""
 
@@ -70,14 +73,9 @@ def intake(partition: int) -> str:
     return f"stt:{{{partition}}}:intake"
 
 
-def closed(partition: int) -> str:
-    """The inbox of sessions that have ended and belong into the archive."""
-    return f"stt:{{{partition}}}:closed"
-
-
-def pushes(partition: int) -> str:
-    """The inbox of finals for the webhook."""
-    return f"stt:{{{partition}}}:pushes"
+def feed(partition: int) -> str:
+    """What happened to sessions and jobs; see `feed.py`."""
+    return f"stt:{{{partition}}}:feed"
 
 
 def jobs(partition: int) -> str:
@@ -103,11 +101,6 @@ def shares(partition: int) -> str:
 def chunks(partition: int) -> str:
     """The work queue of pieces of jobs."""
     return f"stt:{{{partition}}}:chunks"
-
-
-def callbacks(partition: int) -> str:
-    """The inbox of ended jobs that have a `callback_url`."""
-    return f"stt:{{{partition}}}:callbacks"
 
 
 def job_list(partition: int, key: str) -> str:
@@ -148,23 +141,27 @@ def users(partition: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryKeys:
-    """The keys of the deliveries of one partition that come from the stream `inbox`."""
+    """The keys of the deliveries of one queue in one partition."""
 
-    inbox: str
+    partition: int
+    queue: str
 
     def all(self) -> list[str]:
         """What every script on deliveries is given, in the order of `lua/delivery.lua`."""
         indices = (self.index(state) for state in DELIVERY_STATES)
-        return [self.inbox, self.records, *indices, f"{self.inbox}:owners"]
+        return [feed(self.partition), self.records, *indices, self._name("owners")]
 
     @property
     def records(self) -> str:
         """The deliveries by id."""
-        return f"{self.inbox}:records"
+        return self._name("records")
 
     def index(self, state: str) -> str:
         """The sorted set of the deliveries in a state."""
-        return f"{self.inbox}:{state}"
+        return self._name(state)
+
+    def _name(self, part: str) -> str:
+        return f"stt:{{{self.partition}}}:deliveries:{self.queue}:{part}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +200,37 @@ class UserKeys:
     def name(self) -> str:
         """The user among those of all keys."""
         return f"{self.key[:16]}:{self.uid}"
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationKeys:
+    """The keys of the annotations of a session or a job, whose hash is `subject`."""
+
+    id: str
+    partition: int
+    subject: str
+
+    @property
+    def stream(self) -> str:
+        """The annotations; an entry's id is their own sequence number."""
+        return f"stt:{{{self.partition}}}:annotations:{self.id}"
+
+    @property
+    def names(self) -> str:
+        """The numbers of annotations by the name that their follower gave them, so that none is added
+        twice.
+        """
+        return f"stt:{{{self.partition}}}:annotation-names:{self.id}"
+
+    @property
+    def channel(self) -> str:
+        """The channel of the subject's events."""
+        return f"stt:{{{self.partition}}}:events:{self.id}"
+
+    @property
+    def beside_hash(self) -> list[str]:
+        """What lives as long as the subject's hash."""
+        return [self.stream, self.names]
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,9 +281,14 @@ class SessionKeys:
         return f"stt:{{{self.partition}}}:events:{self.sid}"
 
     @property
+    def annotations(self) -> AnnotationKeys:
+        """What followers say of it."""
+        return AnnotationKeys(self.sid, self.partition, self.session)
+
+    @property
     def beside_hash(self) -> list[str]:
         """What lives as long as the session's hash."""
-        return [self.pcm, self.raw, self.events, self.arrivals]
+        return [self.pcm, self.raw, self.events, self.arrivals, *self.annotations.beside_hash]
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,13 +310,18 @@ class JobKeys:
 
     @property
     def parts(self) -> str:
-        """Its pieces: `e<n>` the queue's entry of piece n, `r<n>` a result that waits for those before it."""
+        """Its chunks: `e<n>` the queue's entry of piece n, `r<n>` a result that waits for those before it."""
         return f"stt:{{{self.partition}}}:parts:{self.job}"
 
     @property
     def events(self) -> str:
         """The stream and channel of its results, under the name that a session's would have."""
         return SessionKeys(self.job, self.partition).events
+
+    @property
+    def annotations(self) -> AnnotationKeys:
+        """What followers say of it."""
+        return AnnotationKeys(self.job, self.partition, self.record)
 
     def all(self, key: str) -> list[str]:
         """What every script on a job of `key` (hashed) is given, in the order of `lua/job.lua`."""
@@ -296,7 +334,7 @@ class JobKeys:
             waiting(self.partition),
             flows(self.partition),
             shares(self.partition),
-            callbacks(self.partition),
+            feed(self.partition),
             usage(self.partition, key, month()),
             job_list(self.partition, key),
         ]

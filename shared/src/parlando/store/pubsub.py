@@ -13,14 +13,14 @@ import structlog
 from parlando.errors import UnavailableError
 from parlando.store.clients import answered
 from parlando.store.connection import BROKEN, Redis
-from parlando.store.envelope import Published
+from parlando.store.envelope import Envelope
 
 CONFIRMED_S: Final = 8.0  # longest wait for a subscription, over reconnections
 AGAIN_S: Final = 0.2  # between two tries to connect
 
 log = structlog.get_logger(part="channels")
 
-Listener = Callable[[Published | None], None]
+Listener = Callable[[Envelope | None], None]
 
 
 @dataclass(slots=True)
@@ -135,9 +135,9 @@ class Channels:
                 if subscription is not None:
                     subscription.confirmed.set()
         elif message["type"] == "message" and subscription is not None:
-            published = Published(message["data"])
+            envelope = Envelope(message["data"])
             for listener in tuple(subscription.listeners):
-                listener(published)
+                listener(envelope)
 
     async def _restore(self) -> None:
         """Connect anew, maybe to another node, and subscribe to all channels."""

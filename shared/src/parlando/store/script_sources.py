@@ -2,23 +2,24 @@
 
 The first line of a script may say `-- with <name> …`:
 
-- `expiry`, `job`, `delivery`: that file is put in front of it, behind what it asks for itself;
+- `expiry`, `feed`, `job`, `delivery`: that file is put in front of it, behind what it asks for itself;
 - `once`: the script is safe to repeat because its answer is stored with its effect (see `lua/once.lua`). The
   scripts without it are safe to repeat because they compare what is stored with what is being written.
 
-In front of all stand the lifetimes of `keys.py`, in seconds.
+In front of all stand the lifetimes of `keys.py`, in seconds, and the length of the feed.
 """
 
 from importlib.resources import files
 from typing import Final
 
-from parlando.store.keys import ANSWER_TTL_S, LONG_TTL_S, USAGE_TTL_S
+from parlando.store.keys import ANSWER_TTL_S, LONG_TTL_S, MAX_FEED, USAGE_TTL_S
 
 ONCE: Final = "once"
-_SHARED: Final = frozenset({"delivery", "expiry", "job", ONCE})
+_SHARED: Final = frozenset({"delivery", "expiry", "feed", "job", ONCE})
 """Files that are no scripts by themselves."""
-_LIFETIMES: Final = (
+_CONSTANTS: Final = (
     f"local LONG_TTL_S, USAGE_TTL_S, ANSWER_TTL_S = {LONG_TTL_S}, {USAGE_TTL_S}, {ANSWER_TTL_S}\n"
+    f"local MAX_FEED = {MAX_FEED}\n"
 )
 
 
@@ -46,7 +47,7 @@ def _assembled(name: str, texts: dict[str, str]) -> str:
     text = _with_needs(name, texts)
     if ONCE in _needs(texts[name]):
         text = f"local function script()\n{text}end\n{texts[ONCE]}"
-    return _LIFETIMES + text
+    return _CONSTANTS + text
 
 
 _TEXTS: Final = _files()

@@ -158,7 +158,7 @@ class RoleClaims(Claims[C, SessionRenewal]):
             [claim.epoch, claim.entry, self._role.group, claim.keys.sid, self._role.prefix],
         )
 
-    async def failed(self, claim: C, error: Exception) -> None:  # noqa: ARG002 the log has it
+    async def failed(self, claim: C, error: Exception) -> None:
         """Count a failure on a session; its lease runs out, and another worker tries, or it is given up."""
         await self._count_failure(claim)
 

@@ -6,12 +6,14 @@ Every write is a script that checks the epoch; a worker that lost a session hear
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import orjson
 import structlog
 
+from parlando.domain import commands
 from parlando.domain.audio import milliseconds, seconds
+from parlando.domain.commands import End, SessionCommand, Settle
 from parlando.domain.events import Closed, Failure, FinalTranscript, PersistedEvent, Status, encode
 from parlando.errors import FencedError
 from parlando.store import keys as names
@@ -19,8 +21,6 @@ from parlando.store.audio_streams import MAX_CONTROLS
 from parlando.store.connection import Redis, Scripts, retried
 from parlando.store.keys import PROCESSORS, TRANSCRIBERS
 from parlando.store.session_claims import RECOGNITION, RoleClaims, SessionClaim
-
-MAX_IN_INBOX: Final = 100_000  # deliveries that no gateway has accepted; the oldest beyond that are lost
 
 log = structlog.get_logger(part="owner")
 
@@ -60,6 +60,8 @@ class Claim(SessionClaim):
     """Sample at which the session's audio begins."""
     floor: int = 0
     """Samples before which all audio was in finals when the session was opened."""
+    events_epoch: int = 0
+    """Of the events' numbering: when the session was opened, unix milliseconds."""
 
 
 class SessionLog:
@@ -72,6 +74,7 @@ class SessionLog:
         self._entry = claim.entry
         self._key = claim.key
         self._ttl_s = ttl_s
+        self._events_epoch = claim.events_epoch
         self.seq = claim.seq
 
     def _fenced(self) -> FencedError:
@@ -129,7 +132,7 @@ class SessionLog:
                 part
                 for number, event in enumerate(events, start=1)
                 for part in (
-                    encode(event.model_copy(update={"seq": self.seq + number})),
+                    encode(event.model_copy(update={"seq": self.seq + number, "epoch": self._events_epoch})),
                     int(isinstance(event, FinalTranscript)),
                 )
             ]
@@ -150,7 +153,6 @@ class SessionLog:
                     TRANSCRIBERS,
                     self._ttl_s,
                     PROCESSORS,
-                    MAX_IN_INBOX,
                     "" if checkpoint is None else checkpoint.settled,
                     *bodies,
                 ],
@@ -171,25 +173,32 @@ class SessionLog:
             keys.queue,
             keys.raw,
             keys.intake,
-            names.closed(keys.partition),
-            names.pushes(keys.partition),
+            names.feed(keys.partition),
             names.usage(keys.partition, self._key, names.month()),
             keys.arrivals,
         ]
 
     async def end(self, reason: str) -> None:
         """End a session that its client has left for good."""
-        await self._say({"type": "end", "reason": reason}, 1, f"{self._epoch}-{reason}")
+        await self._command(End(reason=reason), f"{self._epoch}-{reason}")
 
     async def settle(self, received: int) -> None:
         """Settle what is open, for no audio has come since sample `received`."""
-        await self._say({"type": "settle"}, 0, f"settle-{received}")
+        await self._command(Settle(), f"settle-{received}")
 
-    async def _say(self, control: dict[str, Any], ends: int, name: str) -> None:
+    async def _command(self, command: SessionCommand, name: str) -> None:
         await self._scripts.run(
             "control",
             [self._keys.session, self._keys.pcm, self._keys.raw],
-            ["", self._epoch, orjson.dumps(control), ends, name, "", MAX_CONTROLS],
+            [
+                "",
+                self._epoch,
+                commands.encode(command),
+                int(isinstance(command, End)),
+                name,
+                "",
+                MAX_CONTROLS,
+            ],
         )
 
 
@@ -219,6 +228,7 @@ class SessionClaims(RoleClaims[Claim]):
             key=found["key"].decode(),
             start=int(found.get("start", 0)),
             floor=int(found.get("floor", 0)),
+            events_epoch=int(found.get("events_epoch", 0)),
         )
 
     def own(self, claim: Claim) -> SessionLog:
@@ -227,11 +237,11 @@ class SessionClaims(RoleClaims[Claim]):
 
     async def _give_up(self, owned: SessionClaim) -> None:
         """Close a session that can't be recognised, saying how much of its audio was not."""
-        fields = ("seq", "received", "decoded", "segments", "key")
+        fields = ("seq", "received", "decoded", "segments", "events_epoch", "key")
         found: Any = await retried(lambda: self.redis.hmget(owned.keys.session, fields))
         if found[0] is None:
             return
-        seq, received, decoded, segments = map(int, found[:4])
+        seq, received, decoded, segments, events_epoch = map(int, found[:5])
         claim = Claim(
             owned.keys,
             owned.entry,
@@ -243,7 +253,8 @@ class SessionClaims(RoleClaims[Claim]):
             segments=segments,
             decoded=decoded,
             taken_over=True,
-            key=found[4].decode(),
+            key=found[5].decode(),
+            events_epoch=events_epoch,
         )
         sid, message = owned.keys.sid, "The transcribers failed on this session's audio"
         await self.own(claim).commit(

@@ -9,7 +9,9 @@ from typing import Any
 
 import orjson
 
+from parlando.domain import commands
 from parlando.domain.audio import BYTES_PER_SAMPLE
+from parlando.domain.commands import Configure, End, SessionCommand
 from parlando.domain.formats import CANONICAL, SETTLED_STEP, AudioFormat
 from parlando.errors import (
     AtCapacityError,
@@ -25,7 +27,7 @@ from parlando.errors import (
 from parlando.ids import fingerprint
 from parlando.store.audio_streams import MAX_CONTROLS
 from parlando.store.connection import Redis, Scripts, of_all_partitions
-from parlando.store.keys import PROCESSORS, SessionKeys, user_sessions
+from parlando.store.keys import PROCESSORS, SessionKeys, feed, user_sessions
 from parlando.store.keys import sessions as queue_of
 
 
@@ -142,23 +144,24 @@ class SessionWriter:
         self.format = form
         self.received = int(answer[1]) if form.direct else 0
 
-    async def control(self, control: dict[str, Any], *, ends: bool = False) -> None:
-        """Put a control entry behind the audio received so far; `ends` refuses audio after it.
+    async def command(self, command: SessionCommand) -> None:
+        """Put a command behind the audio received so far; behind `End` no audio is accepted.
 
-        A `config` control changes at once what is told of the session, and what follows in the audio.
+        `Configure` changes at once the config that readers of the session see, and what follows in the audio.
 
         Raises
         ------
         TooManyControlsError
-            if `MAX_CONTROLS` wait; never for one that `ends` the session.
+            if `MAX_CONTROLS` wait; never for `End`.
         SessionLostError, SupersededError, SessionClosedError, UnavailableError
 
         """
-        changes = orjson.dumps(control["config"]) if control["type"] == "config" else ""
+        changes = orjson.dumps(command.changes) if isinstance(command, Configure) else ""
+        ends = isinstance(command, End)
         answer = await self._scripts.run(
             "control",
             [self._keys.session, self._keys.pcm, self._keys.raw],
-            [self._writer, "", orjson.dumps(control), int(ends), "", changes, MAX_CONTROLS],
+            [self._writer, "", commands.encode(command), int(ends), "", changes, MAX_CONTROLS],
         )
         if answer != b"ok":
             raise _refusal(self.sid, answer.decode())
@@ -267,6 +270,8 @@ class Sessions:
                 keys.intake,
                 user_sessions(keys.partition, fingerprint(key), uid),
                 keys.arrivals,
+                feed(keys.partition),
+                *keys.annotations.beside_hash,
             ],
             [
                 sid,

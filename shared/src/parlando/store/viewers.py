@@ -14,7 +14,7 @@ import orjson
 from parlando.errors import AtCapacityError, SessionNotFoundError, ViewerNotFoundError
 from parlando.ids import fingerprint
 from parlando.store.connection import Redis, Scripts, retried
-from parlando.store.envelope import CHECK
+from parlando.store.envelope import AccessChanged
 from parlando.store.keys import SessionKeys
 
 MOST: Final = 100
@@ -22,7 +22,7 @@ MOST: Final = 100
 
 _PREFIX: Final = "view_"
 _FIELD: Final = "viewer:"
-_LOOK_AGAIN: Final = orjson.dumps({"type": CHECK})
+_ACCESS_CHANGED: Final = AccessChanged().model_dump_json()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,6 @@ class Viewers:
         """
         keys = self._keys(sid)
         if not await self._scripts.run(
-            "remove_viewer", [keys.session, keys.events], [_FIELD + viewer, _LOOK_AGAIN]
+            "remove_viewer", [keys.session, keys.events], [_FIELD + viewer, _ACCESS_CHANGED]
         ):
             raise ViewerNotFoundError(f"Session {sid} has no viewer {viewer}")

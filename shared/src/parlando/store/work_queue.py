@@ -88,15 +88,15 @@ class WorkQueue:
                 if consumer["pending"] == 0 and consumer["idle"] > FORGOTTEN_MS:
                     await self._redis.xgroup_delconsumer(stream, self._group, consumer["name"])
 
-    async def take_new(self, *, block_ms: int | None = None) -> list[Delivered]:
-        """Take entries that no worker has yet, at most one of each partition.
+    async def take_new(self, *, block_ms: int | None = None, limit: int = 1) -> list[Delivered]:
+        """Take entries that no worker has yet, at most `limit` of each partition.
 
         Waits up to `block_ms` for the first; None doesn't wait.
         """
         if self._clustered:
-            return await self._poll(block_ms)
+            return await self._poll(block_ms, limit)
         answer: Any = await self._redis.xreadgroup(
-            self._group, self._worker, dict.fromkeys(self._streams, ">"), count=1, block=block_ms
+            self._group, self._worker, dict.fromkeys(self._streams, ">"), count=limit, block=block_ms
         )
         return self._delivered(answer)
 
@@ -107,13 +107,13 @@ class WorkQueue:
             for entry, fields in entries
         ]
 
-    async def _poll(self, block_ms: int | None) -> list[Delivered]:
+    async def _poll(self, block_ms: int | None, limit: int) -> list[Delivered]:
         pause_s = min(max(len(self._streams) * POLL_PER_PARTITION_S, POLL_MIN_S), POLL_MAX_S)
         left_s = (block_ms or 0) / 1000
         while True:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for stream in self._streams:
-                    pipe.xreadgroup(self._group, self._worker, {stream: ">"}, count=1)
+                    pipe.xreadgroup(self._group, self._worker, {stream: ">"}, count=limit)
                 found = await pipe.execute()
             if delivered := [each for answer in found for each in self._delivered(answer)]:
                 return delivered
@@ -144,6 +144,15 @@ class WorkQueue:
                 else:
                     taken.append(Delivered(partition, entry.decode(), fields))
         return taken
+
+    async def renew(self, entries: Collection[tuple[int, str]]) -> None:
+        """Renew the leases of entries that this worker has, given by partition and id."""
+        if not entries:
+            return
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for partition, entry in entries:
+                pipe.xclaim(self._streams[partition], self._group, self._worker, 0, [entry], justid=True)
+            await pipe.execute()
 
     async def _overdue(self, limit: int, held: Collection[tuple[int, str]]) -> list[tuple[int, bytes]]:
         """Overdue entries of the partitions whose turn it is; none is hidden by many that are not overdue."""

@@ -2,7 +2,7 @@
 
 import structlog
 
-from parlando.domain.audio import samples, seconds, to_float
+from parlando.domain.audio import seconds, to_float
 from parlando.domain.config import SessionConfig
 from parlando.errors import EngineError
 from transcriber import metrics
@@ -24,11 +24,13 @@ def note_failure(error: EngineError) -> None:
 class Recognizer:
     """One session's way to the engine. `context` is what was said in the segments before."""
 
-    def __init__(self, scheduler: Scheduler, segmenter: Segmenter, *, always_redecode: bool) -> None:
+    def __init__(
+        self, scheduler: Scheduler, segmenter: Segmenter, context: SettledContext, *, always_redecode: bool
+    ) -> None:
         self._scheduler = scheduler
         self._segmenter = segmenter
         self._always_redecode = always_redecode
-        self.context = SettledContext(samples(scheduler.engine.info.context_s * 1000))
+        self.context = context
 
     async def recognize(
         self,

@@ -150,7 +150,7 @@ class Scheduler:
         if tickets[0].lane is not Lane.CHUNK:
             self.partial_interval.observe(max(now - ticket.queued_at for ticket in tickets))
             for ticket in tickets:
-                metrics.STAGES.observe("queue", now - ticket.queued_at)
+                metrics.LATENCIES.observe("queue", now - ticket.queued_at)
         cut = [(ticket, window) for ticket in tickets if (window := _cut(ticket)) is not None]
         if not cut:
             return
@@ -196,7 +196,7 @@ class Scheduler:
     def _account(self, windows: list[Window], lane: Lane, took: float) -> None:
         metrics.INFERENCE.observe(took)
         if lane is not Lane.CHUNK:
-            metrics.STAGES.observe("engine", took)
+            metrics.LATENCIES.observe("engine", took)
         each = took / self.engine.info.parallel / len(windows)
         self.busy_s += each * len(windows)
         if lane is not Lane.CHUNK:

@@ -1,19 +1,21 @@
--- with expiry
+-- with feed
 -- Append kept events, publish them, move the checkpoint and trim the audio below it: all or nothing.
 -- KEYS  1 session hash   2 pcm stream   3 events stream and channel   4 sessions stream
---       5 raw stream   6 intake stream   7 closed stream   8 pushes stream   9 usage hash of the month   10 arrivals
+--       5 raw stream   6 intake stream   7 feed   8 usage hash of the month   9 arrivals
 -- ARGV  1 epoch   2 id of the commit   3 seq before the first event   4 checkpoint ('' to leave it)
 --       5 snapshot, JSON   6 number of the last control that the checkpoint has taken in
 --       7 samples decoded   8 segments finished   9 close (1/0)   10 entry id   11 group   12 ttl, seconds
---       13 group of the intake   14 most deliveries in an inbox
---       15 samples before which all audio is in finals ('' to leave it)
---       16… for each event: its JSON with its seq in it, and whether it's a final (1/0)
+--       13 group of the intake   14 samples before which all audio is in finals ('' to leave it)
+--       15… for each event: its JSON with its seq in it, and whether it's a final (1/0)
 -- Returns {"ok", new seq}; {"fenced"} if another worker owns the session; {"seq", seq} if somebody else has
 -- appended an event: nothing is stored, and the commit is to be made anew behind it.
 -- Repeating the owner's last commit changes nothing: its id tells it.
-local FIRST = 16
+local FIRST = 15
 local s = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'uid', 'push', 'received', 'metered', 'intake_entry',
-  'commit', 'controls_done', 'start')
+  'commit', 'controls_done', 'start', 'key')
+local function tell(kind, seq, wanted)
+  add_to_feed(KEYS[7], kind, string.match(KEYS[1], ':session:(.*)$'), s[11], s[3], seq, wanted)
+end
 if s[1] ~= ARGV[1] then return {'fenced'} end
 local now = tonumber(s[2])
 if s[8] == ARGV[2] then return {'ok', now} end
@@ -22,14 +24,11 @@ for i = FIRST, #ARGV, 2 do
   now = now + 1
   redis.call('XADD', KEYS[3], string.format('%.0f-0', now), 'e', ARGV[i])
   redis.call('PUBLISH', KEYS[3], ARGV[i])
-  if s[4] == '1' and ARGV[i + 1] == '1' then
-    redis.call('XADD', KEYS[8], 'MAXLEN', '~', ARGV[14], '*', 'uid', s[3], 'e', ARGV[i])
-    redis.call('EXPIRE', KEYS[8], LONG_TTL_S)
-  end
+  if ARGV[i + 1] == '1' then tell('final', now, s[4] == '1') end
 end
 redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', now), 'commit', ARGV[2], 'decoded', ARGV[7],
   'segments', ARGV[8])
-if ARGV[15] ~= '' then redis.call('HSET', KEYS[1], 'settled', ARGV[15]) end
+if ARGV[14] ~= '' then redis.call('HSET', KEYS[1], 'settled', ARGV[14]) end
 if ARGV[4] ~= '' then
   redis.call('HSET', KEYS[1], 'checkpoint', ARGV[4], 'snapshot', ARGV[5], 'controls_done', ARGV[6])
   if #ARGV >= FIRST then redis.call('HDEL', KEYS[1], 'open') end
@@ -51,17 +50,16 @@ if ARGV[9] == '1' then
     redis.call('XDEL', KEYS[6], s[7])
   end
   redis.call('EXPIRE', KEYS[1], ARGV[12])
+  tell('closed', now, false)
   if s[3] and s[3] ~= '' then
     redis.call('EXPIRE', KEYS[1], LONG_TTL_S)  -- until the archive has it
-    redis.call('XADD', KEYS[7], 'MAXLEN', '~', ARGV[14], '*', 'sid', string.match(KEYS[1], ':session:(.*)$'))
-    redis.call('EXPIRE', KEYS[7], LONG_TTL_S)
     if not s[6] then
-      redis.call('HINCRBY', KEYS[9], 'files', 1)
-      redis.call('HINCRBY', KEYS[9], 'audio_ms', math.floor((tonumber(s[5]) - tonumber(s[10] or 0)) / 16))
-      redis.call('EXPIRE', KEYS[9], USAGE_TTL_S)
+      redis.call('HINCRBY', KEYS[8], 'files', 1)
+      redis.call('HINCRBY', KEYS[8], 'audio_ms', math.floor((tonumber(s[5]) - tonumber(s[10] or 0)) / 16))
+      redis.call('EXPIRE', KEYS[8], USAGE_TTL_S)
     end
   end
 end
 expire_with(KEYS[1], KEYS[3])
-expire_with(KEYS[1], KEYS[10])
+expire_with(KEYS[1], KEYS[9])
 return {'ok', now}

@@ -1,5 +1,5 @@
 -- What all scripts on deliveries share; put in front of those that say so.
--- KEYS  1 inbox stream: what other scripts have queued and no gateway has read yet
+-- KEYS  1 feed, of whose entries deliveries are made
 --       2 records: hash, id -> JSON of the delivery   3 ready: sorted set of <lane>:<id>, all with score 0, so that
 --         a lane is one range of it   4 later: ids by the time of their next attempt
 --       5 working: ids by the end of their lease   6 dead: ids by the time they were given up
@@ -8,7 +8,7 @@
 -- A lane is <owner>:<destination>, both in hexadecimal.
 -- A record: lane, owner, destination, fields, queued; attempts (how many have ended); state: ready, later, working
 --           or dead; while working its token; next (time of the next attempt), error, detail (of the last failure).
-local INBOX, RECORDS, READY, LATER, WORKING, DEAD, OWNERS = unpack(KEYS)
+local FEED, RECORDS, READY, LATER, WORKING, DEAD, OWNERS = unpack(KEYS)
 local PAGE = 100
 
 local function now()

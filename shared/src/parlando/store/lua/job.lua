@@ -1,12 +1,12 @@
--- with expiry
+-- with feed
 -- What all scripts on jobs share; put in front of those that say so.
 -- KEYS  1 the job's hash   2 its pieces: e<n> entry of piece n in the queue, a<n> attempts at it,
 --         w<n> why the last one failed, r<n> its result while it waits for those before it
 --       3 its events stream and channel   4 jobs stream   5 chunks stream   6 waiting jobs
 --       7 virtual times of the waiting   8 shares: job:<key> and chunk:<key> count what is worked on,
 --         `keys` the keys that have jobs among them
---       9 callbacks stream   10 usage hash of the month   11 the key's list of jobs
-local JOB, PARTS, EVENTS, JOBS, CHUNKS, WAITING, FLOWS, SHARES, CALLBACKS, USAGE, LIST = unpack(KEYS)
+--       9 feed   10 usage hash of the month   11 the key's list of jobs
+local JOB, PARTS, EVENTS, JOBS, CHUNKS, WAITING, FLOWS, SHARES, FEED, USAGE, LIST = unpack(KEYS)
 local PROCESSORS, TRANSCRIBERS = 'processors', 'transcribers'
 local ID = string.match(JOB, ':job:(.*)$')
 
@@ -86,9 +86,9 @@ local function finish(state, why)
   emit(state, why ~= '' and ',"error":' .. why or '')
   redis.call('EXPIRE', JOB, j[3])
   redis.call('EXPIRE', EVENTS, j[3])
-  if j[4] == '1' and state ~= 'cancelled' then
-    redis.call('XADD', CALLBACKS, 'MAXLEN', '~', 100000, '*', 'job', ID)
-    redis.call('EXPIRE', CALLBACKS, LONG_TTL_S)
+  if state ~= 'cancelled' then
+    local seq = redis.call('HGET', JOB, 'seq')
+    add_to_feed(FEED, 'job_' .. state, ID, j[1], '', tonumber(seq), j[4] == '1')
   end
 end
 

@@ -1,7 +1,7 @@
--- with once
+-- with feed once
 -- Open a new session and queue it for a worker, in one step.
 -- KEYS  1 session hash   2 pcm stream   3 events stream   4 sessions stream   5 raw stream   6 intake stream
---       7 the user's sessions   8 arrivals
+--       7 the user's sessions   8 arrivals   9 feed   10… annotations and their names
 -- ARGV  1 session id   2 most open sessions in this partition (-1: no limit)   3 ttl, seconds
 --       4 may an already closed session of the same owner be replaced (1/0)
 --       5 config, JSON   6 resume token, hashed   7 owner key, hashed
@@ -30,7 +30,7 @@ if old[1] then
   seq = math.max(seq, tonumber(old[3]))
 end
 if tonumber(ARGV[2]) >= 0 and redis.call('XLEN', KEYS[4]) >= tonumber(ARGV[2]) then return {'full'} end
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[5], KEYS[8])
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[5], KEYS[8], KEYS[10], KEYS[11])
 if not continues then redis.call('DEL', KEYS[3]) end
 local now = redis.call('TIME')
 local opened = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
@@ -42,7 +42,7 @@ redis.call('HSET', KEYS[1], 'state', 'open', 'config', ARGV[5], 'format', ARGV[2
   'entry', entry, 'created', now[1], 'seen', now[1], 'writer', writer, 'start', ARGV[15], 'received', ARGV[15],
   'epoch', before, 'owner', '', 'checkpoint', ARGV[15], 'decoded', ARGV[15], 'controls', 0, 'controls_done', 0,
   'seq', string.format('%.0f', seq), 'segments', ARGV[16], 'window', ARGV[8], 'settle', ARGV[10],
-  'opened', opened, 'uid', ARGV[11], 'push', ARGV[12], 'settled', ARGV[18], 'floor', ARGV[18])
+  'opened', opened, 'events_epoch', opened, 'uid', ARGV[11], 'push', ARGV[12], 'settled', ARGV[18], 'floor', ARGV[18])
 if ARGV[9] ~= '' then
   redis.call('HSET', KEYS[1], 'input', ARGV[9], 'raw', 0, 'raw_done', 0, 'intake_epoch', before,
     'input_start', ARGV[19], 'input_at', ARGV[20],
@@ -55,4 +55,5 @@ if ARGV[11] ~= '' then
   redis.call('EXPIRE', KEYS[7], LONG_TTL_S)
 end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
+add_to_feed(KEYS[9], 'opened', ARGV[1], ARGV[7], ARGV[11], seq, false)
 return {'ok', seq, writer}

@@ -2,23 +2,23 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
+from parlando.domain.commands import End, Flush
 from parlando.domain.config import SessionConfig
 from parlando.store.session_log import Checkpoint
 from transcriber.pipeline.segmenter import Utterance
 
 
 @dataclass(frozen=True, slots=True)
-class Begin:
-    """A segment opened."""
+class OpenStep:
+    """A segment began."""
 
     utterance: Utterance
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """Decode a partial of the window that ends at `end` (fixed cadence only)."""
+class PartialStep:
+    """Decode a partial of the window that ends at `end` (fixed interval only)."""
 
     utterance: Utterance
     end: int
@@ -26,7 +26,7 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Speculate:
+class SpeculateStep:
     """Decode as if the segment had ended; it's the final if no more speech comes."""
 
     utterance: Utterance
@@ -34,29 +34,19 @@ class Speculate:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """Why no more audio comes. `error` is what the client is told; `lost` counts samples thrown away."""
-
-    reason: str
-    error: dict[str, Any] | None = None
-    lost: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Settle:
+class FinishStep:
     """Publish the final of `utterance`, if there is one, and store the checkpoint.
 
-    `then`: answer a flush, or close the session as `end` says, in the same step. `heard_at`: when the
-    endpoint was heard, in seconds of `time.monotonic`.
+    `command`: the flush to answer, or the end with which to close the session, in the same step.
+    `detected_at`: when the endpoint was detected, in seconds of `time.monotonic`.
     """
 
     utterance: Utterance | None
     config: SessionConfig
     checkpoint: Checkpoint
     received: int
-    then: Literal["flush", "end"] | None = None
-    end: End | None = None
-    heard_at: float = field(default_factory=time.monotonic)
+    command: Flush | End | None = None
+    detected_at: float = field(default_factory=time.monotonic)
 
 
-Work = Begin | Tick | Speculate | Settle
+Step = OpenStep | PartialStep | SpeculateStep | FinishStep

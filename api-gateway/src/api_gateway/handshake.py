@@ -1,0 +1,41 @@
+"""What a client brings with its connection, before its first message. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+KEY_SUBPROTOCOL: Final = "parlando-key."
+"""Prefix of the WebSocket subprotocol in which a browser offers its key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """`peer` is the client's address; names of headers are in lower case; `path` are the route's parameters.
+
+    `over_http`: whether there was an HTTP request at all. A TCP door has only a peer.
+    """
+
+    peer: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    path: Mapping[str, str] = field(default_factory=dict)
+    over_http: bool = True
+
+    @property
+    def subprotocols(self) -> list[str]:
+        """The WebSocket subprotocols that the client offers, in its order."""
+        offered = self.headers.get("sec-websocket-protocol", "").split(",")
+        return [name.strip() for name in offered if name.strip()]
+
+    @property
+    def token(self) -> str | None:
+        """The key or token that it carries: in a header, a subprotocol, or the query."""
+        scheme, _, credentials = self.headers.get("authorization", "").partition(" ")
+        if credentials and scheme.lower() in ("bearer", "token"):
+            return credentials.strip()
+        if key := self.headers.get("x-api-key"):
+            return key
+        for name in self.subprotocols:
+            if name.startswith(KEY_SUBPROTOCOL):
+                return name.removeprefix(KEY_SUBPROTOCOL)
+        return self.query.get("token")

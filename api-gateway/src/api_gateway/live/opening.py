@@ -1,0 +1,185 @@
+"""Opening the session that a client asks for, coming back to one, or going on with one that Redis has
+lost.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from api_gateway import metrics
+from api_gateway.auth import Principal
+from api_gateway.dependencies import Services
+from api_gateway.doors.base import SessionRequest
+from parlando.domain.audio import SAMPLES_PER_MS
+from parlando.domain.config import SessionConfig
+from parlando.domain.formats import AudioFormat
+from parlando.errors import NotAllowedError, SessionNotFoundError, SessionTakenError
+from parlando.ids import new_session_id, new_token
+from parlando.store.sessions import Attached, Continued, SessionWriter
+
+MIN_TOKEN: Final = 16  # characters of a resume token that opens a session anew
+
+
+def received_by(writer: SessionWriter) -> dict[str, int]:
+    """What is stored, for the client: samples at its own rate, or bytes of a container."""
+    position, form = writer.position, writer.format
+    if form.whole:
+        return {"received": position}
+    return {"received": position, "received_ms": position * 1000 // form.sample_rate}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """See `doors.base.OpenedSession`. `writer` is the connection's right to write to the session."""
+
+    writer: SessionWriter
+    resume_token: str
+    seq: int
+    resumed: dict[str, Any] = field(default_factory=dict)
+    engine: str | None = None
+    model: str | None = None
+
+    @property
+    def id(self) -> str:
+        """See `OpenedSession`."""
+        return self.writer.sid
+
+    @property
+    def format(self) -> AudioFormat:
+        """See `OpenedSession`."""
+        return self.writer.format
+
+    @property
+    def received(self) -> dict[str, int]:
+        """See `OpenedSession`."""
+        return received_by(self.writer)
+
+
+class Opening:
+    """Opens sessions for one caller."""
+
+    def __init__(self, found: Services, caller: Principal) -> None:
+        self._found = found
+        self._key = caller.key
+
+    async def open(self, request: SessionRequest) -> Opened:
+        """The session that is asked for.
+
+        Raises
+        ------
+        InvalidRequestError, SessionTakenError, SessionNotFoundError, AtCapacityError, UnavailableError
+
+        """
+        if request.resume:
+            return await self._resume_or_refuse(request)
+        return await self._new(request)
+
+    async def reformat(self, opened: Opened, form: AudioFormat) -> None:
+        """Say that the audio will come in another format, before any has come. Raises as `open`."""
+        await self._found.admission.capacity(form)
+        await opened.writer.reformat(form)
+
+    async def check(self, changes: Mapping[str, Any]) -> None:
+        """Refuse a config, or changes of one, that the cluster can't honour. Raises `InvalidRequestError`."""
+        await self._found.admission.check_language(changes.get("language"))
+        await self._found.admission.check_stages(
+            SessionConfig(stages=changes.get("stages") or "").stage_names
+        )
+
+    async def _new(self, request: SessionRequest) -> Opened:
+        capacity = await self._found.admission.capacity(request.format)
+        token = new_token()
+        language = request.config.language
+        if request.preferred_language is not None:
+            language = await self._found.admission.language_or_none(request.preferred_language)
+        config = request.config.model_copy(update={"language": language}).model_dump(exclude_none=True)
+        await self.check(config)
+        name = request.session_id or new_session_id()
+        try:
+            writer = await self._open(name, request, config, token, capacity)
+        except SessionTakenError:
+            if request.must_be_new:
+                raise
+            writer = await self._open(new_session_id(), request, config, token, capacity)
+        metrics.OPENED.labels("new").inc()
+        return await self._opened(writer, token, writer.seq)
+
+    async def _open(
+        self,
+        sid: str,
+        request: SessionRequest,
+        config: dict[str, Any],
+        token: str,
+        capacity: int,
+        continued: Continued | None = None,
+    ) -> SessionWriter:
+        return await self._found.sessions.open(
+            sid,
+            config=config,
+            token=token,
+            key=self._key,
+            limit=capacity,
+            form=request.format,
+            uid=request.uid,
+            push=request.push and bool(self._found.settings.omi_transcript_webhook),
+            window_s=request.window_s,
+            continued=continued,
+        )
+
+    async def _opened(self, writer: SessionWriter, token: str, seq: int, **resumed: Any) -> Opened:
+        workers = await self._found.admission.transcribers()
+        runs = workers[0] if workers else {"engine": None, "model": None}
+        return Opened(writer, token, seq, resumed, runs["engine"], runs["model"])
+
+    # --- coming back ------------------------------------------------------------------------------
+
+    async def _resume_or_refuse(self, request: SessionRequest) -> Opened:
+        """A stranger doesn't learn whether a session of that id exists: it gets the same refusal."""
+        try:
+            return await self._resume(request)
+        except (SessionNotFoundError, NotAllowedError) as error:
+            raise SessionNotFoundError(
+                f"No session {request.session_id} is known that this resume token or key may resume"
+            ) from error
+
+    async def _resume(self, request: SessionRequest) -> Opened:
+        sid, continued = request.session_id or "", _continued(request)
+        try:
+            attached = await self._found.sessions.attach(sid, token=request.resume or "", key=self._key)
+        except SessionNotFoundError:
+            if continued is None:
+                raise
+            return await self._reopen(request, continued)
+        if continued is not None and attached.behind(continued):
+            return await self._reopen(request, continued)
+        return await self._resumed(request, attached)
+
+    async def _resumed(self, request: SessionRequest, attached: Attached) -> Opened:
+        metrics.OPENED.labels("resumed").inc()
+        seq = min(request.last_seq, attached.seq)
+        return await self._opened(
+            attached.writer, request.resume or "", seq, resumed=True, state=attached.state
+        )
+
+    async def _reopen(self, request: SessionRequest, continued: Continued) -> Opened:
+        """Open a session that Redis has lost, where its client says that it stands, with the same token."""
+        sid, token = request.session_id or "", request.resume or ""
+        if len(token) < MIN_TOKEN:
+            raise NotAllowedError("Expected the resume token that `connected` told")
+        capacity = await self._found.admission.capacity(request.format)
+        config = request.config.model_dump(exclude_none=True)
+        try:
+            writer = await self._open(sid, request, config, token, capacity, continued)
+        except SessionTakenError:  # another connection of the same client was faster
+            attached = await self._found.sessions.attach(sid, token=token, key=self._key)
+            return await self._resumed(request, attached)
+        metrics.OPENED.labels("reopened").inc()
+        return await self._opened(writer, token, writer.seq, resumed=True, reopened=True, state="open")
+
+
+def _continued(request: SessionRequest) -> Continued | None:
+    """Where the session goes on if Redis has lost it; None if the client doesn't say."""
+    if request.start_at is None:
+        return None
+    settled = request.settled_ms * SAMPLES_PER_MS
+    return Continued(request.last_seq, request.segments, request.start_at, settled)

@@ -1,0 +1,117 @@
+"""One live connection from its first byte to its close code, whatever the protocol and the transport."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+
+from api_gateway import metrics
+from api_gateway.auth import Principal, authenticate
+from api_gateway.dependencies import Services
+from api_gateway.doors.base import ClientCommand, LiveProtocol, Message, Start
+from api_gateway.live.connection import Finished, LiveConnection
+from api_gateway.live.opening import Opening
+from api_gateway.live.relay import Relay
+from api_gateway.live.transport import ClientGone, Transport
+from parlando.errors import NotAllowedError, ParlandoError
+
+log = structlog.get_logger(part="live")
+
+
+async def _accepted() -> None:
+    """The answer to a handshake where the transport has none."""
+
+
+async def serve(
+    transport: Transport,
+    protocol: LiveProtocol,
+    found: Services,
+    *,
+    accept: Callable[[], Awaitable[None]] = _accepted,
+) -> None:
+    """Serve one client until it leaves or its session has closed. Every error is said before the close
+    code.
+    """
+    if protocol.refuses_handshake:
+        try:
+            authenticate(protocol.handshake, found.settings, offered=protocol.key)
+        except NotAllowedError:
+            await transport.close(1008)
+            return
+    await accept()
+    async with _counted(transport, protocol):
+        caller = authenticate(protocol.handshake, found.settings, offered=protocol.key)
+        await _serve(transport, protocol, found, caller)
+
+
+async def _serve(transport: Transport, protocol: LiveProtocol, found: Services, caller: Principal) -> None:
+    first = await _first(transport, protocol)
+    request = protocol.request(first[0] if first else None)
+    opening = Opening(found, caller)
+    session = await opening.open(request)
+    for message in protocol.greeting(session):
+        await transport.send(message)
+    async with Relay(found.history, found.channels, session.id, after=session.seq) as relay:
+        live = LiveConnection(
+            transport,
+            session.writer,
+            relay,
+            settings=found.settings,
+            protocol=protocol,
+            seen=session.seq,
+            reformat=lambda form: opening.reformat(session, form),
+            check=opening.check,
+        )
+        try:
+            await live.run(first[1:] if first and isinstance(first[0], Start) else first)
+        except ClientGone:
+            await live.leave()
+            raise
+
+
+async def _first(transport: Transport, protocol: LiveProtocol) -> Sequence[ClientCommand]:
+    """What the client says first, if it says it soon enough to matter for which session is opened."""
+    if not protocol.first_message_s:
+        return ()
+    try:
+        async with asyncio.timeout(protocol.first_message_s):
+            message = await transport.receive()
+    except TimeoutError:
+        return ()
+    return protocol.read(message)
+
+
+@asynccontextmanager
+async def _counted(transport: Transport, protocol: LiveProtocol) -> AsyncIterator[None]:
+    """Count a connection, and close it however the block ends: no client is left without a close code.
+
+    An error that isn't ours is logged and told as `internal`.
+    """
+    metrics.CONNECTIONS.inc()
+    try:
+        try:
+            yield
+        except Finished as finished:
+            await transport.close(finished.code)
+        except ParlandoError as error:
+            metrics.REFUSED.labels(error.code).inc()
+            await _refuse(transport, protocol, error)
+        except ClientGone:
+            raise
+        except Exception:
+            log.exception("connection.failed")
+            metrics.REFUSED.labels("internal").inc()
+            await _refuse(transport, protocol, ParlandoError("Something went wrong here; the log says what"))
+    except ClientGone:
+        return
+    finally:
+        metrics.CONNECTIONS.dec()
+
+
+async def _refuse(transport: Transport, protocol: LiveProtocol, error: ParlandoError) -> None:
+    refusal = protocol.refusal(error)
+    messages: Sequence[Message] = refusal.messages
+    for message in messages:
+        await transport.send(message)
+    await transport.close(refusal.code, refusal.reason)

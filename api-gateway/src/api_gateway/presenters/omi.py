@@ -1,0 +1,13 @@
+"""Segments as Omi's backend and app read them (docs/omi.md). Pure."""
+
+import re
+from typing import Any
+
+_NUMBERED = re.compile(r"SPEAKER_(\d{1,4})$")
+
+
+def speaker_of(speaker: str | None) -> dict[str, Any]:
+    """The fields that say who speaks; `SPEAKER_00` where nobody is told."""
+    label = speaker or "SPEAKER_00"
+    numbered = _NUMBERED.match(label)
+    return {"speaker": label, "speaker_id": int(numbered[1]) if numbered else 0}

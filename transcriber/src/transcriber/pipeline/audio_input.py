@@ -1,0 +1,243 @@
+"""The side of a live session that reads: entries of its audio stream become steps to be done.
+
+`feed` only queues what was read. `run` passes it through the segmenter and notes, in the order of the audio,
+what there is to do; `session_output` does it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from parlando.domain.audio import SAMPLE_RATE, Pcm16, samples
+from parlando.domain.commands import Configure, End, Flush, Settle
+from parlando.domain.config import SessionConfig
+from parlando.store.audio_streams import Control, Entry, position_at, unread
+from parlando.store.session_claims import SessionRenewal
+from parlando.store.session_log import Checkpoint, Claim
+from parlando.vad import VadStream
+from transcriber.pipeline.batching import BatchCollector, BatchOptions
+from transcriber.pipeline.context import FORGET
+from transcriber.pipeline.segmenter import (
+    Ended,
+    Heard,
+    Paused,
+    Quiet,
+    Resumed,
+    Segmenter,
+    SegmenterOptions,
+    Started,
+    Utterance,
+)
+from transcriber.pipeline.steps import FinishStep, OpenStep, PartialStep, SpeculateStep, Step
+
+FIRST_PARTIAL: Final = samples(300)
+"""Samples of speech before a segment's first partial."""
+MAX_SILENCE: Final = samples(100)
+"""Samples of silence behind which no partial is decoded."""
+MAX_UNFINISHED: Final = 3
+"""Segments that wait for their final before reading stops."""
+BATCH_OPTIONS: Final = SegmenterOptions(silence=5 * SAMPLE_RATE, soft=11 * SAMPLE_RATE, hard=28 * SAMPLE_RATE)
+"""Pieces of 10 to 28 s, cut in silences: a paid engine bills at least 10 s for each."""
+
+
+class AudioInput:
+    """See the module. `steps` is what there is to do; `changed` is set when something was added to it.
+
+    `context`: samples before a segment that help to recognise it. `fixed_interval`: samples between two
+    partials, if they are counted in samples and not adapted to the load. `metered`: whether every window
+    costs money.
+    `on_drained` is called when everything that was read has been segmented, `on_endpoint` when a window that
+    was queued before is needless, because the segment may have ended.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        vad: VadStream,
+        *,
+        options: SegmenterOptions,
+        batch: BatchOptions,
+        context: int,
+        fixed_interval: int | None,
+        metered: bool,
+        on_drained: Callable[[], None],
+        on_endpoint: Callable[[], None],
+    ) -> None:
+        self.config = SessionConfig(**claim.config)
+        self.segmenter = Segmenter(vad, start=claim.start, index=claim.segments, floor=claim.floor)
+        self.steps: deque[Step] = deque()
+        self.unfinished: deque[FinishStep] = deque()
+        self.changed = asyncio.Event()
+        self.position = position_at(claim.start)
+        self._options = options
+        self._batch = batch
+        self._context = context
+        self._fixed_interval = fixed_interval
+        self._metered = metered
+        self._on_drained = on_drained
+        self._on_endpoint = on_endpoint
+        self._collector: BatchCollector | None = None
+        self._last_command = 0
+        self._read: deque[Entry] = deque()
+        self._arrived = asyncio.Event()
+        self._next_partial = 0
+        self._ending = False
+        self._quiet_since = claim.start  # where the last segment ended, as far as the audio was read
+        if claim.checkpoint is not None:
+            self._restore(claim.checkpoint)
+        self._adopt(self.config)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        snapshot = checkpoint.snapshot
+        self.config = SessionConfig(**snapshot["config"])
+        self._last_command = snapshot["control"]
+        self.segmenter.restore(checkpoint.offset, snapshot["segmenter"])
+        self._quiet_since = snapshot["quiet_since"]
+        self.position = position_at(checkpoint.offset)
+        if self.segmenter.open is not None:  # the checkpoint lies at a cut in the middle of speech
+            self._begin(self.segmenter.open)
+
+    @property
+    def wants_input(self) -> bool:
+        """Whether reading on makes sense; else the audio waits in Redis."""
+        collected = self._collector is None or self._collector.opens(self.segmenter.received)
+        busy = self._read or self._ending or len(self.unfinished) >= MAX_UNFINISHED
+        return collected and not busy
+
+    @property
+    def decodes_early(self) -> bool:
+        """Whether windows are decoded that may not be a segment's last: not where each costs money."""
+        return not (self.config.batch or self._metered)
+
+    @property
+    def first_needed(self) -> int:
+        """The first sample that steps still to be done may want, without the context before it."""
+        starts = [step.utterance.start for step in self.unfinished if step.utterance]
+        starts += [step.utterance.start for step in self.steps if isinstance(step, OpenStep)]
+        return min([*starts, self.segmenter.needed])
+
+    def observe(self, renewal: SessionRenewal, now: float) -> None:
+        """Take note of how much audio lies in Redis; `now` in seconds."""
+        if self._collector is not None:
+            self._collector.observe(
+                received=renewal.received, read=self.segmenter.received, ending=renewal.ending, now=now
+            )
+
+    def feed(self, entries: Iterable[Entry]) -> None:
+        """Queue what was read of the session's stream, in order."""
+        self._read.extend(entries)
+        if self._read:
+            self.position = self._read[-1].id
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Pass what was read through the segmenter, an entry (up to a second of audio) at a time."""
+        while True:
+            if not self._read:
+                self._on_drained()
+                self.changed.set()
+                self._arrived.clear()
+                await self._arrived.wait()
+            for entry in unread([self._read[0]], self._last_command):
+                if isinstance(entry, Control):
+                    self._obey(entry)
+                else:
+                    pcm = np.frombuffer(entry.pcm, "<i2")
+                    self._segment(pcm[max(0, self.segmenter.received - entry.start) :])
+            self._read.popleft()
+            await asyncio.sleep(0)
+
+    # --- audio --------------------------------------------------------------------------------
+
+    def _segment(self, pcm: Pcm16) -> None:
+        for event in self.segmenter.push(pcm):
+            match event:
+                case Started(utterance):
+                    self._begin(utterance)
+                case Heard(utterance, end, silence):
+                    self._partial(utterance, end, silence)
+                case Paused(utterance) if self.decodes_early:
+                    self.steps.append(SpeculateStep(utterance, self.config))
+                    self._on_endpoint()
+                case Resumed() if self._fixed_interval is None:
+                    self.steps = deque(s for s in self.steps if not isinstance(s, SpeculateStep))
+                case Ended(utterance, offset, snapshot):
+                    self._finish(utterance, offset, snapshot)
+                case Quiet(offset, snapshot):
+                    self._finish(None, offset, snapshot)
+
+    def _begin(self, utterance: Utterance) -> None:
+        self.steps.append(OpenStep(utterance))
+        self._next_partial = utterance.onset + FIRST_PARTIAL
+
+    def _partial(self, utterance: Utterance, end: int, silence: int) -> None:
+        if (
+            self._fixed_interval is not None
+            and self.decodes_early
+            and end >= self._next_partial
+            and silence <= MAX_SILENCE
+        ):
+            self.steps.append(PartialStep(utterance, end, self.config))
+            self._next_partial = end + self._fixed_interval
+
+    def _finish(
+        self,
+        utterance: Utterance | None,
+        offset: int,
+        snapshot: dict[str, Any],
+        command: Flush | End | None = None,
+    ) -> None:
+        if utterance is not None:
+            self._quiet_since = utterance.end
+        settled = max(offset, snapshot["floor"])
+        if offset - self._quiet_since < FORGET:  # a segment may begin here that wants the context
+            offset = max(self.segmenter.audio.start, offset - self._context)
+        state = {
+            "segmenter": snapshot,
+            "quiet_since": self._quiet_since,
+            "config": self.config.model_dump(exclude_none=True),
+            "control": self._last_command,
+        }
+        checkpoint = Checkpoint(offset, state, self._last_command, settled)
+        step = FinishStep(utterance, self.config, checkpoint, self.segmenter.received, command)
+        self.steps.append(step)
+        self.unfinished.append(step)
+        self._on_endpoint()
+
+    # --- commands -----------------------------------------------------------------------------
+
+    def _obey(self, control: Control) -> None:
+        self._last_command = control.number
+        match control.command:
+            case Configure(changes=changes):
+                self._adopt(SessionConfig(**{**self.config.model_dump(), **changes}))
+            case Flush() as flush:
+                self._stop_here(flush)
+            case Settle():
+                self._stop_here(None)
+            case End() as end:
+                self._ending = True
+                lost = end.lost or max(0, control.at - self.segmenter.received)
+                self._stop_here(end.model_copy(update={"lost": lost}))
+
+    def _stop_here(self, command: Flush | End | None) -> None:
+        for event in self.segmenter.settle():
+            match event:
+                case Ended(utterance, offset, snapshot):
+                    self._finish(utterance, offset, snapshot, command)
+                case Quiet(offset, snapshot):
+                    self._finish(None, offset, snapshot, command)
+
+    def _adopt(self, config: SessionConfig) -> None:
+        self.config = config
+        base = BATCH_OPTIONS if config.batch else self._options
+        silence = base.silence if config.vad_silence_ms is None else samples(config.vad_silence_ms)
+        self.segmenter.options = replace(base, silence=silence)
+        if not config.batch:
+            self._collector = None
+        elif self._collector is None:
+            self._collector = BatchCollector(self._batch)

@@ -1,0 +1,316 @@
+"""The side of a live session that works: decode, agree, run the stages, publish, one step after another.
+
+Whatever is published carries the state from which another worker could go on.
+"""
+
+import time
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from parlando.domain.audio import milliseconds, samples, seconds, to_float
+from parlando.domain.commands import End, Flush
+from parlando.domain.config import SessionConfig
+from parlando.domain.events import (
+    Closed,
+    Failure,
+    FinalTranscript,
+    Flushed,
+    PersistedEvent,
+    SpeechStarted,
+    Status,
+    encode,
+)
+from parlando.errors import EngineError
+from parlando.store.session_log import Claim, SessionLog
+from transcriber import metrics
+from transcriber.engines.base import Hypothesis, Window
+from transcriber.pipeline.audio_input import FIRST_PARTIAL, MAX_SILENCE, AudioInput
+from transcriber.pipeline.open_segment import OpenSegment
+from transcriber.pipeline.segmenter import Utterance
+from transcriber.pipeline.stages.base import Stage, StageAudio
+from transcriber.pipeline.stages.chain import StageChain
+from transcriber.pipeline.steps import FinishStep, OpenStep, PartialStep, SpeculateStep, Step
+from transcriber.recognition.recognizer import Recognizer, note_failure
+from transcriber.recognition.scheduler import Lane, Scheduler, Ticket
+
+RETRY_PARTIAL: Final = samples(128)
+"""Samples of new audio behind which a segment without words is decoded again."""
+
+log = structlog.get_logger(part="session")
+
+
+class SessionOutput:
+    """Does the steps of `source`. `decoded` and `settled` are samples up to which that has been done.
+
+    `hold_from`: samples of a segment from which on no new word is committed, because it may be cut there.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        session_log: SessionLog,
+        source: AudioInput,
+        *,
+        scheduler: Scheduler,
+        recognizer: Recognizer,
+        stages: StageChain,
+        hold_from: int,
+        fixed_interval: int | None,
+    ) -> None:
+        self._sid = claim.keys.sid
+        self._log = session_log
+        self._source = source
+        self._scheduler = scheduler
+        self._recognizer = recognizer
+        self._stages = stages
+        self._hold_from = hold_from
+        self._fixed_interval = fixed_interval
+        self._segments = claim.segments
+        self._decoded = self._settled = claim.decoded
+        self._current: OpenSegment | None = None
+        self._resumable = OpenSegment.load(claim.open_segment)
+        self._ticket: Ticket | None = None
+
+    @property
+    def decoded(self) -> int:
+        """Samples decoded so far."""
+        return self._decoded
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a segment is being decoded."""
+        return self._current is not None
+
+    async def run(self) -> None:
+        """Do what there is to do until the session is closed. Raises `FencedError`, `UnavailableError`."""
+        steps = self._source
+        while True:
+            if steps.steps:
+                step = steps.steps.popleft()
+                await self._do(step)
+                if isinstance(step, FinishStep) and isinstance(step.command, End):
+                    return
+            elif self._ticket is not None:
+                await self._partial(self._ticket)
+            else:
+                steps.changed.clear()
+                await steps.changed.wait()
+
+    async def _do(self, step: Step) -> None:
+        match step:
+            case OpenStep(utterance):
+                await self._open(utterance)
+            case PartialStep(_, end, config):
+                await self._fixed_partial(end, config)
+            case SpeculateStep(utterance, config):
+                await self._speculate(utterance, config)
+            case FinishStep():
+                await self._finish(step)
+                self._source.unfinished.popleft()
+                self._source.segmenter.release(self._first_needed - self._recognizer.context.reach)
+                self.request_partial()
+
+    @property
+    def _first_needed(self) -> int:
+        first = self._source.first_needed
+        return first if self._current is None else min(first, self._current.start)
+
+    # --- partials -----------------------------------------------------------------------------
+
+    def request_partial(self) -> None:
+        """Queue a partial if one is due at the pace that the load allows.
+
+        A final or a speculation that is queued makes it needless.
+        """
+        source, segment = self._source, self._current
+        utterance = source.segmenter.open
+        interval = self._scheduler.partial_interval.interval
+        if (
+            self._fixed_interval is not None
+            or interval is None
+            or not source.decodes_early
+            or not source.config.interim
+            or self._ticket is not None
+            or source.steps
+            or segment is None
+            or utterance is None
+            or utterance.index != segment.index
+            or utterance.end - utterance.speech_end > MAX_SILENCE
+        ):
+            return
+        due = utterance.onset + FIRST_PARTIAL
+        if segment.end:
+            due = max(due, segment.end + (interval if segment.has_words else RETRY_PARTIAL))
+        if source.segmenter.heard >= due:
+            lane = Lane.PARTIAL if segment.has_words else Lane.FIRST_PARTIAL
+            self._ticket = self._scheduler.submit(lane, self._newest_window)
+
+    def cancel_partial(self) -> None:
+        """Take a queued partial back, unless the engine is at it."""
+        if self._ticket is not None:
+            self._ticket.cancel()
+
+    def _newest_window(self) -> Window:
+        segment = self._current
+        assert segment is not None
+        segment.end = self._source.segmenter.heard
+        return self._recognizer.window(segment, segment.end, self._source.config)
+
+    async def _partial(self, ticket: Ticket) -> None:
+        try:
+            hypothesis = await ticket.answer
+        except EngineError as error:
+            note_failure(error)
+            hypothesis = None
+        finally:
+            self._ticket = None
+        segment = self._current
+        if hypothesis is not None and segment is not None:
+            await self._publish(segment, hypothesis, segment.end, self._source.config)
+        self.request_partial()
+
+    async def _fixed_partial(self, end: int, config: SessionConfig) -> None:
+        segment = self._current
+        if segment is None or end <= segment.end or not config.interim:
+            return  # a new owner replays; this one was published before
+        lane = Lane.PARTIAL if segment.has_words else Lane.FIRST_PARTIAL
+        hypothesis = await self._recognizer.recognize(segment, end, config, lane)
+        if hypothesis is not None:
+            segment.end = end
+            await self._publish(segment, hypothesis, end, config)
+
+    async def _speculate(self, utterance: Utterance, config: SessionConfig) -> None:
+        segment = self._current
+        if segment is None or (
+            utterance.end <= segment.end and (self._fixed_interval or segment.speculation)
+        ):
+            return  # a new owner replays; this one was published before
+        hypothesis = await self._recognizer.recognize(segment, utterance.end, config, Lane.FINAL, utterance)
+        if hypothesis is None:
+            return
+        segment.end = utterance.end
+        segment.speculation = hypothesis
+        await self._publish(segment, hypothesis, utterance.end, config)
+
+    async def _publish(
+        self, segment: OpenSegment, hypothesis: Hypothesis, end: int, config: SessionConfig
+    ) -> None:
+        """Agree on a hypothesis and publish the partial that it makes, with the state behind it."""
+        segment.take(hypothesis, end, hold_from=self._hold_from)
+        self._decoded = max(self._decoded, end)
+        body = b""
+        if segment.has_words and config.interim:
+            partial = segment.partial(self._sid)
+            if stages := self._stages.wanted(config):
+                partial = await self._stages.partial(partial, stages, self._audio(segment.start, end))
+            body = encode(partial)
+        await self._log.publish(body, decoded=end, state=segment.dump())
+
+    def _audio(self, start: int, end: int) -> StageAudio:
+        return StageAudio(to_float(self._source.segmenter.audio.slice(start, end)), seconds(start))
+
+    # --- segments -----------------------------------------------------------------------------
+
+    async def _open(self, utterance: Utterance) -> None:
+        resumed = self._resumable
+        self._resumable = None
+        if resumed is not None and resumed.index == utterance.index:
+            self._current = resumed  # its start and its stable text have been shown already
+            return
+        self._current = OpenSegment(utterance.index, utterance.start, utterance.onset)
+        event = SpeechStarted(session_id=self._sid, segment=utterance.index, start=seconds(utterance.onset))
+        await self._log.publish(encode(event), state=self._current.dump())
+        self.request_partial()
+
+    async def _finish(self, step: FinishStep) -> None:
+        """Publish a segment's final (and what follows it) and store the checkpoint, in one step."""
+        events: list[PersistedEvent] = []
+        utterance = step.utterance
+        if utterance is not None:
+            events += await self._final(utterance, step.config)
+            self._current = None
+            self._segments += 1
+        match step.command:
+            case Flush():
+                events.append(Flushed(session_id=self._sid))
+            case End() as end:
+                events += self._closing(end, step.received)
+        self._decoded = max(self._decoded, utterance.end if utterance else step.checkpoint.offset)
+        settled = max(self._settled, self._decoded)
+        self._scheduler.note_settled(seconds(settled - self._settled), live=True)
+        self._settled = settled
+        state = {
+            **step.checkpoint.snapshot,
+            "context": self._recognizer.context.dump(),
+            "stages": self._stages.dump(),
+        }
+        covers = step.checkpoint.settled
+        await self._log.commit(
+            [event if isinstance(event, Status) else _covering(event, covers) for event in events],
+            decoded=self._decoded,
+            segments=self._segments,
+            checkpoint=replace(step.checkpoint, snapshot=state),
+            close=isinstance(step.command, End),
+        )
+        if utterance is not None:
+            metrics.LATENCIES.observe("final", time.monotonic() - step.detected_at)
+
+    async def _final(self, utterance: Utterance, config: SessionConfig) -> list[PersistedEvent]:
+        segment = self._current
+        assert segment is not None
+        assert segment.index == utterance.index
+        hypothesis = segment.speculation if segment.end == utterance.end else None
+        if hypothesis is None:
+            hypothesis = await self._recognizer.recognize(
+                segment, utterance.end, config, Lane.FINAL, utterance
+            )
+        if hypothesis is None:  # the engine failed: what was stable is all there is
+            final = segment.final(
+                self._sid, utterance, Hypothesis((), reason="engine_failed"), words=config.words
+            )
+            lost = milliseconds(utterance.end - utterance.start)
+            status = Status(session_id=self._sid, status="lost", ms=lost, reason="engine_failed")
+            metrics.SETTLED.labels("engine_failed").inc()
+            return [status, await self._staged(final, segment, utterance, config)]
+        final = segment.final(self._sid, utterance, hypothesis, words=config.words)
+        self._recognizer.context.add(segment.start, utterance.end, segment.agreement.settle(hypothesis.words))
+        metrics.SETTLED.labels(final.reason or "text").inc()
+        return [await self._staged(final, segment, utterance, config)]
+
+    async def _staged(
+        self, final: FinalTranscript, segment: OpenSegment, utterance: Utterance, config: SessionConfig
+    ) -> FinalTranscript:
+        stages: list[Stage] = self._stages.wanted(config) if final.text else []
+        if not stages:
+            return final
+        return await self._stages.final(final, stages, self._audio(segment.start, utterance.end))
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def _closing(self, end: End, received: int) -> list[PersistedEvent]:
+        """What every session closes with: at least one final, what went wrong, and that it is closed."""
+        events: list[PersistedEvent] = []
+        if not self._segments:
+            events.append(self._no_speech(received))
+            self._segments += 1
+        if end.lost:
+            lost = milliseconds(end.lost)
+            events.append(Status(session_id=self._sid, status="lost", ms=lost, reason=end.reason))
+        if end.error is not None:
+            events.append(Failure(session_id=self._sid, **end.error.model_dump()))
+        closed = Closed(
+            session_id=self._sid, duration=seconds(received), segments=self._segments, reason=end.reason
+        )
+        return [*events, closed]
+
+    def _no_speech(self, received: int) -> FinalTranscript:
+        reason = "too_short" if received < samples(100) else "no_speech"
+        return FinalTranscript(
+            session_id=self._sid, segment=0, text="", start=0.0, end=seconds(received), reason=reason
+        )
+
+
+def _covering(event: PersistedEvent, covers: int) -> PersistedEvent:
+    return event.model_copy(update={"covers": covers})

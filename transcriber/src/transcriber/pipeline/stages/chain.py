@@ -1,0 +1,84 @@
+"""The stages of one session, one behind the other, each isolated from the others."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from copy import deepcopy
+from typing import Final, TypeVar
+
+import structlog
+
+from parlando.domain.config import SessionConfig
+from parlando.domain.events import FinalTranscript, Partial
+from transcriber import metrics
+from transcriber.pipeline.stages.base import Stage, StageAudio, State
+
+CONTRIBUTED: Final = ("speaker", "language", "translations")
+"""Fields of a partial that a stage may change; of a final also its words."""
+
+log = structlog.get_logger(part="stages")
+S = TypeVar("S", Partial, FinalTranscript)
+
+
+class StageChain:
+    """Runs a session's stages. `states`: what each knew when the session's checkpoint was stored."""
+
+    def __init__(self, sid: str, stages: Sequence[Stage], states: dict[str, State] | None = None) -> None:
+        self._sid = sid
+        self._stages = stages
+        self._states = states or {}
+
+    def wanted(self, config: SessionConfig) -> list[Stage]:
+        """The stages that the config asks for, in the order of the table."""
+        return [stage for stage in self._stages if stage.is_wanted(config)]
+
+    def dump(self) -> dict[str, State]:
+        """The states, JSON-able."""
+        return self._states
+
+    async def partial(self, partial: Partial, stages: Sequence[Stage], audio: StageAudio) -> Partial:
+        """The partial with what `stages` add."""
+        for stage in stages:
+            state = deepcopy(self._states.get(stage.name, {}))
+            found = await self._call(stage, "partial", stage.on_partial, partial, audio, state)
+            if found is not None:
+                partial = partial.model_copy(update={name: getattr(found, name) for name in CONTRIBUTED})
+        return partial
+
+    async def final(
+        self, final: FinalTranscript, stages: Sequence[Stage], audio: StageAudio
+    ) -> FinalTranscript:
+        """The final with what `stages` add."""
+        for stage in stages:
+            state = deepcopy(self._states.get(stage.name, {}))
+            found = await self._call(stage, "final", stage.on_final, final, audio, state)
+            if found is not None:
+                self._states[stage.name] = state
+                fields = (*CONTRIBUTED, "words")
+                final = final.model_copy(update={name: getattr(found, name) for name in fields})
+        return final
+
+    async def _call(
+        self,
+        stage: Stage,
+        kind: str,
+        call: Callable[[S, StageAudio, State], Awaitable[S]],
+        segment: S,
+        audio: StageAudio,
+        state: State,
+    ) -> S | None:
+        """What the stage makes of a segment; None if it failed or took too long."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(stage.budget_s):
+                return await call(segment, audio, state)
+        except TimeoutError:
+            why = "timeout"
+            log.warning("stage.slow", stage=stage.name, session=self._sid, budget_s=stage.budget_s)
+        except Exception:
+            why = "error"
+            log.exception("stage.failed", stage=stage.name, session=self._sid)
+        finally:
+            metrics.STAGE_SECONDS.labels(stage.name, kind).observe(time.monotonic() - started)
+        metrics.STAGE_FAILURES.labels(stage.name, kind, why).inc()
+        return None
