@@ -25,7 +25,7 @@ def test_no_module_has_more_than_one_job():
     long = {
         name: lines
         for name in _tracked("*/src/*.py")
-        if (lines := len((ROOT / name).read_text().splitlines())) > 480
+        if (lines := len((ROOT / name).read_text().splitlines())) > 400
     }
     assert long == {}
 

@@ -7,8 +7,6 @@ from ipaddress import ip_network
 from types import SimpleNamespace
 
 import pytest
-from api_gateway.live.socket import close, connection
-from api_gateway.presenters.errors import mapping_of
 from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
@@ -16,8 +14,9 @@ from websockets.frames import Frame, Opcode
 
 from api_gateway import metrics
 from api_gateway.deliveries.signature import verify
-from api_gateway.doors.native import read
-from api_gateway.live.connection import ClientGone, Finished
+from api_gateway.live.connection import Finished
+from api_gateway.live.serve import counted
+from api_gateway.live.transport import ClientGone
 from api_gateway.server.config import ServerConfig
 from api_gateway.server.connections import CLOSING_S, STALLED_S, Connections, client_of, max_connections
 from api_gateway.server.header_values import host_name, origin_name, whole_number
@@ -25,6 +24,7 @@ from api_gateway.server.request_limits import RequestLimits
 from api_gateway.server.websocket_protocol import WebSocketProtocol
 from parlando.errors import AtCapacityError, InvalidRequestError
 from parlando.ids import file_name, is_session_id, is_uid, one_line
+from support.events import native
 
 # --- values -----------------------------------------------------------------------------------------
 
@@ -88,7 +88,7 @@ def test_an_origin_has_a_scheme(origin):
 @pytest.mark.parametrize("chunk", ["é", "AAA", "*", "AA AA", "\0"])
 def test_what_is_no_base64_is_not_understood(chunk):
     with pytest.raises(InvalidRequestError, match="Expected base64"):
-        read(json.dumps({"type": "audio", "chunk": chunk}, ensure_ascii=False))
+        native().read(json.dumps({"type": "audio", "chunk": chunk}, ensure_ascii=False))
 
 
 def test_names_are_whole_and_bounded():
@@ -204,24 +204,23 @@ def test_connections_stay_below_the_limit_of_open_files():
 
 
 class Accepted:
-    """A WebSocket that has been accepted; what was said, and how it was closed."""
+    """A connection that has been accepted; what was said, and how it was closed."""
 
     def __init__(self, *, gone: bool = False) -> None:
         self.gone = gone
         self.told: list[str] = []
         self.closed: int | None = None
 
+    async def send(self, message: str) -> None:
+        self.told.append(json.loads(message)["code"])
+
     async def close(self, code: int, reason: str = "") -> None:
         if self.gone:
-            raise RuntimeError("Unexpected ASGI message 'websocket.close'")
+            raise ClientGone
         self.closed = code
 
-    async def refuse(self, error) -> None:
-        self.told.append(error.code)
-        await close(self, mapping_of(error).close)
-
     async def serve(self, ends: BaseException) -> None:
-        async with connection(self, self.refuse):
+        async with counted(self, native()):
             assert metrics.level(metrics.CONNECTIONS) == 1
             raise ends
 

@@ -8,23 +8,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import HTTPConnection
 
-from api_gateway.auth import authenticate
-from api_gateway.doors.base import Audio, Configure, End, Flush, Ping, Start
-from api_gateway.doors.native import ConnectParams, Native, read
+from api_gateway.auth import authenticate, handshake_of
+from api_gateway.doors.base import Audio, Ping, Start
+from api_gateway.doors.native import request_of
 from api_gateway.http.sse import last_seen
 from api_gateway.live.outbox import Outbox
 from api_gateway.settings import GatewaySettings
 from parlando.domain import subtitles
+from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.transcript import FinalSegment, Transcript
 from parlando.errors import InvalidAudioError, InvalidRequestError, NotAllowedError
 from parlando.store.envelope import Envelope
+from support.events import enveloped, final, native, only, partial
+
+
+def read(message: str | bytes):
+    return only(native().read(message))
 
 
 def test_the_messages_of_the_protocol_are_understood():
     assert read(b"\x01\x02") == Audio(b"\x01\x02")
     assert read('{"type":"audio","chunk":"AAA=","index":3}') == Audio(b"\0\0", 3)
     assert read('{"type":"audio","data":"AAA=","session_id":"x"}') == Audio(b"\0\0", None, "x")
-    assert read('{"type":"config","prompt":"etcd"}') == Configure({"prompt": "etcd"})
+    assert read('{"type":"config","prompt":"etcd"}') == Configure(changes={"prompt": "etcd"})
     assert isinstance(read('{"type":"start","sample_rate":16000}'), Start)
     assert [read(json.dumps({"type": kind})) for kind in ("flush", "ping", "end")] == [Flush(), Ping(), End()]
 
@@ -57,7 +63,7 @@ def test_what_is_not_understood_is_answered_with_what_was_expected(message, says
 )
 def test_formats_that_cannot_be_get_a_clear_error(params, says):
     with pytest.raises(InvalidRequestError, match=says):
-        ConnectParams.of(params)
+        request_of(params)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +79,7 @@ def test_formats_that_cannot_be_get_a_clear_error(params, says):
     ],
 )
 def test_a_format_says_which_way_its_bytes_go(params, direct, frame):
-    form = ConnectParams.of(params).format
+    form = request_of(params).format
 
     assert (form.direct, form.frame_bytes) == (direct, frame)
 
@@ -87,15 +93,15 @@ def test_any_text_is_a_command_or_an_error_of_ours(text):
 
 
 def test_new_text_is_what_was_not_said_before():
-    events = Native()
+    protocol = native()
 
-    def said(**event):
-        return orjson.loads(events.event(orjson.dumps(event)))["new_text"]
+    def new_text(event):
+        return orjson.loads(only(protocol.event(event)))["new_text"]
 
-    assert said(type="partial", segment=0, stable="I am", text="I am x") == "I am"
-    assert said(type="partial", segment=0, stable="I am", text="I am y") == ""
-    assert said(type="final", segment=0, text="I am working.") == "working."
-    assert said(type="final", segment=1, text="Yes.") == "Yes."
+    assert new_text(partial(0, "I am x", stable="I am")) == "I am"
+    assert new_text(partial(0, "I am y", stable="I am")) == ""
+    assert new_text(final(segment=0, text="I am working.")) == "working."
+    assert new_text(final(segment=1, text="Yes.")) == "Yes."
 
 
 def _raw(messages: list[Envelope]) -> list[bytes]:
@@ -103,11 +109,11 @@ def _raw(messages: list[Envelope]) -> list[bytes]:
 
 
 def _final(seq: int, segment: int = 0) -> Envelope:
-    return Envelope(orjson.dumps({"type": "final", "seq": seq, "segment": segment}))
+    return enveloped(final(seq, segment, timestamp=""))
 
 
 def _partial(segment: int, text: str) -> Envelope:
-    return Envelope(orjson.dumps({"type": "partial", "segment": segment, "text": text}))
+    return enveloped(partial(segment, text).model_copy(update={"timestamp": ""}))
 
 
 def test_a_slow_client_skips_partials_but_never_finals():
@@ -172,13 +178,13 @@ KEYLESS = GatewaySettings(api_keys=())
     ],
 )
 def test_trap_17_a_key_may_come_in_four_ways(connection):
-    assert authenticate(connection, KEYED).key == "beta"
+    assert authenticate(handshake_of(connection), KEYED).key == "beta"
 
 
 @pytest.mark.parametrize("connection", [_connection(), _connection(authorization="Bearer gamma")])
 def test_trap_17_no_key_or_a_wrong_one_is_refused(connection):
     with pytest.raises(NotAllowedError):
-        authenticate(connection, KEYED)
+        authenticate(handshake_of(connection), KEYED)
 
 
 @pytest.mark.parametrize(
@@ -190,9 +196,14 @@ def test_trap_17_no_key_or_a_wrong_one_is_refused(connection):
     ],
 )
 def test_without_keys_only_this_machine_is_served(connection):
-    assert authenticate(_connection(host="localhost:8000", origin="http://localhost:8000"), KEYLESS).key == ""
+    assert (
+        authenticate(
+            handshake_of(_connection(host="localhost:8000", origin="http://localhost:8000")), KEYLESS
+        ).key
+        == ""
+    )
     with pytest.raises(NotAllowedError):
-        authenticate(connection, KEYLESS)
+        authenticate(handshake_of(connection), KEYLESS)
 
 
 TRANSCRIPT = Transcript.of(

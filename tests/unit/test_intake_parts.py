@@ -8,14 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api_gateway.deliveries.signature import secrets_for, sign, verify
-from api_gateway.doors.base import Audio, End, Ping
-from api_gateway.doors.omi_socket import Omi
+from api_gateway.doors.base import Ack, Audio, Ping
+from api_gateway.doors.omi_socket import OmiSocket
+from api_gateway.handshake import Handshake
 from api_gateway.settings import GatewaySettings
 from audio_processor import command
 from audio_processor.layout import ContainerLayout, PcmLayout, sniff
 from parlando.domain.audio import WholeFrames
+from parlando.domain.commands import End
 from parlando.domain.wallclock import Burst, WallClock
 from parlando.errors import InvalidAudioError, InvalidRequestError
+from support.events import final, partial
 from transcriber.pipeline.batching import BatchCollector, BatchOptions
 from transcriber.settings import TranscriberSettings
 
@@ -168,20 +171,20 @@ def test_a_window_opens_by_time_by_size_and_at_the_end():
 
 
 def test_omi_gets_finals_and_nothing_else():
-    omi = Omi()
+    omi = OmiSocket(Handshake())
 
-    assert omi.read(b"\1\2") == Audio(b"\1\2")
-    assert omi.read('{"type":"CloseStream"}') == End()
-    assert omi.read('{"type":"KeepAlive"}') == Ping()
+    assert omi.read(b"\1\2") == [Audio(b"\1\2")]
+    assert omi.read('{"type":"CloseStream"}') == [End()]
+    assert omi.read('{"type":"KeepAlive"}') == [Ping()]
     for wrong in ("", "[]", '{"type":"Flush"}'):
         with pytest.raises(InvalidRequestError):
             omi.read(wrong)
-    assert omi.say(type="ack", received=1) is None
-    assert omi.event(b'{"type":"partial","text":"a"}') is None
-    assert omi.event(b'{"type":"final","text":""}') is None
-    assert omi.event(b'{"type":"final","text":"Hi.","start":0.5,"end":1.5}') == (
+    assert not omi.notice(Ack({"received": 1}, 0, 0))
+    assert not omi.event(partial(0, "a"))
+    assert not omi.event(final())
+    assert omi.event(final(text="Hi.", start=0.5, end=1.5)) == [
         '{"segments":[{"text":"Hi.","speaker":"SPEAKER_00","start":0.5,"end":1.5}]}'
-    )
+    ]
 
 
 def test_the_settings_of_the_guides_are_understood(monkeypatch):

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 
-from api_gateway.doors.native import Native
-from api_gateway.live.connection import COMMAND_BYTES, MAX_BUFFERED, ClientGone, Finished, LiveConnection
+from api_gateway.live.connection import COMMAND_BYTES, MAX_BUFFERED, Finished, LiveConnection
+from api_gateway.live.transport import ClientGone
 from api_gateway.settings import GatewaySettings
+from parlando.domain.commands import Configure, Flush, SessionCommand
 from parlando.domain.formats import CANONICAL
 from parlando.errors import (
     InvalidRequestError,
@@ -18,9 +20,9 @@ from parlando.errors import (
     TooManyControlsError,
     UnavailableError,
 )
-from parlando.store.envelope import Envelope
+from support.events import closed, enveloped, final, native
 
-CLOSED = Envelope(orjson.dumps({"type": "closed", "seq": 9, "reason": "end"}))
+CLOSED = enveloped(closed())
 
 
 class Played:
@@ -57,7 +59,7 @@ class Played:
 
     def connection(self) -> LiveConnection:
         relay = SimpleNamespace(batches=self.batches)
-        return LiveConnection(self, self, relay, settings=GatewaySettings(), dialect=Native())
+        return LiveConnection(self, self, relay, settings=GatewaySettings(), protocol=native())
 
 
 async def test_who_finds_its_session_ended_waits_for_the_event_that_says_why():
@@ -95,7 +97,7 @@ class Said:
     def __init__(self, *messages: dict[str, Any]) -> None:
         self.left = deque(orjson.dumps(message).decode() for message in messages)
         self.sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.controls: list[dict[str, Any]] = []
+        self.controls: list[SessionCommand] = []
         self.format, self.received, self.sid = CANONICAL, 100, "s"
         self.read_all, self.may_take = asyncio.Event(), asyncio.Event()
 
@@ -111,11 +113,11 @@ class Said:
     async def touch(self) -> None:
         pass
 
-    async def control(self, control: dict[str, Any], *, ends: bool = False) -> None:
+    async def command(self, command: SessionCommand) -> None:
         await self.may_take.wait()
-        if control["type"] == "flush":
+        if isinstance(command, Flush):
             raise TooManyControlsError("too many wait")
-        self.controls.append(control)
+        self.controls.append(command)
 
     async def batches(self):
         await asyncio.Future()
@@ -123,7 +125,7 @@ class Said:
 
     def connection(self, **options: Any) -> LiveConnection:
         relay = SimpleNamespace(batches=self.batches)
-        return LiveConnection(self, self, relay, settings=GatewaySettings(), dialect=Native(), **options)
+        return LiveConnection(self, self, relay, settings=GatewaySettings(), protocol=native(), **options)
 
 
 async def _ended(running: asyncio.Task[None]) -> None:
@@ -159,24 +161,24 @@ async def test_messages_without_audio_are_bounded_too():
     await client.read_all.wait()
     while len(client.controls) < 3 * many:
         await asyncio.sleep(0)
-    assert [control["config"]["title"] for control in client.controls] == [str(n) for n in range(3 * many)]
+    assert [control.changes["title"] for control in client.controls] == [str(n) for n in range(3 * many)]
     await _ended(running)
 
 
 async def test_a_language_that_the_engine_does_not_know_changes_nothing():
-    async def check(language: str | None) -> None:
-        if language == "tlh":
+    async def check(changes: Mapping[str, Any]) -> None:
+        if changes.get("language") == "tlh":
             raise InvalidRequestError("Expected a language that this cluster's engine knows")
 
     client = Said({"type": "config", "language": "tlh"}, {"type": "config", "language": "de"})
     client.may_take.set()
-    running = asyncio.create_task(client.connection(check_language=check).run())
+    running = asyncio.create_task(client.connection(check=check).run())
     told = await client.sent.get()
     while not client.controls:
         await asyncio.sleep(0)
 
     assert told["code"] == "invalid_request"
-    assert client.controls == [{"type": "config", "config": {"language": "de"}}]
+    assert client.controls == [Configure(changes={"language": "de"})]
     await _ended(running)
 
 
@@ -238,7 +240,7 @@ async def test_an_ack_tells_only_what_is_settled_by_finals_that_were_sent():
 
     async def batches():
         await acknowledged.wait()  # the channel is slower than the append
-        yield [Envelope(orjson.dumps({"type": "final", "seq": 4, "segment": 0, "text": "", "covers": 2100}))]
+        yield [enveloped(final(4, covers=2100))]
         await asyncio.Future()
 
     async def send(message: str) -> None:

@@ -40,7 +40,7 @@ async def serve(
             await transport.close(1008)
             return
     await accept()
-    async with _counted(transport, protocol):
+    async with counted(transport, protocol):
         caller = authenticate(protocol.handshake, found.settings, offered=protocol.key)
         await _serve(transport, protocol, found, caller)
 
@@ -83,7 +83,7 @@ async def _first(transport: Transport, protocol: LiveProtocol) -> Sequence[Clien
 
 
 @asynccontextmanager
-async def _counted(transport: Transport, protocol: LiveProtocol) -> AsyncIterator[None]:
+async def counted(transport: Transport, protocol: LiveProtocol) -> AsyncIterator[None]:
     """Count a connection, and close it however the block ends: no client is left without a close code.
 
     An error that isn't ours is logged and told as `internal`.
