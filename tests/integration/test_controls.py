@@ -3,6 +3,7 @@
 import pytest
 
 from parlando.domain.audio import Encoding
+from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.formats import AudioFormat
 from parlando.errors import TooManyControlsError
 from parlando.store.audio_streams import Control, Frame, StreamReader, position_at
@@ -14,7 +15,7 @@ from parlando.store.sessions import Sessions
 
 SECOND = b"\1\0" * 16_000
 MOST = 1 << 30
-FLUSH = {"type": "flush"}
+FLUSH = Flush()
 
 
 @pytest.fixture
@@ -47,18 +48,18 @@ async def test_too_many_that_wait_are_refused_until_some_are_taken_in(redis, ses
     writer = await sessions.open("s", config={}, token="t")
     _, owned = await _owned(redis)
     for _ in range(5):
-        await writer.control(FLUSH)
+        await writer.command(FLUSH)
     with pytest.raises(TooManyControlsError, match="5 flush or config messages wait"):
-        await writer.control(FLUSH)
+        await writer.command(FLUSH)
     await owned.settle(0)  # the owner's own counts as well
     assert await _numbers(redis, sessions.keys("s").pcm) == [1, 2, 3, 4, 5]
     await owned.commit([], decoded=0, segments=0, checkpoint=Checkpoint(0, {}, control=3))
 
     for _ in range(3):
-        await writer.control(FLUSH)
+        await writer.command(FLUSH)
     with pytest.raises(TooManyControlsError):
-        await writer.control(FLUSH)
-    await writer.control({"type": "end", "reason": "end"}, ends=True)  # never refused
+        await writer.command(FLUSH)
+    await writer.command(End())  # never refused
     assert await _numbers(redis, sessions.keys("s").pcm) == [4, 5, 6, 7, 8, 9]
 
 
@@ -69,7 +70,7 @@ async def test_what_was_taken_in_is_deleted_also_behind_the_checkpoint(redis, se
     key = sessions.keys("s").pcm
     for round_ in range(1, 21):
         for _ in range(5):
-            await writer.control(FLUSH)
+            await writer.command(FLUSH)
         await writer.append(SECOND, MOST)
         await owned.commit([], decoded=0, segments=0, checkpoint=Checkpoint(8000, {}, control=5 * round_))
 
@@ -87,16 +88,16 @@ async def test_controls_among_bytes_are_bounded_in_the_same_way(redis, sessions)
     intake, keys = intakes.own(claim), sessions.keys("s")
     await writer.append(b"bytes", MOST)
     for _ in range(5):
-        await writer.control(FLUSH)
-    await intake.forward(FLUSH, 1, ends=False)
-    await intake.forward(FLUSH, 2, ends=False)
+        await writer.command(FLUSH)
+    await intake.forward(FLUSH, 1)
+    await intake.forward(FLUSH, 2)
     assert await _numbers(redis, keys.raw) == [3, 4, 5]
     assert await _numbers(redis, keys.pcm) == [1, 2]
     with pytest.raises(TooManyControlsError):  # carried over is not taken in
-        await writer.control(FLUSH)
+        await writer.command(FLUSH)
     await owned.commit([], decoded=0, segments=0, checkpoint=Checkpoint(0, {}, control=2))
 
-    await writer.control(FLUSH)
+    await writer.command(FLUSH)
     assert await _numbers(redis, keys.pcm) == []
     assert await _numbers(redis, keys.raw) == [3, 4, 5, 6]
 
@@ -107,7 +108,7 @@ async def test_a_change_of_the_config_is_shown_at_once_and_heard_in_its_place(re
     )
     changes = {"title": "neu «ä»", "language": None, "interim": False}
     await writer.append(SECOND, MOST)
-    await writer.control({"type": "config", "config": changes})
+    await writer.command(Configure(changes=changes))
     shown = {"title": "neu «ä»", "words": True, "vad_silence_ms": 300, "interim": False}
 
     assert (await History(redis, partitions=1).record("s")).config == shown
@@ -117,4 +118,4 @@ async def test_a_change_of_the_config_is_shown_at_once_and_heard_in_its_place(re
     key = sessions.keys("s").pcm
     [frame, control] = (await StreamReader(redis).read({key: position_at(0)}, block_ms=10))[key]
     assert isinstance(frame, Frame)
-    assert control.message == {"type": "config", "config": changes}
+    assert control.command == Configure(changes=changes)

@@ -13,6 +13,7 @@ import soundfile
 
 from audio_processor.ffmpeg import find
 from parlando.domain.audio import Encoding
+from parlando.domain.commands import End, Flush, encode
 from parlando.domain.formats import AudioFormat
 from parlando.store.connection import connect
 from support.cluster import Cluster
@@ -124,7 +125,7 @@ async def test_a_flush_brings_everything_out_and_the_stream_goes_on(redis):
     stream = Stream(redis, "flush", form)
     half = len(data) // 4 * 2
     await stream.send(data[:half])
-    await stream.writer.control({"type": "flush"})
+    await stream.writer.command(Flush())
     async with asyncio.timeout(60):
         while not (found := Converted(await redis.xrange(stream.keys.pcm))).controls:
             await asyncio.sleep(0.01)
@@ -181,7 +182,7 @@ async def test_an_mp4_with_its_index_at_the_end_is_read_when_it_is_complete(redi
     found = await convert(redis, "late-index", path.read_bytes(), AudioFormat(encoding=Encoding.CONTAINER))
 
     assert abs(len(found.samples) - 176_000) <= 2048
-    assert found.controls == ['{"type":"end","reason":"end"}']
+    assert found.controls == [encode(End()).decode()]
 
 
 async def test_no_ffmpeg_outlives_its_session_or_its_processor(cluster, redis):

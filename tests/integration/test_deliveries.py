@@ -14,8 +14,11 @@ from redis import exceptions as broken
 from parlando.errors import DeliveryFailedError
 from parlando.store.connection import Scripts, connect
 from parlando.store.deliveries import PAGE, Delivery
+from parlando.store.keys import DeliveryKeys, feed
 from parlando.tasks import end
-from support.deliveries import Bench, idle, inbox, until
+from support.deliveries import Bench, idle, until
+
+KEYS = DeliveryKeys(0, "test")
 
 CLOCK_S = 0.002  # Redis' clock and ours are read to the millisecond
 
@@ -85,14 +88,14 @@ async def test_a_lease_is_renewed_while_an_attempt_lasts(bench, redis):
     worker = bench.start(wait, lease_s=2.0)
     await bench.queue()
     await until(lambda: worker.at_work == 1)
-    [(_, begun)] = await redis.zrange(f"{inbox(0)}:working", 0, -1, withscores=True)
+    [(_, begun)] = await redis.zrange(KEYS.index("working"), 0, -1, withscores=True)
     for _ in range(2):
         until_ms = begun
         deadline = time.monotonic() + 60
         while until_ms <= begun:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
-            [(_, until_ms)] = await redis.zrange(f"{inbox(0)}:working", 0, -1, withscores=True)
+            [(_, until_ms)] = await redis.zrange(KEYS.index("working"), 0, -1, withscores=True)
         begun = until_ms
     going.set()
     await idle(bench)
@@ -112,7 +115,7 @@ async def test_a_fault_of_any_kind_is_a_failed_attempt_of_that_delivery_only(ben
     worker = bench.start(attempt, attempts=3)
     await bench.queue(to="poison")
     await bench.queue(to="slow")
-    await bench.redis.xadd(inbox(0), {"neither": "owner nor destination"})
+    await bench.redis.xadd(feed(0), {"neither": "kind nor id"})
     await bench.queue(3, to="fine")
     await until(lambda: done.count("fine") == 3 and tried["poison"] == tried["slow"] == 3)
     await idle(bench)
@@ -250,11 +253,11 @@ async def test_a_delivery_that_kills_its_gateways_is_given_up(bench, redis):
     worker = bench.start(lambda delivery: asyncio.Event().wait(), attempts=2)
     await bench.queue()
     await until(lambda: worker.at_work == 1)
-    [identifier] = await redis.zrange(f"{inbox(0)}:working", 0, -1)
+    [identifier] = await redis.zrange(KEYS.index("working"), 0, -1)
     deadline = time.monotonic() + 60
     while worker.dead == 0:  # as if nobody renewed its lease
         assert time.monotonic() < deadline
-        await redis.zadd(f"{inbox(0)}:working", {identifier: 1}, xx=True)
+        await redis.zadd(KEYS.index("working"), {identifier: 1}, xx=True)
         await asyncio.sleep(0.01)
 
     [dead] = await worker.deliveries.find("a", dead=True, limit=10)

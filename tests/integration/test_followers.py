@@ -3,7 +3,6 @@
 import asyncio
 from functools import partial
 
-import orjson
 import pytest
 
 from api_gateway.http.sse import respond
@@ -12,7 +11,7 @@ from parlando.domain.job_options import JobOptions
 from parlando.errors import JobNotFoundError
 from parlando.ids import new_job_id
 from parlando.store.connection import connect
-from parlando.store.envelope import CHECK
+from parlando.store.envelope import AccessChanged
 from parlando.store.history import History
 from parlando.store.job_store import Jobs, Source
 from parlando.store.pubsub import Channels
@@ -40,7 +39,7 @@ async def channels(redis):
 async def lose(redis, channel: str) -> None:
     """Redis is empty, and who listens is told to look again, as by a subscription that was lost."""
     await redis.flushall()
-    await redis.publish(channel, orjson.dumps({"type": CHECK}))
+    await redis.publish(channel, AccessChanged().model_dump_json())
 
 
 async def followed(relay: Relay, started: asyncio.Event) -> None:

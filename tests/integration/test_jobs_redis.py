@@ -376,7 +376,8 @@ async def test_usage_and_callbacks_are_noted_at_the_end(bench):
         b"files": b"1",
         b"audio_ms": b"2000",
     }
-    assert await bench.redis.xlen(names.callbacks(0)) == 1
+    [(_, told)] = await bench.redis.xrange(names.feed(0))
+    assert (told[b"kind"], told[b"wanted"]) == (b"job_completed", b"1")
 
 
 async def test_redis_without_memory_says_so_and_goes_on_when_it_has_some(bench):

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from parlando.domain.audio import Encoding
+from parlando.domain.commands import Flush
 from parlando.domain.formats import AudioFormat
 from parlando.domain.job_options import JobOptions
 from parlando.errors import AtCapacityError
@@ -41,7 +42,7 @@ def sessions(redis):
 async def _lifetimes(redis, *beside: str) -> dict[str, int]:
     """Seconds that keys have left, but for the queues and stored answers."""
     found = {key.decode(): await redis.ttl(key) for key in await redis.keys("stt:*")}
-    queues = ("sessions", "intake", "jobs", "chunks", "closed", *beside)
+    queues = ("sessions", "intake", "jobs", "chunks", "feed", *beside)
     return {
         key: left
         for key, left in found.items()
@@ -53,7 +54,7 @@ async def _lifetimes(redis, *beside: str) -> dict[str, int]:
 async def test_nothing_remains_of_a_session_that_no_worker_takes(redis, sessions, form):
     writer = await sessions.open("s", config={}, token="t", form=form)
     await writer.append(SECOND, MOST)
-    await writer.control({"type": "flush"})
+    await writer.command(Flush())
 
     left = await _lifetimes(redis)
     assert len(left) == 2  # the hash, and the audio

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from parlando.domain.audio import Encoding
+from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.events import Closed, FinalTranscript, Partial, encode
 from parlando.domain.formats import AudioFormat
 from parlando.domain.job_options import JobOptions
@@ -140,7 +141,7 @@ async def _append_raw(stage: Stage) -> Any:
 async def _control(stage: Stage) -> Any:
     writer = await stage.open()
     stage.arm()
-    await writer.control({"type": "config", "config": {"title": "new"}})
+    await writer.command(Configure(changes={"title": "new"}))
 
 
 @case
@@ -272,7 +273,7 @@ async def _partial(stage: Stage) -> Any:
 async def _commit(stage: Stage) -> Any:
     writer, owned = await stage.owned(uid="u", push=True)
     await writer.append(SECOND, MOST)
-    await writer.control({"type": "flush"})
+    await writer.command(Flush())
     stage.arm()
     final = FinalTranscript(session_id="s", segment=0, text="hello", start=0, end=1)
     closed = Closed(session_id="s", duration=1, segments=1, reason="end")
@@ -297,10 +298,10 @@ async def _emit(stage: Stage) -> Any:
 @case
 async def _forward(stage: Stage) -> Any:
     writer, intake = await stage.converted()
-    await writer.control({"type": "flush"})
+    await writer.command(Flush())
     stage.arm()
-    await intake.forward({"type": "flush"}, 1, ends=False)
-    await intake.forward({"type": "end", "reason": "broken"}, None, ends=True)
+    await intake.forward(Flush(), 1)
+    await intake.forward(End(reason="broken"), None)
 
 
 # --- jobs ---------------------------------------------------------------------------------------------

@@ -6,15 +6,16 @@ import random
 import pytest
 from redis import exceptions as broken
 
-from api_gateway.doors.native import Native
-from api_gateway.live.connection import ClientGone, LiveConnection
+from api_gateway.live.connection import LiveConnection
 from api_gateway.live.relay import Relay
+from api_gateway.live.transport import ClientGone
 from api_gateway.settings import GatewaySettings
 from parlando.store.connection import connect, retried
 from parlando.store.history import History
 from parlando.store.pubsub import Channels
 from parlando.store.sessions import Sessions
 from parlando.tasks import end
+from support.events import native
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ async def test_connections_of_clients_that_leave_in_mid_stream_all_end(redis, re
         async with Relay(history, channels, writer.sid, after=0) as relay:
             socket = LeavingClient(chance.randint(0, 40))
             settings = GatewaySettings(redis_url=redis_server.url)
-            await LiveConnection(socket, writer, relay, settings=settings, dialect=Native()).run()
+            await LiveConnection(socket, writer, relay, settings=settings, protocol=native()).run()
 
     clients = [asyncio.create_task(client(number)) for number in range(100)]
     ended, alive = await asyncio.wait(clients, timeout=60)

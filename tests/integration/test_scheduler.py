@@ -63,7 +63,7 @@ async def test_chunks_fill_the_batch_of_an_engine_that_gains_from_it(scheduler):
 
 async def test_chunks_do_not_make_partials_rarer(scheduler):
     await heard(scheduler, [Lane.CHUNK] * 4)
-    assert scheduler.cadence.delay_s == 0.0
+    assert scheduler.partial_interval.delay_s == 0.0
 
 
 async def test_a_chunk_that_the_engine_fails_on_harms_none_in_its_batch():

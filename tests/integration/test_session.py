@@ -3,6 +3,7 @@
 import numpy as np
 
 from parlando import vad
+from parlando.domain.commands import Configure
 from parlando.errors import EngineError
 from support.in_process import recognise
 from support.perfect import PerfectEngine, script, silence, speak
@@ -30,7 +31,7 @@ async def test_audio_on_which_the_engine_fails_is_reported_by_the_millisecond():
 
 async def test_a_config_message_holds_from_its_place_on():
     pcm = np.r_[speak(3), silence(0.8), speak(3, first=3), silence(0.8)]
-    change = {3 * 8000 + 10_000: {"type": "config", "config": {"words": True, "interim": False}}}
+    change = {3 * 8000 + 10_000: Configure(changes={"words": True, "interim": False})}
 
     session_log = await recognise(pcm, PerfectEngine(), vad.load("rms"), controls=change)
 

@@ -64,7 +64,7 @@ async def _followed(relay: Relay, count: int) -> list[tuple[int, str]]:
     found: list[tuple[int, str]] = []
     async with relay, aclosing(relay.batches()) as batches:
         async for batch in batches:
-            found += [(event.seq, event.body["text"]) for event in batch]
+            found += [(event.seq, event.message.text) for event in batch]
             if len(found) >= count:
                 return found
     raise AssertionError("the relay ended")

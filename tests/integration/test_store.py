@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from parlando.domain.audio import Encoding
+from parlando.domain.commands import End, Flush
 from parlando.domain.events import Closed, FinalTranscript
 from parlando.domain.formats import AudioFormat
 from parlando.errors import (
@@ -121,7 +122,7 @@ async def test_a_newer_connection_fences_the_older_off(sessions):
 
 async def test_nothing_may_follow_the_end(sessions):
     writer = await sessions.open("s", config={}, token="t")
-    await writer.control({"type": "end", "reason": "end"}, ends=True)
+    await writer.command(End())
 
     with pytest.raises(SessionClosedError):
         await writer.append(SECOND, MOST)
@@ -149,7 +150,7 @@ async def test_the_session_after_the_last_that_fits_is_refused(redis):
 async def test_audio_and_controls_are_read_in_their_order(redis, sessions):
     writer = await sessions.open("s", config={}, token="t")
     await writer.append(SECOND, MOST)
-    await writer.control({"type": "flush"})
+    await writer.command(Flush())
     await writer.append(SECOND, MOST)
     key = sessions.keys("s").pcm
 
@@ -160,7 +161,7 @@ async def test_audio_and_controls_are_read_in_their_order(redis, sessions):
         (Control, 16_000),
         (Frame, 16_000),
     ]
-    assert entries[1].message == {"type": "flush"}
+    assert entries[1].command == Flush()
 
 
 async def test_two_workers_never_both_publish(redis, sessions, partitions):

@@ -5,6 +5,7 @@ import asyncio
 import numpy as np
 import psutil
 
+from parlando.domain.commands import End
 from parlando.domain.formats import AudioFormat
 from parlando.store.sessions import Sessions
 from support.encoding import RECIPES
@@ -39,7 +40,7 @@ class Stream:
             await asyncio.sleep(over_s * piece / max(1, len(data)))
 
     async def finish(self) -> Converted:
-        await self.writer.control({"type": "end", "reason": "end"}, ends=True)
+        await self.writer.command(End())
         return await self.result()
 
     async def result(self) -> Converted:

@@ -3,8 +3,10 @@
 import asyncio
 import time
 
-from parlando.store.deliveries import Bounds, Deliveries, Queued
+from parlando.store.deliveries import Bounds, Deliveries, Selected
 from parlando.store.delivery_worker import DeliveryWorker, Policy
+from parlando.store.feed import Feed, FeedEntry
+from parlando.store.keys import DeliveryKeys, feed
 from parlando.store.slots import Lane
 from parlando.tasks import end
 
@@ -17,12 +19,19 @@ async def until(condition, *, within_s: float = 60.0):
         await asyncio.sleep(0.01)
 
 
-def inbox(partition: int) -> str:
-    return f"stt:{{{partition}}}:test"
+def working(partition: int) -> str:
+    """The deliveries that are worked on, by the end of their lease."""
+    return DeliveryKeys(partition, "test").index("working")
 
 
-async def lane_of(entry: Queued) -> Lane:
-    return Lane(entry.fields["owner"], entry.fields["to"])
+async def select(entry: FeedEntry) -> Selected:
+    return Selected(entry.entry, Lane(entry.owner, entry.uid), {"n": entry.id})
+
+
+async def happen(redis, number: int, *, owner: str = "a", to: str = "x", partition: int = 0, **more) -> None:
+    """Something happened that shall be delivered to `to`."""
+    fields = {"kind": "closed", "id": number, "key": owner, "uid": to, "seq": number, "wanted": 1}
+    await redis.xadd(feed(partition), fields, **more)
 
 
 class Bench:
@@ -38,18 +47,19 @@ class Bench:
         self, *, attempts: int = 100, dead_ttl_s: int = 100, max_dead: int = 100, per_owner: int = 10_000
     ) -> Deliveries:
         bounds = Bounds(attempts, dead_ttl_s, max_dead, per_owner)
-        return Deliveries(self.redis, inbox, partitions=self.partitions, bounds=bounds)
+        return Deliveries(self.redis, "test", partitions=self.partitions, bounds=bounds)
 
     def start(self, attempt, *, delays_s=(0.05,), attempts=100, slots=16, lease_s=30.0, **bounds):
         """A gateway's worker, at work."""
+        name = f"w{len(self.workers)}"
         worker = DeliveryWorker(
-            "test",
             self.deliveries(attempts=attempts, **bounds),
+            Feed(self.redis, "test", worker=name, partitions=self.partitions),
             Policy(delays_s=delays_s, attempts=attempts, age_s=1000, attempt_s=60),
-            worker=f"w{len(self.workers)}",
+            worker=name,
             slots=slots,
             attempt=attempt,
-            lane_of=lane_of,
+            select=select,
             every_s=0.02,
             lease_s=lease_s,
         )
@@ -59,17 +69,27 @@ class Bench:
 
     async def queue(self, count: int = 1, *, owner: str = "a", to: str = "x", partition: int = 0) -> None:
         for number in range(count):
-            await self.redis.xadd(inbox(partition), {"owner": owner, "to": to, "n": number})
-        await self.redis.expire(inbox(partition), 1000)
+            await happen(self.redis, number, owner=owner, to=to, partition=partition)
+
+    async def unread(self) -> int:
+        """Entries of the feed that the group hasn't acknowledged."""
+        count = 0
+        for partition in range(self.partitions):
+            if not await self.redis.exists(feed(partition)):
+                continue
+            [group] = await self.redis.xinfo_groups(feed(partition))
+            newer = await self.redis.xrange(feed(partition), min=b"(" + group["last-delivered-id"])
+            count += group["pending"] + len(newer)
+        return count
 
     async def stop(self) -> None:
         await end(*self.tasks)
 
 
 async def idle(bench: Bench) -> None:
-    """Wait until nothing waits or is worked on."""
+    """Wait until nothing waits or is worked on, and every entry of the feed was dealt with."""
     looks = bench.deliveries()
     deadline = time.monotonic() + 60
-    while any(look.waiting for look in await looks.look()):
+    while await bench.unread() or any(look.waiting for look in await looks.look()):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)

@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
 from parlando.store.connection import Redis
-from parlando.store.deliveries import Bounds, Deliveries, Delivery
-from parlando.store.keys import callbacks
+from parlando.store.deliveries import Bounds, Deliveries, Delivery, Selected
+from parlando.store.feed import Feed
+from parlando.store.keys import feed
 from parlando.store.slots import Lane, Slots
 
 
@@ -16,18 +17,24 @@ class Stage(Protocol):
 
 
 def _deliveries(stage: Stage, *, max_dead: int = 10) -> Deliveries:
-    return Deliveries(stage.redis, callbacks, partitions=1, bounds=Bounds(5, 100, max_dead, 3))
+    return Deliveries(stage.redis, "callback", partitions=1, bounds=Bounds(5, 100, max_dead, 3))
 
 
 async def _queued(stage: Stage, count: int = 4) -> None:
     for number in range(count):
-        await stage.redis.xadd(callbacks(0), {"job": f"j{number}"}, id=f"1700000000000-{number}")
-    await stage.redis.expire(callbacks(0), 100)
+        fields = {"kind": "job_completed", "id": f"j{number}", "key": "k", "uid": "", "seq": 1, "wanted": 1}
+        await stage.redis.xadd(feed(0), fields, id=f"1700000000000-{number}")
+
+
+async def _selected(stage: Stage) -> list[Selected]:
+    """All entries of the feed, taken by a gateway."""
+    taken = Feed(stage.redis, "callback", worker="w", partitions=1)
+    await taken.take(10)  # makes the group
+    return [Selected(each.entry, Lane("k", "host"), {}) for each in await taken.take(10)]
 
 
 async def _accept(stage: Stage, deliveries: Deliveries) -> int:
-    [look] = await deliveries.look()
-    return await deliveries.accept(0, [(entry, Lane("k", "host")) for entry in look.inbox])
+    return await deliveries.accept(0, await _selected(stage))
 
 
 async def _taken(stage: Stage, deliveries: Deliveries) -> list[Delivery]:
@@ -49,8 +56,7 @@ async def _look(stage: Stage) -> Any:
 async def _accepted(stage: Stage) -> Any:
     deliveries = _deliveries(stage)
     await _queued(stage)
-    [look] = await deliveries.look()
-    entries = [(entry, Lane("k", "host")) for entry in look.inbox]
+    entries = await _selected(stage)
     stage.arm()
     await deliveries.accept(0, entries)
 

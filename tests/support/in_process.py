@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from parlando.domain.commands import End, SessionCommand, encode
 from parlando.store.audio_streams import Control, Frame
 from parlando.store.keys import SessionKeys
 from parlando.store.session_log import Checkpoint, Claim
@@ -118,7 +119,7 @@ async def with_takeovers(
             session.feed([Frame(at, frame.astype("<i2").tobytes(), f"{at + len(frame)}-0")])
             while not session.wants_input and not running.done():
                 await asyncio.sleep(0)
-        session.feed([Control(len(pcm), 1, {"type": "end", "reason": "end"}, f"{len(pcm)}-1")])
+        session.feed([Control(len(pcm), 1, encode(End()), f"{len(pcm)}-1")])
         await asyncio.wait([running])
         serving.cancel()
         scheduler.close()
@@ -137,10 +138,10 @@ async def recognise(
     frame_ms: int = 20,
     interval_ms: int = 500,
     options: SegmenterOptions | None = None,
-    controls: dict[int, dict[str, Any]] | None = None,
+    controls: dict[int, SessionCommand] | None = None,
     **config: Any,
 ) -> NotingPen:
-    """Everything a session says of `pcm`, with fixed cadence. `controls`: sample → message."""
+    """Everything a session says of `pcm`, with fixed cadence. `controls`: sample → command."""
     session_log = NotingPen()
     scheduler = Scheduler(engine, PartialInterval(interval_ms * 16))
     serving = asyncio.create_task(scheduler.run())
@@ -162,10 +163,12 @@ async def recognise(
         session.feed([Frame(at, frame.astype("<i2").tobytes(), f"{at + len(frame)}-0")])
         for place in [place for place in said if place <= at + len(frame)]:
             number += 1
-            session.feed([Control(at + len(frame), number, said.pop(place), f"{at + len(frame)}-{number}")])
+            session.feed(
+                [Control(at + len(frame), number, encode(said.pop(place)), f"{at + len(frame)}-{number}")]
+            )
         while not session.wants_input and not running.done():
             await asyncio.sleep(0.001)
-    end = Control(len(pcm), number + 1, {"type": "end", "reason": "end"}, f"{len(pcm)}-{number + 1}")
+    end = Control(len(pcm), number + 1, encode(End()), f"{len(pcm)}-{number + 1}")
     session.feed([end])
     await running
     serving.cancel()

@@ -6,6 +6,7 @@ over to the PCM; the transcriber obeys them at their place in the audio.
 
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 from parlando.domain.config import SessionConfig
@@ -76,5 +77,5 @@ def decode(command: bytes) -> SessionCommand:
 
 
 def encode(command: SessionCommand) -> bytes:
-    """A command as JSON."""
-    return command.model_dump_json().encode()
+    """A command as JSON, without what is as by default."""
+    return orjson.dumps({"type": command.type, **command.model_dump(exclude_defaults=True)})

@@ -38,8 +38,8 @@ Keys of one session share the hash tag `{p}` of its partition, so that scripts s
 | stt:workers             | hash             | worker id → heartbeat (JSON)                               |
 | stt:{p}:answer:<call>   | string           | what a script answered, for a repeat of the same call      |
 
-Every key has a lifetime, but for the queues (their entries are removed when their work is done) and the
-workers' hash (reports of workers that are gone are removed by those who read it).
+Every key has a lifetime, but for the queues (their entries are removed when their work is done), the feed
+(bounded in length) and the workers' hash (reports of workers that are gone are removed by those who read it).
 """
 
 from dataclasses import dataclass

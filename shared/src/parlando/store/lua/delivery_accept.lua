@@ -7,12 +7,14 @@ local dealt = 0
 for i = 5, #ARGV, 2 do
   if redis.call('HLEN', RECORDS) >= tonumber(ARGV[3]) then break end
   if redis.call('XACK', FEED, ARGV[1], ARGV[i]) == 1 then
+    local ms, number = string.match(ARGV[i], '^(%d+)%-(%d+)$')
+    local id = ms .. '-' .. string.format('%05d', number)  -- so that the order of text is that of time
     local record = cjson.decode(ARGV[i + 1])
     if redis.call('HINCRBY', OWNERS, owner_of(record), 1) > tonumber(ARGV[4]) then
       record.error, record.detail = 'too_many', 'More than ' .. ARGV[4] .. ' deliveries of this key are kept'
-      move(ARGV[i], record, 'dead', now())
+      move(id, record, 'dead', now())
     else
-      move(ARGV[i], record, 'ready')
+      move(id, record, 'ready')
     end
   end
   dealt = dealt + 1

@@ -6,5 +6,4 @@
 local function add_to_feed(feed, kind, id, key, uid, seq, wanted)
   redis.call('XADD', feed, 'MAXLEN', '~', MAX_FEED, '*', 'kind', kind, 'id', id, 'key', key, 'uid', uid or '',
     'seq', string.format('%.0f', seq), 'wanted', wanted and '1' or '0')
-  redis.call('EXPIRE', feed, LONG_TTL_S)
 end
