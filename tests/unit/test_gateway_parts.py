@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 from api_gateway.auth import authenticate, handshake_of
 from api_gateway.doors.base import Audio, Ping, Start
 from api_gateway.doors.native import request_of
-from api_gateway.http.sse import last_seen
+from api_gateway.http.sse import start_of
 from api_gateway.live.outbox import Outbox
 from api_gateway.settings import GatewaySettings
 from parlando.domain import subtitles
@@ -231,5 +231,26 @@ def test_subtitles_have_their_headers_marks_and_escapes():
 
 
 def test_a_last_event_id_that_this_life_of_a_session_never_gave_asks_for_everything():
-    assert [last_seen(header, 10) for header in (None, "", "x", "²", "-1", "11", "9" * 99)] == [0] * 7
-    assert [last_seen(header, 10) for header in ("0", "7", "10")] == [0, 7, 10]
+    nothing = (None, "", "x", "²", "-1", "11", "9" * 99)
+    assert [start_of(header, newest=10).position.seq for header in nothing] == [0] * 7
+    assert [start_of(header, newest=10).position.seq for header in ("0", "7", "10")] == [0, 7, 10]
+
+
+@pytest.mark.parametrize(
+    ("header", "epoch", "annotations", "goes_on_at", "restarted"),
+    [
+        ("7", 0, False, "7", False),
+        ("7.3", 0, True, "7.3", False),
+        ("7", 0, True, "7.0", False),
+        ("7.3", 0, False, "7", False),
+        ("7-55", 55, False, "7-55", False),
+        ("7.3-55", 55, True, "7.3-55", False),
+        ("7", 55, False, "0-55", True),
+        ("7-54", 55, True, "0.0-55", True),
+        ("11", 0, False, "0", True),
+        ("0", 55, False, "0-55", False),  # it has seen nothing yet
+    ],
+)
+def test_a_position_of_another_life_is_told(header, epoch, annotations, goes_on_at, restarted):
+    start = start_of(header, newest=10, epoch=epoch, annotations=annotations)
+    assert (str(start.position), start.restarted) == (goes_on_at, restarted)

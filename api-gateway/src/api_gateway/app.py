@@ -45,6 +45,7 @@ from parlando import __version__
 from parlando.blobs import Blobs
 from parlando.errors import ParlandoError
 from parlando.outbound import Outbound
+from parlando.store.annotations import Annotations
 from parlando.store.connection import connect
 from parlando.store.history import History
 from parlando.store.http_audio import Bodies
@@ -106,6 +107,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             jobs=jobs,
             outbound=of_jobs,
             viewers=Viewers(redis, partitions=settings.partitions),
+            annotations=Annotations(redis, partitions=settings.partitions),
             cluster=cluster,
         )
         loops = [channels.run(), archiver.deliveries.run(), caller.deliveries.run(), cluster.run()]

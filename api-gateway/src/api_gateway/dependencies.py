@@ -17,6 +17,7 @@ from parlando.blobs import Blobs
 from parlando.errors import NotAllowedError, SessionNotFoundError
 from parlando.ids import fingerprint, is_session_id
 from parlando.outbound import Outbound
+from parlando.store.annotations import Annotations
 from parlando.store.history import History, SessionRecord
 from parlando.store.http_audio import Bodies
 from parlando.store.job_store import Jobs
@@ -42,6 +43,7 @@ class Services:
     jobs: Jobs
     outbound: Outbound
     viewers: Viewers
+    annotations: Annotations
     cluster: Cluster
 
 

@@ -3,8 +3,7 @@
 The owner of all the service's tasks.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, Final
 
 import structlog
@@ -19,36 +18,33 @@ from parlando import vad
 from parlando.background import background_thread
 from parlando.blobs import Blobs
 from parlando.domain.audio import SAMPLE_RATE
-from parlando.errors import ParlandoError, UnavailableError
-from parlando.ids import new_worker_id
 from parlando.outbound import Outbound
-from parlando.store.connection import BROKEN, connect, retried
+from parlando.store.connection import retried
 from parlando.store.conversion_claims import ConversionClaim, ConversionClaims
-from parlando.store.heartbeat import alive, beat, sign_off
+from parlando.store.heartbeat import alive
 from parlando.store.job_claims import JobClaim, JobClaims, JobRenewal
 from parlando.store.leases import LeasePool, PoolMetrics
 from parlando.store.session_claims import SessionRenewal
 from parlando.store.session_reader import SessionReader
-from parlando.tasks import end
+from parlando.worker.service import Pool, WorkerService
 
-BEAT_EVERY_S: Final = 1.0
+DRAIN_S: Final = 10.0
 SPREAD: Final = 12  # conversions held, from which on a worker waits longest before it claims another
 
 log = structlog.get_logger(part="worker")
 
 
-class ProcessorWorker:
+class ProcessorWorker(WorkerService):
     """One process of the FFmpeg service: up to `processor_sessions` conversions."""
 
+    kind = "processor"
+
     def __init__(self, settings: ProcessorSettings, ffmpeg: Ffmpeg) -> None:
-        self.id = new_worker_id("processor")
-        self.connected = False
-        """Whether Redis answered the last heartbeat."""
+        super().__init__(settings, drain_s=DRAIN_S)
         self._settings = settings
         self._ffmpeg = ffmpeg
-        self._redis = connect(settings.redis_url)
         self._claims = ConversionClaims(
-            self._redis,
+            self.redis,
             worker=self.id,
             partitions=settings.partitions,
             ttl_s=settings.session_ttl_s,
@@ -77,7 +73,7 @@ class ProcessorWorker:
         )
         self._fleet: list[dict[str, Any]] = []
         self._job_claims = JobClaims(
-            self._redis,
+            self.redis,
             worker=self.id,
             partitions=settings.partitions,
             lease_s=settings.processor_lease_s,
@@ -98,7 +94,6 @@ class ProcessorWorker:
         self._jobs: LeasePool[JobClaim, JobRenewal, JobWork] = job_pool(
             self._job_claims, tools, room=settings.processor_jobs, partitions=settings.partitions
         )
-        self._draining = asyncio.Event()
 
     @property
     def jobs(self) -> int:
@@ -115,35 +110,19 @@ class ProcessorWorker:
         """How many sessions it converts."""
         return self._conversions.count
 
-    def drain(self) -> None:
-        """Stop claiming, hand everything back and let `run` return."""
-        self._draining.set()
+    def pools(self) -> Sequence[Pool]:
+        """Conversions, and jobs that are split into chunks."""
+        return [self._conversions, self._jobs]
 
-    async def run(self) -> None:
-        """Work until `drain` is called."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(loop)
-                for loop in (
-                    *self._conversions.loops(),
-                    self._reader.run(),
-                    *self._jobs.loops(),
-                    sweep_loop(self._blobs),
-                    self._beat_loop(),
-                )
-            ]
-            await self._draining.wait()
-            await end(*tasks)
-        try:
-            await self._conversions.hand_back()
-            await self._jobs.hand_back()
-            await sign_off(self._redis, self.id)
-        except (ParlandoError, *BROKEN) as error:
-            log.warning("drain.incomplete", error=str(error))
+    def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """The reader of the sessions' bytes, and the removal of blobs that nobody needs."""
+        return [self._reader.run(), sweep_loop(self._blobs)]
+
+    async def close(self) -> None:
+        """Close what it holds besides Redis."""
         if self._outbound is not None:
             await self._outbound.aclose()
         self._thread.shutdown(wait=False, cancel_futures=True)
-        await self._redis.aclose()
 
     def _begin(self, claim: ConversionClaim) -> ConversionSession:
         return ConversionSession(
@@ -160,7 +139,7 @@ class ProcessorWorker:
         after = "-"
         while True:
             start = after
-            page: Any = await retried(lambda start=start: self._redis.xrange(key, min=start, count=8))  # type: ignore[misc]
+            page: Any = await retried(lambda start=start: self.redis.xrange(key, min=start, count=8))  # type: ignore[misc]
             if not page:
                 return
             for identifier, fields in page:
@@ -168,19 +147,10 @@ class ProcessorWorker:
                 if b"p" in fields:
                     yield fields[b"p"]
 
-    async def _beat_loop(self) -> None:
-        while True:
-            report = {
-                "kind": "processor",
-                "sessions": self.sessions,
-                "capacity": self._settings.processor_sessions,
-                "jobs": self.jobs,
-            }
-            try:
-                await beat(self._redis, self.id, report)
-                self._fleet = await alive(self._redis)
-                self.connected = True
-            except (*BROKEN, UnavailableError) as error:
-                self.connected = False
-                log.warning("redis.away", error=str(error))
-            await asyncio.sleep(BEAT_EVERY_S)
+    def report(self) -> dict[str, Any]:
+        """See `WorkerService`."""
+        return {"sessions": self.sessions, "capacity": self._settings.processor_sessions, "jobs": self.jobs}
+
+    async def after_beat(self) -> None:
+        """Look which languages the transcribers know."""
+        self._fleet = await alive(self.redis)

@@ -3,27 +3,22 @@
 The composition root of the service, and the owner of all its tasks.
 """
 
-import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 import structlog
 
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
-from parlando.errors import ParlandoError, UnavailableError
-from parlando.ids import new_worker_id
 from parlando.store import keys as names
 from parlando.store.chunk_claims import ChunkClaims
-from parlando.store.connection import BROKEN, connect
-from parlando.store.heartbeat import beat, sign_off
 from parlando.store.leases import LeasePool, PoolMetrics
 from parlando.store.session_claims import SessionRenewal
 from parlando.store.session_log import Claim, SessionClaims
 from parlando.store.session_reader import SessionReader
-from parlando.tasks import end
 from parlando.vad import VadModel
+from parlando.worker.service import Pool, WorkerService
 from transcriber import metrics
 from transcriber.chunks.worker import chunk_pool
 from transcriber.engines.base import Engine
@@ -34,26 +29,26 @@ from transcriber.recognition.partial_interval import PartialInterval
 from transcriber.recognition.scheduler import Scheduler
 from transcriber.settings import TranscriberSettings
 
-BEAT_EVERY_S: Final = 1.0
 SPREAD: Final = 12  # sessions held, from which on a worker waits longest before it claims another
 PACE_BEATS: Final = 30  # the real-time factor is that of so many beats
 
 log = structlog.get_logger(part="worker")
 
 
-class Worker:
+class Worker(WorkerService):
     """One process that owns sessions, as many as its engine has time for."""
 
+    kind = "transcriber"
+
     def __init__(self, settings: TranscriberSettings, engine: Engine, why: str, vad: VadModel) -> None:
-        self.id = new_worker_id("transcriber")
+        super().__init__(settings, drain_s=settings.drain_s)
         self._settings = settings
         self._why = why
         self._vad = vad
         self._stages = stages.load(settings.stages)
         self._scheduler = Scheduler(engine, PartialInterval(settings.partial_interval))
-        self._redis = connect(settings.redis_url)
         self._claims = SessionClaims(
-            self._redis,
+            self.redis,
             worker=self.id,
             partitions=settings.partitions,
             ttl_s=settings.session_ttl_s,
@@ -76,37 +71,34 @@ class Worker:
             unit=BYTES_PER_SAMPLE,
         )
         self._chunk_claims = ChunkClaims(
-            self._redis, worker=self.id, partitions=settings.partitions, lease_s=settings.lease_s
+            self.redis, worker=self.id, partitions=settings.partitions, lease_s=settings.lease_s
         )
         self._chunks = chunk_pool(self._chunk_claims, self._scheduler)
-        self._draining = asyncio.Event()
         self._capacity = Capacity(settings.worker_sessions or None)
         self._cost_before = (0.0, 0.0, 0.0)
         self._pace = deque([(0.0, 0.0)], maxlen=PACE_BEATS)  # engine's and audio's seconds, beat by beat
         self._billed_ms = 0
 
-    def drain(self) -> None:
-        """Stop claiming, hand the sessions back and let `run` return."""
-        self._draining.set()
-
-    async def run(self) -> None:
-        """Work until `drain` is called."""
+    async def prepare(self) -> None:
+        """Create the queues that it takes work from."""
         await self._claims.queue.ensure_groups()
         await self._chunk_claims.queue.ensure_groups()
-        async with asyncio.TaskGroup() as group:
-            serving = group.create_task(self._scheduler.run())
-            tasks = [group.create_task(loop) for loop in self._loops()]
-            log.info("worker.ready", worker=self.id, capacity=self._settings.worker_sessions or "measured")
-            await self._draining.wait()
-            log.info("worker.draining", sessions=self._sessions.count)
-            await end(*tasks)  # the scheduler goes on: what the engine is at may still be published
-            await self._hand_back()
-            await end(serving)
-        self._scheduler.close()
-        await self._redis.aclose()
 
-    def _loops(self) -> list[Coroutine[Any, Any, None]]:
-        return [*self._sessions.loops(), self._reader.run(), *self._chunks.loops(), self._beat_loop()]
+    def pools(self) -> Sequence[Pool]:
+        """Sessions, and chunks of jobs."""
+        return [self._sessions, self._chunks]
+
+    def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """The reader of the sessions' audio."""
+        return [self._reader.run()]
+
+    def services(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """The scheduler: what the engine is at when the worker drains may still be published."""
+        return [self._scheduler.run()]
+
+    async def close(self) -> None:
+        """End the engine's threads."""
+        self._scheduler.close()
 
     # --- sessions -----------------------------------------------------------------------------
 
@@ -134,16 +126,7 @@ class Worker:
 
     # --- heartbeats and bills -------------------------------------------------------------------
 
-    async def _beat_loop(self) -> None:
-        while True:
-            try:
-                await beat(self._redis, self.id, self._report())
-                await self._bill()
-            except (*BROKEN, UnavailableError) as error:
-                log.warning("redis.away", error=str(error))
-            await asyncio.sleep(BEAT_EVERY_S)
-
-    async def _bill(self) -> None:
+    async def after_beat(self) -> None:
         """Add what a paid engine has billed since the last time to the month's account."""
         billed_ms = round(self._scheduler.engine.info.billed_s * 1000)
         if billed_ms > self._billed_ms:
@@ -154,7 +137,8 @@ class Worker:
             metrics.BILLED.inc((billed_ms - self._billed_ms) / 1000)
             self._billed_ms = billed_ms
 
-    def _report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
+        """See `WorkerService`: engine, load, capacity and lag."""
         info = self._scheduler.engine.info
         sessions = self._sessions.work
         lag = max((session.lag for session in sessions), default=0) / SAMPLE_RATE
@@ -165,7 +149,6 @@ class Worker:
         busy, heard = (now - then for now, then in zip(self._pace[-1], self._pace[0], strict=True))
         load = self._scheduler.busy_s - before
         return {
-            "kind": "transcriber",
             "sessions": len(sessions),
             "capacity": self._capacity.sessions(
                 len(sessions), delay_s=self._scheduler.partial_interval.delay_s, load=load
@@ -194,18 +177,3 @@ class Worker:
         fixed = self._settings.partial_cadence == "fixed"
         saves = self._scheduler.engine.info.context_s > 0 and not fixed
         self._capacity.observe(finals, heard, redecode_s=redecode if saves else 0.0)
-
-    # --- leaving ------------------------------------------------------------------------------
-
-    async def _hand_back(self) -> None:
-        """Give every session back; what was decoded is in Redis, the rest another worker decodes."""
-        deadline = time.monotonic() + self._settings.drain_s
-        try:
-            async with asyncio.timeout(self._settings.drain_s):
-                await self._sessions.hand_back()
-                await self._chunks.hand_back()
-                await self._bill()
-                await sign_off(self._redis, self.id)
-        except (TimeoutError, ParlandoError, *BROKEN) as error:
-            left = deadline - time.monotonic()
-            log.warning("drain.incomplete", error=str(error), seconds_left=round(left, 1))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from api_gateway.handshake import Handshake
+from parlando.domain.annotations import Annotation
 from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.config import SessionConfig
 from parlando.domain.events import Closed, SessionEvent
@@ -33,6 +34,8 @@ class SessionRequest:
     `start_at`, `settled_ms`, `segments`: where it goes on if Redis has lost the session (docs/protocols.md).
     `uid`: whose transcript it is, for the archive. `push`: whether finals go to the transcript webhook.
     `window_s`: how long the session lives on without a client; None for `RESUME_WINDOW_S`.
+    `annotations`: whether it wants what followers say of the session; `last_annotation` is the last that it
+    has.
     `preferred_language`: one that the client always sends, whatever is spoken: used if the engine knows it.
     """
 
@@ -46,6 +49,8 @@ class SessionRequest:
     uid: str = ""
     push: bool = False
     window_s: float | None = None
+    annotations: bool = False
+    last_annotation: int = 0
     preferred_language: str | None = None
     config: SessionConfig = field(default_factory=SessionConfig)
     format: AudioFormat = field(default_factory=AudioFormat)
@@ -112,6 +117,11 @@ class OpenedSession(Protocol):
     @property
     def seq(self) -> int:
         """The event behind which the client is sent all others."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """Of the events' numbering: when the session was opened, unix milliseconds."""
         ...
 
     @property
@@ -216,8 +226,8 @@ class LiveProtocol(ABC):
         """What a message says."""
 
     @abstractmethod
-    def event(self, event: SessionEvent) -> Sequence[Message]:
-        """A session's event as messages."""
+    def event(self, event: SessionEvent | Annotation) -> Sequence[Message]:
+        """A session's event as messages, or an annotation, if the request asked for them."""
 
     def notice(self, notice: Notice) -> Sequence[Message]:
         """What the gateway itself says, as messages."""

@@ -26,6 +26,7 @@ from api_gateway.doors.base import (
 )
 from api_gateway.handshake import Handshake
 from api_gateway.presenters.error_mapping import event_of, mapping_of
+from parlando.domain.annotations import Annotation
 from parlando.domain.audio import Encoding, milliseconds
 from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.config import SessionConfig
@@ -63,6 +64,8 @@ class _Request(BaseModel):
     settled_ms: int = Field(0, ge=0, le=10**11)
     segments: int = Field(0, ge=0, le=10**9)
     uid: str = Field("", pattern=rf"^$|{UID_PATTERN}")
+    annotations: bool = False
+    last_annotation: int = Field(0, ge=0, le=10**9)
 
 
 def request_of(raw: Mapping[str, Any], *, must_be_new: bool = False) -> SessionRequest:
@@ -199,6 +202,7 @@ class Native(LiveProtocol):
             "sample_rate": session.format.sample_rate,
             **session.received,
             "seq": session.seq,
+            "epoch": session.epoch,
             **session.resumed,
         }
         return [_dump(greeting)]
@@ -207,7 +211,7 @@ class Native(LiveProtocol):
         """Binary messages are audio, text ones are JSON; each says one thing."""
         return [_read(message)]
 
-    def event(self, event: SessionEvent) -> Sequence[str]:
+    def event(self, event: SessionEvent | Annotation) -> Sequence[str]:
         """Every event, with `new_text` where it has text and `settled` where it settles audio."""
         body = event.model_dump(exclude_none=True)
         if isinstance(event, Partial):

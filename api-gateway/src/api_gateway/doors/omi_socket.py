@@ -18,6 +18,7 @@ from api_gateway.doors.base import (
     SessionRequest,
 )
 from api_gateway.presenters.omi import speaker_of
+from parlando.domain.annotations import Annotation
 from parlando.domain.commands import End
 from parlando.domain.config import SessionConfig
 from parlando.domain.events import FinalTranscript, SessionEvent
@@ -71,7 +72,7 @@ class OmiSocket(LiveProtocol):
                 return [Ping()]
         raise InvalidRequestError(f"Expected type CloseStream or KeepAlive, but got {message[:80]!r}")
 
-    def event(self, event: SessionEvent) -> Sequence[str]:
+    def event(self, event: SessionEvent | Annotation) -> Sequence[str]:
         """Finals with words in them, as one segment each."""
         if not isinstance(event, FinalTranscript) or not event.text:
             return []

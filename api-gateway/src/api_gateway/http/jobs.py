@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
 from api_gateway.http.job_uploads import discard, receive
-from api_gateway.http.sse import last_seen, respond
+from api_gateway.http.sse import annotations_from, respond, start_of
 from api_gateway.http.uploads import body_of
 from api_gateway.live.relay import Relay
 from api_gateway.presenters.job import document_of, job_of, result_of, transcript_of
@@ -220,13 +220,23 @@ async def delete(record: JobDep, found: ServicesDep) -> dict[str, Any]:
     response_class=StreamingResponse,
 )
 async def events(
-    record: JobDep, found: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
+    record: JobDep,
+    found: ServicesDep,
+    last_event_id: Annotated[str | None, Header()] = None,
+    annotations: Annotated[bool, Query(description="Annotations too")] = False,
 ) -> StreamingResponse:
     """Server-sent events: progress, segments in their order, and the end; those behind `Last-Event-ID`."""
-    after = last_seen(last_event_id, record.seq)
+    start = start_of(last_event_id, newest=record.seq, annotations=annotations)
     job = record.job
-    known = partial(found.jobs.known, job)
-    return respond(Relay(found.history, found.channels, job, after=after, admitted=known))
+    relay = Relay(
+        found.history,
+        found.channels,
+        job,
+        after=start.position.seq,
+        annotations=annotations_from(found, found.annotations.of_job(job), start),
+        admitted=partial(found.jobs.known, job),
+    )
+    return respond(relay, start)
 
 
 @router.get(
@@ -241,6 +251,7 @@ async def result(
     record: JobDep,
     found: ServicesDep,
     form: Annotated[Literal["json", "text", "srt", "vtt", "tsv"], Query(alias="format")] = "json",
+    annotations: Annotated[bool, Query(description="Annotations too, with format=json")] = False,
 ) -> Response:
     """The result of a completed job."""
     if record.status is not JobStatus.COMPLETED:
@@ -248,6 +259,9 @@ async def result(
         raise JobNotReadyError(f"Job {record.job} is {record.status.value}{why}")
     transcript = await transcript_of(found.jobs, record)
     if form == "json":
-        return JSONResponse(result_of(record, transcript))
+        body = result_of(record, transcript)
+        if annotations:
+            body["annotations"] = await found.annotations.dumped(found.annotations.of_job(record.job))
+        return JSONResponse(body)
     media_type, write = FORMATS[form]
     return Response(write(transcript), media_type=media_type)

@@ -7,7 +7,7 @@ from starlette.responses import Response, StreamingResponse
 
 from api_gateway import metrics
 from api_gateway.dependencies import ReadingDep, RecordDep, Services, ServicesDep
-from api_gateway.http.sse import last_seen, respond
+from api_gateway.http.sse import annotations_from, respond, start_of
 from api_gateway.live.relay import Relay
 from parlando.domain.audio import milliseconds, seconds
 from parlando.domain.events import EVENTS, FinalTranscript
@@ -49,10 +49,15 @@ async def transcript(
     reading: ReadingDep,
     found: ServicesDep,
     form: Annotated[Literal["json", "text", "srt", "vtt"], Query(alias="format")] = "json",
+    annotations: Annotated[bool, Query(description="Annotations too, with format=json")] = False,
 ) -> Response:
     """All finals so far, while the session runs and until it expires."""
     media_type, write = FORMATS[form]
-    return Response(write(await _transcript(reading.record, found)), media_type=media_type)
+    found_transcript = await _transcript(reading.record, found)
+    if annotations:
+        notes = await found.annotations.dumped(found.annotations.of_session(reading.record.sid))
+        found_transcript = found_transcript.model_copy(update={"annotations": tuple(notes)})
+    return Response(write(found_transcript), media_type=media_type)
 
 
 async def _transcript(record: SessionRecord, found: Services) -> Transcript:
@@ -72,17 +77,30 @@ async def _transcript(record: SessionRecord, found: Services) -> Transcript:
     response_class=StreamingResponse,
 )
 async def events(
-    reading: ReadingDep, found: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
+    reading: ReadingDep,
+    found: ServicesDep,
+    last_event_id: Annotated[str | None, Header()] = None,
+    annotations: Annotated[bool, Query(description="Annotations too")] = False,
 ) -> StreamingResponse:
     """Server-sent events: all kept events behind `Last-Event-ID`, then live ones and partials.
 
-    A viewer whose token is revoked gets `revoked`, and then nothing.
+    Who was at a position of another life of the session gets `restarted`, and all events of this one. A
+    viewer whose token is revoked gets `revoked`, and then nothing.
     """
     sid, token = reading.record.sid, reading.token
 
     async def admitted() -> bool:
         return await found.viewers.admits(sid, token)
 
-    after = last_seen(last_event_id, reading.record.seq)
-    leave = admitted if token else None
-    return respond(Relay(found.history, found.channels, sid, after=after, admitted=leave), metrics.VIEWERS)
+    record = reading.record
+    epoch = record.events_epoch if record.later_life else 0
+    start = start_of(last_event_id, newest=record.seq, epoch=epoch, annotations=annotations)
+    relay = Relay(
+        found.history,
+        found.channels,
+        sid,
+        after=start.position.seq,
+        annotations=annotations_from(found, found.annotations.of_session(sid), start),
+        admitted=admitted if token else None,
+    )
+    return respond(relay, start, metrics.VIEWERS)

@@ -45,6 +45,11 @@ class Opened:
         return self.writer.sid
 
     @property
+    def epoch(self) -> int:
+        """See `OpenedSession`."""
+        return self.writer.epoch
+
+    @property
     def format(self) -> AudioFormat:
         """See `OpenedSession`."""
         return self.writer.format

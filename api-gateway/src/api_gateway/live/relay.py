@@ -2,15 +2,28 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 from api_gateway.live.outbox import Outbox
+from parlando.domain.annotations import Annotation
+from parlando.store.annotations import Annotations
 from parlando.store.envelope import AccessChanged, Envelope
 from parlando.store.history import History
+from parlando.store.keys import AnnotationKeys
 from parlando.store.pubsub import Channels
 
 PAGE: Final = 200
-CHECK_EVERY_S: Final = 15.0  # the history is looked at that often although the channel is silent
+CHECK_EVERY_S: Final = 15.0  # the history is read that often although the channel is silent
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationsFrom:
+    """That a client wants annotations: where they lie, and the last that it has."""
+
+    annotations: Annotations
+    keys: AnnotationKeys
+    after: int = 0
 
 
 class Relay:
@@ -28,13 +41,15 @@ class Relay:
         sid: str,
         *,
         after: int,
+        annotations: AnnotationsFrom | None = None,
         admitted: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self._history = history
         self._channels = channels
         self._sid = sid
         self._channel = history.keys(sid).events
-        self._outbox = Outbox(after)
+        self._annotations = annotations
+        self._outbox = Outbox(after, None if annotations is None else annotations.after)
         self._admitted = admitted
         self._wake = asyncio.Event()
 
@@ -56,17 +71,16 @@ class Relay:
     async def batches(self) -> AsyncIterator[list[Envelope]]:
         """Messages to send, as many as there are at once; an empty list when nothing came for long."""
         while True:
-            if self._outbox.behind:
+            if self._is_behind:
                 if self._admitted is not None and not await self._admitted():
                     return
-                page = await self._history.events(self._sid, after=self._outbox.newest, count=PAGE)
-                self._outbox.refill([Envelope(event) for event in page], complete=len(page) < PAGE)
+                await self._catch_up()
             batch = self._outbox.take()
             if batch:
                 yield batch
                 continue
             self._wake.clear()
-            if self._outbox.behind:
+            if self._is_behind:
                 continue
             try:
                 async with asyncio.timeout(CHECK_EVERY_S):
@@ -74,3 +88,20 @@ class Relay:
             except TimeoutError:
                 self._outbox.missed()
                 yield []
+
+    @property
+    def _is_behind(self) -> bool:
+        annotations = self._outbox.annotations
+        return self._outbox.behind or (annotations is not None and annotations.behind)
+
+    async def _catch_up(self) -> None:
+        """Read a page of what the channel didn't bring."""
+        if self._outbox.behind:
+            page = await self._history.events(self._sid, after=self._outbox.newest, count=PAGE)
+            self._outbox.refill([Envelope(event) for event in page], complete=len(page) < PAGE)
+        sequence, source = self._outbox.annotations, self._annotations
+        if sequence is not None and source is not None and sequence.behind:
+            page = await source.annotations.page(source.keys, after=sequence.newest, count=PAGE)
+            found = [Envelope(annotation) for annotation in page]
+            numbered = [(e.message.number, e) for e in found if isinstance(e.message, Annotation)]
+            sequence.refill(numbered, complete=len(page) < PAGE)

@@ -12,7 +12,7 @@ from api_gateway.dependencies import Services
 from api_gateway.doors.base import ClientCommand, LiveProtocol, Message, Start
 from api_gateway.live.connection import Finished, LiveConnection
 from api_gateway.live.opening import Opening
-from api_gateway.live.relay import Relay
+from api_gateway.live.relay import AnnotationsFrom, Relay
 from api_gateway.live.transport import ClientGone, Transport
 from parlando.errors import NotAllowedError, ParlandoError
 
@@ -52,7 +52,12 @@ async def _serve(transport: Transport, protocol: LiveProtocol, found: Services, 
     session = await opening.open(request)
     for message in protocol.greeting(session):
         await transport.send(message)
-    async with Relay(found.history, found.channels, session.id, after=session.seq) as relay:
+    notes = None
+    if request.annotations:
+        keys = found.annotations.of_session(session.id)
+        notes = AnnotationsFrom(found.annotations, keys, request.last_annotation)
+    relaying = Relay(found.history, found.channels, session.id, after=session.seq, annotations=notes)
+    async with relaying as relay:
         live = LiveConnection(
             transport,
             session.writer,

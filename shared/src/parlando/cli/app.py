@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from parlando.cli import deliveries, jobs, listen, live, models, status, tail, transcribe, up
+from parlando.cli import deliveries, follow, jobs, listen, live, models, status, tail, transcribe, up
 from parlando.cli.options import HERE, Key, Url
 from parlando.client import ClientError
 from parlando.errors import ParlandoError
@@ -110,6 +110,15 @@ def up_command(
 ) -> None:
     """Run the whole cluster on this machine until Ctrl-C (what `make run` does)."""
     raise typer.Exit(asyncio.run(up.run(transcribers)))
+
+
+@app.command("follow")
+def follow_command(
+    followers: Annotated[list[str], typer.Argument(help="package.module:Class of each follower.")],
+    metrics_port: Annotated[int, typer.Option(envvar="METRICS_PORT", min=0, max=65535)] = 0,
+) -> None:
+    """Run followers: code that is called for what happens to sessions and jobs (docs/extending.md)."""
+    raise typer.Exit(follow.run(followers, metrics_port=metrics_port))
 
 
 def main() -> None:

@@ -33,6 +33,8 @@ async def follow(
 ) -> AsyncGenerator[dict[str, Any], None]:
     """The events behind number `after`, each once, for as long as the caller wants more.
 
+    `restarted` says that a session was opened anew: all events of its new life follow.
+
     What was followed may be unknown for up to `patience_s` seconds.
 
     Raises
@@ -41,10 +43,10 @@ async def follow(
         if the gateway refuses, or can't be reached for half a minute.
 
     """
-    failures, seen_at = 0, -math.inf
+    failures, seen_at, position = 0, -math.inf, str(after)
     while failures < TRIES:
         try:
-            async with client.stream("GET", url, headers={"Last-Event-ID": str(after)}) as answer:
+            async with client.stream("GET", url, headers={"Last-Event-ID": position}) as answer:
                 patient = answer.status_code in UNKNOWN and time.monotonic() - seen_at < patience_s
                 if answer.is_error and answer.status_code not in AWAY and not patient:
                     await answer.aread()
@@ -52,10 +54,11 @@ async def follow(
                 async for line in answer.aiter_lines():
                     if answer.is_success:
                         seen_at = time.monotonic()
-                    if line.startswith("data: "):
-                        event = orjson.loads(line[6:])
-                        after, failures = event.get("seq", after), 0
-                        yield event
+                    if line.startswith("id: "):
+                        position = line[4:]
+                    elif line.startswith("data: "):
+                        failures = 0
+                        yield orjson.loads(line[6:])
         except httpx.HTTPError:
             pass
         failures += 1

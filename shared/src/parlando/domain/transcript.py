@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -60,6 +61,8 @@ class Transcript(BaseModel):
     language: str | None
     text: str
     segments: tuple[FinalSegment, ...]
+    annotations: tuple[dict[str, Any], ...] | None = None
+    """What followers say of it, if that was asked for; see `annotations.Annotation`."""
 
     @classmethod
     def of(

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 
+from parlando.domain.annotations import Annotation
 from parlando.domain.events import (
     Closed,
     Failure,
@@ -24,7 +25,16 @@ class AccessChanged(BaseModel):
 
 
 Message = (
-    SpeechStarted | Partial | FinalTranscript | Status | Flushed | Failure | Closed | JobEvent | AccessChanged
+    SpeechStarted
+    | Partial
+    | FinalTranscript
+    | Status
+    | Flushed
+    | Failure
+    | Closed
+    | JobEvent
+    | Annotation
+    | AccessChanged
 )
 _MESSAGES: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 
@@ -52,6 +62,10 @@ class Envelope:
 
     @cached_property
     def frame(self) -> bytes:
-        """The message as a server-sent event, with an `id` if it's kept."""
-        identity = b"" if self.seq is None else b"id: %d\n" % self.seq
-        return b"%sevent: %s\ndata: %s\n\n" % (identity, self.type.encode(), self.raw)
+        """The message as a server-sent event, with its `seq` as the id if it's kept."""
+        return self.frame_with("" if self.seq is None else str(self.seq))
+
+    def frame_with(self, position: str) -> bytes:
+        """The message as a server-sent event with `position` as its id ("" for none)."""
+        identity = f"id: {position}\n" if position else ""
+        return f"{identity}event: {self.type}\ndata: ".encode() + self.raw + b"\n\n"

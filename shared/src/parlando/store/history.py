@@ -36,6 +36,10 @@ class SessionRecord:
     config: dict[str, Any]
     open_segment: dict[str, Any] | None
     uid: str
+    events_epoch: int = 0
+    """Of the events' numbering: when the session was opened, unix milliseconds."""
+    later_life: bool = False
+    """Whether there was a session of this id before, or Redis had lost this one."""
 
     @classmethod
     def of(cls, sid: str, found: dict[bytes, bytes]) -> "SessionRecord":
@@ -56,6 +60,8 @@ class SessionRecord:
             config=orjson.loads(h["config"]),
             open_segment=orjson.loads(h["open"]) if "open" in h else None,
             uid=h.get("uid", b"").decode(),
+            events_epoch=int(h.get("events_epoch", 0)),
+            later_life="later_life" in h,
         )
 
     @property
@@ -175,13 +181,12 @@ class History:
     async def forget(self, sid: str) -> None:
         """Delete everything that Redis knows of a session; whoever works on it drops it."""
         keys = self.keys(sid)
-        doomed = (keys.session, keys.events, keys.pcm, keys.raw, keys.arrivals)
-        await retried(lambda: self._redis.delete(*doomed))
+        await retried(lambda: self._redis.delete(keys.session, *keys.beside_hash))
 
     async def keep(self, sid: str, seconds: int) -> None:
         """Have Redis remember an ended session for longer."""
         keys = self.keys(sid)
-        for key in (keys.session, keys.events, keys.arrivals):
+        for key in (keys.session, keys.events, keys.arrivals, *keys.annotations.beside_hash):
             await retried(lambda key=key: self._redis.expire(key, seconds))  # type: ignore[misc]
 
     async def workers(self) -> list[dict[str, Any]]:

@@ -337,4 +337,5 @@ class JobKeys:
             feed(self.partition),
             usage(self.partition, key, month()),
             job_list(self.partition, key),
+            *self.annotations.beside_hash,
         ]

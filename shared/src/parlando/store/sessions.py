@@ -77,6 +77,7 @@ class SessionWriter:
         *,
         seq: int = 0,
         input_at: int = 0,
+        epoch: int = 0,
     ) -> None:
         self._scripts = scripts
         self._keys = keys
@@ -90,6 +91,8 @@ class SessionWriter:
         self.settled = (0, 0)
         """As the last append found it: samples before which all audio is in finals, the last one's seq."""
         self._input_at = input_at
+        self.epoch = epoch
+        """Of the events' numbering: when the session was opened, unix milliseconds."""
 
     @property
     def sid(self) -> str:
@@ -312,6 +315,7 @@ class Sessions:
             form,
             seq=int(answer[1]),
             input_at=at.position,
+            epoch=int(answer[3]),
         )
 
     def again(self, sid: str, form: AudioFormat) -> SessionWriter:
@@ -337,7 +341,7 @@ class Sessions:
                 raise SessionNotFoundError(f"No session {sid} is known; it may have expired")
             case b"denied":
                 raise NotAllowedError(f"The resume token doesn't belong to session {sid}")
-        _, writer, samples, seq, state, config, given, raw, input_at = answer
+        _, writer, samples, seq, state, config, given, raw, input_at, epoch = answer
         form = AudioFormat.model_validate_json(given)
         received = int(samples) if form.direct else int(raw)
         return Attached(
@@ -350,6 +354,7 @@ class Sessions:
                 form,
                 seq=int(seq),
                 input_at=int(input_at),
+                epoch=int(epoch),
             ),
             seq=int(seq),
             state=state.decode(),

@@ -34,6 +34,8 @@ class Delivered:
     partition: int
     entry: str
     fields: Mapping[bytes, bytes]
+    attempt: int = 1
+    """How often it has been delivered to a worker, this time included."""
 
 
 class WorkQueue:
@@ -131,7 +133,7 @@ class WorkQueue:
         overdue = await self._overdue(limit + len(held), held) if limit > 0 else []
         random.shuffle(overdue)  # several workers look at the same time
         taken: list[Delivered] = []
-        for partition, pending in overdue:
+        for partition, pending, attempts in overdue:
             if len(taken) == limit:
                 break
             stream = self._streams[partition]
@@ -142,7 +144,7 @@ class WorkQueue:
                 if entry is None or not fields:  # deleted: Redis before 7 still lists it
                     await self._redis.xack(stream, self._group, pending)
                 else:
-                    taken.append(Delivered(partition, entry.decode(), fields))
+                    taken.append(Delivered(partition, entry.decode(), fields, attempts + 1))
         return taken
 
     async def renew(self, entries: Collection[tuple[int, str]]) -> None:
@@ -154,8 +156,11 @@ class WorkQueue:
                 pipe.xclaim(self._streams[partition], self._group, self._worker, 0, [entry], justid=True)
             await pipe.execute()
 
-    async def _overdue(self, limit: int, held: Collection[tuple[int, str]]) -> list[tuple[int, bytes]]:
-        """Overdue entries of the partitions whose turn it is; none is hidden by many that are not overdue."""
+    async def _overdue(self, limit: int, held: Collection[tuple[int, str]]) -> list[tuple[int, bytes, int]]:
+        """Overdue entries of the partitions whose turn it is, and how often each was delivered.
+
+        None is hidden by many that are not overdue.
+        """
         share = -(-len(self._streams) // self.rounds)
         first = self._next_look
         looked_at = range(first, min(first + share, len(self._streams)))
@@ -168,7 +173,7 @@ class WorkQueue:
             answers: Sequence[Any] = await pipe.execute()
         mine = set(held)
         return [
-            (partition, pending["message_id"])
+            (partition, pending["message_id"], int(pending["times_delivered"]))
             for partition, found in zip(looked_at, answers, strict=True)
             for pending in found
             if (partition, pending["message_id"].decode()) not in mine

@@ -6,7 +6,8 @@
 --       7 virtual times of the waiting   8 shares: job:<key> and chunk:<key> count what is worked on,
 --         `keys` the keys that have jobs among them
 --       9 feed   10 usage hash of the month   11 the key's list of jobs
-local JOB, PARTS, EVENTS, JOBS, CHUNKS, WAITING, FLOWS, SHARES, FEED, USAGE, LIST = unpack(KEYS)
+--       12 annotations   13 names of annotations
+local JOB, PARTS, EVENTS, JOBS, CHUNKS, WAITING, FLOWS, SHARES, FEED, USAGE, LIST, NOTES, NOTE_NAMES = unpack(KEYS)
 local PROCESSORS, TRANSCRIBERS = 'processors', 'transcribers'
 local ID = string.match(JOB, ':job:(.*)$')
 
@@ -55,8 +56,9 @@ end
 -- Append an event and publish it. `more` is JSON members with a comma in front, or ''.
 local function emit(kind, more)
   local seq = redis.call('HINCRBY', JOB, 'seq', 1)
-  local event = string.format('{"type":"%s","seq":%.0f,"job_id":"%s","status":"%s","progress":%.4f%s}',
-    kind, seq, ID, redis.call('HGET', JOB, 'state'), progress(), more)
+  local j = redis.call('HMGET', JOB, 'state', 'created')
+  local event = string.format('{"type":"%s","seq":%.0f,"epoch":%s,"job_id":"%s","status":"%s","progress":%.4f%s}',
+    kind, seq, j[2], ID, j[1], progress(), more)
   redis.call('XADD', EVENTS, string.format('%.0f-0', seq), 'e', event)
   redis.call('PUBLISH', EVENTS, event)
   redis.call('HSET', JOB, 'updated', now())

@@ -14,7 +14,7 @@
 --       18 samples before which all audio is in finals   19 samples of audio before the first byte that will come
 --       20 where the client counts that byte: samples at its own rate, or bytes of a container
 --       21 the format that the client sends, JSON
--- Returns {"ok", seq, writer}, {"taken"} or {"full"}. A session that replaces a closed one numbers its events on
+-- Returns {"ok", seq, writer, epoch of the events}, {"taken"} or {"full"}. A session that replaces a closed one numbers its events on
 -- from there, so that a client that has seen the old ones misses none of the new; the old ones are deleted.
 -- One that continues replaces an older state of itself, which a Redis that lost its last writes may hold; events
 -- that there are stay.
@@ -55,5 +55,6 @@ if ARGV[11] ~= '' then
   redis.call('EXPIRE', KEYS[7], LONG_TTL_S)
 end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
+if old[1] or continues then redis.call('HSET', KEYS[1], 'later_life', 1) end
 add_to_feed(KEYS[9], 'opened', ARGV[1], ARGV[7], ARGV[11], seq, false)
-return {'ok', seq, writer}
+return {'ok', seq, writer, opened}

@@ -1,0 +1,78 @@
+"""Annotations of sessions and jobs: written by followers, read by whoever asks for them."""
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from parlando.domain.annotations import Annotation
+from parlando.errors import ConflictError, JobNotFoundError, SessionNotFoundError
+from parlando.store.connection import Redis, Scripts, retried
+from parlando.store.keys import AnnotationKeys, JobKeys, SessionKeys
+
+MAX_ANNOTATIONS: Final = 10_000
+"""Annotations of one session or job."""
+PAGE: Final = 500
+
+
+class Annotations:
+    """The annotations of a keyspace with `partitions`. Every call raises `UnavailableError` if Redis is
+    away.
+    """
+
+    def __init__(self, redis: Redis, *, partitions: int) -> None:
+        self._redis = redis
+        self._scripts = Scripts(redis)
+        self._partitions = partitions
+
+    def of_session(self, sid: str) -> AnnotationKeys:
+        """Where the annotations of a session lie."""
+        return SessionKeys.of(sid, self._partitions).annotations
+
+    def of_job(self, job: str) -> AnnotationKeys:
+        """Where the annotations of a job lie."""
+        return JobKeys.of(job, self._partitions).annotations
+
+    async def add(self, keys: AnnotationKeys, *, name: str, kind: str, by: str, data: dict[str, Any]) -> int:
+        """Add an annotation; its number. A second one of the same `name` isn't added.
+
+        Raises
+        ------
+        SessionNotFoundError, JobNotFoundError
+            if the session or job is gone.
+        ConflictError
+            if it has too many.
+
+        """
+        annotation = Annotation(session_id=keys.id, kind=kind, by=by, data=data)
+        rest = annotation.model_dump_json(exclude={"number", "epoch"}).removeprefix("{")
+        number = int(
+            await self._scripts.run(
+                "annotate",
+                [keys.subject, keys.stream, keys.names, keys.channel],
+                [f"{by}:{name}", '{"number":', f",{rest}", MAX_ANNOTATIONS],
+            )
+        )
+        if number == 0:
+            missing = JobNotFoundError if keys.subject.endswith(f":job:{keys.id}") else SessionNotFoundError
+            raise missing(f"{keys.id} is not known; it may have expired")
+        if number < 0:
+            raise ConflictError(f"{keys.id} has {MAX_ANNOTATIONS} annotations, which is the most")
+        return number
+
+    async def page(self, keys: AnnotationKeys, *, after: int, count: int = PAGE) -> list[bytes]:
+        """Up to `count` annotations behind number `after`, in order, each as JSON."""
+        stream = keys.stream
+        entries: Any = await retried(lambda: self._redis.xrange(stream, min=f"({after}-0", count=count))
+        return [fields[b"a"] for _, fields in entries]
+
+    async def dumped(self, keys: AnnotationKeys) -> list[dict[str, Any]]:
+        """Every annotation, in order, as clients read them in a transcript."""
+        return [each.model_dump(exclude={"type", "session_id"}) async for each in self.all(keys)]
+
+    async def all(self, keys: AnnotationKeys) -> AsyncIterator[Annotation]:
+        """Every annotation, in order."""
+        after = 0
+        while page := await self.page(keys, after=after):
+            for encoded in page:
+                annotation = Annotation.model_validate_json(encoded)
+                after = annotation.number
+                yield annotation

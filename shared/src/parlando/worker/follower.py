@@ -1,0 +1,204 @@
+"""Followers: code that is called for what happens to sessions and jobs, at least once for each entry of the
+feed.
+
+A follower is a class in a file of its own; `parlando follow package.module:Class` runs it as a worker. Any
+number of workers share the entries of one follower.
+"""
+
+import asyncio
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import structlog
+from prometheus_client import Counter as PrometheusCounter
+from redis.exceptions import ResponseError
+
+from parlando.errors import JobNotFoundError, SessionNotFoundError
+from parlando.settings import ServiceSettings
+from parlando.store.annotations import Annotations
+from parlando.store.connection import BROKEN, Redis
+from parlando.store.feed import LEASE_S, Feed, FeedEntry, FeedKind
+from parlando.store.history import History
+from parlando.store.work_queue import Delivered
+from parlando.tasks import end
+from parlando.worker.service import WorkerService
+
+BLOCK_MS: Final = 2000
+DRAIN_S: Final = 10.0
+AWAY_S: Final = 0.5  # before the next try, when Redis is away
+
+ENTRIES: Final = PrometheusCounter(
+    "parlando_follower_entries_total", "Entries of the feed, by outcome", ["follower", "outcome"]
+)
+
+log = structlog.get_logger(part="follower")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a follower may use: `history` reads sessions, `annotations` writes what it has to say."""
+
+    history: History
+    annotations: Annotations
+
+    async def annotate(self, entry: FeedEntry, follower: "Follower", kind: str, data: dict[str, Any]) -> int:
+        """Annotate the session or job of an entry; its number. Repeating it for the same entry adds nothing.
+
+        Raises
+        ------
+        SessionNotFoundError, JobNotFoundError, ConflictError, UnavailableError
+
+        """
+        of = self.annotations.of_job if entry.kind.startswith("job_") else self.annotations.of_session
+        return await self.annotations.add(
+            of(entry.id), name=f"{entry.name}:{kind}", kind=kind, by=follower.name, data=data
+        )
+
+
+class Follower(ABC):
+    """One follower. What `on_entry` raises is a failed attempt at that entry; the others go on."""
+
+    name: ClassVar[str]
+    """The name of its consumer group."""
+
+    kinds: ClassVar[frozenset[FeedKind]]
+    """Which entries it is called for."""
+
+    at_once: ClassVar[int] = 8
+    """Entries that one worker deals with at a time."""
+
+    attempts: ClassVar[int] = 5
+    """Attempts at an entry, of all workers together, then it is given up."""
+
+    timeout_s: ClassVar[float] = 60.0
+    """An attempt that takes longer has failed."""
+
+    @abstractmethod
+    async def on_entry(self, entry: FeedEntry, context: Context) -> None:
+        """Deal with one entry. It may be called again for the same one: what it does must be safe to
+        repeat.
+        """
+
+
+class FollowerPool:
+    """One worker's share of a follower's entries; see `service.Pool`. `worker`: unique among those that
+    live.
+    """
+
+    def __init__(
+        self, follower: Follower, redis: Redis, *, worker: str, partitions: int, lease_s: float = LEASE_S
+    ) -> None:
+        self._follower = follower
+        self._feed = Feed(redis, follower.name, worker=worker, partitions=partitions, lease_s=lease_s)
+        self._context = Context(
+            History(redis, partitions=partitions), Annotations(redis, partitions=partitions)
+        )
+        self._lease_s = lease_s
+        self._room = asyncio.Semaphore(follower.at_once)
+        self._running: dict[tuple[int, str], asyncio.Task[None]] = {}
+
+    @property
+    def count(self) -> int:
+        """Entries that are being dealt with."""
+        return len(self._running)
+
+    def loops(self) -> list[Coroutine[Any, Any, None]]:
+        """What must run for entries to be taken and kept."""
+        return [self._repeat(step) for step in (self._take, self._take_over, self._renew)]
+
+    async def hand_back(self) -> None:
+        """Break off what runs: another worker deals with it when its lease has run out."""
+        await end(*self._running.values())
+
+    async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await step()
+            except (*BROKEN, ResponseError) as error:
+                log.warning("redis.away", follower=self._follower.name, error=str(error))
+                await asyncio.sleep(AWAY_S)
+            except Exception:
+                log.exception("follower.broke", follower=self._follower.name)
+                await asyncio.sleep(AWAY_S)
+
+    async def _take(self) -> None:
+        await self._start(await self._feed.take(self._follower.at_once, block_ms=BLOCK_MS))
+
+    async def _take_over(self) -> None:
+        await asyncio.sleep(self._lease_s / 2 * random.uniform(0.8, 1.2))
+        await self._start(await self._feed.take_over(self._follower.at_once, self._running))
+
+    async def _renew(self) -> None:
+        await asyncio.sleep(self._lease_s / 4)
+        await self._feed.renew(self._running)
+
+    async def _start(self, delivered: Sequence[Delivered]) -> None:
+        for each in delivered:
+            place = (each.partition, each.entry)
+            entry = await self._read(each)
+            if entry is None:
+                await self._feed.done(*place)
+                continue
+            await self._room.acquire()
+            self._running[place] = task = asyncio.create_task(self._deal_with(entry, place, each.attempt))
+            task.add_done_callback(lambda _, place=place: self._ended(place))  # type: ignore[misc]
+
+    async def _read(self, delivered: Delivered) -> FeedEntry | None:
+        try:
+            entry = FeedEntry.of(delivered)
+        except (KeyError, ValueError):
+            log.error("entry.unreadable", follower=self._follower.name, entry=delivered.entry)
+            return None
+        return entry if entry.kind in self._follower.kinds else None
+
+    def _ended(self, place: tuple[int, str]) -> None:
+        self._running.pop(place, None)
+        self._room.release()
+
+    async def _deal_with(self, entry: FeedEntry, place: tuple[int, str], attempt: int) -> None:
+        name = self._follower.name
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self._follower.timeout_s):
+                await self._follower.on_entry(entry, self._context)
+        except (SessionNotFoundError, JobNotFoundError):
+            outcome = "gone"  # deleted or expired meanwhile: there is nothing left to say
+        except BROKEN as error:
+            log.warning("redis.away", follower=name, error=str(error))
+            return  # its lease runs out, and it is dealt with again
+        except Exception:
+            log.exception("entry.failed", follower=name, entry=entry.name, kind=entry.kind, attempt=attempt)
+            if attempt < self._follower.attempts:
+                ENTRIES.labels(name, "failed").inc()
+                return  # its lease runs out, and it is dealt with again
+            outcome = "given_up"
+        else:
+            outcome = "done"
+            log.debug("entry.done", follower=name, entry=entry.name, took_s=time.monotonic() - started)
+        ENTRIES.labels(name, outcome).inc()
+        await self._feed.done(*place)
+
+
+class FollowerService(WorkerService):
+    """A worker process that runs followers."""
+
+    kind = "follower"
+
+    def __init__(self, settings: ServiceSettings, followers: Sequence[Follower]) -> None:
+        super().__init__(settings, drain_s=DRAIN_S)
+        self._pools = {
+            follower.name: FollowerPool(follower, self.redis, worker=self.id, partitions=settings.partitions)
+            for follower in followers
+        }
+
+    def pools(self) -> Sequence[FollowerPool]:
+        """One for each follower."""
+        return list(self._pools.values())
+
+    def report(self) -> dict[str, Any]:
+        """Which followers it runs, and how many entries each is dealing with."""
+        return {"followers": {name: pool.count for name, pool in self._pools.items()}}
