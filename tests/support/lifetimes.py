@@ -10,6 +10,7 @@ STAYING: Final = {
         "queues with consumer groups: an entry is removed when its work is done, and the groups must stay"
     ),
     r"stt:\{\d+\}:feed": "bounded, holds names of sessions and jobs only, and its consumer groups must stay",
+    r"stt:schema": "one number: the version of the data",
     r"stt:workers": "one field per worker; a report that is a minute old is removed by whoever reads it",
 }
 """Patterns of whole names, and why these may stay."""

@@ -1,6 +1,8 @@
 """The cluster as people watch it: what every process says of itself, and what it comes to."""
 
 import asyncio
+import os
+import signal
 from typing import Any, Final
 
 import structlog
@@ -17,6 +19,7 @@ from parlando.store.connection import BROKEN, Redis
 from parlando.store.heartbeat import beat, sign_off
 from parlando.store.history import History, SessionRecord
 from parlando.store.job_store import Jobs
+from parlando.store.schema import SchemaError, check_neighbours
 from parlando.store.sessions import Sessions
 
 BEAT_EVERY_S: Final = 1.0
@@ -54,10 +57,18 @@ class Cluster:
 
     async def run(self) -> None:
         """Say every second that this gateway lives, until cancelled."""
+        alone = False  # whether it is known that no process of another version runs
         try:
             while True:
                 try:
+                    if not alone:
+                        await check_neighbours(self._redis)
+                        alone = True
                     await beat(self._redis, self.id, _self_report())
+                except SchemaError as error:  # a gateway that can't read what it writes must not look alive
+                    log.critical("gateway.failed", error=error.message)
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
                 except (*BROKEN, UnavailableError) as error:
                     log.warning("redis.away", error=str(error))
                 await asyncio.sleep(BEAT_EVERY_S)
@@ -74,9 +85,11 @@ class Cluster:
 
     async def _look(self) -> dict[str, Any]:
         workers = await self._admission.workers_now()
-        kinds: dict[str, list[dict[str, Any]]] = {"gateway": [], "processor": [], "transcriber": []}
+        kinds: dict[str, list[dict[str, Any]]] = {kind: [] for kind in _KINDS}
         for worker in sorted(workers, key=lambda worker: str(worker["worker"])):
-            kinds[worker["kind"]].append({k: v for k, v in worker.items() if k not in _NOT_SHOWN})
+            kinds.setdefault(worker["kind"], []).append(
+                {k: v for k, v in worker.items() if k not in _NOT_SHOWN}
+            )
         transcribers = kinds["transcriber"]
         waiting = await self._sessions.waiting()
         owned = sum(worker["sessions"] for worker in transcribers)
@@ -104,6 +117,7 @@ class Cluster:
             "gateways": kinds["gateway"],
             "audio_processors": kinds["processor"],
             "transcribers": transcribers,
+            "followers": kinds["follower"],
         }
 
     async def sessions_of(self, key: str) -> list[dict[str, Any]]:
@@ -119,7 +133,8 @@ class Cluster:
         return await self._sessions_of[key].get()
 
 
-_NOT_SHOWN: Final = frozenset({"kind", "at", "latencies", "languages", "tasks"})
+_KINDS: Final = ("gateway", "processor", "transcriber", "follower")
+_NOT_SHOWN: Final = frozenset({"kind", "schema", "at", "latencies", "languages", "tasks"})
 
 
 def _self_report() -> dict[str, Any]:

@@ -6,14 +6,18 @@ import orjson
 
 from parlando.store.connection import Redis, clock, once
 from parlando.store.keys import WORKERS
+from parlando.store.schema import VERSION, check_schema
 
 FORGOTTEN_S: Final = 60  # a report that old is deleted by whoever reads it
 
 
 async def beat(redis: Redis, worker: str, report: dict[str, Any]) -> None:
-    """Say that `worker` lives. Raises `UnavailableError`; the next beat is the retry."""
+    """Say that `worker` lives. Raises `UnavailableError`; the next beat is the retry. Raises
+    `SchemaError`.
+    """
+    await check_schema(redis)
     seconds, micros = await once(lambda: clock(redis, WORKERS))
-    stamped = orjson.dumps({**report, "worker": worker, "at": seconds + micros / 1e6})
+    stamped = orjson.dumps({**report, "worker": worker, "schema": VERSION, "at": seconds + micros / 1e6})
     await once(lambda: redis.hset(WORKERS, worker, stamped))
 
 

@@ -36,10 +36,12 @@ Keys of one session share the hash tag `{p}` of its partition, so that scripts s
 | …:owners                | hash             | how many deliveries each owner has                         |
 | stt:billed:<m>          | string           | what a paid engine has billed in month <m>, milliseconds   |
 | stt:workers             | hash             | worker id → heartbeat (JSON)                               |
+| stt:schema              | string           | version of all this; see `schema.py`                       |
 | stt:{p}:answer:<call>   | string           | what a script answered, for a repeat of the same call      |
 
 Every key has a lifetime, but for the queues (their entries are removed when their work is done), the feed
-(bounded in length) and the workers' hash (reports of workers that are gone are removed by those who read it).
+(bounded in length), the schema's version, and the workers' hash (reports of workers that are gone are removed
+by those who read it).
 """
 
 from dataclasses import dataclass
@@ -51,6 +53,7 @@ from parlando.ids import partition_of
 TRANSCRIBERS: Final = "transcribers"
 PROCESSORS: Final = "processors"
 WORKERS: Final = "stt:workers"
+SCHEMA: Final = "stt:schema"
 DELIVERY_STATES: Final = ("ready", "later", "working", "dead")
 LONG_TTL_S: Final = 7 * 24 * 3600
 """Seconds that Redis remembers a user who sends nothing any more, and what the archive hasn't taken."""

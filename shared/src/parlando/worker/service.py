@@ -22,6 +22,7 @@ from parlando.ids import new_worker_id
 from parlando.settings import ServiceSettings
 from parlando.store.connection import BROKEN, connect
 from parlando.store.heartbeat import beat, sign_off
+from parlando.store.schema import SchemaError, check_neighbours, check_schema
 from parlando.tasks import end
 
 BEAT_EVERY_S: Final = 1.0
@@ -60,7 +61,8 @@ class WorkerService(ABC):
         self._draining.set()
 
     async def run(self) -> None:
-        """Work until `drain` is called."""
+        """Work until `drain` is called. Raises `SchemaError` if Redis is another version's."""
+        await self._check_schema()
         await self.prepare()
         async with asyncio.TaskGroup() as group:
             serving = [group.create_task(loop) for loop in self.services()]
@@ -105,6 +107,13 @@ class WorkerService(ABC):
         """Behind everything."""
         return
 
+    async def _check_schema(self) -> None:
+        try:
+            await check_schema(self.redis)
+            await check_neighbours(self.redis)
+        except UnavailableError as error:  # every heartbeat checks it too
+            log.warning("redis.away", error=error.message)
+
     # --- heartbeats, and the end --------------------------------------------------------------
 
     async def _beat_loop(self) -> None:
@@ -116,6 +125,8 @@ class WorkerService(ABC):
             except (*BROKEN, UnavailableError) as error:
                 self.connected = False
                 log.warning("redis.away", error=str(error))
+            except SchemaError:
+                raise
             except Exception:
                 log.exception("report.broke")
             await asyncio.sleep(BEAT_EVERY_S)
@@ -153,6 +164,12 @@ def run_worker(
         uvloop.run(_until_told(make))
     except ParlandoError as error:
         log.error("worker.failed", code=error.code, error=error.message)
+        return 1
+    except ExceptionGroup as group:
+        known = group.subgroup(ParlandoError)
+        if known is None:
+            raise
+        log.error("worker.failed", error="; ".join(map(str, known.exceptions)))
         return 1
     return 0
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from copy import deepcopy
 from typing import Final, TypeVar
 
+import orjson
 import structlog
 
 from parlando.domain.config import SessionConfig
@@ -13,8 +14,10 @@ from parlando.domain.events import FinalTranscript, Partial
 from transcriber import metrics
 from transcriber.pipeline.stages.base import Stage, StageAudio, State
 
-CONTRIBUTED: Final = ("speaker", "language", "translations")
-"""Fields of a partial that a stage may change; of a final also its words."""
+OF_PARTIALS: Final = ("speaker", "language")
+"""Fields of a partial that a stage may change."""
+OF_FINALS: Final = (*OF_PARTIALS, "translations", "words")
+"""Fields of a final that a stage may change."""
 
 log = structlog.get_logger(part="stages")
 S = TypeVar("S", Partial, FinalTranscript)
@@ -40,9 +43,8 @@ class StageChain:
         """The partial with what `stages` add."""
         for stage in stages:
             state = deepcopy(self._states.get(stage.name, {}))
-            found = await self._call(stage, "partial", stage.on_partial, partial, audio, state)
-            if found is not None:
-                partial = partial.model_copy(update={name: getattr(found, name) for name in CONTRIBUTED})
+            found = await self._call(stage, stage.on_partial, partial, audio, state, OF_PARTIALS)
+            partial = found or partial
         return partial
 
     async def final(
@@ -51,27 +53,29 @@ class StageChain:
         """The final with what `stages` add."""
         for stage in stages:
             state = deepcopy(self._states.get(stage.name, {}))
-            found = await self._call(stage, "final", stage.on_final, final, audio, state)
+            found = await self._call(stage, stage.on_final, final, audio, state, OF_FINALS)
             if found is not None:
                 self._states[stage.name] = state
-                fields = (*CONTRIBUTED, "words")
-                final = final.model_copy(update={name: getattr(found, name) for name in fields})
+                final = found
         return final
 
     async def _call(
         self,
         stage: Stage,
-        kind: str,
         call: Callable[[S, StageAudio, State], Awaitable[S]],
         segment: S,
         audio: StageAudio,
         state: State,
+        fields: Sequence[str],
     ) -> S | None:
-        """What the stage makes of a segment; None if it failed or took too long."""
-        started = time.monotonic()
+        """The segment with the `fields` that the stage gives it; None if it failed or took too long."""
+        kind, started = segment.type, time.monotonic()
         try:
             async with asyncio.timeout(stage.budget_s):
-                return await call(segment, audio, state)
+                found = await call(segment, audio, state)
+            orjson.dumps(state, option=orjson.OPT_SERIALIZE_NUMPY)
+            added = {name: getattr(found, name) for name in fields}
+            return type(segment).model_validate({**segment.model_dump(), **added})
         except TimeoutError:
             why = "timeout"
             log.warning("stage.slow", stage=stage.name, session=self._sid, budget_s=stage.budget_s)

@@ -1,0 +1,72 @@
+"""Processes of two versions never work on one keyspace."""
+
+import subprocess
+import sys
+
+import orjson
+import pytest
+
+from parlando.store.connection import connect
+from parlando.store.heartbeat import beat
+from parlando.store.keys import SCHEMA, WORKERS
+from parlando.store.schema import VERSION, SchemaError, check_neighbours, check_schema
+from support.cluster import TESTS
+
+
+@pytest.fixture
+async def redis(redis_server):
+    client = connect(redis_server.url)
+    yield client
+    await client.aclose()
+
+
+async def test_the_first_process_claims_the_keyspace_for_its_version(redis):
+    await check_schema(redis)
+    await check_schema(redis)
+    assert int(await redis.get(SCHEMA)) == VERSION
+
+
+async def test_data_of_another_schema_are_refused_with_every_heartbeat(redis):
+    await redis.set(SCHEMA, VERSION + 1)
+    with pytest.raises(SchemaError, match=rf"schema {VERSION + 1}, and this Parlando reads schema {VERSION}"):
+        await beat(redis, "w", {})
+
+
+async def test_a_process_of_another_version_that_lives_is_refused(redis):
+    await beat(redis, "new", {"kind": "transcriber"})
+    await check_neighbours(redis)
+    seconds, _ = await redis.time()
+    old = {"kind": "transcriber", "worker": "transcriber-old", "at": seconds}
+    await redis.hset(WORKERS, "old", orjson.dumps(old))
+    with pytest.raises(SchemaError, match="transcriber-old runs on this Redis with schema 1"):
+        await check_neighbours(redis)
+    await redis.hset(WORKERS, "old", orjson.dumps({**old, "at": seconds - 10}))  # it has ended
+    await check_neighbours(redis)
+
+
+@pytest.mark.parametrize("module", ["transcriber", "api_gateway"])
+async def test_a_service_says_why_it_refuses(redis, redis_server, module):
+    await redis.set(SCHEMA, VERSION + 1)
+    done = subprocess.run(
+        [sys.executable, "-m", module],
+        env={
+            "REDIS_URL": redis_server.url,
+            "PORT": "0" if module != "api_gateway" else str(_free()),
+            "PYTHONPATH": str(TESTS),
+            "STT_ENGINE": "support.perfect:engine",
+            "VAD": "rms",
+            "PATH": "/usr/bin:/bin",
+            "LOG_FORMAT": "json",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert f"Redis holds data of schema {VERSION + 1}" in done.stdout + done.stderr
+    assert module == "api_gateway" or done.returncode == 1
+
+
+def _free() -> int:
+    from parlando.embedded.redis_server import free_port
+
+    return free_port()
