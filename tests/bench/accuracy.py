@@ -55,17 +55,17 @@ def main() -> None:
     with Cluster(transcribers=2, WORKER_SESSIONS="40") as cluster:
         few = asyncio.run(live(cluster.ports[0], spoken, 4))
         many = asyncio.run(live(cluster.ports[0], spoken * 2, 36))
-    once, patiently = (offline(spoken, redecode=redecode) for redecode in (False, True))
+    once, get_retrying = (offline(spoken, redecode=redecode) for redecode in (False, True))
     table = Table("accuracy", f"Word errors of {len(spoken)} clips", ("how", "word errors, %"))
     table.rows = [
         ("whole clips, heard once", once),
-        ("whole clips, heard again where the engine isn't sure, as finals are", patiently),
+        ("whole clips, heard again where the engine isn't sure, as finals are", get_retrying),
         ("live, 4 sessions at a time", few),
         ("live, 36 at a time (two cores are full)", many),
     ]
-    table.data = {"difference": few - once, "difference_patient": few - patiently}
+    table.data = {"difference": few - once, "difference_patient": few - get_retrying}
     table.remarks.append(
-        f"Live, 4 at a time, against whole clips: {few - once:+.1f} points and {few - patiently:+.1f} "
+        f"Live, 4 at a time, against whole clips: {few - once:+.1f} points and {few - get_retrying:+.1f} "
         f"(bar: {BAR}). A segment is settled before what follows it is heard. Runs scatter by some 0.3."
     )
     table.publish()

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from api_gateway.http.sse import Position, Start, respond
+from api_gateway.http.sse import Position, ReaderStart, respond
 from api_gateway.live.relay import Relay
 from parlando.domain.job_options import JobOptions
 from parlando.errors import JobNotFoundError
@@ -79,7 +79,7 @@ async def test_a_viewer_of_a_session_that_is_lost_has_not_been_revoked(redis, ch
         return await viewers.admits("meeting", token)
 
     relay = Relay(history, channels, "meeting", after=0, admitted=admitted)
-    following = asyncio.create_task(frames(respond(relay, Start(Position()))))
+    following = asyncio.create_task(frames(respond(relay, ReaderStart(Position()))))
     await looked.wait()
     if how == "lost":
         await lose(redis, history.keys("meeting").events)

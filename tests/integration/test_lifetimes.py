@@ -14,7 +14,7 @@ from parlando.store import keys as names
 from parlando.store.chunk_claims import ChunkClaims
 from parlando.store.connection import connect
 from parlando.store.conversion_claims import ConversionClaims
-from parlando.store.http_audio import Bodies
+from parlando.store.http_audio import HttpAudio
 from parlando.store.job_claims import Chunk, JobClaims, JobLog
 from parlando.store.job_store import Jobs, Source
 from parlando.store.keys import LONG_TTL_S, USAGE_TTL_S
@@ -86,7 +86,7 @@ async def test_a_user_whose_session_could_not_be_opened_is_forgotten_too(redis, 
     async def refused(sid: str, form: AudioFormat):
         raise AtCapacityError("no room")
 
-    bodies = Bodies(sessions, max_s=100, idle_s=60)
+    bodies = HttpAudio(sessions, max_s=100, idle_s=60)
     with pytest.raises(AtCapacityError):
         await bodies.take("k", "u", 16_000, SECOND, name="n", named=True, opening=refused)
     await bodies.refused_signature("k", "other")
@@ -100,7 +100,7 @@ async def test_everything_of_a_body_has_a_lifetime(redis, sessions):
     async def opening(sid: str, form: AudioFormat):
         return await sessions.open(sid, config={}, token="t", key="k", form=form, uid="u", metered=True)
 
-    bodies = Bodies(sessions, max_s=100, idle_s=60)
+    bodies = HttpAudio(sessions, max_s=100, idle_s=60)
     await bodies.take("k", "u", 16_000, SECOND, name="n", named=True, opening=opening)
 
     left = await _lifetimes(redis)

@@ -16,7 +16,7 @@ from parlando.errors import AtCapacityError, EngineError
 from parlando.store.chunk_claims import ChunkClaim, ChunkClaims
 from parlando.store.connection import connect
 from parlando.store.conversion_claims import ConversionClaims, ConversionLog
-from parlando.store.http_audio import Bodies
+from parlando.store.http_audio import HttpAudio
 from parlando.store.job_claims import Chunk, JobClaim, JobClaims, JobLog
 from parlando.store.job_store import Jobs, Source
 from parlando.store.script_sources import SOURCES
@@ -48,7 +48,7 @@ class Stage:
         self.processor = JobClaims(self.redis, worker="p", partitions=1, lease_s=60)
         self.chunks = ChunkClaims(self.redis, worker="t", partitions=1, lease_s=60)
         self.viewers = Viewers(self.redis, partitions=1)
-        self.bodies = Bodies(self.sessions, max_s=100, idle_s=60)
+        self.bodies = HttpAudio(self.sessions, max_s=100, idle_s=60)
 
     def arm(self) -> None:
         self.loss.armed = self._lossy

@@ -12,7 +12,7 @@ from parlando.domain.config import SessionConfig
 from parlando.domain.events import Closed
 from parlando.errors import AtCapacityError, UnavailableError
 from parlando.store.connection import connect
-from parlando.store.http_audio import Bodies, Taken
+from parlando.store.http_audio import AcceptedBody, HttpAudio
 from parlando.store.session_log import SessionClaims
 from parlando.store.sessions import Sessions, SessionWriter
 
@@ -25,10 +25,10 @@ class Gateway:
     def __init__(self, url: str) -> None:
         self.redis = connect(url)
         self.sessions = Sessions(self.redis, partitions=1, ttl_s=100)
-        self.bodies = Bodies(self.sessions, max_s=100, idle_s=60)
+        self.bodies = HttpAudio(self.sessions, max_s=100, idle_s=60)
         self.room = 100
 
-    async def take(self, file: bytes = FILE, name: str = "n") -> Taken:
+    async def take(self, file: bytes = FILE, name: str = "n") -> AcceptedBody:
         async def sending(sid: str) -> None:
             services: Any = SimpleNamespace(sessions=self.sessions)
             await send_file(
@@ -63,7 +63,7 @@ async def test_sent_to_three_gateways_at_once_it_is_stored_once(gateways):
     again = await gateways[0].take()
 
     assert len({each.sid for each in taken}) == 1
-    assert again == Taken(taken[0].sid, repeated=True)
+    assert again == AcceptedBody(taken[0].sid, repeated=True)
     assert list((await gateways[0].stored()).values()) == [FILE]
     assert await gateways[0].ends() == 1
     assert await gateways[0].sessions.waiting() == 1

@@ -7,7 +7,7 @@ from parlando.store.deliveries import Bounds, Deliveries, Selected
 from parlando.store.delivery_worker import DeliveryWorker, Policy
 from parlando.store.feed import Feed, FeedEntry
 from parlando.store.keys import DeliveryKeys, feed
-from parlando.store.slots import Lane
+from parlando.store.slots import DeliveryLane
 from parlando.tasks import end
 
 
@@ -25,7 +25,7 @@ def working(partition: int) -> str:
 
 
 async def select(entry: FeedEntry) -> Selected:
-    return Selected(entry.entry, Lane(entry.owner, entry.uid), {"n": entry.id})
+    return Selected(entry.entry, DeliveryLane(entry.owner, entry.uid), {"n": entry.id})
 
 
 async def happen(redis, number: int, *, owner: str = "a", to: str = "x", partition: int = 0, **more) -> None:

@@ -7,7 +7,7 @@ from parlando.store.connection import Redis
 from parlando.store.deliveries import Bounds, Deliveries, Delivery, Selected
 from parlando.store.feed import Feed
 from parlando.store.keys import feed
-from parlando.store.slots import Lane, Slots
+from parlando.store.slots import DeliveryLane, Slots
 
 
 class Stage(Protocol):
@@ -30,7 +30,7 @@ async def _selected(stage: Stage) -> list[Selected]:
     """All entries of the feed, taken by a gateway."""
     taken = Feed(stage.redis, "callback", worker="w", partitions=1)
     await taken.take(10)  # makes the group
-    return [Selected(each.entry, Lane("k", "host"), {}) for each in await taken.take(10)]
+    return [Selected(each.entry, DeliveryLane("k", "host"), {}) for each in await taken.take(10)]
 
 
 async def _accept(stage: Stage, deliveries: Deliveries) -> int:

@@ -9,7 +9,7 @@ import orjson
 from parlando.domain.commands import End, SessionCommand, encode
 from parlando.store.audio_streams import Control, Frame
 from parlando.store.keys import SessionKeys
-from parlando.store.session_log import Checkpoint, Claim
+from parlando.store.session_log import Checkpoint, RecognitionClaim
 from parlando.vad import VadModel
 from transcriber.engines.base import Engine
 from transcriber.pipeline.batching import BatchOptions
@@ -52,9 +52,9 @@ class NotingPen:
         return " ".join(text for text in self.finals if text)
 
 
-def claim(session_log: NotingPen | None = None, **config: Any) -> Claim:
+def claim(session_log: NotingPen | None = None, **config: Any) -> RecognitionClaim:
     """A new session's claim, or the claim of whoever takes over from `session_log`."""
-    return Claim(
+    return RecognitionClaim(
         keys=SessionKeys("s", 0),
         entry="1-0",
         epoch=1,

@@ -1,15 +1,15 @@
 """From an engine's words to segments that one can read."""
 
-from parlando.store.chunk_claims import ChunkWork
+from parlando.store.chunk_claims import ChunkSpec
 from transcriber.chunks.segments import segments
 from transcriber.engines.base import Hypothesis, Word
 
 S = 16_000
 
 
-def work(*speech: tuple[float, float], start: float = 0.0, speaker: str | None = None) -> ChunkWork:
+def work(*speech: tuple[float, float], start: float = 0.0, speaker: str | None = None) -> ChunkSpec:
     spans = tuple((round(a * S), round(b * S)) for a, b in speech)
-    return ChunkWork(start=round(start * S), speech=spans, stands_for=0, speaker=speaker)
+    return ChunkSpec(start=round(start * S), speech=spans, stands_for=0, speaker=speaker)
 
 
 def heard(text: str, times: list[tuple[float, float]] | None = None) -> Hypothesis:

@@ -3,16 +3,16 @@
 import pytest
 
 from parlando.store.delivery_worker import Policy
-from parlando.store.slots import MAX_FAILING, Lane, Slots
+from parlando.store.slots import MAX_FAILING, DeliveryLane, Slots
 
 POLICY = Policy(delays_s=(1, 10, 60), attempts=5, age_s=1000, attempt_s=10)
 
 
 def test_a_lane_is_named_without_its_plain_text():
-    owner, destination = Lane("0f" * 32, "hooks.example.org").names
+    owner, destination = DeliveryLane("0f" * 32, "hooks.example.org").names
     assert int(owner, 16) != int(destination, 16)
     assert len(owner) == len(destination) == 16
-    assert Lane("", "").names != Lane("", "x").names
+    assert DeliveryLane("", "").names != DeliveryLane("", "x").names
 
 
 def test_slots_are_counted_by_owner_and_destination():

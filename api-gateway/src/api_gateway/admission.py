@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from api_gateway.shared_look import SharedLook
+from api_gateway.coalesced import CoalescedRead
 from parlando.domain.formats import AudioFormat
 from parlando.errors import AtCapacityError, InvalidRequestError
 from parlando.store.history import History
@@ -20,7 +20,7 @@ class Admission:
     """Looks at the workers' heartbeats, not more often than needed."""
 
     def __init__(self, history: History) -> None:
-        self._workers = SharedLook(history.workers, fresh_s=FRESH_S, within_s=LOOK_S)
+        self._workers = CoalescedRead(history.workers, fresh_s=FRESH_S, within_s=LOOK_S)
 
     async def workers_now(self) -> list[dict[str, Any]]:
         """The reports of all workers that live. Raises `UnavailableError` within `LOOK_S`."""
@@ -28,7 +28,7 @@ class Admission:
 
     async def workers(self) -> list[dict[str, Any]]:
         """The same, waiting for a Redis that restarts or fails over. Raises `UnavailableError`."""
-        return await self._workers.patiently(within_s=PATIENCE_S, pause_s=PAUSE_S)
+        return await self._workers.get_retrying(within_s=PATIENCE_S, pause_s=PAUSE_S)
 
     async def transcribers(self) -> list[dict[str, Any]]:
         """The reports of the transcribers that live."""

@@ -48,7 +48,7 @@ from parlando.outbound import Outbound
 from parlando.store.annotations import Annotations
 from parlando.store.connection import connect
 from parlando.store.history import History
-from parlando.store.http_audio import Bodies
+from parlando.store.http_audio import HttpAudio
 from parlando.store.job_store import Jobs
 from parlando.store.pubsub import Channels
 from parlando.store.sessions import Sessions
@@ -99,7 +99,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             history=history,
             channels=channels,
             admission=admission,
-            bodies=Bodies(sessions, max_s=settings.omi_buffer_max_s, idle_s=settings.omi_idle_s),
+            http_audio=HttpAudio(sessions, max_s=settings.omi_buffer_max_s, idle_s=settings.omi_idle_s),
             archive=archive,
             archiver=archiver,
             queues=Queues([archiver.deliveries, caller.deliveries, pusher.deliveries]),

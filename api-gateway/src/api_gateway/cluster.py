@@ -9,7 +9,7 @@ import structlog
 
 from api_gateway import metrics
 from api_gateway.admission import Admission
-from api_gateway.shared_look import SharedLook
+from api_gateway.coalesced import CoalescedRead
 from parlando.domain.audio import milliseconds
 from parlando.domain.events import now
 from parlando.errors import UnavailableError
@@ -52,8 +52,8 @@ class Cluster:
         self._jobs = jobs
         self._history = history
         self._active_s = active_s
-        self._overview = SharedLook(self._look, fresh_s=FRESH_S, within_s=LOOK_S)
-        self._sessions_of: dict[str, SharedLook[list[dict[str, Any]]]] = {}
+        self._overview = CoalescedRead(self._look, fresh_s=FRESH_S, within_s=LOOK_S)
+        self._sessions_of: dict[str, CoalescedRead[list[dict[str, Any]]]] = {}
 
     async def run(self) -> None:
         """Say every second that this gateway lives, until cancelled."""
@@ -129,7 +129,7 @@ class Cluster:
         if key not in self._sessions_of:
             while len(self._sessions_of) >= MAX_WATCHED:
                 self._sessions_of.pop(next(iter(self._sessions_of)))
-            self._sessions_of[key] = SharedLook(look, fresh_s=FRESH_S, within_s=LOOK_S)
+            self._sessions_of[key] = CoalescedRead(look, fresh_s=FRESH_S, within_s=LOOK_S)
         return await self._sessions_of[key].get()
 
 

@@ -19,7 +19,7 @@ from parlando.ids import fingerprint, is_session_id
 from parlando.outbound import Outbound
 from parlando.store.annotations import Annotations
 from parlando.store.history import History, SessionRecord
-from parlando.store.http_audio import Bodies
+from parlando.store.http_audio import HttpAudio
 from parlando.store.job_store import Jobs
 from parlando.store.pubsub import Channels
 from parlando.store.sessions import Sessions
@@ -35,7 +35,7 @@ class Services:
     history: History
     channels: Channels
     admission: Admission
-    bodies: Bodies
+    http_audio: HttpAudio
     archive: Archive
     archiver: Archiver
     queues: Queues
@@ -80,25 +80,25 @@ RecordDep = Annotated[SessionRecord, Depends(readable)]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadAccess:
     """Leave to read a session: `token` is a viewer's, or "" for the owner."""
 
     record: SessionRecord
     token: str = ""
 
 
-async def visible(sid: str, connection: HTTPConnection, found: ServicesDep) -> Reading:
+async def visible(sid: str, connection: HTTPConnection, found: ServicesDep) -> ReadAccess:
     """A session that the caller may follow: its own, or one whose viewer token it has."""
     token = handshake_of(connection).token or ""
     if not is_viewer_token(token):
-        return Reading(await readable(sid, principal(connection), found))
+        return ReadAccess(await readable(sid, principal(connection), found))
     try:
         admitted = is_session_id(sid) and await found.viewers.admits(sid, token)
     except SessionNotFoundError:
         admitted = False
     if not admitted:
         raise NotAllowedError("This link has been revoked, or its session has expired")
-    return Reading(await _session(sid, found), token)
+    return ReadAccess(await _session(sid, found), token)
 
 
-ReadingDep = Annotated[Reading, Depends(visible)]
+ReadingDep = Annotated[ReadAccess, Depends(visible)]

@@ -19,7 +19,7 @@ from parlando.blobs import Blobs
 from parlando.domain.audio import SAMPLE_RATE, Pcm16, seconds, to_float
 from parlando.errors import InvalidAudioError, ParlandoError, TooBigError, UnavailableError
 from parlando.outbound import Download, Outbound, RefusedAddressError, SendError
-from parlando.store.chunk_claims import ChunkWork
+from parlando.store.chunk_claims import ChunkSpec
 from parlando.store.job_claims import Chunk, JobClaim, JobLog
 from parlando.vad import FRAME, VadModel
 
@@ -168,7 +168,7 @@ class JobSplitter:
 
     async def _add(self, planned: PlannedChunk, speaker: str | None, recording: Recording) -> None:
         """Queue a chunk, as soon as there's room for it."""
-        work = ChunkWork(
+        work = ChunkSpec(
             start=planned.start,
             speech=planned.speech,
             stands_for=planned.turn_end - planned.turn_start,

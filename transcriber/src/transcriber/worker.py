@@ -15,7 +15,7 @@ from parlando.store import keys as names
 from parlando.store.chunk_claims import ChunkClaims
 from parlando.store.leases import LeasePool, PoolMetrics
 from parlando.store.session_claims import SessionRenewal
-from parlando.store.session_log import Claim, SessionClaims
+from parlando.store.session_log import RecognitionClaim, SessionClaims
 from parlando.store.session_reader import SessionReader
 from parlando.vad import VadModel
 from parlando.worker.service import Pool, WorkerService
@@ -54,7 +54,7 @@ class Worker(WorkerService):
             ttl_s=settings.session_ttl_s,
             lease_s=settings.lease_s,
         )
-        self._sessions: LeasePool[Claim, SessionRenewal, LiveSession] = LeasePool(
+        self._sessions: LeasePool[RecognitionClaim, SessionRenewal, LiveSession] = LeasePool(
             self._claims,
             noun="session",
             begin=self._begin,
@@ -102,7 +102,7 @@ class Worker(WorkerService):
 
     # --- sessions -----------------------------------------------------------------------------
 
-    def _begin(self, claim: Claim) -> LiveSession:
+    def _begin(self, claim: RecognitionClaim) -> LiveSession:
         fixed = self._settings.partial_cadence == "fixed"
         return LiveSession(
             claim,

@@ -24,7 +24,7 @@ from parlando.store.delivery_worker import DeliveryWorker, Policy
 from parlando.store.feed import Feed, FeedEntry
 from parlando.store.history import History
 from parlando.store.keys import LONG_TTL_S
-from parlando.store.slots import Lane
+from parlando.store.slots import DeliveryLane
 
 LOOK_EVERY_S: Final = 0.5
 POLICY: Final = Policy(
@@ -81,7 +81,7 @@ class Archiver:
     async def _select(self, entry: FeedEntry) -> Selected | None:
         if entry.kind != "closed" or not entry.uid:
             return None
-        return Selected(entry.entry, Lane(entry.owner, entry.uid), {"sid": entry.id})
+        return Selected(entry.entry, DeliveryLane(entry.owner, entry.uid), {"sid": entry.id})
 
     async def _follow(self, delivery: Delivery) -> None:
         sid = delivery.fields["sid"]

@@ -18,7 +18,7 @@ from parlando.store.deliveries import Deliveries, Delivery, Selected
 from parlando.store.delivery_worker import DeliveryWorker, Policy
 from parlando.store.feed import Feed, FeedEntry
 from parlando.store.job_store import Jobs
-from parlando.store.slots import Lane
+from parlando.store.slots import DeliveryLane
 
 POLICY: Final = Policy(  # 16 attempts in 20 hours: a job lives for a day (JOB_TTL_S), and so its dead letter
     delays_s=(2, 10, 60, 300, 1800, 3600, 7200), attempts=16, age_s=24 * 3600, attempt_s=POST_S + 15
@@ -58,7 +58,7 @@ class JobCallbacks:
             record = await self._jobs.record(entry.id)
         except JobNotFoundError:
             return None  # deleted, or expired
-        lane = Lane(record.key, destination_of(record.options.callback_url or ""))
+        lane = DeliveryLane(record.key, destination_of(record.options.callback_url or ""))
         return Selected(entry.entry, lane, {"job": entry.id})
 
     async def _call(self, delivery: Delivery) -> None:

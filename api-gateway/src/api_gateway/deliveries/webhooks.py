@@ -19,7 +19,7 @@ from parlando.store.deliveries import Deliveries, Delivery, Selected
 from parlando.store.delivery_worker import DeliveryWorker, Policy
 from parlando.store.feed import Feed, FeedEntry
 from parlando.store.history import History
-from parlando.store.slots import Lane
+from parlando.store.slots import DeliveryLane
 
 POLICY: Final = Policy(  # 30 attempts in a day
     delays_s=(1, 5, 30, 120, 600, 1800, 3600), attempts=30, age_s=24 * 3600, attempt_s=POST_S + 15
@@ -56,7 +56,9 @@ class TranscriptWebhook:
         final = await self._history.event(entry.id, entry.seq)
         if final is None:
             return None  # deleted, or expired
-        return Selected(entry.entry, Lane(entry.owner, entry.uid), {"uid": entry.uid, "e": final.decode()})
+        return Selected(
+            entry.entry, DeliveryLane(entry.owner, entry.uid), {"uid": entry.uid, "e": final.decode()}
+        )
 
     async def _send(self, delivery: Delivery) -> None:
         final = orjson.loads(delivery.fields["e"])

@@ -129,7 +129,7 @@ async def _check_signature(
         return
     secrets = secrets_for(found.settings.omi_signature_secrets, uid)
     if header is None or not verify(header, secrets, uid, body, now=time.time()):
-        await found.bodies.refused_signature(caller.key, uid)
+        await found.http_audio.refused_signature(caller.key, uid)
         metrics.BODIES.labels("bad_signature").inc()
         raise NotAllowedError("X-Omi-Signature is missing, too old, or not made with the webhook's secret")
 
@@ -166,7 +166,7 @@ async def _take(
         )
 
     name, named = _name(request, uid, rate, body)
-    taken = await found.bodies.take(caller.key, uid, rate, body, name=name, named=named, opening=opening)
+    taken = await found.http_audio.take(caller.key, uid, rate, body, name=name, named=named, opening=opening)
     metrics.BODIES.labels("repeated" if taken.repeated else "taken").inc()
     if taken.repeated:
         message = "This audio had come already; it was not taken twice."
@@ -200,7 +200,7 @@ async def _take_file(
             push=bool(found.settings.omi_transcript_webhook),
         )
 
-    taken = await found.bodies.take_file(caller.key, uid, name=name, named=named, sending=sending)
+    taken = await found.http_audio.take_file(caller.key, uid, name=name, named=named, sending=sending)
     if taken.repeated:
         metrics.BODIES.labels("repeated").inc()
         return _answer("queued", uid, 16_000, body, "This file had come already; it was not taken twice.")

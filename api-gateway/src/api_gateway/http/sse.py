@@ -51,7 +51,7 @@ class Position:
         return cls(int(seq), int(annotation) if annotation else None, int(epoch or 0))
 
 
-def start_of(header: str | None, *, newest: int, epoch: int = 0, annotations: bool = False) -> "Start":
+def start_of(header: str | None, *, newest: int, epoch: int = 0, annotations: bool = False) -> "ReaderStart":
     """Where a reader goes on that was at `header`, when the newest event is `newest` of life `epoch`.
 
     A position of another life, or beyond the newest event, which was given by a life that Redis has
@@ -61,24 +61,24 @@ def start_of(header: str | None, *, newest: int, epoch: int = 0, annotations: bo
     restarted = bool(header) and was.seq > 0 and (was.epoch != epoch or was.seq > newest)
     if restarted:
         was = Position()
-    return Start(Position(was.seq, (was.annotation or 0) if annotations else None, epoch), restarted)
+    return ReaderStart(Position(was.seq, (was.annotation or 0) if annotations else None, epoch), restarted)
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class ReaderStart:
     """Where a reader begins. `restarted`: whether its own position was of another life."""
 
     position: Position
     restarted: bool = False
 
 
-def annotations_from(found: Services, keys: AnnotationKeys, start: Start) -> AnnotationsFrom | None:
+def annotations_from(found: Services, keys: AnnotationKeys, start: ReaderStart) -> AnnotationsFrom | None:
     """Where the annotations lie that a reader wants; None if it wants none."""
     after = start.position.annotation
     return None if after is None else AnnotationsFrom(found.annotations, keys, after)
 
 
-def respond(relay: Relay, start: Start, followers: Gauge | None = None) -> StreamingResponse:
+def respond(relay: Relay, start: ReaderStart, followers: Gauge | None = None) -> StreamingResponse:
     """An answer that follows the relay, counted in `followers` while it does."""
     return stream(_frames(relay, start, followers))
 
@@ -101,7 +101,7 @@ def stream(frames: AsyncGenerator[bytes]) -> StreamingResponse:
     return _Events(frames)
 
 
-async def _frames(relay: Relay, start: Start, followers: Gauge | None) -> AsyncGenerator[bytes]:
+async def _frames(relay: Relay, start: ReaderStart, followers: Gauge | None) -> AsyncGenerator[bytes]:
     """Frames, a comment when nothing came for a while, and a word to those who may read no longer."""
     yield b"retry: 2000\n\n"
     if start.restarted:

@@ -128,7 +128,7 @@ def _joined(uid: str, page: list[Document]) -> Transcript:
 async def forget(uid: Uid, caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
     """Delete a user's transcripts everywhere, and what runs."""
     owner = fingerprint(caller.key)
-    await found.bodies.discard(caller.key, uid)
+    await found.http_audio.discard(caller.key, uid)
     sids = await found.history.sessions_of(owner, uid)
     for sid in sids:
         await found.history.forget(sid)
@@ -170,7 +170,7 @@ async def stats(caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
 @router.get("/stats/{uid}", responses={**_ERRORS, 404: {"description": "Nothing has come of this user"}})
 async def user_stats(uid: Uid, caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
     """How a user's audio comes: when the last body came, how many, repeats, wrong signatures; what waits."""
-    state = await found.bodies.state(caller.key, uid)
+    state = await found.http_audio.state(caller.key, uid)
     if state is None:
         raise SessionNotFoundError(f"Nothing has come of user {uid} in the last week")
     waiting, session_state = 0, None
@@ -200,4 +200,4 @@ async def user_stats(uid: Uid, caller: PrincipalDep, found: ServicesDep) -> dict
 @router.delete("/buffer/{uid}", responses=_ERRORS)
 async def clear_buffer(uid: Uid, caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
     """Throw away the user's audio that is not recognised yet; the next body begins a new session."""
-    return {"uid": uid, "status": "cleared" if await found.bodies.discard(caller.key, uid) else "empty"}
+    return {"uid": uid, "status": "cleared" if await found.http_audio.discard(caller.key, uid) else "empty"}

@@ -15,7 +15,7 @@ from parlando.store.envelope import Envelope
 MAX_WAITING: Final = 64
 
 
-class Sequence:
+class NumberedMessages:
     """Numbered messages, each once and in order. `sent` is the last number given out."""
 
     def __init__(self, sent: int) -> None:
@@ -69,8 +69,8 @@ class Outbox:
     """
 
     def __init__(self, sent: int, annotated: int | None = None) -> None:
-        self._events = Sequence(sent)
-        self.annotations = None if annotated is None else Sequence(annotated)
+        self._events = NumberedMessages(sent)
+        self.annotations = None if annotated is None else NumberedMessages(annotated)
         self._passing: list[Envelope] = []
 
     @property

@@ -27,7 +27,7 @@ log = structlog.get_logger(part="connections")
 Network = IPv4Network | IPv6Network
 
 
-class Transport(Protocol):
+class AbortableTransport(Protocol):
     """What is needed of an asyncio transport."""
 
     def is_closing(self) -> bool:
@@ -48,7 +48,7 @@ class Connection(Protocol):
     """Since when the client takes nothing of what is sent to it."""
 
     @property
-    def socket(self) -> Transport:
+    def socket(self) -> AbortableTransport:
         """Its transport."""
         ...
 

@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 
 from api_gateway import metrics
 from api_gateway.server.config import ServerConfig
-from api_gateway.server.connections import Transport
+from api_gateway.server.connections import AbortableTransport
 from api_gateway.server.websocket_protocol import WebSocketProtocol
 
 MAX_HEAD: Final = 1 << 16  # bytes of a request line and its headers
@@ -63,9 +63,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._refused = False  # and nothing more is written
 
     @property
-    def socket(self) -> Transport:
+    def socket(self) -> AbortableTransport:
         """See `connections.Connection`."""
-        return cast(Transport, self.transport)
+        return cast(AbortableTransport, self.transport)
 
     # --- the connection ---------------------------------------------------------------------------
 

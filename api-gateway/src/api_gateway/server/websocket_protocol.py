@@ -7,7 +7,7 @@ from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.server import ServerState
 
 from api_gateway.server.config import ServerConfig
-from api_gateway.server.connections import Transport
+from api_gateway.server.connections import AbortableTransport
 from api_gateway.server.keepalive import KeepaliveProtocol
 
 AT_ONCE: Final = 1 << 14  # bytes that are parsed before the app may take what is in them
@@ -26,9 +26,9 @@ class WebSocketProtocol(KeepaliveProtocol):
         self._failed = False  # a close frame was the last that is written; what comes is thrown away
 
     @property
-    def socket(self) -> Transport:
+    def socket(self) -> AbortableTransport:
         """See `connections.Connection`."""
-        return cast(Transport, self.transport)
+        return cast(AbortableTransport, self.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Uncount it."""

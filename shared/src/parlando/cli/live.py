@@ -19,7 +19,7 @@ FAST_BYTES: Final = 16_000  # … or so many bytes, as fast as it goes
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class LocalFile:
     """What is sent: its bytes, how many of them are a second (None if nobody can tell), in which format."""
 
     data: bytes
@@ -27,19 +27,19 @@ class Recording:
     query: dict[str, Any]
 
 
-def load(file: Path) -> Recording:
+def load(file: Path) -> LocalFile:
     """A file as it's sent: 16 kHz mono as plain PCM, everything else as it is."""
     try:
         samples, rate = soundfile.read(file, dtype="int16", always_2d=True)
     except soundfile.LibsndfileError:
-        return Recording(file.read_bytes(), None, {"encoding": "container"})
+        return LocalFile(file.read_bytes(), None, {"encoding": "container"})
     if rate == SAMPLE_RATE and samples.shape[1] == 1:
-        return Recording(samples[:, 0].tobytes(), SAMPLE_RATE * BYTES_PER_SAMPLE, {})
+        return LocalFile(samples[:, 0].tobytes(), SAMPLE_RATE * BYTES_PER_SAMPLE, {})
     data = file.read_bytes()
-    return Recording(data, len(data) * rate / max(1, len(samples)), {"encoding": "container"})
+    return LocalFile(data, len(data) * rate / max(1, len(samples)), {"encoding": "container"})
 
 
-async def _send(session: ClientSession, recording: Recording, *, fast: bool) -> None:
+async def _send(session: ClientSession, recording: LocalFile, *, fast: bool) -> None:
     second = None if fast else recording.second
     step = FAST_BYTES if second is None else max(1, int(second * FRAME_S) // 2 * 2)
     started = time.monotonic()

@@ -22,7 +22,7 @@ MAX_WHY: Final = 300  # letters of a reason that are kept
 log = structlog.get_logger(part="chunks")
 
 
-class ChunkWork(BaseModel):
+class ChunkSpec(BaseModel):
     """What a chunk is. Positions in samples of the file.
 
     Its audio begins at `start`. `speech` are the stretches in which the voice detector heard speech.
@@ -45,7 +45,7 @@ class ChunkClaim:
     key: str
     entry: str
     index: int
-    work: ChunkWork
+    work: ChunkSpec
     pcm: bytes
     options: JobOptions
     language: str | None
@@ -89,7 +89,7 @@ class ChunkClaims(Claims[ChunkClaim, Renewal]):
                 key,
                 delivered.entry,
                 index,
-                ChunkWork.model_validate_json(fields[b"what"]),
+                ChunkSpec.model_validate_json(fields[b"what"]),
                 fields[b"pcm"],
                 JobOptions.model_validate_json(answer[0]),
                 answer[1].decode() if answer[1] else None,

@@ -16,7 +16,7 @@ import orjson
 from parlando.errors import DeliveryNotFoundError
 from parlando.store.connection import Redis, Scripts, retried
 from parlando.store.keys import LONG_TTL_S, DeliveryKeys
-from parlando.store.slots import Lane, Slots
+from parlando.store.slots import DeliveryLane, Slots
 
 PAGE: Final = 100
 MAX_DELIVERIES: Final = 100_000
@@ -79,12 +79,12 @@ class Selected:
     """
 
     entry: str
-    lane: Lane
+    lane: DeliveryLane
     fields: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class QueueState:
     """What there is to do in a partition.
 
     `startable`: deliveries that may start, if their lanes have slots.
@@ -124,11 +124,11 @@ class Deliveries:
         self._bounds = bounds
         self._ttl_s = LONG_TTL_S + bounds.dead_ttl_s
 
-    async def look(self) -> list[Look]:
+    async def look(self) -> list[QueueState]:
         """What there is to do in each partition."""
         args = [self._bounds.dead_ttl_s * 1000, self._bounds.max_dead]
         answers = await self._scripts.run_many("delivery_look", [(keys.all(), args) for keys in self._keys])
-        return [Look(*answer) for answer in answers]
+        return [QueueState(*answer) for answer in answers]
 
     async def accept(self, partition: int, selected: Sequence[Selected]) -> int:
         """Make deliveries, and acknowledge their entries of the feed; how many were dealt with, in their
@@ -238,7 +238,7 @@ class Deliveries:
     async def _page(self, index: str, owner: str, state: str, start: int, end: int) -> list[bytes]:
         """Ids in a state, newest first as far as the index can tell."""
         if state == "ready":
-            lane = Lane(owner, "").names[0]
+            lane = DeliveryLane(owner, "").names[0]
             low, high = f"[{lane}:", f"({lane};"
             members: Any = await retried(
                 lambda: self._redis.zrangebylex(index, low, high, start=start, num=end - start + 1)

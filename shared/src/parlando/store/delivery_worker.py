@@ -18,7 +18,7 @@ from parlando.errors import DeliveryFailedError, ParlandoError, UnavailableError
 from parlando.store.connection import BROKEN
 from parlando.store.deliveries import PAGE, Deliveries, Delivery, Selected
 from parlando.store.feed import Feed, FeedEntry
-from parlando.store.slots import Lane, Slots
+from parlando.store.slots import DeliveryLane, Slots
 from parlando.store.work_queue import Delivered
 from parlando.tasks import finish
 
@@ -26,7 +26,7 @@ LEASE_S: Final = 15.0  # longer than a failover of Redis takes
 CLOSE_S: Final = 3.0  # for handing back what was broken off
 JITTER: Final = 0.2  # of a delay, in both directions, so that what failed together isn't tried together
 MAX_DETAIL: Final = 300  # characters
-UNKNOWN: Final = Lane("unknown", "unknown")  # a delivery that can't be read; its attempts will fail
+UNKNOWN: Final = DeliveryLane("unknown", "unknown")  # a delivery that can't be read; its attempts will fail
 
 log = structlog.get_logger(part="deliveries")
 

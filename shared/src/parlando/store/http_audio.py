@@ -38,7 +38,7 @@ WAIT_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class AcceptedBody:
     """What came of a body."""
 
     sid: str
@@ -62,7 +62,7 @@ Open = Callable[[str, AudioFormat], Awaitable[SessionWriter]]
 """Opens the session of that id for audio of that format."""
 
 
-class Bodies:
+class HttpAudio:
     """Takes bodies in.
 
     `max_s`: seconds of a user's audio that may wait in Redis; `idle_s`: a session without bodies for so
@@ -80,7 +80,7 @@ class Bodies:
 
     async def take(
         self, key: str, uid: str, rate: int, body: bytes, *, name: str, named: bool, opening: Open
-    ) -> Taken:
+    ) -> AcceptedBody:
         """Append a body (mono s16le at `rate` Hz) to the user's session, opening one where there's none.
 
         `name` tells repeats: the sender's own (`named`), or a hash of the body.
@@ -99,7 +99,7 @@ class Bodies:
             answer = await self._append(user, sid, form, body, name, named=named) if sid else "ended"
             match answer:
                 case "ok" | "repeat":
-                    return Taken(sid, answer == "repeat")
+                    return AcceptedBody(sid, answer == "repeat")
                 case "full":
                     raise AtCapacityError(f"{self._max_s:.0f} s of the user's audio wait to be recognised")
                 case "many":
@@ -176,7 +176,7 @@ class Bodies:
 
     async def take_file(
         self, key: str, uid: str, *, name: str, named: bool, sending: Callable[[str], Awaitable[None]]
-    ) -> Taken:
+    ) -> AcceptedBody:
         """Have `sending` store a recording in a session of its own, whose id it is given.
 
         A recording of the same name goes into the same session, also when both come at once or the first was
@@ -189,7 +189,7 @@ class Bodies:
         if not stored:
             await sending(sid)
             await self._scripts.run("claim_file", [mark], [sid, kept, 1])
-        return Taken(sid, bool(stored))
+        return AcceptedBody(sid, bool(stored))
 
     async def refused_signature(self, key: str, uid: str) -> None:
         """Count a body whose signature was wrong."""

@@ -48,7 +48,7 @@ class JobClaim:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a job. `what`: see `chunks.ChunkWork`; `pcm`: s16le."""
+    """A piece of a job. `what`: see `chunks.ChunkSpec`; `pcm`: s16le."""
 
     index: int
     what: dict[str, Any]

@@ -45,7 +45,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim(SessionClaim):
+class RecognitionClaim(SessionClaim):
     """A session as its new owner finds it. `config` is the one it was opened with."""
 
     config: dict[str, Any]
@@ -67,7 +67,7 @@ class Claim(SessionClaim):
 class SessionLog:
     """The fenced pen of one session's owner."""
 
-    def __init__(self, scripts: Scripts, claim: Claim, ttl_s: int) -> None:
+    def __init__(self, scripts: Scripts, claim: RecognitionClaim, ttl_s: int) -> None:
         self._scripts = scripts
         self._keys = claim.keys
         self._epoch = claim.epoch
@@ -202,7 +202,7 @@ class SessionLog:
         )
 
 
-class SessionClaims(RoleClaims[Claim]):
+class SessionClaims(RoleClaims[RecognitionClaim]):
     """A transcriber's claims."""
 
     def __init__(
@@ -212,9 +212,9 @@ class SessionClaims(RoleClaims[Claim]):
             redis, RECOGNITION, worker=worker, partitions=partitions, ttl_s=ttl_s, lease_s=lease_s
         )
 
-    def _read(self, owned: SessionClaim, found: dict[str, bytes]) -> Claim:
+    def _read(self, owned: SessionClaim, found: dict[str, bytes]) -> RecognitionClaim:
         snapshot, opened = found.get("snapshot"), found.get("open")
-        return Claim(
+        return RecognitionClaim(
             keys=owned.keys,
             entry=owned.entry,
             epoch=owned.epoch,
@@ -231,7 +231,7 @@ class SessionClaims(RoleClaims[Claim]):
             events_epoch=int(found.get("events_epoch", 0)),
         )
 
-    def own(self, claim: Claim) -> SessionLog:
+    def own(self, claim: RecognitionClaim) -> SessionLog:
         """The fenced log that comes with a claim."""
         return SessionLog(self.scripts, claim, self.ttl_s)
 
@@ -242,7 +242,7 @@ class SessionClaims(RoleClaims[Claim]):
         if found[0] is None:
             return
         seq, received, decoded, segments, events_epoch = map(int, found[:5])
-        claim = Claim(
+        claim = RecognitionClaim(
             owned.keys,
             owned.entry,
             owned.epoch,

@@ -10,7 +10,7 @@ MAX_FAILING: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class DeliveryLane:
     """To whom a delivery belongs and where it goes; deliveries of one lane compete for the same slots.
 
     `owner`: API key, hashed, or "" where no keys are configured.

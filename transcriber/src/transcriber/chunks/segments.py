@@ -6,7 +6,7 @@ from typing import Final
 
 from parlando.domain.audio import SAMPLE_RATE
 from parlando.domain.transcript import FinalSegment, TimedWord, join
-from parlando.store.chunk_claims import ChunkWork
+from parlando.store.chunk_claims import ChunkSpec
 from transcriber.engines.base import Hypothesis, Word
 
 APART_S: Final = 0.4  # silence between two utterances
@@ -28,7 +28,7 @@ class _Timed:
     end: float
 
 
-def segments(work: ChunkWork, hypothesis: Hypothesis, *, words: bool) -> list[FinalSegment]:
+def segments(work: ChunkSpec, hypothesis: Hypothesis, *, words: bool) -> list[FinalSegment]:
     """What was heard, in sentences, or parts of long ones; with their words if `words`.
 
     Where the voice detector heard speech begin and end counts for more than the engine's word times, which
@@ -63,7 +63,7 @@ def segments(work: ChunkWork, hypothesis: Hypothesis, *, words: bool) -> list[Fi
     return found
 
 
-def _placed(work: ChunkWork, words: Sequence[Word]) -> list[_Timed]:
+def _placed(work: ChunkSpec, words: Sequence[Word]) -> list[_Timed]:
     """Words with times in the file, which rise: each in the utterance that it's nearest to."""
     spoken = _utterances(work)
     origin, last = work.start / SAMPLE_RATE, spoken[0][0]
@@ -82,7 +82,7 @@ def _placed(work: ChunkWork, words: Sequence[Word]) -> list[_Timed]:
     return _snapped(placed, at, spoken)
 
 
-def _utterances(work: ChunkWork) -> list[tuple[float, float]]:
+def _utterances(work: ChunkSpec) -> list[tuple[float, float]]:
     """Where speech begins and ends, in seconds of the file; short silences are a part of it."""
     found: list[tuple[float, float]] = []
     for start, end in work.speech:

@@ -67,7 +67,7 @@ EARLY_WAYS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
+class _Decoded:
     """What one way of hearing gave; `start`: where the segment begins in it, in seconds."""
 
     words: tuple[Word, ...]
@@ -212,7 +212,7 @@ class MoonshineEngine:
             return EARLY_WAYS if window.redecode else ()
         return DEAF_WAYS if window.voiced_s >= DEAF_S else ()
 
-    def _listen(self, window: Window, way: "_Way", expected: Sequence[Word]) -> "_Heard":
+    def _listen(self, window: Window, way: "_Way", expected: Sequence[Word]) -> "_Decoded":
         """One decoding. `expected`: the words that it probably yields, checked in few forwards."""
         begin = 0 if way.context else min(window.context_samples + way.skip, len(window.samples))
         samples = window.samples[begin:]
@@ -231,9 +231,9 @@ class MoonshineEngine:
         mean = float(np.mean(new)) if new else -np.inf
         if not words or mean < WORST_LOGPROB:
             reason = "suppressed" if words else "no_speech"
-            return _Heard(window.prefix, 0.0, reason, states, tokens, context, 0.0)
+            return _Decoded(window.prefix, 0.0, reason, states, tokens, context, 0.0)
         start = (window.context_samples - begin) / SAMPLE_RATE
-        return _Heard(tuple(words), float(np.exp(mean)), None, states, tokens, context, start)
+        return _Decoded(tuple(words), float(np.exp(mean)), None, states, tokens, context, start)
 
     def _words(self, tokens: list[int], logprobs: list[float]) -> list[Word]:
         words, at = [], 0
@@ -299,7 +299,7 @@ class MoonshineEngine:
         logits, *own = self._next.run(self._next_outputs, feed)
         return logits[0], {**past, **dict(zip(_SELF, own, strict=True))}
 
-    def _timed(self, heard: "_Heard") -> list[Word]:
+    def _timed(self, heard: "_Decoded") -> list[Word]:
         """Word times from the cross-attention of one forward over the final tokens."""
         from transcriber.engines.moonshine_graph import ATTENTION
 

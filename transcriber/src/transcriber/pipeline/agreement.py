@@ -35,8 +35,8 @@ def tail_behind(committed: Sequence[Word], words: Words) -> Words:
     costs = list(range(len(words) + 1))
     for row, word in enumerate(committed, start=1):
         diagonal, costs[0] = costs[0], row
-        for column, heard in enumerate(words, start=1):
-            change = diagonal + (not _same(word, heard))
+        for column, detected in enumerate(words, start=1):
+            change = diagonal + (not _same(word, detected))
             diagonal = costs[column]
             costs[column] = min(change, costs[column] + 1, costs[column - 1] + 1)
     cut = min(range(len(words) + 1), key=lambda end: (costs[end], abs(end - len(committed))))

@@ -17,18 +17,18 @@ from parlando.domain.commands import Configure, End, Flush, Settle
 from parlando.domain.config import SessionConfig
 from parlando.store.audio_streams import Control, Entry, position_at, unread
 from parlando.store.session_claims import SessionRenewal
-from parlando.store.session_log import Checkpoint, Claim
+from parlando.store.session_log import Checkpoint, RecognitionClaim
 from parlando.vad import VadStream
 from transcriber.pipeline.batching import BatchCollector, BatchOptions
 from transcriber.pipeline.context import FORGET
 from transcriber.pipeline.segmenter import (
     Ended,
-    Heard,
     Paused,
     Quiet,
     Resumed,
     Segmenter,
     SegmenterOptions,
+    SpeechFrame,
     Started,
     Utterance,
 )
@@ -56,7 +56,7 @@ class AudioInput:
 
     def __init__(
         self,
-        claim: Claim,
+        claim: RecognitionClaim,
         vad: VadStream,
         *,
         options: SegmenterOptions,
@@ -158,7 +158,7 @@ class AudioInput:
             match event:
                 case Started(utterance):
                     self._begin(utterance)
-                case Heard(utterance, end, silence):
+                case SpeechFrame(utterance, end, silence):
                     self._partial(utterance, end, silence)
                 case Paused(utterance) if self.decodes_early:
                     self.steps.append(SpeculateStep(utterance, self.config))

@@ -72,12 +72,12 @@ class OpenSegment:
             reason=None if settled else hypothesis.reason or "no_speech",
         )
 
-    def _timed(self, settled: Words, heard: Words, utterance: Utterance) -> list[TimedWord]:
+    def _timed(self, settled: Words, detected: Words, utterance: Utterance) -> list[TimedWord]:
         """Words with rising times inside the segment; where the engine gave none, by their length."""
-        if len(settled) == len(heard):  # committed words got their times in the last decoding
+        if len(settled) == len(detected):  # committed words got their times in the last decoding
             settled = tuple(
                 Word(word.text, timed.start, timed.end, timed.probability)
-                for word, timed in zip(settled, heard, strict=True)
+                for word, timed in zip(settled, detected, strict=True)
             )
         first, last = utterance.onset / SAMPLE_RATE, utterance.speech_end / SAMPLE_RATE
         offset = self.start / SAMPLE_RATE

@@ -65,7 +65,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class SpeechFrame:
     """One more frame of an open segment; `silence` samples since speech was heard."""
 
     utterance: Utterance
@@ -104,7 +104,7 @@ class Quiet:
     snapshot: dict[str, Any]
 
 
-SegmentEvent = Started | Heard | Paused | Resumed | Ended | Quiet
+SegmentEvent = Started | SpeechFrame | Paused | Resumed | Ended | Quiet
 
 
 class Segmenter:
@@ -125,7 +125,7 @@ class Segmenter:
         self._vad = vad
         self.options = options or SegmenterOptions()
         self.audio = AudioBuffer(start)
-        self._heard = start  # samples that went through the VAD
+        self._detected = start  # samples that went through the VAD
         self._floor = max(start, floor)  # no segment may begin before it
         self._run = 0  # frames of speech in a row, outside segments
         self._index = index  # of the next segment
@@ -138,17 +138,17 @@ class Segmenter:
         return self.audio.end
 
     @property
-    def heard(self) -> int:
+    def detected(self) -> int:
         """Samples that went through the voice detector."""
-        return self._heard
+        return self._detected
 
     def push(self, pcm: Pcm16) -> list[SegmentEvent]:
         """Take int16 samples of shape (n,) that follow those before."""
         self.audio.append(pcm)
-        whole = (self.audio.end - self._heard) // FRAME * FRAME
+        whole = (self.audio.end - self._detected) // FRAME * FRAME
         if whole <= 0:
             return []
-        frames: Float32 = to_float(self.audio.slice(self._heard, self._heard + whole))
+        frames: Float32 = to_float(self.audio.slice(self._detected, self._detected + whole))
         events: list[SegmentEvent] = []
         # One frame at a time into the rules, but one call into the model; a snapshot taken at an
         # event must hold the model's state at that frame, so the call ends where one may be due.
@@ -176,7 +176,7 @@ class Segmenter:
     def snapshot(self) -> dict[str, Any]:
         """The state, JSON-able, without the audio."""
         return {
-            "heard": self._heard,
+            "detected": self._detected,
             "floor": self._floor,
             "run": self._run,
             "index": self._index,
@@ -189,7 +189,7 @@ class Segmenter:
 
         `start` may lie anywhere before the checkpoint that came with the snapshot.
         """
-        self._heard = snapshot["heard"]
+        self._detected = snapshot["detected"]
         self._floor = snapshot["floor"]
         self._run = snapshot["run"]
         self._index = snapshot["index"]
@@ -200,7 +200,7 @@ class Segmenter:
 
     def _far_from_snapshot(self, ahead: int) -> bool:
         """Whether `ahead` more samples can neither end a segment nor earn a checkpoint in silence."""
-        after = self._heard + ahead
+        after = self._detected + ahead
         if self.open is None:
             return (
                 after - self.options.padding - self._checkpoint < QUIET_EVERY
@@ -210,7 +210,7 @@ class Segmenter:
         return not could_dip and after - self.open.speech_end + FRAME <= self.options.silence
 
     def _frame(self, probability: float, events: list[SegmentEvent]) -> None:
-        self._heard += FRAME
+        self._detected += FRAME
         if self.open is None:
             self._outside(probability, events)
         else:
@@ -222,30 +222,34 @@ class Segmenter:
             if not self._run and self.needed - self._checkpoint >= QUIET_EVERY:
                 events.append(self._quiet())
             return
-        onset = max(self._heard - self._run * FRAME, self._floor)
+        onset = max(self._detected - self._run * FRAME, self._floor)
         start = max(onset - self.options.padding, self._floor)
         self.open = Utterance(
-            self._index, start, onset, speech_end=self._heard, voiced=self._run * FRAME, end=self._heard
+            self._index, start, onset, speech_end=self._detected, voiced=self._run * FRAME, end=self._detected
         )
         self._index += 1
         self._run = 0
-        events += [Started(self.open), Heard(self.open, self._heard, 0)]
+        events += [Started(self.open), SpeechFrame(self.open, self._detected, 0)]
 
     def _inside(self, before: Utterance, probability: float, events: list[SegmentEvent]) -> None:
-        in_speech = before.speech_end >= self._heard - FRAME
+        in_speech = before.speech_end >= self._detected - FRAME
         if probability >= ENTER or (in_speech and probability >= LEAVE):
             utterance = replace(
-                before, speech_end=self._heard, voiced=before.voiced + FRAME, end=self._heard, paused=False
+                before,
+                speech_end=self._detected,
+                voiced=before.voiced + FRAME,
+                end=self._detected,
+                paused=False,
             )
             if before.paused:
                 events.append(Resumed(utterance))
         else:
-            utterance = replace(before, end=self._heard)
+            utterance = replace(before, end=self._detected)
         self.open = utterance
-        silence = self._heard - utterance.speech_end
-        length = self._heard - utterance.start
+        silence = self._detected - utterance.speech_end
+        length = self._detected - utterance.start
         if silence + FRAME > self.options.silence:  # the last frame that ends within it
-            self._end(utterance, min(utterance.speech_end + PAUSE, self._heard), events)
+            self._end(utterance, min(utterance.speech_end + PAUSE, self._detected), events)
         elif length >= self.options.soft and silence >= self._dip(length):
             self._end(utterance, utterance.speech_end + silence // 2, events)
         elif length >= self.options.hard:
@@ -254,7 +258,7 @@ class Segmenter:
             self.open = replace(utterance, end=utterance.speech_end + PAUSE, paused=True)
             events.append(Paused(self.open))
         else:
-            events.append(Heard(utterance, self._heard, silence))
+            events.append(SpeechFrame(utterance, self._detected, silence))
 
     def _dip(self, length: int) -> int:
         """The silence at which a segment of `length` is cut: the longer it gets, the less will do."""
@@ -268,15 +272,15 @@ class Segmenter:
 
     def _cut(self, utterance: Utterance, events: list[SegmentEvent]) -> None:
         """End a segment in the middle of speech; the next one is open at once, from the cut on."""
-        place = self._quietest(self._heard - self.options.lookback, self._heard)
+        place = self._quietest(self._detected - self.options.lookback, self._detected)
         self._floor = place
         self.open = Utterance(
             self._index,
             place,
             place,
             speech_end=utterance.speech_end,
-            voiced=self._heard - place,
-            end=self._heard,
+            voiced=self._detected - place,
+            end=self._detected,
         )
         self._index += 1
         self._ended(replace(utterance, end=place, speech_end=place), events)
@@ -294,8 +298,10 @@ class Segmenter:
     def needed(self) -> int:
         """The first sample that a later segment may want, or that the VAD has not heard."""
         if self.open is not None:
-            return min(self.open.start, self._heard)
-        return min(self._heard, max(self._floor, self._heard - self.options.padding - self._run * FRAME))
+            return min(self.open.start, self._detected)
+        return min(
+            self._detected, max(self._floor, self._detected - self.options.padding - self._run * FRAME)
+        )
 
     def _quietest(self, start: int, end: int) -> int:
         """The middle of the quietest block between `start` and `end`; the first of equals."""

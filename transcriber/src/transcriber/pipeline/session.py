@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from parlando.domain.audio import samples
 from parlando.store.audio_streams import Entry
 from parlando.store.session_claims import SessionRenewal
-from parlando.store.session_log import Claim, SessionLog
+from parlando.store.session_log import RecognitionClaim, SessionLog
 from parlando.tasks import end
 from parlando.vad import VadStream
 from transcriber.pipeline.audio_input import AudioInput
@@ -29,7 +29,7 @@ class LiveSession:
 
     def __init__(
         self,
-        claim: Claim,
+        claim: RecognitionClaim,
         session_log: SessionLog,
         *,
         vad: VadStream,

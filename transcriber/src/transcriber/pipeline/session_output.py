@@ -23,7 +23,7 @@ from parlando.domain.events import (
     encode,
 )
 from parlando.errors import EngineError
-from parlando.store.session_log import Claim, SessionLog
+from parlando.store.session_log import RecognitionClaim, SessionLog
 from transcriber import metrics
 from transcriber.engines.base import Hypothesis, Window
 from transcriber.pipeline.audio_input import FIRST_PARTIAL, MAX_SILENCE, AudioInput
@@ -49,7 +49,7 @@ class SessionOutput:
 
     def __init__(
         self,
-        claim: Claim,
+        claim: RecognitionClaim,
         session_log: SessionLog,
         source: AudioInput,
         *,
@@ -143,7 +143,7 @@ class SessionOutput:
         due = utterance.onset + FIRST_PARTIAL
         if segment.end:
             due = max(due, segment.end + (interval if segment.has_words else RETRY_PARTIAL))
-        if source.segmenter.heard >= due:
+        if source.segmenter.detected >= due:
             lane = Lane.PARTIAL if segment.has_words else Lane.FIRST_PARTIAL
             self._ticket = self._scheduler.submit(lane, self._newest_window)
 
@@ -155,7 +155,7 @@ class SessionOutput:
     def _newest_window(self) -> Window:
         segment = self._current
         assert segment is not None
-        segment.end = self._source.segmenter.heard
+        segment.end = self._source.segmenter.detected
         return self._recognizer.window(segment, segment.end, self._source.config)
 
     async def _partial(self, ticket: Ticket) -> None:

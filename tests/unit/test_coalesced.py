@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from api_gateway.shared_look import SharedLook
+from api_gateway.coalesced import CoalescedRead
 from parlando.errors import UnavailableError
 
 
@@ -27,7 +27,7 @@ class Redis:
 async def test_all_who_ask_at_once_share_one_look_and_its_failure():
     redis = Redis()
     redis.error = UnavailableError("away")
-    look = SharedLook(redis.look, fresh_s=60, within_s=60)
+    look = CoalescedRead(redis.look, fresh_s=60, within_s=60)
     asking = [asyncio.create_task(look.get()) for _ in range(20)]
     await asyncio.sleep(0)
     redis.gate.set()
@@ -41,7 +41,7 @@ async def test_all_who_ask_at_once_share_one_look_and_its_failure():
 
 async def test_a_look_that_takes_too_long_is_unavailable_for_all_of_them():
     redis = Redis()
-    look = SharedLook(redis.look, fresh_s=60, within_s=0.1)
+    look = CoalescedRead(redis.look, fresh_s=60, within_s=0.1)
     answers = await asyncio.gather(*(look.get() for _ in range(20)), return_exceptions=True)
     assert all(isinstance(answer, UnavailableError) for answer in answers)
     assert redis.asked == 1
@@ -49,7 +49,7 @@ async def test_a_look_that_takes_too_long_is_unavailable_for_all_of_them():
 
 async def test_one_who_leaves_takes_the_answer_from_no_other():
     redis = Redis()
-    look = SharedLook(redis.look, fresh_s=60, within_s=60)
+    look = CoalescedRead(redis.look, fresh_s=60, within_s=60)
     leaving, staying = asyncio.create_task(look.get()), asyncio.create_task(look.get())
     await asyncio.sleep(0)
     leaving.cancel()
@@ -60,7 +60,7 @@ async def test_one_who_leaves_takes_the_answer_from_no_other():
 async def test_an_old_answer_is_looked_up_again():
     redis = Redis()
     redis.gate.set()
-    look = SharedLook(redis.look, fresh_s=0, within_s=60)
+    look = CoalescedRead(redis.look, fresh_s=0, within_s=60)
     assert [await look.get(), await look.get()] == [1, 2]
 
 
@@ -68,8 +68,8 @@ async def test_patience_outlasts_a_failure():
     redis = Redis()
     redis.gate.set()
     redis.error = UnavailableError("away")
-    look = SharedLook(redis.look, fresh_s=0, within_s=60)
-    waiting = asyncio.create_task(look.patiently(within_s=600, pause_s=0.01))
+    look = CoalescedRead(redis.look, fresh_s=0, within_s=60)
+    waiting = asyncio.create_task(look.get_retrying(within_s=600, pause_s=0.01))
     while redis.asked < 3:
         await asyncio.sleep(0.01)
     redis.error = None

@@ -10,7 +10,7 @@ from parlando.errors import UnavailableError
 T = TypeVar("T")
 
 
-class SharedLook(Generic[T]):
+class CoalescedRead(Generic[T]):
     """What `look` returns or raises is good for `fresh_s` seconds; it may take `within_s` seconds.
 
     Callers that come while it looks wait for the same answer, so that a Redis that is away costs all of them
@@ -44,7 +44,7 @@ class SharedLook(Generic[T]):
         if not looking.cancelled():
             looking.exception()  # it is raised to those who wait, if there are any
 
-    async def patiently(self, *, within_s: float, pause_s: float) -> T:
+    async def get_retrying(self, *, within_s: float, pause_s: float) -> T:
         """The answer; while there is none, look again for `within_s` seconds. Raises as `get`."""
         until = time.monotonic() + within_s
         while True:
