@@ -13,6 +13,7 @@ from parlando.domain.formats import AudioFormat
 from parlando.domain.job_options import JobOptions
 from parlando.domain.transcript import FinalSegment
 from parlando.errors import AtCapacityError, EngineError
+from parlando.store.annotations import Annotations
 from parlando.store.chunk_claims import ChunkClaim, ChunkClaims
 from parlando.store.connection import connect
 from parlando.store.conversion_claims import ConversionClaims, ConversionLog
@@ -121,6 +122,16 @@ async def _attach(stage: Stage) -> Any:
     stage.arm()
     attached = await stage.sessions.attach("s", token="t")
     return attached.seq, attached.state, attached.config
+
+
+@case
+async def _annotate(stage: Stage) -> Any:
+    await stage.open()
+    annotations = Annotations(stage.redis, partitions=1)
+    keys = annotations.of_session("s")
+    stage.arm()
+    number = await annotations.add(keys, name="n", kind="song", by="songs", data={"title": "A"})
+    return number, [each.data for each in [each async for each in annotations.all(keys)]]
 
 
 @case
