@@ -118,7 +118,7 @@ def test_the_client_without_await(cluster):
     with Parlando(cluster.http()) as parlando:
         assert normal(parlando.transcribe(JFK, language="en")["text"]) == WORDS
         job = parlando.submit(JFK)["job_id"]
-        assert [event["type"] for event in parlando.domain.events(job)][-1] == "completed"
+        assert [event["type"] for event in parlando.events(job)][-1] == "completed"
         assert parlando.wait(job)["result"]["duration"] == 11.0
         assert "-->" in parlando.result(job, "srt")
         assert parlando.job(job)["status"] == "completed"

