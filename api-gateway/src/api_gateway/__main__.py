@@ -10,6 +10,7 @@ from api_gateway.app import create_app
 from api_gateway.server.uvicorn_server import server_of
 from api_gateway.settings import GatewaySettings
 from parlando import gc_tuning, logs
+from parlando.plugins import PluginError
 
 log = structlog.get_logger(part="main")
 
@@ -21,7 +22,11 @@ def main() -> int:
     if not settings.api_keys:
         log.warning("keys.none", effect="serving this machine only; set API_KEYS to serve others")
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when it has shut down: exit 0
-    app = create_app(settings)
+    try:
+        app = create_app(settings)
+    except PluginError as error:
+        log.error("gateway.failed", error=error.message)
+        return 1
     gc_tuning.freeze()
     server = server_of(app, settings)
     with suppress(KeyboardInterrupt):  # uvicorn raises SIGINT again when it has shut down

@@ -1,6 +1,5 @@
 """The table of live protocols. A new one is a file in this folder and a line here."""
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -9,6 +8,7 @@ from api_gateway.doors.base import LiveProtocol
 from api_gateway.doors.framing import Framing
 from api_gateway.doors.native import Native
 from api_gateway.doors.omi_socket import OmiSocket
+from parlando import plugins
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,16 @@ def load(further: Sequence[str] = ()) -> tuple[Door, ...]:
 
     Raises
     ------
-    ImportError, AttributeError
+    PluginError
 
     """
     doors = list(DOORS)
     for place in further:
-        module, _, name = place.partition(":")
-        found = getattr(importlib.import_module(module), name)
-        doors += [found] if isinstance(found, WebSocketDoor | TcpDoor) else found
+        found = plugins.load(place)
+        added = [found] if isinstance(found, WebSocketDoor | TcpDoor) else found
+        if not isinstance(added, list | tuple) or not all(
+            isinstance(d, WebSocketDoor | TcpDoor) for d in added
+        ):
+            raise plugins.PluginError(f"{place}: expected a WebSocketDoor or TcpDoor, or a tuple of them")
+        doors += added
     return tuple(doors)

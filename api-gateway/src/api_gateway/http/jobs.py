@@ -226,7 +226,13 @@ async def events(
     annotations: Annotated[bool, Query(description="Annotations too")] = False,
 ) -> StreamingResponse:
     """Server-sent events: progress, segments in their order, and the end; those behind `Last-Event-ID`."""
-    start = start_of(last_event_id, newest=record.seq, annotations=annotations)
+    start = start_of(
+        last_event_id,
+        newest=record.seq,
+        epoch=record.created_ms,  # another job may have had the id before, under the same Idempotency-Key
+        annotations=annotations,
+        trusts_plain=True,
+    )
     job = record.job
     relay = Relay(
         found.history,

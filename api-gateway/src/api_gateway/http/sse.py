@@ -51,14 +51,23 @@ class Position:
         return cls(int(seq), int(annotation) if annotation else None, int(epoch or 0))
 
 
-def start_of(header: str | None, *, newest: int, epoch: int = 0, annotations: bool = False) -> "ReaderStart":
+def start_of(
+    header: str | None,
+    *,
+    newest: int,
+    epoch: int = 0,
+    annotations: bool = False,
+    trusts_plain: bool = False,
+) -> "ReaderStart":
     """Where a reader goes on that was at `header`, when the newest event is `newest` of life `epoch`.
 
     A position of another life, or beyond the newest event, which was given by a life that Redis has
-    forgotten, means nothing in this one: the reader gets everything.
+    forgotten, means nothing in this one: the reader gets everything. `trusts_plain`: whether a number without
+    an epoch is taken for one of this life.
     """
     was = Position.read(header)
-    restarted = bool(header) and was.seq > 0 and (was.epoch != epoch or was.seq > newest)
+    same_life = was.epoch == epoch or (trusts_plain and not was.epoch)
+    restarted = was.seq > 0 and (not same_life or was.seq > newest)
     if restarted:
         was = Position()
     return ReaderStart(Position(was.seq, (was.annotation or 0) if annotations else None, epoch), restarted)

@@ -4,6 +4,7 @@ Source: OpenAI's OpenAPI document, `/audio/transcriptions`, and the types of its
 """
 
 import math
+import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
@@ -79,15 +80,21 @@ def with_words(body: dict[str, Any], transcript: Transcript, granularities: Sequ
 
 def diarized_segment(number: int, segment: FinalSegment, speakers: Sequence[str] = ()) -> dict[str, Any]:
     """A segment with its speaker: the name that was given for the channel, or a letter."""
-    channel = int((segment.speaker or "0").rpartition("_")[2])
+    numbered = re.fullmatch(r"SPEAKER_(\d{1,4})", segment.speaker or "SPEAKER_00")
     return {
         "type": "transcript.text.segment",
         "id": f"seg_{number:03d}",
         "start": segment.start,
         "end": segment.end,
         "text": segment.text,
-        "speaker": speakers[channel] if channel < len(speakers) else chr(ord("A") + channel),
+        "speaker": _speaker(int(numbered[1]), speakers) if numbered else segment.speaker,
     }
+
+
+def _speaker(number: int, names: Sequence[str]) -> str:
+    if number < len(names):
+        return names[number]
+    return chr(ord("A") + number) if number < 26 else f"speaker_{number}"
 
 
 def diarized_json(transcript: Transcript, speakers: Sequence[str] = ()) -> dict[str, Any]:

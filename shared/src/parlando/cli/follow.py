@@ -1,27 +1,22 @@
 """`parlando follow PACKAGE.MODULE:CLASS …`: a worker that runs followers of the feed."""
 
-import importlib
 import sys
 from pathlib import Path
 
-from parlando.errors import ParlandoError
+from parlando import plugins
 from parlando.settings import ServiceSettings
 from parlando.worker.follower import Follower, FollowerService
 from parlando.worker.service import run_worker
 
 
 def load(places: list[str]) -> list[Follower]:
-    """The followers that are named. Raises `ParlandoError` for a name behind which there is none."""
+    """The followers that are named. Raises `PluginError`."""
     sys.path.insert(0, str(Path.cwd()))
     followers: list[Follower] = []
     for place in places:
-        module, _, name = place.partition(":")
-        try:
-            made = getattr(importlib.import_module(module), name)()
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ParlandoError(f"{place}: expected package.module:Class ({error})") from error
+        made = plugins.load(place)()
         if not isinstance(made, Follower):
-            raise ParlandoError(f"{place}: expected a parlando.worker.follower.Follower")
+            raise plugins.PluginError(f"{place}: expected a subclass of parlando.worker.follower.Follower")
         followers.append(made)
     return followers
 

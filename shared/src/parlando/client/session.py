@@ -79,6 +79,7 @@ class ClientSession:
         self._failed: ClientError | None = None
         self._heard_at = 0.0
         self._seq = 0
+        self._annotation = 0
         self._segments = 0
         self._settled_ms = 0
         self.id = ""
@@ -220,6 +221,8 @@ class ClientSession:
             return self._options
         query = _flat({**self._options, **self._said.config})
         query |= {"session_id": self.id, "resume": self.resume_token, "last_seq": self._seq}
+        if self._annotation:
+            query["last_annotation"] = self._annotation
         again = self._said.again_from
         if again is not None:
             start_at = -(-again // self._unit)
@@ -251,6 +254,8 @@ class ClientSession:
                 if not self.resume_token:
                     raise ClientError(event["code"], event["message"])
                 return False
+        if event["type"] == "annotation":
+            self._annotation = event["number"]
         if "seq" in event and event["type"] != "connected":
             self._seq = event["seq"]
             self._settle(event)

@@ -5,6 +5,7 @@ for the next. An attempt that raises, whatever it is, is a failed attempt of tha
 """
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,6 +24,7 @@ from parlando.store.work_queue import Delivered
 from parlando.tasks import finish
 
 LEASE_S: Final = 15.0  # longer than a failover of Redis takes
+TIDY_EVERY_S: Final = 3600.0
 CLOSE_S: Final = 3.0  # for handing back what was broken off
 JITTER: Final = 0.2  # of a delay, in both directions, so that what failed together isn't tried together
 MAX_DETAIL: Final = 300  # characters
@@ -245,10 +247,19 @@ class DeliveryWorker:
     # --- leases -------------------------------------------------------------------------------
 
     async def _renew(self) -> None:
+        tidied = -math.inf
         while True:
             await asyncio.sleep(self._lease_s / 4)
             await self._safely(self._renew_all)
             await self._safely(self._take_over)
+            if time.monotonic() - tidied >= TIDY_EVERY_S:
+                tidied = time.monotonic()
+                await self._safely(self._tidy)
+
+    async def _tidy(self) -> bool:
+        """Delete the consumers of gateways that are gone from the feed's group."""
+        await self._feed.tidy()
+        return False
 
     async def _renew_all(self) -> bool:
         running = [delivery for delivery, _ in self._running.values()]

@@ -106,6 +106,10 @@ class Feed:
         """Renew the leases of entries, given by partition and id."""
         await self._queue.renew([*entries])
 
+    async def release(self, entries: Iterable[tuple[int, str]]) -> None:
+        """End the leases of entries, so that other workers take them over at once."""
+        await self._queue.release([*entries])
+
     async def done(self, partition: int, *entries: str) -> None:
         """Acknowledge entries: the group has dealt with them."""
         if entries:

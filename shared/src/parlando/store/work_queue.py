@@ -156,6 +156,23 @@ class WorkQueue:
                 pipe.xclaim(self._streams[partition], self._group, self._worker, 0, [entry], justid=True)
             await pipe.execute()
 
+    async def release(self, entries: Collection[tuple[int, str]]) -> None:
+        """End the leases of entries that this worker has: they are overdue from now on."""
+        if not entries:
+            return
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for partition, entry in entries:
+                pipe.xclaim(
+                    self._streams[partition],
+                    self._group,
+                    self._worker,
+                    0,
+                    [entry],
+                    idle=self._lease_ms + 1,
+                    justid=True,
+                )
+            await pipe.execute()
+
     async def _overdue(self, limit: int, held: Collection[tuple[int, str]]) -> list[tuple[int, bytes, int]]:
         """Overdue entries of the partitions whose turn it is, and how often each was delivered.
 

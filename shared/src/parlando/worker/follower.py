@@ -28,6 +28,7 @@ from parlando.tasks import end
 from parlando.worker.service import WorkerService
 
 BLOCK_MS: Final = 2000
+TIDY_EVERY_S: Final = 3600.0
 DRAIN_S: Final = 10.0
 AWAY_S: Final = 0.5  # before the next try, when Redis is away
 
@@ -100,6 +101,7 @@ class FollowerPool:
         self._lease_s = lease_s
         self._room = asyncio.Semaphore(follower.at_once)
         self._running: dict[tuple[int, str], asyncio.Task[None]] = {}
+        self._ended = asyncio.Event()
 
     @property
     def count(self) -> int:
@@ -108,11 +110,14 @@ class FollowerPool:
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
         """What must run for entries to be taken and kept."""
-        return [self._repeat(step) for step in (self._take, self._take_over, self._renew)]
+        steps = (self._take, self._take_over, self._renew, self._tidy)
+        return [self._repeat(step) for step in steps]
 
     async def hand_back(self) -> None:
-        """Break off what runs: another worker deals with it when its lease has run out."""
+        """Stop what runs, and leave its entries to other workers. Raises what Redis' absence raises."""
+        entries = list(self._running)
         await end(*self._running.values())
+        await self._feed.release(entries)
 
     async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -125,39 +130,56 @@ class FollowerPool:
                 log.exception("follower.broke", follower=self._follower.name)
                 await asyncio.sleep(AWAY_S)
 
+    @property
+    def _free(self) -> int:
+        return self._follower.at_once - len(self._running)
+
     async def _take(self) -> None:
-        await self._start(await self._feed.take(self._follower.at_once, block_ms=BLOCK_MS))
+        if self._free <= 0:
+            self._ended.clear()
+            await self._ended.wait()
+            return
+        await self._start(await self._feed.take(self._free, block_ms=BLOCK_MS))
 
     async def _take_over(self) -> None:
         await asyncio.sleep(self._lease_s / 2 * random.uniform(0.8, 1.2))
-        await self._start(await self._feed.take_over(self._follower.at_once, self._running))
+        if self._free > 0:
+            await self._start(await self._feed.take_over(self._free, self._running))
 
     async def _renew(self) -> None:
         await asyncio.sleep(self._lease_s / 4)
         await self._feed.renew(self._running)
 
+    async def _tidy(self) -> None:
+        await self._feed.tidy()
+        await asyncio.sleep(TIDY_EVERY_S)
+
     async def _start(self, delivered: Sequence[Delivered]) -> None:
+        """Begin to work on entries. Several partitions may bring more than there is room for: these wait."""
         for each in delivered:
             place = (each.partition, each.entry)
-            entry = await self._read(each)
+            entry = self._read(each)
             if entry is None:
                 await self._feed.done(*place)
                 continue
-            await self._room.acquire()
-            self._running[place] = task = asyncio.create_task(self._deal_with(entry, place, each.attempt))
-            task.add_done_callback(lambda _, place=place: self._ended(place))  # type: ignore[misc]
+            self._running[place] = task = asyncio.create_task(self._in_turn(entry, place, each.attempt))
+            task.add_done_callback(lambda _, place=place: self._forget(place))  # type: ignore[misc]
 
-    async def _read(self, delivered: Delivered) -> FeedEntry | None:
+    def _forget(self, place: tuple[int, str]) -> None:
+        self._running.pop(place, None)
+        self._ended.set()
+
+    async def _in_turn(self, entry: FeedEntry, place: tuple[int, str], attempt: int) -> None:
+        async with self._room:
+            await self._deal_with(entry, place, attempt)
+
+    def _read(self, delivered: Delivered) -> FeedEntry | None:
         try:
             entry = FeedEntry.of(delivered)
         except (KeyError, ValueError):
             log.error("entry.unreadable", follower=self._follower.name, entry=delivered.entry)
             return None
         return entry if entry.kind in self._follower.kinds else None
-
-    def _ended(self, place: tuple[int, str]) -> None:
-        self._running.pop(place, None)
-        self._room.release()
 
     async def _deal_with(self, entry: FeedEntry, place: tuple[int, str], attempt: int) -> None:
         name = self._follower.name

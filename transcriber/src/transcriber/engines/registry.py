@@ -1,11 +1,11 @@
 """The table of engines, and the choice among them."""
 
-import importlib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from parlando import plugins
 from parlando.errors import EngineError, ModelError
 from parlando.models.catalogue import MOONSHINE_TINY
 from parlando.models.store import ModelStore
@@ -78,8 +78,7 @@ def load(settings: TranscriberSettings) -> tuple[Engine, str]:
     """
     name = settings.stt_engine
     if ":" in name:
-        module, _, factory = name.partition(":")
-        engine: Engine = getattr(importlib.import_module(module), factory)(settings)
+        engine: Engine = plugins.load(name)(settings)
         return engine, f"STT_ENGINE={name}"
     if name == "auto":
         name, why = _choose(settings)

@@ -1,9 +1,9 @@
 """The table of stages. A new one is a file in this folder and a line here."""
 
-import importlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from parlando import plugins
 from transcriber.pipeline.stages.base import Stage
 
 STAGES: Final[tuple[Callable[[], Stage], ...]] = ()
@@ -15,11 +15,13 @@ def load(further: Sequence[str] = ()) -> list[Stage]:
 
     Raises
     ------
-    ImportError, AttributeError
+    PluginError
 
     """
-    makers = list(STAGES)
+    stages = [make() for make in STAGES]
     for place in further:
-        module, _, name = place.partition(":")
-        makers.append(getattr(importlib.import_module(module), name))
-    return [make() for make in makers]
+        made = plugins.load(place)()
+        if not isinstance(made, Stage):
+            raise plugins.PluginError(f"{place}: expected a subclass of Stage")
+        stages.append(made)
+    return stages
