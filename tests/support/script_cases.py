@@ -1,0 +1,409 @@
+"""One case for each script: calls it as its users do, with everything that must be there before."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from parlando.domain.audio import Encoding
+from parlando.domain.commands import Configure, End, Flush
+from parlando.domain.events import Closed, FinalTranscript, Partial, encode
+from parlando.domain.formats import AudioFormat
+from parlando.domain.job_options import JobOptions
+from parlando.domain.transcript import FinalSegment
+from parlando.errors import AtCapacityError, EngineError
+from parlando.store.annotations import Annotations
+from parlando.store.chunk_claims import ChunkClaim, ChunkClaims
+from parlando.store.connection import connect
+from parlando.store.conversion_claims import ConversionClaims, ConversionLog
+from parlando.store.http_audio import HttpAudio
+from parlando.store.job_claims import Chunk, JobClaim, JobClaims, JobLog
+from parlando.store.job_store import Jobs, Source
+from parlando.store.session_log import Checkpoint, SessionClaims, SessionLog
+from parlando.store.sessions import Sessions, SessionWriter
+from parlando.store.viewers import Viewers
+from support import delivery_cases
+from support.lost_answers import LostAnswer
+
+SECOND = b"\1\0" * 16_000
+MOST = 1 << 30
+RAW = AudioFormat(encoding=Encoding.MULAW, sample_rate=8000)
+JOB = "j_" + "a" * 30
+WORK = {"start": 0, "speech": [[0, 16_000]], "stands_for": 16_000}
+
+
+class Stage:
+    """Everything that runs scripts, over one Redis; `arm` has the next answer of the case's script lost."""
+
+    def __init__(self, url: str, script: str, *, lossy: bool) -> None:
+        self.redis = connect(url)
+        self.loss = LostAnswer(self.redis, script)
+        self._lossy = lossy
+        self.sessions = Sessions(self.redis, partitions=1, ttl_s=100)
+        self.claims = SessionClaims(self.redis, worker="t", partitions=1, ttl_s=100)
+        self.intake = ConversionClaims(self.redis, worker="p", partitions=1, ttl_s=100)
+        self.jobs = Jobs(self.redis, partitions=1, ttl_s=100, limit=10)
+        self.processor = JobClaims(self.redis, worker="p", partitions=1, lease_s=60)
+        self.chunks = ChunkClaims(self.redis, worker="t", partitions=1, lease_s=60)
+        self.viewers = Viewers(self.redis, partitions=1)
+        self.bodies = HttpAudio(self.sessions, max_s=100, idle_s=60)
+
+    def arm(self) -> None:
+        self.loss.armed = self._lossy
+
+    async def open(self, **options: Any) -> SessionWriter:
+        return await self.sessions.open("s", config={"title": "old"}, token="t", key="k", **options)
+
+    async def owned(self, **options: Any) -> tuple[SessionWriter, SessionLog]:
+        writer = await self.open(**options)
+        [claim] = await self.claims.take_new(block_ms=100)
+        return writer, self.claims.own(claim)
+
+    async def converted(self) -> tuple[SessionWriter, ConversionLog]:
+        writer = await self.open(form=RAW)
+        [claim] = await self.intake.take_new(block_ms=100)
+        return writer, self.intake.own(claim)
+
+    async def opening(self, sid: str, form: AudioFormat) -> SessionWriter:
+        return await self.sessions.open(sid, config={}, token="t", key="k", form=form, uid="u", metered=True)
+
+    async def body(self, name: str = "n") -> Any:
+        return await self.bodies.take("k", "u", 16_000, SECOND, name=name, named=True, opening=self.opening)
+
+    async def submit(self) -> bool:
+        options = JobOptions(callback_url="https://example.org/hook")
+        return await self.jobs.submit(JOB, Source("blob", "a.wav", 1, "digest"), options, key="k")
+
+    async def job(self) -> tuple[JobClaim, JobLog]:
+        await self.submit()
+        await self.processor.admit(room=True)
+        [claim] = await self.processor.take_new()
+        return claim, JobLog(self.processor.scripts, claim)
+
+    async def add(self, job: JobLog) -> bool:
+        return await job.add(
+            Chunk(0, WORK, SECOND), limit=9, position=16_000, expected=0, language_first=False
+        )
+
+    async def chunk(self) -> ChunkClaim:
+        _, job = await self.job()
+        await self.add(job)
+        await job.cut(16_000, 1)
+        [claim] = await self.chunks.take_new(block_ms=100)
+        return claim
+
+
+Case = Callable[[Stage], Awaitable[Any]]
+CASES: dict[str, Case] = {**delivery_cases.CASES}
+
+
+def case(run: Case) -> Case:
+    """A case, `_` and the name of the script that it loses the answer of."""
+    CASES[run.__name__.removeprefix("_")] = run
+    return run
+
+
+# --- a gateway's calls on a session -------------------------------------------------------------------
+
+
+@case
+async def _open(stage: Stage) -> Any:
+    stage.arm()
+    writer = await stage.open(uid="u", form=RAW, limit=1)
+    return writer.seq, writer.received
+
+
+@case
+async def _attach(stage: Stage) -> Any:
+    await stage.open()
+    stage.arm()
+    attached = await stage.sessions.attach("s", token="t")
+    return attached.seq, attached.state, attached.config
+
+
+@case
+async def _annotate(stage: Stage) -> Any:
+    await stage.open()
+    annotations = Annotations(stage.redis, partitions=1)
+    keys = annotations.of_session("s")
+    stage.arm()
+    number = await annotations.add(keys, name="n", kind="song", by="songs", data={"title": "A"})
+    return number, [each.data for each in [each async for each in annotations.all(keys)]]
+
+
+@case
+async def _append(stage: Stage) -> Any:
+    writer = await stage.open()
+    stage.arm()
+    return await writer.append(SECOND, MOST), writer.received
+
+
+@case
+async def _append_raw(stage: Stage) -> Any:
+    writer = await stage.open(form=RAW)
+    stage.arm()
+    return await writer.append(b"bytes", MOST), writer.received
+
+
+@case
+async def _control(stage: Stage) -> Any:
+    writer = await stage.open()
+    stage.arm()
+    await writer.command(Configure(changes={"title": "new"}))
+
+
+@case
+async def _touch(stage: Stage) -> Any:
+    writer = await stage.open()
+    stage.arm()
+    await writer.touch()
+
+
+@case
+async def _reformat(stage: Stage) -> Any:
+    writer = await stage.open(form=AudioFormat(encoding=Encoding.CONTAINER))
+    stage.arm()
+    await writer.reformat(RAW)
+    return writer.received, writer.format
+
+
+@case
+async def _add_viewer(stage: Stage) -> Any:
+    await stage.open()
+    stage.arm()
+    return await stage.viewers.add("s", "a label")
+
+
+@case
+async def _remove_viewer(stage: Stage) -> Any:
+    await stage.open()
+    viewer, _ = await stage.viewers.add("s")
+    stage.arm()
+    await stage.viewers.revoke("s", viewer.id)
+
+
+# --- audio in bodies ----------------------------------------------------------------------------------
+
+
+@case
+async def _body(stage: Stage) -> Any:
+    await stage.body("first")
+    stage.arm()
+    return await stage.body("second")
+
+
+@case
+async def _adopt(stage: Stage) -> Any:
+    stage.arm()
+    return await stage.body()
+
+
+@case
+async def _abandon(stage: Stage) -> Any:
+    async def refused(sid: str, form: AudioFormat) -> SessionWriter:
+        raise AtCapacityError("no room")
+
+    stage.arm()
+    with pytest.raises(AtCapacityError, match="no room"):
+        await stage.bodies.take("k", "u", 16_000, SECOND, name="n", named=True, opening=refused)
+
+
+@case
+async def _claim_file(stage: Stage) -> Any:
+    sent: list[str] = []
+
+    async def sending(sid: str) -> None:
+        sent.append(sid)
+
+    stage.arm()
+    return await stage.bodies.take_file("k", "u", name="n", named=True, sending=sending), sent
+
+
+@case
+async def _discard(stage: Stage) -> Any:
+    await stage.body()
+    stage.arm()
+    return await stage.bodies.discard("k", "u")
+
+
+@case
+async def _count(stage: Stage) -> Any:
+    stage.arm()
+    await stage.bodies.refused_signature("k", "u")
+    return await stage.bodies.state("k", "u")
+
+
+# --- a worker's calls on a session --------------------------------------------------------------------
+
+
+@case
+async def _claim(stage: Stage) -> Any:
+    await stage.open()
+    stage.arm()
+    [claim] = await stage.claims.take_new(block_ms=100)
+    return claim.epoch, claim.config
+
+
+@case
+async def _refresh(stage: Stage) -> Any:
+    await stage.open()
+    claims = await stage.claims.take_new(block_ms=100)
+    stage.arm()
+    return await stage.claims.renew(claims)
+
+
+@case
+async def _release(stage: Stage) -> Any:
+    await stage.open()
+    [claim] = await stage.claims.take_new(block_ms=100)
+    stage.arm()
+    await stage.claims.hand_back(claim)
+
+
+@case
+async def _fail(stage: Stage) -> Any:
+    await stage.open()
+    [claim] = await stage.claims.take_new(block_ms=100)
+    stage.arm()
+    await stage.claims.failed(claim, ValueError("a bug"))
+
+
+@case
+async def _partial(stage: Stage) -> Any:
+    writer, owned = await stage.owned()
+    await writer.append(SECOND, MOST)
+    event = Partial(session_id="s", segment=0, text="hel", stable="", start=0, end=1)
+    stage.arm()
+    await owned.publish(encode(event), state={"index": 0}, decoded=8000)
+
+
+@case
+async def _commit(stage: Stage) -> Any:
+    writer, owned = await stage.owned(uid="u", push=True)
+    await writer.append(SECOND, MOST)
+    await writer.command(Flush())
+    stage.arm()
+    final = FinalTranscript(session_id="s", segment=0, text="hello", start=0, end=1)
+    closed = Closed(session_id="s", duration=1, segments=1, reason="end")
+    await owned.commit(
+        [final, closed],
+        decoded=16_000,
+        segments=1,
+        checkpoint=Checkpoint(16_000, {"x": 1}, control=1),
+        close=True,
+    )
+    return owned.seq
+
+
+@case
+async def _emit(stage: Stage) -> Any:
+    writer, intake = await stage.converted()
+    await writer.append(b"bytes", MOST)
+    stage.arm()
+    return await intake.emit(SECOND, max_backlog=MOST, converted=5, needed=5, state={}), intake.emitted
+
+
+@case
+async def _forward(stage: Stage) -> Any:
+    writer, intake = await stage.converted()
+    await writer.command(Flush())
+    stage.arm()
+    await intake.forward(Flush(), 1)
+    await intake.forward(End(reason="broken"), None)
+
+
+# --- jobs ---------------------------------------------------------------------------------------------
+
+
+@case
+async def _submit_job(stage: Stage) -> Any:
+    stage.arm()
+    return await stage.submit()
+
+
+@case
+async def _admit_job(stage: Stage) -> Any:
+    await stage.submit()
+    stage.arm()
+    return await stage.processor.admit(room=True)
+
+
+@case
+async def _claim_job(stage: Stage) -> Any:
+    await stage.submit()
+    await stage.processor.admit(room=True)
+    stage.arm()
+    [claim] = await stage.processor.take_new()
+    return claim.epoch, claim.record.attempts
+
+
+@case
+async def _refresh_job(stage: Stage) -> Any:
+    claim, _ = await stage.job()
+    stage.arm()
+    return await stage.processor.renew([claim])
+
+
+@case
+async def _leave_job(stage: Stage) -> Any:
+    claim, _ = await stage.job()
+    stage.arm()
+    await stage.processor.hand_back(claim)
+
+
+@case
+async def _add_chunk(stage: Stage) -> Any:
+    _, job = await stage.job()
+    stage.arm()
+    return await stage.add(job)
+
+
+@case
+async def _cut_job(stage: Stage) -> Any:
+    _, job = await stage.job()
+    stage.arm()
+    await job.cut(16_000, 1)  # without a chunk: that's the job's end
+
+
+@case
+async def _end_job(stage: Stage) -> Any:
+    _, job = await stage.job()
+    stage.arm()
+    await job.fail("audio_failed", "it broke")
+
+
+@case
+async def _forget_job(stage: Stage) -> Any:
+    _, job = await stage.job()
+    await job.fail("audio_failed", "it broke")
+    record = await stage.jobs.record(JOB)
+    stage.arm()
+    await stage.jobs.forget(record)
+
+
+@case
+async def _claim_chunk(stage: Stage) -> Any:
+    _, job = await stage.job()
+    await stage.add(job)
+    stage.arm()
+    [claim] = await stage.chunks.take_new(block_ms=100)
+    return claim.index, claim.options, claim.language
+
+
+@case
+async def _return_chunk(stage: Stage) -> Any:
+    claim = await stage.chunk()
+    stage.arm()
+    await stage.chunks.failed(claim, EngineError("it broke"))
+
+
+@case
+async def _renew_chunk(stage: Stage) -> Any:
+    claim = await stage.chunk()
+    stage.arm()
+    return await stage.chunks.renew([claim])
+
+
+@case
+async def _part(stage: Stage) -> Any:
+    claim = await stage.chunk()
+    stage.arm()
+    await stage.chunks.done(claim, [FinalSegment(segment=0, start=0, end=1, text="hello")], "en")
