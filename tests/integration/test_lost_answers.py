@@ -11,7 +11,8 @@ from parlando.embedded import redis_server as embedded
 from parlando.store.connection import connect
 from parlando.store.script_sources import SOURCES
 from support.redis_server import RedisServer
-from support.script_cases import CASES, Stage
+from support.script_cases import CASES
+from support.script_stage import Stage
 from support.stored_state import stored_state, without_times
 
 

@@ -37,8 +37,8 @@ async def _accept(stage: Stage, deliveries: Deliveries) -> int:
     return await deliveries.accept(0, await _selected(stage))
 
 
-async def _taken(stage: Stage, deliveries: Deliveries) -> list[Delivery]:
-    await _queued(stage)
+async def _taken(stage: Stage, deliveries: Deliveries, count: int = 4) -> list[Delivery]:
+    await _queued(stage, count)
     await _accept(stage, deliveries)
     _, taken = await deliveries.take(0, token="t", slots=Slots(16), lease_s=60, after="")
     return taken
@@ -46,7 +46,9 @@ async def _taken(stage: Stage, deliveries: Deliveries) -> list[Delivery]:
 
 async def _look(stage: Stage) -> Any:
     deliveries = _deliveries(stage, max_dead=1)
-    for each in await _taken(stage, deliveries):
+    for each in await _taken(
+        stage, deliveries, 3
+    ):  # a fourth would be dead at once, maybe in the same millisecond
         await deliveries.end(each, "dead", error="no", detail="No")
     stage.arm()
     [look] = await deliveries.look()

@@ -1,0 +1,33 @@
+"""Requests of Omi's backend and of its users, to a cluster of tests."""
+
+import asyncio
+import time
+
+import httpx
+
+
+def get(cluster, path: str, *, key: str = "k1", gateway: int = 0, **params) -> httpx.Response:
+    return httpx.get(f"{cluster.http(gateway)}{path}", params=params, headers={"X-API-Key": key}, timeout=60)
+
+
+def post(cluster, path: str, body: bytes = b"", *, key: str | None = "k1", gateway: int = 0, **more):
+    headers = {**({"X-API-Key": key} if key else {}), **more.pop("headers", {})}
+    return httpx.post(f"{cluster.http(gateway)}{path}", content=body, headers=headers, timeout=60, **more)
+
+
+async def transcripts(
+    cluster, uid: str, *, count: int = 1, key: str = "k1", within_s: float = 30
+) -> list[dict]:
+    """The user's transcripts, oldest first, when `count` of them have closed."""
+    deadline = time.monotonic() + within_s
+    while True:
+        answer = await asyncio.to_thread(get, cluster, f"/transcripts/{uid}", key=key)
+        found = answer.json()["transcripts"][::-1]
+        if len([t for t in found if t["state"] == "closed"]) >= count:
+            return found
+        assert time.monotonic() < deadline, found
+        await asyncio.sleep(0.2)
+
+
+def words(found: list[dict]) -> list[str]:
+    return " ".join(transcript["text"] for transcript in found).split()
