@@ -1,4 +1,4 @@
-"""What routes get: the services that the app was composed of, and the caller."""
+"""FastAPI dependencies of the routes: the app's services, the caller, and sessions that it can read."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -64,12 +64,12 @@ PrincipalDep = Annotated[Principal, Depends(principal)]
 
 async def _session(sid: str, found: Services) -> SessionRecord:
     if not is_session_id(sid):
-        raise SessionNotFoundError(f"No session {sid[:128]!r} is known; no session has such an id")
+        raise SessionNotFoundError(f"No session {sid[:128]!r} is known; this is not a valid session id")
     return await found.history.record(sid)
 
 
 async def readable(sid: str, caller: PrincipalDep, found: ServicesDep) -> SessionRecord:
-    """A session that the caller may read: its own. Others' look as if they didn't exist."""
+    """A session of the caller's own. Raises `SessionNotFoundError` for those of other keys too."""
     record = await _session(sid, found)
     if record.key != fingerprint(caller.key):
         raise SessionNotFoundError(f"No session {sid} is known; it may have expired")
@@ -81,14 +81,14 @@ RecordDep = Annotated[SessionRecord, Depends(readable)]
 
 @dataclass(frozen=True, slots=True)
 class ReadAccess:
-    """Leave to read a session: `token` is a viewer's, or "" for the owner."""
+    """Permission to read a session. `token` is the viewer token, or "" for the owner."""
 
     record: SessionRecord
     token: str = ""
 
 
 async def visible(sid: str, connection: HTTPConnection, found: ServicesDep) -> ReadAccess:
-    """A session that the caller may follow: its own, or one whose viewer token it has."""
+    """A session that the caller can follow: its own, or one whose viewer token it sends."""
     token = handshake_of(connection).token or ""
     if not is_viewer_token(token):
         return ReadAccess(await readable(sid, principal(connection), found))

@@ -7,14 +7,14 @@ keeps any number of pipelined requests. (docs/decisions/0011-limits-before-the-k
 import asyncio
 import math
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from api_gateway import metrics
 from api_gateway.server.config import ServerConfig
-from api_gateway.server.connections import AbortableTransport
+from api_gateway.server.counted_protocol import CountedProtocol
 from api_gateway.server.websocket_protocol import WebSocketProtocol
 
 MAX_HEAD: Final = 1 << 16  # bytes of a request line and its headers
@@ -36,7 +36,7 @@ class _Refused(Exception):
     """Raised in a callback of the parser, which then stops and reports malformed input."""
 
 
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(CountedProtocol, HttpToolsProtocol):
     """One connection. A head must come within `HEAD_TIMEOUT_S`."""
 
     def __init__(
@@ -62,11 +62,6 @@ class HttpProtocol(HttpToolsProtocol):
         self._deaf = False  # what still comes is thrown away
         self._refused = False  # and nothing more is written
 
-    @property
-    def socket(self) -> AbortableTransport:
-        """See `connections.Connection`."""
-        return cast(AbortableTransport, self.transport)
-
     # --- the connection ---------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -79,21 +74,6 @@ class HttpProtocol(HttpToolsProtocol):
         if refusal is not None:
             self._answer(refusal)
             transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Uncount it."""
-        super().connection_lost(exc)
-        self._limits.remove(self)
-
-    def pause_writing(self) -> None:
-        """The client takes nothing."""
-        self.stalled_since = self.loop.time()
-        super().pause_writing()
-
-    def resume_writing(self) -> None:
-        """The client takes what is sent."""
-        self.stalled_since = math.inf
-        super().resume_writing()
 
     def expire(self) -> None:
         """See `connections.Connection`."""

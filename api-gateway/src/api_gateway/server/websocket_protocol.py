@@ -1,20 +1,20 @@
 """uvicorn's WebSocket protocol, counted, with a time limit for its handshake and its own keepalive."""
 
 import math
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.server import ServerState
 
 from api_gateway.server.config import ServerConfig
-from api_gateway.server.connections import AbortableTransport
+from api_gateway.server.counted_protocol import CountedProtocol
 from api_gateway.server.keepalive import KeepaliveProtocol
 
 AT_ONCE: Final = 1 << 14  # bytes that are parsed before the app may take what is in them
 _MALFORMED: Final = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-class WebSocketProtocol(KeepaliveProtocol):
+class WebSocketProtocol(CountedProtocol, KeepaliveProtocol):
     """One connection, taken over from `HttpProtocol` when it has read the head of the handshake."""
 
     def __init__(self, config: ServerConfig, server_state: ServerState, app_state: dict[str, Any]) -> None:
@@ -24,26 +24,6 @@ class WebSocketProtocol(KeepaliveProtocol):
         self.stalled_since = math.inf
         self._unparsed = bytearray()
         self._failed = False  # a close frame was the last that is written; what comes is thrown away
-
-    @property
-    def socket(self) -> AbortableTransport:
-        """See `connections.Connection`."""
-        return cast(AbortableTransport, self.transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Uncount it."""
-        super().connection_lost(exc)
-        self._limits.remove(self)
-
-    def pause_writing(self) -> None:
-        """The client takes nothing."""
-        self.stalled_since = self.loop.time()
-        super().pause_writing()
-
-    def resume_writing(self) -> None:
-        """The client takes what is sent."""
-        self.stalled_since = math.inf
-        super().resume_writing()
 
     def expire(self) -> None:
         """See `connections.Connection`. Who has been accepted is watched by pings and by `IDLE_TIMEOUT_S`."""
