@@ -27,7 +27,7 @@ class Admission:
         return await self._workers.get()
 
     async def workers(self) -> list[dict[str, Any]]:
-        """The same, with retries for `REDIS_WAIT_S` while Redis restarts or fails over. Raises `UnavailableError`."""
+        """The same, retried for `REDIS_WAIT_S` while Redis is unreachable. Raises `UnavailableError`."""
         return await self._workers.get_retrying(within_s=REDIS_WAIT_S, pause_s=RETRY_S)
 
     async def transcribers(self) -> list[dict[str, Any]]:
@@ -82,8 +82,8 @@ class Admission:
         for worker in await self.transcribers():
             if task not in worker["tasks"]:
                 raise InvalidRequestError(
-                    f"The engine {worker['engine']} {worker['model']} can't {task}; use a multilingual Whisper "
-                    "model (WHISPER_MODEL)"
+                    f"The engine {worker['engine']} {worker['model']} can't {task}; use a multilingual "
+                    "Whisper model (WHISPER_MODEL)"
                 )
 
     async def language_or_none(self, language: str | None) -> str | None:

@@ -33,7 +33,7 @@ log = structlog.get_logger(part="cluster")
 
 
 class Cluster:
-    """This gateway's heartbeat, and the overview of the cluster.
+    """The heartbeat of this gateway, and the overview of the cluster.
 
     `active_s`: seconds without audio after which a user no longer counts as active.
     """

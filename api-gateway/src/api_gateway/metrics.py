@@ -8,8 +8,8 @@ from parlando.latencies import Latencies
 from parlando.metrics import LATENCY_BUCKETS
 
 LATENCIES: Final = Latencies()
-"""Latencies of the last minute by stage, for the heartbeat: `store` (audio into Redis), and `deliver` (from the
-publication of a partial until it is sent to the client, which depends on the clocks of both machines)."""
+"""Latencies of the last minute by stage, for the heartbeat: `store` (audio into Redis), and `deliver` (from
+the publication of a partial until it is sent to the client, by the clocks of both machines)."""
 
 
 def level(gauge: Gauge) -> float:

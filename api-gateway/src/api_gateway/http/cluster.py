@@ -1,4 +1,4 @@
-"""The cluster, once or as it changes: read-only, for the web app and other dashboards."""
+"""The cluster overview, once or every second: read-only, for the web app and other dashboards."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -34,7 +34,7 @@ async def _report(found: Services, key: str) -> dict[str, Any]:
 
 @router.get("", responses=_ERRORS)
 async def cluster(caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
-    """Sessions, queues, lag, latencies by stage (last minute), every process; your own live sessions."""
+    """Sessions, queues, lag, latencies by stage (last minute), all processes, and your own live sessions."""
     return await _report(found, caller.key)
 
 
@@ -46,7 +46,7 @@ async def cluster(caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
 async def events(
     caller: PrincipalDep,
     found: ServicesDep,
-    count: Annotated[int | None, Query(ge=1, le=1 << 31, description="End after so many")] = None,
+    count: Annotated[int | None, Query(ge=1, le=1 << 31, description="End after this many events")] = None,
 ) -> StreamingResponse:
     """The same every second, as server-sent events."""
     return stream(_frames(found, caller.key, count))

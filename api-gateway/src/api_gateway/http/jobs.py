@@ -1,4 +1,4 @@
-"""Jobs: a recorded file in; progress, segments and the result out."""
+"""Routes of jobs: submit a recorded file, read its progress, segments and result."""
 
 from functools import partial
 from typing import Annotated, Any, Final, Literal
@@ -40,7 +40,7 @@ router = APIRouter(prefix="/v1/stt/jobs", tags=["jobs"])
 _PROBLEM: Final[dict[str, Any]] = {"content": {"application/problem+json": {}}}
 _COMMON: Final[dict[int | str, dict[str, Any]]] = {
     401: {"description": "No valid key", **_PROBLEM},
-    422: {"description": "A parameter doesn't fit", **_PROBLEM},
+    422: {"description": "A parameter is invalid", **_PROBLEM},
     503: {"description": "Redis or the blob store can't be reached", **_PROBLEM},
 }
 _ONE: Final[dict[int | str, dict[str, Any]]] = {
@@ -50,18 +50,18 @@ _ONE: Final[dict[int | str, dict[str, Any]]] = {
 
 
 class JobFromUrl(JobOptions):
-    """A job whose file is fetched."""
+    """A job whose file is fetched from a URL."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: str = Field(max_length=2000, description="Where the file is; needs ALLOW_URL_FETCH=1")
+    url: str = Field(max_length=2000, description="URL of the file; needs ALLOW_URL_FETCH=1")
 
 
 def _schema(**more: Any) -> dict[str, Any]:
-    """What a request holds: `more`, which must be there, and the options."""
-    made = JobOptions.model_json_schema()
-    fields = {name: field for name, field in made["properties"].items() if name != "eager"}
-    fields["priority"] = {**made["$defs"]["Priority"], "default": "normal"}
+    """The JSON schema of a request: the required fields `more`, and the options."""
+    schema = JobOptions.model_json_schema()
+    fields = {name: field for name, field in schema["properties"].items() if name != "eager"}
+    fields["priority"] = {**schema["$defs"]["Priority"], "default": "normal"}
     return {"type": "object", "required": [*more], "properties": {**more, **fields}}
 
 
@@ -77,7 +77,7 @@ _BODY: Final = {
 async def readable(
     job_id: Annotated[str, Path(pattern=JOB_ID_PATTERN)], caller: PrincipalDep, found: ServicesDep
 ) -> JobRecord:
-    """A job of the caller's own. Others' look as if they didn't exist."""
+    """A job of the caller's own. Raises `JobNotFoundError` for those of other keys too."""
     record = await found.jobs.record(job_id)
     if record.key != fingerprint(caller.key):
         raise unknown(job_id)
@@ -92,8 +92,8 @@ JobDep = Annotated[JobRecord, Depends(readable)]
     status_code=202,
     responses={
         **_COMMON,
-        400: {"description": "The request isn't understood", **_PROBLEM},
-        408: {"description": "The body didn't go on", **_PROBLEM},
+        400: {"description": "The request is invalid", **_PROBLEM},
+        408: {"description": "The body timed out", **_PROBLEM},
         409: {"description": "The Idempotency-Key was used with another file", **_PROBLEM},
         413: {"description": "The file is too big", **_PROBLEM},
         507: {"description": "The blob store is full", **_PROBLEM},
@@ -108,7 +108,7 @@ async def submit(
 ) -> JSONResponse:
     """Submit a file (multipart, `file`), or the URL of one (JSON, `url`).
 
-    With an `Idempotency-Key` a repeat gives the job of the first time.
+    A repeat with the same `Idempotency-Key` returns the first job.
     """
     job = job_id_for(caller.key, idempotency_key) if idempotency_key else new_job_id()
     if request.headers.get("content-type", "").startswith("application/json"):
@@ -117,16 +117,16 @@ async def submit(
         source, options = await _from_form(request, found)
     try:
         await _check(found, options)
-    except BaseException:  # also when the client goes meanwhile
+    except BaseException:  # also if the client disconnects meanwhile
         await discard(found.blobs, source.blob)
         raise
     try:
         await found.jobs.submit(job, source, options, key=caller.key)
-    except (AtCapacityError, ConflictError):  # after anything else the job may be queued, and want its file
+    except (AtCapacityError, ConflictError):  # after any other error the job may be queued and need its file
         await discard(found.blobs, source.blob)
         raise
     record = await found.jobs.record(job)
-    if record.source.blob != source.blob:  # it was submitted before
+    if record.source.blob != source.blob:  # a repeat: this job was submitted before
         await discard(found.blobs, source.blob)
     return JSONResponse(job_of(record, base=str(request.base_url).rstrip("/")), 202)
 
@@ -134,7 +134,7 @@ async def submit(
 async def _from_form(request: Request, found: Services) -> tuple[Source, JobOptions]:
     upload = await receive(request, found.blobs, limit=found.settings.max_upload_mb << 20)
     if upload.source is None:
-        raise InvalidRequestError("Expected a file in the form's field `file`, but it's empty or missing")
+        raise InvalidRequestError("Expected a file in the form's field `file`, but it is empty or missing")
     try:
         return upload.source, _options({name: values[-1] for name, values in upload.fields.items()})
     except InvalidRequestError:
@@ -151,7 +151,9 @@ async def _from_url(request: Request, found: Services) -> tuple[Source, JobOptio
     except ValidationError as error:
         raise InvalidRequestError(_first(error)) from error
     if not found.settings.allow_url_fetch:
-        raise InvalidRequestError("Expected a file: URLs are not fetched here; ALLOW_URL_FETCH=1 allows it")
+        raise InvalidRequestError(
+            "Expected a file, but got a URL; this gateway fetches URLs only with ALLOW_URL_FETCH=1"
+        )
     await found.outbound.check(named.url)
     source = Source(new_job_id(), file_name(named.url), digest=named.url, url=named.url)
     return source, JobOptions(**named.model_dump(exclude={"url"}))
@@ -183,7 +185,7 @@ async def listed(
     found: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     before: Annotated[
-        str | None, Query(pattern=JOB_CURSOR_PATTERN, description="The `next` of the page before")
+        str | None, Query(pattern=JOB_CURSOR_PATTERN, description="`next` of the previous page")
     ] = None,
 ) -> dict[str, Any]:
     """The caller's jobs, newest first."""
@@ -197,7 +199,7 @@ async def listed(
 
 @router.get("/{job_id}", responses=_ONE)
 async def job(request: Request, record: JobDep, found: ServicesDep) -> JSONResponse:
-    """Where a job stands; with its result once it's completed."""
+    """A job's status, and its result if it is completed."""
     return JSONResponse(await document_of(found.jobs, record, base=str(request.base_url).rstrip("/")))
 
 
@@ -223,9 +225,9 @@ async def events(
     record: JobDep,
     found: ServicesDep,
     last_event_id: Annotated[str | None, Header()] = None,
-    annotations: Annotated[bool, Query(description="Annotations too")] = False,
+    annotations: Annotated[bool, Query(description="Include annotations")] = False,
 ) -> StreamingResponse:
-    """Server-sent events: progress, segments in their order, and the end; those behind `Last-Event-ID`."""
+    """Server-sent events after `Last-Event-ID`: progress, segments in their order, and the end."""
     start = start_of(last_event_id, newest=record.seq, annotations=annotations)
     job = record.job
     relay = Relay(
@@ -244,19 +246,19 @@ async def events(
     responses={
         **_ONE,
         200: {"content": {"application/json": {}, "text/plain": {}, "text/vtt": {}}},
-        409: {"description": "There's no result (yet); `detail` says why", **_PROBLEM},
+        409: {"description": "There is no result (yet); `detail` has the reason", **_PROBLEM},
     },
 )
 async def result(
     record: JobDep,
     found: ServicesDep,
     form: Annotated[Literal["json", "text", "srt", "vtt", "tsv"], Query(alias="format")] = "json",
-    annotations: Annotated[bool, Query(description="Annotations too, with format=json")] = False,
+    annotations: Annotated[bool, Query(description="Include annotations (format=json only)")] = False,
 ) -> Response:
     """The result of a completed job."""
     if record.status is not JobStatus.COMPLETED:
-        why = f": {record.error['message']}" if record.error else ""
-        raise JobNotReadyError(f"Job {record.job} is {record.status.value}{why}")
+        reason = f": {record.error['message']}" if record.error else ""
+        raise JobNotReadyError(f"Job {record.job} is {record.status.value}{reason}")
     transcript = await transcript_of(found.jobs, record)
     if form == "json":
         body = result_of(record, transcript)

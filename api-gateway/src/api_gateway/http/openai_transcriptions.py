@@ -1,4 +1,7 @@
-"""OpenAI's REST API: transcriptions, translations, models. A file is a job inside, gone with its client."""
+"""OpenAI's REST API: transcriptions, translations, models.
+
+A request is processed as a job, which is removed when it is answered or its client disconnects.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -32,13 +35,13 @@ from parlando.ids import new_job_id
 from parlando.store.job_store import JobRecord
 from parlando.tasks import end
 
-SHORTEST: Final = 1600  # samples: a tenth of a second
+MIN_SAMPLES: Final = 1600  # a tenth of a second
 FORMATS: Final = ("json", "text", "srt", "verbose_json", "vtt", "diarized_json")
 OWNER: Final = "parlando"
-CREATED: Final = 1_763_596_800  # when this API began
+CREATED: Final = 1_763_596_800  # `created` of all models, unix seconds
 
 router = APIRouter(tags=["OpenAI"])
-_farewells: set[asyncio.Task[None]] = set()
+_removals: set[asyncio.Task[None]] = set()
 
 
 def _error(description: str) -> dict[str, Any]:
@@ -46,14 +49,14 @@ def _error(description: str) -> dict[str, Any]:
 
 
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    400: _error("A parameter or the file doesn't fit"),
+    400: _error("A parameter or the file is invalid"),
     401: _error("No valid key"),
     404: _error("No such model"),
-    408: _error("The body didn't go on"),
+    408: _error("The body timed out"),
     413: _error("The file is too big"),
-    429: _error("Too much waits already"),
+    429: _error("Too many jobs are waiting, or no capacity"),
     500: _error("The engine failed"),
-    503: _error("No engine runs, or Redis can't be reached"),
+    503: _error("Redis can't be reached"),
     507: _error("The blob store is full"),
 }
 _BODY: Final = {
@@ -85,7 +88,7 @@ _BODY: Final = {
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionRequest:
-    """What a request asks for."""
+    """The parsed fields of a request."""
 
     options: JobOptions
     form: str
@@ -96,7 +99,7 @@ class TranscriptionRequest:
 
 
 def request_of(upload: Upload, task: Literal["transcribe", "translate"]) -> TranscriptionRequest:
-    """Read a form's fields. Raises `ParamError`."""
+    """Parse a form's fields. Raises `ParamError`."""
     form = upload.one("response_format") or "json"
     if form not in FORMATS:
         raise ParamError(f"Expected one of {', '.join(FORMATS)}, but got {form[:40]!r}", "response_format")
@@ -112,10 +115,10 @@ def request_of(upload: Upload, task: Literal["transcribe", "translate"]) -> Tran
     if stream.lower() not in ("true", "false", "1", "0"):
         raise ParamError(f"Expected true or false, but got {stream[:40]!r}", "stream")
     _check_temperature(upload.one("temperature"))
-    named = upload.one("language") or next(iter(upload.many("languages")), None)
-    language = languages.code_of(named) if named else None
-    if named and language is None:
-        raise ParamError(f"Expected a language of ISO 639, but got {named[:40]!r}", "language")
+    name = upload.one("language") or next(iter(upload.many("languages")), None)
+    language = languages.code_of(name) if name else None
+    if name and language is None:
+        raise ParamError(f"Expected an ISO 639 language, but got {name[:40]!r}", "language")
     streams = stream.lower() in ("true", "1")
     options = JobOptions(
         language=language,
@@ -154,7 +157,7 @@ def _check_temperature(given: str | None) -> None:
     openapi_extra={"requestBody": _BODY},
 )
 async def transcriptions(request: Request, caller: PrincipalDep, found: ServicesDep) -> Response:
-    """A file's words."""
+    """Transcribe a file."""
     return await _answer(request, found, caller.key, "transcribe")
 
 
@@ -164,7 +167,7 @@ async def transcriptions(request: Request, caller: PrincipalDep, found: Services
     openapi_extra={"requestBody": _BODY},
 )
 async def translations(request: Request, caller: PrincipalDep, found: ServicesDep) -> Response:
-    """A file's words in English; for engines that can translate."""
+    """Translate a file to English. Needs an engine that can translate."""
     return await _answer(request, found, caller.key, "translate")
 
 
@@ -173,7 +176,7 @@ async def _answer(
 ) -> Response:
     upload = await receive(request, found.blobs, limit=found.settings.max_upload_mb << 20)
     if upload.source is None:
-        raise ParamError("Expected a file, but it's empty or missing", "file")
+        raise ParamError("Expected a file, but it is empty or missing", "file")
     job = new_job_id()
     try:
         asked = request_of(upload, task)
@@ -183,7 +186,7 @@ async def _answer(
         raise
     try:
         await found.jobs.submit(job, upload.source, asked.options, key=key, listed=False)
-    except AtCapacityError:  # after anything else the job may be queued, and want its file
+    except AtCapacityError:  # after any other error the job may be queued and need its file
         await discard(found.blobs, upload.source.blob)
         raise
     if asked.stream:
@@ -192,18 +195,18 @@ async def _answer(
         record = await _ended(request, found, job)
         return _written(record, await transcript_of(found.jobs, record), asked)
     finally:
-        _say_farewell(found, job)
+        _remove_later(found, job)
 
 
 async def _check(found: Services, model: str | None, asked: TranscriptionRequest) -> None:
-    """Whether the cluster can do it now. Raises `ParamError`, `AtCapacityError`."""
+    """Check that the cluster can process the request now. Raises `ParamError`, `AtCapacityError`."""
     if not await found.admission.transcribers():
         raise AtCapacityError("No transcriber is running; start one, or try again in a few seconds")
     if model is not None and "*" not in found.settings.model_aliases:
         known = [*await _engines(found), *found.settings.model_aliases]
         if model not in known:
             raise ParamError(
-                f"The model {model[:80]!r} does not exist here; there are: {', '.join(known)}",
+                f"The model {model[:80]!r} does not exist here; use one of: {', '.join(known)}",
                 "model",
                 code="model_not_found",
             )
@@ -215,16 +218,16 @@ async def _check(found: Services, model: str | None, asked: TranscriptionRequest
 
 
 async def _ended(request: Request, found: Services, job: str) -> JobRecord:
-    """The job when it has ended; it's given up when the client goes. Raises what it failed with."""
+    """Wait for the job's end. Raises its failure, and `ParamError` if the client disconnects."""
     waiting = asyncio.create_task(_wait(found, job))
-    leaving = asyncio.create_task(_gone(request))
+    disconnect = asyncio.create_task(_disconnected(request))
     try:
-        await asyncio.wait([waiting, leaving], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([waiting, disconnect], return_when=asyncio.FIRST_COMPLETED)
         if not waiting.done():
-            raise ParamError("The client has gone", "file")
+            raise ParamError("The client has disconnected", "file")
         await waiting
     finally:
-        await end(waiting, leaving)
+        await end(waiting, disconnect)
     record = await found.jobs.record(job)
     _raise_failure(record)
     return record
@@ -232,19 +235,19 @@ async def _ended(request: Request, found: Services, job: str) -> JobRecord:
 
 async def _wait(found: Services, job: str) -> None:
     try:
-        async with _following(found, job) as relay:
+        async with _relay_of(found, job) as relay:
             async for batch in relay.batches():
                 if any(message.type in ENDS for message in batch):
                     return
     except JobNotFoundError as error:
-        raise UnavailableError("Redis restarted without its data; send the file again") from error
+        raise UnavailableError("Redis has lost its data; send the file again") from error
 
 
-def _following(found: Services, job: str) -> Relay:
+def _relay_of(found: Services, job: str) -> Relay:
     return Relay(found.history, found.channels, job, after=0, admitted=partial(found.jobs.known, job))
 
 
-async def _gone(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -255,25 +258,25 @@ def _raise_failure(record: JobRecord) -> None:
         if failure["code"] in ("invalid_audio", "too_long"):
             raise ParamError(failure["message"], "file", code=failure["code"])
         raise EngineError(failure["message"])
-    if record.status is JobStatus.COMPLETED and record.duration < SHORTEST:
+    if record.status is JobStatus.COMPLETED and record.duration < MIN_SAMPLES:
         raise ParamError(
             "Audio file is too short. Minimum audio length is 0.1 seconds.", "file", code="audio_too_short"
         )
 
 
 def _written(record: JobRecord, transcript: Transcript, asked: TranscriptionRequest) -> Response:
-    used = {"usage": openai.usage(whole_seconds(record))}
+    usage = {"usage": openai.usage(whole_seconds(record))}
     match asked.form:
         case "json":
             more = {"logprobs": openai.logprobs(transcript.segments)} if asked.logprobs else {}
-            return JSONResponse({"text": transcript.text, **more, **used})
+            return JSONResponse({"text": transcript.text, **more, **usage})
         case "verbose_json":
             body = openai.verbose_json(transcript, task=record.options.task)
             if record.options.task == "translate":
                 body["language"] = "english"
-            return JSONResponse({**openai.with_words(body, transcript, asked.granularities), **used})
+            return JSONResponse({**openai.with_words(body, transcript, asked.granularities), **usage})
         case "diarized_json":
-            return JSONResponse({**openai.diarized_json(transcript, asked.speakers), **used})
+            return JSONResponse({**openai.diarized_json(transcript, asked.speakers), **usage})
         case form:
             media_type, write = openai.FORMATS[form]
             return Response(write(transcript), media_type=media_type)
@@ -283,11 +286,11 @@ def _written(record: JobRecord, transcript: Transcript, asked: TranscriptionRequ
 
 
 async def _stream(found: Services, job: str, asked: TranscriptionRequest) -> AsyncGenerator[bytes]:
-    """Frames as the audio is decoded; the deltas joined are the text of the last one."""
+    """Server-sent events while the audio is decoded; the joined deltas are the text of the last event."""
     text = ""
     segments: list[FinalSegment] = []
     try:
-        async with _following(found, job) as relay:
+        async with _relay_of(found, job) as relay:
             async for batch in relay.batches():
                 if not batch:
                     yield b": still here\n\n"
@@ -306,7 +309,7 @@ async def _stream(found: Services, job: str, asked: TranscriptionRequest) -> Asy
     except JobNotFoundError:
         yield await _last(found, job, text, segments, asked)
     finally:
-        _say_farewell(found, job)
+        _remove_later(found, job)
 
 
 def _delta(
@@ -338,11 +341,11 @@ def _frame(body: dict[str, Any]) -> bytes:
     return b"data: %s\n\n" % orjson.dumps(body)
 
 
-def _say_farewell(found: Services, job: str) -> None:
-    """Remove a job that nobody waits for any more, whatever becomes of the request."""
+def _remove_later(found: Services, job: str) -> None:
+    """Remove a job in the background, even if the request is being cancelled."""
     task = asyncio.create_task(_remove(found, job))
-    _farewells.add(task)
-    task.add_done_callback(_farewells.discard)
+    _removals.add(task)
+    task.add_done_callback(_removals.discard)
 
 
 async def _remove(found: Services, job: str) -> None:
@@ -369,14 +372,14 @@ def _model(name: str) -> dict[str, Any]:
 
 @router.get("/v1/models", responses={401: _ERRORS[401], 503: _ERRORS[503]})
 async def models(caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
-    """The engines that run, and the names that stand for them."""
+    """The running engines, and their aliases (`MODEL_ALIASES`)."""
     names = [*await _engines(found), *(name for name in found.settings.model_aliases if name != "*")]
     return {"object": "list", "data": [_model(name) for name in names]}
 
 
 @router.get("/v1/models/{model:path}", responses={code: _ERRORS[code] for code in (401, 404, 503)})
 async def model(model: str, caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
-    """One of them."""
+    """One model."""
     if model not in [*await _engines(found), *found.settings.model_aliases]:
         raise ParamError(f"The model {model[:80]!r} does not exist here", "model", code="model_not_found")
     return _model(model)

@@ -1,4 +1,4 @@
-"""Reading sessions: their state, their transcript, their events as they come."""
+"""Routes that read sessions: their state, transcript and events."""
 
 from typing import Annotated, Any, Literal
 
@@ -26,7 +26,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 
 @router.get("/{sid}", responses=_ERRORS)
 async def session(record: RecordDep) -> dict[str, Any]:
-    """Where a session stands: state, received and decoded audio, lag, the text that is still open."""
+    """A session's state: received and decoded audio, lag, the open segment."""
     opened = record.open_segment
     return {
         "session_id": record.sid,
@@ -49,15 +49,15 @@ async def transcript(
     reading: ReadingDep,
     found: ServicesDep,
     form: Annotated[Literal["json", "text", "srt", "vtt"], Query(alias="format")] = "json",
-    annotations: Annotated[bool, Query(description="Annotations too, with format=json")] = False,
+    annotations: Annotated[bool, Query(description="Include annotations (format=json only)")] = False,
 ) -> Response:
-    """All finals so far, while the session runs and until it expires."""
+    """All finals so far. Available while the session is open and until it expires."""
     media_type, write = FORMATS[form]
-    found_transcript = await _transcript(reading.record, found)
+    body = await _transcript(reading.record, found)
     if annotations:
         notes = await found.annotations.dumped(found.annotations.of_session(reading.record.sid))
-        found_transcript = found_transcript.model_copy(update={"annotations": tuple(notes)})
-    return Response(write(found_transcript), media_type=media_type)
+        body = body.model_copy(update={"annotations": tuple(notes)})
+    return Response(write(body), media_type=media_type)
 
 
 async def _transcript(record: SessionRecord, found: Services) -> Transcript:
@@ -80,12 +80,12 @@ async def events(
     reading: ReadingDep,
     found: ServicesDep,
     last_event_id: Annotated[str | None, Header()] = None,
-    annotations: Annotated[bool, Query(description="Annotations too")] = False,
+    annotations: Annotated[bool, Query(description="Include annotations")] = False,
 ) -> StreamingResponse:
-    """Server-sent events: all kept events behind `Last-Event-ID`, then live ones and partials.
+    """Server-sent events: all kept events after `Last-Event-ID`, then live ones and partials.
 
-    Who was at a position of another life of the session gets `restarted`, and all events of this one. A
-    viewer whose token is revoked gets `revoked`, and then nothing.
+    If Redis has lost the session and its owner has reopened it, a reader with an old `Last-Event-ID` gets
+    `restarted`, and then all events. A viewer whose token is revoked gets `revoked`, and the stream ends.
     """
     sid, token = reading.record.sid, reading.token
 

@@ -1,4 +1,4 @@
-"""A whole file through the live path: a session that is sent at once, and waited for."""
+"""A whole file as a session: it is stored at once, and its transcript can be awaited."""
 
 import asyncio
 import time
@@ -40,8 +40,7 @@ async def send_file(
 ) -> SessionWriter:
     """Open a session if fewer than `limit` are open, store the file in it and end it.
 
-    With the id `sid` of a session into which the file was begun to be sent before, store what is
-    missing there.
+    `sid`: the id of a session in which a part of the file may be stored already; the rest is stored then.
 
     Raises
     ------
@@ -70,14 +69,14 @@ async def send_file(
             await writer.append(data[start : start + ENTRY], len(data) + ENTRY)
         await writer.command(End())
     except SessionClosedError:
-        pass  # all of it was stored before, or a worker has ended the session: its events say why
+        pass  # the file was stored before, or a worker has closed the session; its events contain the reason
     return writer
 
 
-async def hear_file(
+async def transcribe_file(
     found: Services, data: bytes, *, key: str, config: SessionConfig, within_s: float
 ) -> Transcript:
-    """What is said in a file. Waits for room, and for the words, up to `within_s` seconds.
+    """Transcribe a file. Waits up to `within_s` seconds for capacity and for the transcript.
 
     Raises
     ------
@@ -96,12 +95,14 @@ async def hear_file(
                     if time.monotonic() + RETRY_S > deadline:
                         raise
                     await asyncio.sleep(RETRY_S)
-            return await _words(found, writer.sid)
+            return await _transcript(found, writer.sid)
     except TimeoutError as error:
-        raise AtCapacityError(f"The words of the file were not found within {within_s:.0f} s") from error
+        raise AtCapacityError(
+            f"The file was not transcribed within {within_s:.0f} s; send it again"
+        ) from error
 
 
-async def _words(found: Services, sid: str) -> Transcript:
+async def _transcript(found: Services, sid: str) -> Transcript:
     segments: list[FinalSegment] = []
     failure: ParlandoError | None = None
     async with Relay(found.history, found.channels, sid, after=0) as relay:

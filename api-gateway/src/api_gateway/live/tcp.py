@@ -20,7 +20,7 @@ from parlando.errors import TooBigError
 from parlando.tasks import end
 
 READ: Final = 1 << 16  # bytes read at a time
-CLOSE_S: Final = 5.0  # for what is still to be sent to a client whose connection is closed
+CLOSE_S: Final = 5.0  # to send what is buffered when a connection is closed
 
 log = structlog.get_logger(part="tcp")
 
@@ -52,7 +52,7 @@ class TcpTransport:
         return self._writer.transport
 
     def expire(self) -> None:
-        """No message came in time."""
+        """See `connections.Connection`: no message arrived in time."""
         self._writer.transport.abort()
 
     async def receive(self) -> Message:
@@ -64,7 +64,7 @@ class TcpTransport:
         TooBigError
             if a message is longer than the limit.
         InvalidRequestError
-            if the bytes are no message.
+            if the bytes are not a message.
 
         """
         while not self._messages:
@@ -76,7 +76,7 @@ class TcpTransport:
                 raise ClientGone
             self._messages.extend(self._framing.push(data))
             if self._framing.pending > self._max_message:
-                raise TooBigError(f"Expected messages of at most {self._max_message >> 10} KB")
+                raise TooBigError(f"Expected a message of at most {self._max_message >> 10} KB")
         self.deadline = math.inf
         return self._messages.popleft()
 
@@ -135,25 +135,25 @@ class TcpServer:
                 async with asyncio.timeout(CLOSE_S):
                     await writer.wait_closed()
         except (TimeoutError, ConnectionError):
-            pass  # what was still to be sent is lost
+            pass  # the client has disconnected, or doesn't read the rest
         finally:
             self._connections.remove(transport)
             writer.transport.abort()
 
     async def aclose(self) -> None:
-        """Stop listening, and end the connections: their sessions can be resumed."""
+        """Stop listening, and end the connections. Their sessions can be resumed."""
         if self._server is not None:
             self._server.close()
         await end(*self._clients)
 
 
 async def open_tcp_doors(doors: Iterable[Door], found: Services, connections: Connections) -> list[TcpServer]:
-    """Listen for each TCP door that `TCP_DOORS` names.
+    """Open a port for each TCP door that `TCP_DOORS` names.
 
     Raises
     ------
     ValueError
-        if it names a door that there isn't.
+        if no TCP door has that name.
     OSError
         if a port is taken.
 
