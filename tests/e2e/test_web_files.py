@@ -240,7 +240,9 @@ async def test_a_cluster_with_keys_asks_for_one():
             assert "needs an API key" in await page.inner_text("#settings-why")
             await page.fill("#settings-key", "wrong")
             await page.keyboard.press("Enter")
-            await holds(page, "document.getElementById('settings-why').textContent.includes('accept this API key')")
+            await holds(
+                page, "document.getElementById('settings-why').textContent.includes('accept this API key')"
+            )
             await page.fill("#settings-key", "alpha")
             await page.keyboard.press("Enter")
             await page.click("nav a[href='#cluster']")

@@ -113,7 +113,7 @@ class Admission:
             raise AtCapacityError("No transcriber is running; start one, or try again in a few seconds")
         if not form.direct and not await self.processors():
             raise AtCapacityError(
-                "This format needs an audio-processor, but none is running; start one, try again in a few "
+                "No audio-processor is running, but this format needs one; start one, try again in a few "
                 "seconds, or send 16 kHz mono pcm_s16le"
             )
         return sum(int(worker["capacity"]) for worker in transcribers)

@@ -49,8 +49,8 @@ class Services:
 
 def services(connection: HTTPConnection) -> Services:
     """The app's services."""
-    found: Services = connection.app.state.services
-    return found
+    services: Services = connection.app.state.services
+    return services
 
 
 def principal(connection: HTTPConnection) -> Principal:
@@ -62,15 +62,15 @@ ServicesDep = Annotated[Services, Depends(services)]
 PrincipalDep = Annotated[Principal, Depends(principal)]
 
 
-async def _session(sid: str, found: Services) -> SessionRecord:
+async def _session(sid: str, services: Services) -> SessionRecord:
     if not is_session_id(sid):
         raise SessionNotFoundError(f"No session {sid[:128]!r} is known; this is not a valid session id")
-    return await found.history.record(sid)
+    return await services.history.record(sid)
 
 
-async def readable(sid: str, caller: PrincipalDep, found: ServicesDep) -> SessionRecord:
+async def readable(sid: str, caller: PrincipalDep, services: ServicesDep) -> SessionRecord:
     """A session of the caller's own. Raises `SessionNotFoundError` for those of other keys too."""
-    record = await _session(sid, found)
+    record = await _session(sid, services)
     if record.key != fingerprint(caller.key):
         raise SessionNotFoundError(f"No session {sid} is known; it may have expired")
     return record
@@ -87,18 +87,18 @@ class ReadAccess:
     token: str = ""
 
 
-async def visible(sid: str, connection: HTTPConnection, found: ServicesDep) -> ReadAccess:
+async def visible(sid: str, connection: HTTPConnection, services: ServicesDep) -> ReadAccess:
     """A session that the caller can follow: its own, or one whose viewer token it sends."""
     token = handshake_of(connection).token or ""
     if not is_viewer_token(token):
-        return ReadAccess(await readable(sid, principal(connection), found))
+        return ReadAccess(await readable(sid, principal(connection), services))
     try:
-        admitted = is_session_id(sid) and await found.viewers.admits(sid, token)
+        admitted = is_session_id(sid) and await services.viewers.admits(sid, token)
     except SessionNotFoundError:
         admitted = False
     if not admitted:
         raise NotAllowedError("This link has been revoked, or its session has expired")
-    return ReadAccess(await _session(sid, found), token)
+    return ReadAccess(await _session(sid, services), token)
 
 
 ReadingDep = Annotated[ReadAccess, Depends(visible)]

@@ -23,10 +23,12 @@ _ONE: Final[dict[int | str, dict[str, Any]]] = {
 
 
 async def own(
-    delivery_id: Annotated[str, Path(pattern=DELIVERY_ID_PATTERN)], caller: PrincipalDep, found: ServicesDep
+    delivery_id: Annotated[str, Path(pattern=DELIVERY_ID_PATTERN)],
+    caller: PrincipalDep,
+    services: ServicesDep,
 ) -> Listed:
     """A delivery of the caller's own."""
-    return await found.queues.get(delivery_id, fingerprint(caller.key))
+    return await services.queues.get(delivery_id, fingerprint(caller.key))
 
 
 OwnDep = Annotated[Listed, Depends(own)]
@@ -35,7 +37,7 @@ OwnDep = Annotated[Listed, Depends(own)]
 @router.get("", responses=_ERRORS)
 async def listed(
     caller: PrincipalDep,
-    found: ServicesDep,
+    services: ServicesDep,
     state: Annotated[
         Literal["dead", "waiting"], Query(description="`dead`: given up; `waiting`: waiting or in progress")
     ] = "dead",
@@ -43,7 +45,9 @@ async def listed(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
     """The caller's deliveries, newest first: dead letters, or waiting ones."""
-    page = await found.queues.listed(fingerprint(caller.key), queue=queue, dead=state == "dead", limit=limit)
+    page = await services.queues.listed(
+        fingerprint(caller.key), queue=queue, dead=state == "dead", limit=limit
+    )
     return {"deliveries": [each.document() for each in page]}
 
 

@@ -13,9 +13,9 @@ from parlando import __version__
 from parlando.errors import UnavailableError
 
 
-async def _local(request: Request, found: ServicesDep) -> None:
+async def _local(request: Request, services: ServicesDep) -> None:
     """Protects these routes against DNS rebinding too if no keys are configured."""
-    check_local(handshake_of(request), found.settings)
+    check_local(handshake_of(request), services.settings)
 
 
 _REFUSED: dict[int | str, dict[str, Any]] = {
@@ -24,10 +24,10 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 router = APIRouter(tags=["operation"], dependencies=[Depends(_local)], responses=_REFUSED)
 
 
-async def _report(found: Services) -> dict[str, Any]:
+async def _report(services: Services) -> dict[str, Any]:
     try:
-        overview = await found.cluster.overview()
-        archive = await found.archiver.report()
+        overview = await services.cluster.overview()
+        archive = await services.archiver.report()
     except UnavailableError:
         return {
             "status": "unhealthy",
@@ -57,20 +57,20 @@ async def _report(found: Services) -> dict[str, Any]:
         "lag_ms": overview["lag_ms"],
         "active_users": overview["active_users"],
         "archive": archive,
-        "keys": "required" if found.settings.api_keys else "none configured: loopback only",
+        "keys": "required" if services.settings.api_keys else "none configured: loopback only",
     }
 
 
 @router.get("/health")
-async def health(found: ServicesDep) -> dict[str, Any]:
+async def health(services: ServicesDep) -> dict[str, Any]:
     """The state of the cluster: Redis, engines and why they were chosen, workers, lag. Always 200."""
-    return await _report(found)
+    return await _report(services)
 
 
 @router.get("/ready", responses={503: {"description": "Not ready for sessions"}})
-async def ready(found: ServicesDep) -> JSONResponse:
+async def ready(services: ServicesDep) -> JSONResponse:
     """200 if Redis answers and at least one transcriber is alive, else 503."""
-    report = await _report(found)
+    report = await _report(services)
     ok = report["status"] == "healthy"
     return JSONResponse({"ready": ok, "services": report["services"]}, 200 if ok else 503)
 

@@ -75,10 +75,10 @@ _BODY: Final = {
 
 
 async def readable(
-    job_id: Annotated[str, Path(pattern=JOB_ID_PATTERN)], caller: PrincipalDep, found: ServicesDep
+    job_id: Annotated[str, Path(pattern=JOB_ID_PATTERN)], caller: PrincipalDep, services: ServicesDep
 ) -> JobRecord:
     """A job of the caller's own. Raises `JobNotFoundError` for those of other keys too."""
-    record = await found.jobs.record(job_id)
+    record = await services.jobs.record(job_id)
     if record.key != fingerprint(caller.key):
         raise unknown(job_id)
     return record
@@ -103,7 +103,7 @@ JobDep = Annotated[JobRecord, Depends(readable)]
 async def submit(
     request: Request,
     caller: PrincipalDep,
-    found: ServicesDep,
+    services: ServicesDep,
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> JSONResponse:
     """Submit a file (multipart, `file`), or the URL of one (JSON, `url`).
@@ -112,51 +112,51 @@ async def submit(
     """
     job = job_id_for(caller.key, idempotency_key) if idempotency_key else new_job_id()
     if request.headers.get("content-type", "").startswith("application/json"):
-        source, options = await _from_url(request, found)
+        source, options = await _from_url(request, services)
     else:
-        source, options = await _from_form(request, found)
+        source, options = await _from_form(request, services)
     try:
-        await _check(found, options)
+        await _check(services, options)
     except BaseException:  # also if the client disconnects meanwhile
-        await discard(found.blobs, source.blob)
+        await discard(services.blobs, source.blob)
         raise
     try:
-        await found.jobs.submit(job, source, options, key=caller.key)
+        await services.jobs.submit(job, source, options, key=caller.key)
     except (AtCapacityError, ConflictError):  # after any other error the job may be queued and need its file
-        await discard(found.blobs, source.blob)
+        await discard(services.blobs, source.blob)
         raise
-    record = await found.jobs.record(job)
+    record = await services.jobs.record(job)
     if record.source.blob != source.blob:  # a repeat: this job was submitted before
-        await discard(found.blobs, source.blob)
+        await discard(services.blobs, source.blob)
     return JSONResponse(job_of(record, base=str(request.base_url).rstrip("/")), 202)
 
 
-async def _from_form(request: Request, found: Services) -> tuple[Source, JobOptions]:
-    upload = await receive(request, found.blobs, limit=found.settings.max_upload_mb << 20)
+async def _from_form(request: Request, services: Services) -> tuple[Source, JobOptions]:
+    upload = await receive(request, services.blobs, limit=services.settings.max_upload_mb << 20)
     if upload.source is None:
         raise InvalidRequestError("Expected a file in the form's field `file`, but it is empty or missing")
     try:
         return upload.source, _options({name: values[-1] for name, values in upload.fields.items()})
     except InvalidRequestError:
-        await found.blobs.delete(upload.source.blob)
+        await services.blobs.delete(upload.source.blob)
         raise
 
 
-async def _from_url(request: Request, found: Services) -> tuple[Source, JobOptions]:
+async def _from_url(request: Request, services: Services) -> tuple[Source, JobOptions]:
     try:
         body = orjson.loads(await body_of(request, MAX_JSON))
-        named = JobFromUrl.model_validate(body)
+        job = JobFromUrl.model_validate(body)
     except orjson.JSONDecodeError as error:
         raise InvalidRequestError(f"Expected JSON, but {error}") from error
     except ValidationError as error:
         raise InvalidRequestError(_first(error)) from error
-    if not found.settings.allow_url_fetch:
+    if not services.settings.allow_url_fetch:
         raise InvalidRequestError(
             "Expected a file, but got a URL; this gateway fetches URLs only with ALLOW_URL_FETCH=1"
         )
-    await found.outbound.check(named.url)
-    source = Source(new_job_id(), file_name(named.url), digest=named.url, url=named.url)
-    return source, JobOptions(**named.model_dump(exclude={"url"}))
+    await services.outbound.check(job.url)
+    source = Source(new_job_id(), file_name(job.url), digest=job.url, url=job.url)
+    return source, JobOptions(**job.model_dump(exclude={"url"}))
 
 
 def _options(fields: dict[str, str]) -> JobOptions:
@@ -171,25 +171,25 @@ def _first(error: ValidationError) -> str:
     return f"{'.'.join(str(part) for part in first['loc']) or 'body'}: {first['msg']}"
 
 
-async def _check(found: Services, options: JobOptions) -> None:
-    await found.admission.check_language(options.language)
-    await found.admission.check_task(options.task)
+async def _check(services: Services, options: JobOptions) -> None:
+    await services.admission.check_language(options.language)
+    await services.admission.check_task(options.task)
     if options.callback_url:
-        await found.outbound.check(options.callback_url)
+        await services.outbound.check(options.callback_url)
 
 
 @router.get("", responses=_COMMON)
 async def listed(
     request: Request,
     caller: PrincipalDep,
-    found: ServicesDep,
+    services: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     before: Annotated[
         str | None, Query(pattern=JOB_CURSOR_PATTERN, description="`next` of the previous page")
     ] = None,
 ) -> dict[str, Any]:
     """The caller's jobs, newest first."""
-    page = await found.jobs.newest(caller.key, before=before, limit=limit)
+    page = await services.jobs.newest(caller.key, before=before, limit=limit)
     base = str(request.base_url).rstrip("/")
     return {
         "jobs": [job_of(record, base=base) for record in page.records],
@@ -198,21 +198,21 @@ async def listed(
 
 
 @router.get("/{job_id}", responses=_ONE)
-async def job(request: Request, record: JobDep, found: ServicesDep) -> JSONResponse:
+async def job(request: Request, record: JobDep, services: ServicesDep) -> JSONResponse:
     """A job's status, and its result if it is completed."""
-    return JSONResponse(await document_of(found.jobs, record, base=str(request.base_url).rstrip("/")))
+    return JSONResponse(await document_of(services.jobs, record, base=str(request.base_url).rstrip("/")))
 
 
 @router.delete("/{job_id}", responses=_ONE)
-async def delete(record: JobDep, found: ServicesDep) -> dict[str, Any]:
+async def delete(record: JobDep, services: ServicesDep) -> dict[str, Any]:
     """Cancel a job, or delete one that has ended. Its audio and its result are removed."""
     if record.status.ended:
-        await found.jobs.forget(record)
+        await services.jobs.forget(record)
         status = "deleted"
     else:
-        await found.jobs.cancel(record)
+        await services.jobs.cancel(record)
         status = JobStatus.CANCELLED.value
-    await found.blobs.delete(record.source.blob)
+    await services.blobs.delete(record.source.blob)
     return {"job_id": record.job, "status": status}
 
 
@@ -223,7 +223,7 @@ async def delete(record: JobDep, found: ServicesDep) -> dict[str, Any]:
 )
 async def events(
     record: JobDep,
-    found: ServicesDep,
+    services: ServicesDep,
     last_event_id: Annotated[str | None, Header()] = None,
     annotations: Annotated[bool, Query(description="Include annotations")] = False,
 ) -> StreamingResponse:
@@ -231,12 +231,12 @@ async def events(
     start = start_of(last_event_id, newest=record.seq, annotations=annotations)
     job = record.job
     relay = Relay(
-        found.history,
-        found.channels,
+        services.history,
+        services.channels,
         job,
         after=start.position.seq,
-        annotations=annotations_from(found, found.annotations.of_job(job), start),
-        admitted=partial(found.jobs.known, job),
+        annotations=annotations_from(services, services.annotations.of_job(job), start),
+        admitted=partial(services.jobs.known, job),
     )
     return respond(relay, start)
 
@@ -251,7 +251,7 @@ async def events(
 )
 async def result(
     record: JobDep,
-    found: ServicesDep,
+    services: ServicesDep,
     form: Annotated[Literal["json", "text", "srt", "vtt", "tsv"], Query(alias="format")] = "json",
     annotations: Annotated[bool, Query(description="Include annotations (format=json only)")] = False,
 ) -> Response:
@@ -259,11 +259,11 @@ async def result(
     if record.status is not JobStatus.COMPLETED:
         reason = f": {record.error['message']}" if record.error else ""
         raise JobNotReadyError(f"Job {record.job} is {record.status.value}{reason}")
-    transcript = await transcript_of(found.jobs, record)
+    transcript = await transcript_of(services.jobs, record)
     if form == "json":
         body = result_of(record, transcript)
         if annotations:
-            body["annotations"] = await found.annotations.dumped(found.annotations.of_job(record.job))
+            body["annotations"] = await services.annotations.dumped(services.annotations.of_job(record.job))
         return JSONResponse(body)
     media_type, write = FORMATS[form]
     return Response(write(transcript), media_type=media_type)

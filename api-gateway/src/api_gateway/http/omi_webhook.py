@@ -75,41 +75,41 @@ async def setup(request: Request, key: str | None = None) -> dict[str, bool]:
 @router.post("/streaming", responses=_ERRORS)
 @router.post("/omi/{key}/streaming", responses=_ERRORS)
 async def streaming(
-    request: Request, found: ServicesDep, uid: Uid, sample_rate: Rate = 16_000, key: str | None = None
+    request: Request, services: ServicesDep, uid: Uid, sample_rate: Rate = 16_000, key: str | None = None
 ) -> JSONResponse:
     """Raw audio of a user: mono s16le, of any length. It is answered when the audio is in Redis."""
     caller = _caller(request, key)
-    body = await body_of(request, found.settings.omi_max_body_mb << 20)
-    await _check_signature(request, found, caller, uid, body)
-    return await _take(request, found, caller, uid, sample_rate, body, status="queued")
+    body = await body_of(request, services.settings.omi_max_body_mb << 20)
+    await _check_signature(request, services, caller, uid, body)
+    return await _take(request, services, caller, uid, sample_rate, body, status="queued")
 
 
 @router.post("/audio", responses=_ERRORS)
 @router.post("/omi/{key}/audio", responses=_ERRORS)
 async def audio(
     request: Request,
-    found: ServicesDep,
+    services: ServicesDep,
     uid: Annotated[str | None, Query(pattern=UID_PATTERN)] = None,
     sample_rate: Rate = 16_000,
     key: str | None = None,
 ) -> JSONResponse:
     """Raw audio of a user, or a whole recording: a WAV, or any file in a multipart form."""
     caller = _caller(request, key)
-    limit = found.settings.omi_max_body_mb << 20
+    limit = services.settings.omi_max_body_mb << 20
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        if found.settings.omi_signature == "required":
+        if services.settings.omi_signature == "required":
             raise NotAllowedError("Expected a signed body: send the WAV as the body, with X-Omi-Signature")
         form = await form_of(request, limit)
         uid = uid or form.fields.get("uid")
         if form.file is None:
             raise InvalidRequestError("Expected a file in the form, but it has none")
-        return await _take_file(request, found, caller, _required_uid(uid), form.file)
+        return await _take_file(request, services, caller, _required_uid(uid), form.file)
     body = await body_of(request, limit)
     user = _required_uid(uid)
-    await _check_signature(request, found, caller, user, body)
+    await _check_signature(request, services, caller, user, body)
     if body[:4] == b"RIFF":
-        return await _take_file(request, found, caller, user, body)
-    return await _take(request, found, caller, user, sample_rate, body, status="ok")
+        return await _take_file(request, services, caller, user, body)
+    return await _take(request, services, caller, user, sample_rate, body, status="ok")
 
 
 def _required_uid(uid: str | None) -> str:
@@ -121,15 +121,15 @@ def _required_uid(uid: str | None) -> str:
 
 
 async def _check_signature(
-    request: Request, found: Services, caller: Principal, uid: str, body: bytes
+    request: Request, services: Services, caller: Principal, uid: str, body: bytes
 ) -> None:
-    policy = found.settings.omi_signature
+    policy = services.settings.omi_signature
     header = request.headers.get("x-omi-signature")
     if policy == "off" or (policy == "optional" and header is None):
         return
-    secrets = secrets_for(found.settings.omi_signature_secrets, uid)
+    secrets = secrets_for(services.settings.omi_signature_secrets, uid)
     if header is None or not verify(header, secrets, uid, body, now=time.time()):
-        await found.http_audio.refused_signature(caller.key, uid)
+        await services.http_audio.refused_signature(caller.key, uid)
         metrics.BODIES.labels("bad_signature").inc()
         raise NotAllowedError("X-Omi-Signature is missing, too old, or not made with the webhook's secret")
 
@@ -147,29 +147,31 @@ def _body_key(request: Request, uid: str, rate: int, body: bytes) -> tuple[str, 
 
 
 async def _take(
-    request: Request, found: Services, caller: Principal, uid: str, rate: int, body: bytes, *, status: str
+    request: Request, services: Services, caller: Principal, uid: str, rate: int, body: bytes, *, status: str
 ) -> JSONResponse:
     if not body:
         raise InvalidRequestError("Expected audio in the body, but it is empty")
 
     async def opening(sid: str, form: AudioFormat) -> SessionWriter:
-        config = SessionConfig(interim=False, batch=found.settings.omi_mode == "batch")
-        return await found.sessions.open(
+        config = SessionConfig(interim=False, batch=services.settings.omi_mode == "batch")
+        return await services.sessions.open(
             sid,
             config=config.model_dump(exclude_none=True),
             token=new_token(),
             key=caller.key,
-            limit=await _session_limit(found, form),
+            limit=await _session_limit(services, form),
             form=form,
             uid=uid,
-            push=bool(found.settings.omi_transcript_webhook),
-            window_s=found.settings.omi_idle_s,
+            push=bool(services.settings.omi_transcript_webhook),
+            window_s=services.settings.omi_idle_s,
             settle_s=SETTLE_S,
             metered=True,
         )
 
     key, certain = _body_key(request, uid, rate, body)
-    taken = await found.http_audio.take(caller.key, uid, rate, body, name=key, named=certain, opening=opening)
+    taken = await services.http_audio.take(
+        caller.key, uid, rate, body, name=key, named=certain, opening=opening
+    )
     metrics.BODIES.labels("repeated" if taken.repeated else "taken").inc()
     if taken.repeated:
         message = "This audio was received before; it was not stored twice."
@@ -180,32 +182,32 @@ async def _take(
     return _answer(status, uid, rate, body, message, session_id=taken.sid)
 
 
-async def _session_limit(found: Services, form: AudioFormat) -> int:
+async def _session_limit(services: Services, form: AudioFormat) -> int:
     """The number of sessions that may be open. Bodies are accepted even if no worker is running."""
     try:
-        return await found.admission.capacity(form) + WAITING
+        return await services.admission.capacity(form) + WAITING
     except AtCapacityError:
         return WAITING
 
 
 async def _take_file(
-    request: Request, found: Services, caller: Principal, uid: str, body: bytes
+    request: Request, services: Services, caller: Principal, uid: str, body: bytes
 ) -> JSONResponse:
     key, certain = _body_key(request, uid, 0, body)
 
     async def sending(sid: str) -> None:
         await send_file(
-            found,
+            services,
             body,
-            limit=await _session_limit(found, CONTAINER),
+            limit=await _session_limit(services, CONTAINER),
             key=caller.key,
-            config=SessionConfig(interim=False, batch=found.settings.omi_mode == "batch"),
+            config=SessionConfig(interim=False, batch=services.settings.omi_mode == "batch"),
             sid=sid,
             uid=uid,
-            push=bool(found.settings.omi_transcript_webhook),
+            push=bool(services.settings.omi_transcript_webhook),
         )
 
-    taken = await found.http_audio.take_file(caller.key, uid, name=key, named=certain, sending=sending)
+    taken = await services.http_audio.take_file(caller.key, uid, name=key, named=certain, sending=sending)
     if taken.repeated:
         metrics.BODIES.labels("repeated").inc()
         return _answer("queued", uid, 16_000, body, "This file was received before; it was not stored twice.")
@@ -235,10 +237,10 @@ def _answer(status: str, uid: str, rate: int, body: bytes, message: str, **more:
 
 @router.post("/inference", responses=_ERRORS)
 @router.post("/omi/{key}/inference", responses=_ERRORS)
-async def inference(request: Request, found: ServicesDep, key: str | None = None) -> Response:
+async def inference(request: Request, services: ServicesDep, key: str | None = None) -> Response:
     """Transcribe a file in a multipart form, as whisper.cpp's server does. Waits for capacity."""
     caller = _caller(request, key)
-    form = await form_of(request, found.settings.omi_max_body_mb << 20)
+    form = await form_of(request, services.settings.omi_max_body_mb << 20)
     if form.file is None:
         raise InvalidRequestError("Expected a file in the form, but it has none")
     response_format = form.fields.get("response_format") or "json"
@@ -246,9 +248,9 @@ async def inference(request: Request, found: ServicesDep, key: str | None = None
         raise InvalidRequestError(
             f"Expected a response_format of {', '.join(FORMATS)}, but got {response_format[:40]!r}"
         )
-    language = await found.admission.language_or_none(form.fields.get("language"))
+    language = await services.admission.language_or_none(form.fields.get("language"))
     transcript = await transcribe_file(
-        found,
+        services,
         form.file,
         key=caller.key,
         config=SessionConfig(interim=False, language=language, prompt=form.fields.get("prompt", "")[:2000]),

@@ -47,21 +47,21 @@ async def session(record: RecordDep) -> dict[str, Any]:
 @router.get("/{sid}/transcript", responses={**_ERRORS, 200: {"content": {"text/vtt": {}, "text/plain": {}}}})
 async def transcript(
     reading: ReadingDep,
-    found: ServicesDep,
+    services: ServicesDep,
     form: Annotated[Literal["json", "text", "srt", "vtt"], Query(alias="format")] = "json",
     annotations: Annotated[bool, Query(description="Include annotations (format=json only)")] = False,
 ) -> Response:
     """All finals so far. Available while the session is open and until it expires."""
     media_type, write = FORMATS[form]
-    body = await _transcript(reading.record, found)
+    body = await _transcript(reading.record, services)
     if annotations:
-        notes = await found.annotations.dumped(found.annotations.of_session(reading.record.sid))
+        notes = await services.annotations.dumped(services.annotations.of_session(reading.record.sid))
         body = body.model_copy(update={"annotations": tuple(notes)})
     return Response(write(body), media_type=media_type)
 
 
-async def _transcript(record: SessionRecord, found: Services) -> Transcript:
-    events = [EVENTS.validate_json(event) async for event in found.history.all_events(record.sid)]
+async def _transcript(record: SessionRecord, services: Services) -> Transcript:
+    events = [EVENTS.validate_json(event) async for event in services.history.all_events(record.sid)]
     return Transcript.of(
         record.sid,
         state=record.state,
@@ -78,7 +78,7 @@ async def _transcript(record: SessionRecord, found: Services) -> Transcript:
 )
 async def events(
     reading: ReadingDep,
-    found: ServicesDep,
+    services: ServicesDep,
     last_event_id: Annotated[str | None, Header()] = None,
     annotations: Annotated[bool, Query(description="Include annotations")] = False,
 ) -> StreamingResponse:
@@ -90,17 +90,17 @@ async def events(
     sid, token = reading.record.sid, reading.token
 
     async def admitted() -> bool:
-        return await found.viewers.admits(sid, token)
+        return await services.viewers.admits(sid, token)
 
     record = reading.record
     epoch = record.events_epoch if record.later_life else 0
     start = start_of(last_event_id, newest=record.seq, epoch=epoch, annotations=annotations)
     relay = Relay(
-        found.history,
-        found.channels,
+        services.history,
+        services.channels,
         sid,
         after=start.position.seq,
-        annotations=annotations_from(found, found.annotations.of_session(sid), start),
+        annotations=annotations_from(services, services.annotations.of_session(sid), start),
         admitted=admitted if token else None,
     )
     return respond(relay, start, metrics.VIEWERS)

@@ -72,10 +72,10 @@ class ReaderStart:
     restarted: bool = False
 
 
-def annotations_from(found: Services, keys: AnnotationKeys, start: ReaderStart) -> AnnotationsFrom | None:
+def annotations_from(services: Services, keys: AnnotationKeys, start: ReaderStart) -> AnnotationsFrom | None:
     """Which annotations to relay to a reader; None if it doesn't request them."""
     after = start.position.annotation
-    return None if after is None else AnnotationsFrom(found.annotations, keys, after)
+    return None if after is None else AnnotationsFrom(services.annotations, keys, after)
 
 
 def respond(relay: Relay, start: ReaderStart, followers: Gauge | None = None) -> StreamingResponse:

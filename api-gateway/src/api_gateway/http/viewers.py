@@ -50,24 +50,24 @@ def _document(viewer: Viewer) -> dict[str, Any]:
     },
     openapi_extra={"requestBody": {"content": {"application/json": {"schema": Sharing.model_json_schema()}}}},
 )
-async def share(request: Request, record: RecordDep, found: ServicesDep) -> dict[str, Any]:
+async def share(request: Request, record: RecordDep, services: ServicesDep) -> dict[str, Any]:
     """Create a viewer token. The response has the token, which can't be read again, and the page's URL."""
     sharing = await model_of(request, Sharing)
-    viewer, token = await found.viewers.add(record.sid, sharing.label, sharing.token)
+    viewer, token = await services.viewers.add(record.sid, sharing.label, sharing.token)
     base = str(request.base_url).rstrip("/")
     return {**_document(viewer), "token": token, "url": f"{base}/watch/{record.sid}?token={token}"}
 
 
 @router.get("", responses=_ERRORS)
-async def listed(record: RecordDep, found: ServicesDep) -> dict[str, Any]:
+async def listed(record: RecordDep, services: ServicesDep) -> dict[str, Any]:
     """The viewers, oldest first."""
-    return {"viewers": [_document(viewer) for viewer in await found.viewers.all(record.sid)]}
+    return {"viewers": [_document(viewer) for viewer in await services.viewers.all(record.sid)]}
 
 
 @router.delete("/{viewer_id}", responses=_ERRORS)
 async def revoke(
-    record: RecordDep, found: ServicesDep, viewer_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
+    record: RecordDep, services: ServicesDep, viewer_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
 ) -> dict[str, str]:
     """Revoke a token. Streams that use it end at once."""
-    await found.viewers.revoke(record.sid, viewer_id)
+    await services.viewers.revoke(record.sid, viewer_id)
     return {"viewer_id": viewer_id, "status": "revoked"}

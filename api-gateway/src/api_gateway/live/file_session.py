@@ -28,7 +28,7 @@ CONTAINER: Final = AudioFormat(encoding=Encoding.CONTAINER)
 
 
 async def send_file(
-    found: Services,
+    services: Services,
     data: bytes,
     *,
     limit: int,
@@ -49,7 +49,7 @@ async def send_file(
     """
     name = sid or new_session_id()
     try:
-        writer = await found.sessions.open(
+        writer = await services.sessions.open(
             name,
             config=config.model_dump(exclude_none=True),
             token=new_token(),
@@ -63,7 +63,7 @@ async def send_file(
     except SessionTakenError:
         if sid is None:
             raise
-        writer = found.sessions.again(sid, CONTAINER)
+        writer = services.sessions.again(sid, CONTAINER)
     try:
         for start in range(0, len(data), ENTRY):
             await writer.append(data[start : start + ENTRY], len(data) + ENTRY)
@@ -74,7 +74,7 @@ async def send_file(
 
 
 async def transcribe_file(
-    found: Services, data: bytes, *, key: str, config: SessionConfig, within_s: float
+    services: Services, data: bytes, *, key: str, config: SessionConfig, within_s: float
 ) -> Transcript:
     """Transcribe a file. Waits up to `within_s` seconds for capacity and for the transcript.
 
@@ -88,24 +88,24 @@ async def transcribe_file(
         async with asyncio.timeout_at(asyncio.get_running_loop().time() + within_s):
             while True:
                 try:
-                    limit = await found.admission.capacity(CONTAINER)
-                    writer = await send_file(found, data, limit=limit, key=key, config=config)
+                    limit = await services.admission.capacity(CONTAINER)
+                    writer = await send_file(services, data, limit=limit, key=key, config=config)
                     break
                 except AtCapacityError:
                     if time.monotonic() + RETRY_S > deadline:
                         raise
                     await asyncio.sleep(RETRY_S)
-            return await _transcript(found, writer.sid)
+            return await _transcript(services, writer.sid)
     except TimeoutError as error:
         raise AtCapacityError(
             f"The file was not transcribed within {within_s:.0f} s; send it again"
         ) from error
 
 
-async def _transcript(found: Services, sid: str) -> Transcript:
+async def _transcript(services: Services, sid: str) -> Transcript:
     segments: list[FinalSegment] = []
     failure: ParlandoError | None = None
-    async with Relay(found.history, found.channels, sid, after=0) as relay:
+    async with Relay(services.history, services.channels, sid, after=0) as relay:
         async for batch in relay.batches():
             for message in batch:
                 event = EVENTS.validate_json(message.raw)

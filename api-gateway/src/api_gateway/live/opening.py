@@ -64,8 +64,8 @@ class Opened:
 class Opening:
     """Opens sessions for one caller."""
 
-    def __init__(self, found: Services, caller: Principal) -> None:
-        self._found = found
+    def __init__(self, services: Services, caller: Principal) -> None:
+        self._services = services
         self._key = caller.key
 
     async def open(self, request: SessionRequest) -> Opened:
@@ -82,22 +82,22 @@ class Opening:
 
     async def reformat(self, opened: Opened, form: AudioFormat) -> None:
         """Set another audio format, before the first audio. Raises as `open`."""
-        await self._found.admission.capacity(form)
+        await self._services.admission.capacity(form)
         await opened.writer.reformat(form)
 
     async def check(self, changes: Mapping[str, Any]) -> None:
         """Refuse a config or changes that the cluster can't apply. Raises `InvalidRequestError`."""
-        await self._found.admission.check_language(changes.get("language"))
-        await self._found.admission.check_stages(
+        await self._services.admission.check_language(changes.get("language"))
+        await self._services.admission.check_stages(
             SessionConfig(stages=changes.get("stages") or "").stage_names
         )
 
     async def _new(self, request: SessionRequest) -> Opened:
-        capacity = await self._found.admission.capacity(request.format)
+        capacity = await self._services.admission.capacity(request.format)
         token = new_token()
         language = request.config.language
         if request.preferred_language is not None:
-            language = await self._found.admission.language_or_none(request.preferred_language)
+            language = await self._services.admission.language_or_none(request.preferred_language)
         config = request.config.model_copy(update={"language": language}).model_dump(exclude_none=True)
         await self.check(config)
         name = request.session_id or new_session_id()
@@ -119,7 +119,7 @@ class Opening:
         capacity: int,
         continued: Continued | None = None,
     ) -> SessionWriter:
-        return await self._found.sessions.open(
+        return await self._services.sessions.open(
             sid,
             config=config,
             token=token,
@@ -127,13 +127,13 @@ class Opening:
             limit=capacity,
             form=request.format,
             uid=request.uid,
-            push=request.push and bool(self._found.settings.omi_transcript_webhook),
+            push=request.push and bool(self._services.settings.omi_transcript_webhook),
             window_s=request.window_s,
             continued=continued,
         )
 
     async def _opened(self, writer: SessionWriter, token: str, seq: int, **resumed: Any) -> Opened:
-        workers = await self._found.admission.transcribers()
+        workers = await self._services.admission.transcribers()
         running = workers[0] if workers else {"engine": None, "model": None}
         return Opened(writer, token, seq, resumed, running["engine"], running["model"])
 
@@ -152,7 +152,7 @@ class Opening:
     async def _resume(self, request: SessionRequest) -> Opened:
         sid, continued = request.session_id or "", _continued(request)
         try:
-            attached = await self._found.sessions.attach(sid, token=request.resume or "", key=self._key)
+            attached = await self._services.sessions.attach(sid, token=request.resume or "", key=self._key)
         except SessionNotFoundError:
             if continued is None:
                 raise
@@ -173,12 +173,12 @@ class Opening:
         sid, token = request.session_id or "", request.resume or ""
         if len(token) < MIN_TOKEN:
             raise NotAllowedError("Expected the `resume_token` of the `connected` message")
-        capacity = await self._found.admission.capacity(request.format)
+        capacity = await self._services.admission.capacity(request.format)
         config = request.config.model_dump(exclude_none=True)
         try:
             writer = await self._open(sid, request, config, token, capacity, continued)
         except SessionTakenError:  # another connection of the same client was faster
-            attached = await self._found.sessions.attach(sid, token=token, key=self._key)
+            attached = await self._services.sessions.attach(sid, token=token, key=self._key)
             return await self._resumed(request, attached)
         metrics.OPENED.labels("reopened").inc()
         return await self._opened(writer, token, writer.seq, resumed=True, reopened=True, state="open")

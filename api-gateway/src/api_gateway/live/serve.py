@@ -26,7 +26,7 @@ async def _accepted() -> None:
 async def serve(
     transport: Transport,
     protocol: LiveProtocol,
-    found: Services,
+    services: Services,
     *,
     accept: Callable[[], Awaitable[None]] = _accepted,
 ) -> None:
@@ -36,34 +36,34 @@ async def serve(
     """
     if protocol.refuses_handshake:
         try:
-            authenticate(protocol.handshake, found.settings, offered=protocol.key)
+            authenticate(protocol.handshake, services.settings, offered=protocol.key)
         except NotAllowedError:
             await transport.close(1008)
             return
     await accept()
     async with counted(transport, protocol):
-        caller = authenticate(protocol.handshake, found.settings, offered=protocol.key)
-        await _serve(transport, protocol, found, caller)
+        caller = authenticate(protocol.handshake, services.settings, offered=protocol.key)
+        await _serve(transport, protocol, services, caller)
 
 
-async def _serve(transport: Transport, protocol: LiveProtocol, found: Services, caller: Principal) -> None:
+async def _serve(transport: Transport, protocol: LiveProtocol, services: Services, caller: Principal) -> None:
     first = await _first(transport, protocol)
     request = protocol.request(first[0] if first else None)
-    opening = Opening(found, caller)
+    opening = Opening(services, caller)
     session = await opening.open(request)
     for message in protocol.greeting(session):
         await transport.send(message)
     annotations = None
     if request.annotations:
-        keys = found.annotations.of_session(session.id)
-        annotations = AnnotationsFrom(found.annotations, keys, request.last_annotation)
-    relay = Relay(found.history, found.channels, session.id, after=session.seq, annotations=annotations)
+        keys = services.annotations.of_session(session.id)
+        annotations = AnnotationsFrom(services.annotations, keys, request.last_annotation)
+    relay = Relay(services.history, services.channels, session.id, after=session.seq, annotations=annotations)
     async with relay:
         live = LiveConnection(
             transport,
             session.writer,
             relay,
-            settings=found.settings,
+            settings=services.settings,
             protocol=protocol,
             last_seq=session.seq,
             reformat=lambda form: opening.reformat(session, form),

@@ -101,9 +101,9 @@ class TcpTransport:
 class TcpServer:
     """Listens for the clients of one TCP door."""
 
-    def __init__(self, door: TcpDoor, found: Services, connections: Connections) -> None:
+    def __init__(self, door: TcpDoor, services: Services, connections: Connections) -> None:
         self._door = door
-        self._found = found
+        self._services = services
         self._connections = connections
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
@@ -119,7 +119,7 @@ class TcpServer:
         task.add_done_callback(self._clients.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        settings = self._found.settings
+        settings = self._services.settings
         peer = str(writer.get_extra_info("peername")[0])
         transport = TcpTransport(
             reader,
@@ -131,7 +131,7 @@ class TcpServer:
         try:
             if self._connections.add(transport, peer) is None:
                 protocol = self._door.protocol(Handshake(peer=peer, over_http=False))
-                await serve(transport, protocol, self._found)
+                await serve(transport, protocol, self._services)
                 async with asyncio.timeout(CLOSE_S):
                     await writer.wait_closed()
         except (TimeoutError, ConnectionError):
@@ -147,7 +147,9 @@ class TcpServer:
         await end(*self._clients)
 
 
-async def open_tcp_doors(doors: Iterable[Door], found: Services, connections: Connections) -> list[TcpServer]:
+async def open_tcp_doors(
+    doors: Iterable[Door], services: Services, connections: Connections
+) -> list[TcpServer]:
     """Open a port for each TCP door that `TCP_DOORS` names.
 
     Raises
@@ -160,11 +162,11 @@ async def open_tcp_doors(doors: Iterable[Door], found: Services, connections: Co
     """
     known = {door.name: door for door in doors if isinstance(door, TcpDoor)}
     servers = []
-    for name, port in found.settings.tcp_ports.items():
+    for name, port in services.settings.tcp_ports.items():
         if name not in known:
             names = ", ".join(known) or "none"
             raise ValueError(f"TCP_DOORS: expected the name of a TCP door ({names}), got {name!r}")
-        server = TcpServer(known[name], found, connections)
-        await server.start(found.settings.listen_host, port)
+        server = TcpServer(known[name], services, connections)
+        await server.start(services.settings.listen_host, port)
         servers.append(server)
     return servers
