@@ -27,7 +27,7 @@ POLICY: Final = (
 )
 
 
-GONE: Final = "http_410"  # the endpoint asks for no more requests
+GONE: Final = "http_410"  # the endpoint is gone for good: don't retry
 
 
 class JobCallbacks:

@@ -18,7 +18,7 @@ EVERY_S: Final = 1.0
 router = APIRouter(prefix="/v1/cluster", tags=["operation"])
 
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"description": "No valid key"},
+    401: {"description": "Missing or invalid API key"},
     503: {"description": "Redis can't be reached"},
 }
 

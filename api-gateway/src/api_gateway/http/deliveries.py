@@ -12,7 +12,7 @@ router = APIRouter(prefix="/v1/deliveries", tags=["operation"])
 
 _PROBLEM: Final[dict[str, Any]] = {"content": {"application/problem+json": {}}}
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"description": "No valid key", **_PROBLEM},
+    401: {"description": "Missing or invalid API key", **_PROBLEM},
     422: {"description": "A parameter is invalid", **_PROBLEM},
     503: {"description": "Redis can't be reached", **_PROBLEM},
 }

@@ -14,7 +14,7 @@ The client sends binary frames with audio bytes, or JSON:
 | message | meaning |
 |---|---|
 | `{"type":"start", …}` | optional; the query's fields |
-| `{"type":"audio","chunk":"<base64>","index":0}` | audio; `index` asks for an ack of this chunk |
+| `{"type":"audio","chunk":"<base64>","index":0}` | audio; `index` requests an ack of this chunk |
 | `{"type":"config","prompt":"…","language":"en"}` | changes the config for the audio that follows |
 | `{"type":"flush"}` | settles the audio so far; answered by `flushed` |
 | `{"type":"ping"}` | answered by `pong` |

@@ -39,7 +39,7 @@ router = APIRouter(prefix="/v1/stt/jobs", tags=["jobs"])
 
 _PROBLEM: Final[dict[str, Any]] = {"content": {"application/problem+json": {}}}
 _COMMON: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"description": "No valid key", **_PROBLEM},
+    401: {"description": "Missing or invalid API key", **_PROBLEM},
     422: {"description": "A parameter is invalid", **_PROBLEM},
     503: {"description": "Redis or the blob store can't be reached", **_PROBLEM},
 }

@@ -50,7 +50,7 @@ def _error(description: str) -> dict[str, Any]:
 
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     400: _error("A parameter or the file is invalid"),
-    401: _error("No valid key"),
+    401: _error("Missing or invalid API key"),
     404: _error("No such model"),
     408: _error("The body timed out"),
     413: _error("The file is too big"),

@@ -18,7 +18,7 @@ from parlando.store.history import SessionRecord
 router = APIRouter(prefix="/v1/stt/sessions", tags=["sessions"])
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    401: {"description": "No valid key"},
+    401: {"description": "Missing or invalid API key"},
     404: {"description": "No such session"},
     503: {"description": "Redis can't be reached"},
 }

@@ -25,7 +25,7 @@ LAST_MS: Final = 253_402_300_799_000  # the end of the year 9999, unix milliseco
 Uid = Annotated[str, Path(pattern=UID_PATTERN)]
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"description": "A time is invalid"},
-    401: {"description": "No valid key"},
+    401: {"description": "Missing or invalid API key"},
     503: {"description": "Redis or the archive can't be reached"},
 }
 

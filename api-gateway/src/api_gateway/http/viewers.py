@@ -15,7 +15,7 @@ from parlando.store.viewers import TOKEN_PATTERN, Viewer
 router = APIRouter(prefix="/v1/stt/sessions/{sid}/viewers", tags=["sessions"])
 
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"description": "No valid key"},
+    401: {"description": "Missing or invalid API key"},
     404: {"description": "No such session or viewer"},
     503: {"description": "Redis can't be reached, or the session has the maximum of a hundred viewer tokens"},
 }

@@ -143,7 +143,7 @@ class LiveConnection:
                 for loop in (self._receive(), self._store(), self._deliver(), self._watch()):
                     group.create_task(loop)
         except ExceptionGroup as errors:
-            raise _reason(errors) from None
+            raise _primary_error(errors) from None
 
     # --- from the socket --------------------------------------------------------------------------
 
@@ -214,9 +214,8 @@ class LiveConnection:
             except SessionClosedError:
                 if not self._writer.received:
                     raise
-                self._ended = (
-                    True  # a worker has closed it, e.g. for invalid audio; its events contain the reason
-                )
+                # A worker has closed it, for example for invalid audio; its events contain the reason.
+                self._ended = True
                 return
 
     async def _store_chunks(self, first: _Chunk) -> None:
@@ -359,7 +358,7 @@ class LiveConnection:
             return  # there is no session to resume
 
 
-def _reason(group: ExceptionGroup[Exception]) -> Exception:
+def _primary_error(group: ExceptionGroup[Exception]) -> Exception:
     """The exception that explains best why a connection ended: an unexpected one, else by rank of `kinds`."""
     kinds = (Finished, ClientGone, ParlandoError)
     if all(isinstance(error, kinds) for error in group.exceptions):

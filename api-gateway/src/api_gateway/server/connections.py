@@ -69,9 +69,9 @@ def raise_file_limit() -> int:
     return 1 << 30 if soft == resource.RLIM_INFINITY else soft
 
 
-def max_connections(wanted: int, file_limit: int) -> int:
+def max_connections(requested: int, file_limit: int) -> int:
     """The number of connections below the limit of open files, so that `accept` never runs out of files."""
-    return max(MIN_CONNECTIONS, min(wanted, file_limit - RESERVED_FILES))
+    return max(MIN_CONNECTIONS, min(requested, file_limit - RESERVED_FILES))
 
 
 def client_of(address: str) -> str:
@@ -207,7 +207,7 @@ def connections_of(settings: GatewaySettings) -> Connections:
     """Connection limits by the settings. Raises the process's limit of open files, and stays below it."""
     limit = max_connections(settings.max_connections, raise_file_limit())
     if limit < settings.max_connections:
-        log.warning("connections.limited", limit=limit, wanted=settings.max_connections, by="open files")
+        log.warning("connections.limited", limit=limit, requested=settings.max_connections, by="open files")
     return Connections(
         limit=limit,
         max_per_client=settings.max_connections_per_address,
