@@ -23,7 +23,7 @@ from parlando.ids import UID_PATTERN, is_uid, new_token
 from parlando.store.sessions import SessionWriter
 
 WAITING: Final = 1000  # sessions of Omi users that may be open beyond the workers' capacity
-SETTLE_S: Final = 10  # without audio, until the interval between bodies is known
+SETTLE_S: Final = 10  # without audio an open segment is settled; later by the user's usual interval
 INFERENCE_WITHIN_S: Final = 55  # the app times out after 60
 
 router = APIRouter(tags=["Omi"])
