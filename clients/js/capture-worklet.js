@@ -1,16 +1,16 @@
 /**
- * Runs on the browser's audio thread: mixes what comes to mono, resamples it to 16 kHz, and posts frames
- * of 16-bit PCM. `Resampler` is plain arithmetic, so that it can be tested outside of a browser.
+ * Runs on the browser's audio thread: mixes the input to mono, resamples it to 16 kHz, and posts frames of
+ * 16-bit PCM. `Resampler` uses no browser API, so that it can be tested outside a browser.
  */
 
 export const RATE = 16000;
 const HALF_WIDTH = 24; // zero crossings of the sinc on either side
-const BETA = 9; // of the Kaiser window: about 90 dB
-const CUTOFF = 0.93; // of the lower Nyquist frequency; the filter falls off from there to 1
+const BETA = 9; // of the Kaiser window: about 90 dB stop-band attenuation
+const CUTOFF = 0.93; // as a share of the lower Nyquist frequency; the transition band ends at 1
 
-/** Streaming resampler to 16 kHz: a windowed sinc, tabulated for every phase that occurs. */
+/** Streaming resampler to 16 kHz: a windowed-sinc polyphase filter. */
 export class Resampler {
-  /** @param {number} inputRate samples per second of what will be pushed; a whole number */
+  /** @param {number} inputRate input samples per second; a whole number */
   constructor(inputRate) {
     const common = gcd(inputRate, RATE);
     this.phases = RATE / common;
@@ -20,13 +20,13 @@ export class Resampler {
     this.taps = Array.from({ length: this.phases }, (_, phase) =>
       kernel(phase / this.phases, this.half, scale),
     );
-    this.history = new Float32Array(2 * this.half); // silence before the beginning
-    this.numerator = 0; // of the next output's position in `history`, in units of 1 / phases
+    this.history = new Float32Array(2 * this.half); // zeros before the first sample
+    this.numerator = 0; // position of the next output in `history`, in units of 1 / phases
   }
 
   /**
    * @param {Float32Array} input
-   * @returns {Float32Array} as many output samples as the input so far allows
+   * @returns {Float32Array} the output samples that the input so far completes
    */
   push(input) {
     const samples = new Float32Array(this.history.length + input.length);
@@ -119,7 +119,7 @@ if (typeof AudioWorkletProcessor === "function") {
     post() {
       if (!this.filled) return;
       const samples = this.frame.subarray(0, this.filled);
-      const peak = samples.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+      const peak = samples.reduce((largest, x) => Math.max(largest, Math.abs(x)), 0);
       const { buffer } = toPcm16(samples);
       this.filled = 0;
       this.port.postMessage({ pcm: buffer, peak }, [buffer]);

@@ -1,4 +1,4 @@
-/** What a server refused, or what can't go on. */
+/** An error of the server or of the SDK. */
 export declare class ParlandoError extends Error {
   /** The server's code (`not_allowed`, `at_capacity` …), or `unreachable`, `insecure`, `no_audio`, `aborted`. */
   code: string;
@@ -33,7 +33,7 @@ export interface Connected {
   received: number;
   seq: number;
   resumed?: boolean;
-  /** The cluster had lost the session and goes on with it; what isn't settled is sent again. */
+  /** The cluster had lost the session and has opened it again; unsettled audio is sent again. */
   reopened?: boolean;
   state?: "open" | "ending" | "closed";
 }
@@ -43,7 +43,7 @@ export interface SpeechStarted {
   segment: number;
   start: number;
 }
-/** `text` begins with `stable`, which never changes again. */
+/** The hypothesis of the open segment. `text` begins with `stable`, which doesn't change any more. */
 export interface Partial {
   type: "partial";
   session_id: string;
@@ -83,7 +83,7 @@ export interface Refusal {
   code: string;
   message: string;
   retryable: boolean;
-  /** Seconds to wait before another try, where the server knows. */
+  /** Seconds to wait before the next attempt, if the server sends them. */
   retry_after?: number;
 }
 
@@ -96,7 +96,7 @@ export interface SessionEvents {
   partial: Partial;
   final: Final;
   status: Status;
-  /** Told once: so much isn't settled that not all of it is kept; it would be lost if Redis lost its data. */
+  /** Dispatched once: not all unsettled audio fits the limits, so some would be lost if Redis lost its data. */
   unprotected: { type: "unprotected"; kept: number };
   flushed: { type: "flushed"; seq: number };
   closed: Closed;
@@ -119,10 +119,10 @@ export interface LiveOptions {
   channels?: number;
   channel?: number;
   normalize?: boolean;
-  /** Seconds and megabytes of audio that isn't settled to keep: 600 and 64. */
+  /** Limits of the unsettled audio that is kept, in seconds (600) and megabytes (64). */
   keepS?: number;
   keepMb?: number;
-  /** Come back to a session, with its `ticket`; `lastSeq: 0` for everything that was said. */
+  /** Resume a session by its `ticket`; `lastSeq: 0` for all its events from the beginning. */
   resume?: Ticket;
 }
 
@@ -136,7 +136,7 @@ export interface Ticket {
 
 export interface Following {
   signal?: AbortSignal;
-  /** Told whether the connection stands. It is made again by itself. */
+  /** Called when the connection opens (true) or is lost (false). It reconnects automatically. */
   onconnection?: (connected: boolean, error?: unknown) => void;
 }
 
@@ -178,7 +178,7 @@ export declare class LiveSession extends EventTarget {
   readonly id: string;
   readonly resumeToken: string;
   readonly state: SessionState;
-  /** How often the connection was lost and made again. */
+  /** How often the session was resumed after a lost connection. */
   readonly resumes: number;
   readonly throttled: boolean;
   readonly unackedMs: number;

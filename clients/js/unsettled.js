@@ -1,14 +1,17 @@
 /**
- * What a session has said and may have to say again, in its order: audio and controls. Positions are bytes of the
- * session's audio. Before `settled` everything is in finals that the client has, before `stored` everything is in
- * the cluster, before `end` everything was said. A new connection goes on from `stored`; if the cluster has lost its
- * data, from `settled`.
+ * The replay buffer of a session: audio and controls that may have to be sent again, in their order. Positions are
+ * bytes of the session's audio. Audio before `settled` is in finals that the client has received, audio before
+ * `stored` is in the cluster, and `end` is the end of the audio so far. A new connection continues from `stored`; if
+ * the cluster has lost its data, from `settled`.
  */
 
 const WIDTHS = { pcm_s16le: 2, pcm_f32le: 4, mulaw: 1, alaw: 1 };
 const RAW = { pcm: "pcm_s16le", raw: "pcm_s16le", s16le: "pcm_s16le" };
 
-/** How `options` say the bytes carry audio: bytes of what the server counts as one, and of a second. */
+/**
+ * The audio format in numbers. `unit`: bytes of one unit in which the server counts. `second`: bytes per second,
+ * undefined for a container. `whole`: whether it is a container.
+ */
 export function unitsOf(options) {
   const named = options.format ? (RAW[String(options.format).toLowerCase()] ?? "container") : "pcm_s16le";
   const encoding = options.encoding || named;
@@ -18,23 +21,24 @@ export function unitsOf(options) {
   return { unit, second: unit * Number(options.sample_rate || 16000), whole: false };
 }
 
+/** Audio until it is settled, and controls until the server has certainly applied them. */
 export class Unsettled {
-  /** `most`: bytes of stored audio that are kept. `whole`: a container, which is kept from its first byte or not. */
-  constructor({ most, whole }) {
-    this.most = most;
+  /** `limit`: bytes of stored audio to keep. `whole`: a container, which is kept from its first byte or not at all. */
+  constructor({ limit, whole }) {
+    this.limit = limit;
     this.whole = whole;
     this.settled = 0;
     this.stored = 0;
-    this.start = 0; // audio before it isn't kept
+    this.start = 0; // position of the first byte kept
     this.end = 0;
     this.size = 0; // bytes kept
     this.audio = []; // {at, data}
     this.controls = []; // {at, message}
-    this.config = {}; // changes by controls that aren't kept any more
-    this.outgoing = []; // messages for this connection
+    this.config = {}; // config changes of controls that are no longer kept
+    this.outgoing = []; // messages to send on this connection
   }
 
-  /** Audio that was said before its place was known: the session has `received` bytes of an earlier page. */
+  /** Shift all positions: the session already has `received` bytes from an earlier page. */
   rebase(received) {
     for (const item of [...this.audio, ...this.controls]) item.at += received;
     this.settled = this.stored = this.start = received;
@@ -48,22 +52,23 @@ export class Unsettled {
     this.size += data.byteLength;
   }
 
-  /** A message of type flush, config or end, which belongs behind the audio so far. */
+  /** Add a flush, config or end message, to be sent after the audio so far. */
   control(message) {
     this.controls.push({ at: this.end, message });
     this.outgoing.push(JSON.stringify(message));
   }
 
-  /** The messages that the connection hasn't been given. */
+  /** Remove and return the messages that are to be sent. */
   take() {
     return this.outgoing.splice(0);
   }
 
+  /** Raise `stored` and `settled`, and drop the audio that need not be kept. */
   acknowledge(stored, settled) {
     this.stored = Math.max(this.stored, stored);
     this.settled = Math.max(this.settled, settled);
     this.forget(Math.min(this.settled, this.stored));
-    if (this.size > this.most) this.forget(this.whole ? this.stored : Math.min(this.stored, this.end - this.most));
+    if (this.size > this.limit) this.forget(this.whole ? this.stored : Math.min(this.stored, this.end - this.limit));
   }
 
   /** The oldest flush was answered. */
@@ -73,14 +78,14 @@ export class Unsettled {
   }
 
   /**
-   * Make ready what a new connection says to a cluster that has `received` bytes. A control behind which audio was
-   * received has been obeyed. One at exactly `received` may have been: it is said again, and a flush may be answered
-   * twice. `anew`: the cluster had lost the session, so it knows nothing of flushes that it hasn't answered.
+   * Queue what a new connection sends to a cluster that has `received` bytes. Controls before `received` have been
+   * applied. One at exactly `received` may have been: it is sent again, so a flush may be answered twice.
+   * `reopened`: the cluster had lost the session, so flushes without an answer are lost too and are sent again.
    */
-  connected(received, { anew = false } = {}) {
+  connected(received, { reopened = false } = {}) {
     this.stored = received;
-    const again = ({ at, message }) => at >= received || (anew && message.type === "flush");
-    const controls = this.controls.filter(again);
+    const replayed = ({ at, message }) => at >= received || (reopened && message.type === "flush");
+    const controls = this.controls.filter(replayed);
     this.outgoing = [];
     for (const { at, data } of this.audio) {
       while (controls.length && controls[0].at <= at) this.outgoing.push(JSON.stringify(controls.shift().message));
@@ -89,7 +94,7 @@ export class Unsettled {
     for (const { message } of controls) this.outgoing.push(JSON.stringify(message));
   }
 
-  /** The session takes nothing more. */
+  /** The session accepts nothing more: discard what is queued. */
   finished() {
     this.outgoing = [];
   }
@@ -105,27 +110,28 @@ export class Unsettled {
     return Math.max(0, this.start - (this.whole ? 0 : this.settled));
   }
 
-  /** Whether everything that isn't settled can be said again. */
+  /** Whether everything that isn't settled can be sent again. */
   get protected() {
     return !this.missing;
   }
 
-  /** The byte from which audio can be said again to a cluster that lost it; undefined if that's of no use. */
-  get againFrom() {
+  /** The position from which audio can be sent to a cluster that has lost it; undefined if it can't be replayed. */
+  get replayFrom() {
     if (this.whole) return this.protected ? 0 : undefined;
     return Math.max(this.settled, this.start);
   }
 
+  /** Drop audio before `position`, and the config controls there, whose changes are kept in `config`. */
   forget(position) {
-    let gone = 0;
-    while (gone < this.audio.length) {
-      const { at, data } = this.audio[gone];
+    let count = 0;
+    while (count < this.audio.length) {
+      const { at, data } = this.audio[count];
       if (at + data.byteLength > position) break;
       this.start = at + data.byteLength;
       this.size -= data.byteLength;
-      gone++;
+      count++;
     }
-    this.audio.splice(0, gone);
+    this.audio.splice(0, count);
     this.controls = this.controls.filter(({ at, message: { type, ...changes } }) => {
       if (type !== "config" || at >= position) return true;
       Object.assign(this.config, changes);

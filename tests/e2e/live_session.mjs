@@ -32,9 +32,9 @@ async function watch() {
 for (let at = 0, piece = 0; at < data.length; at += step, piece++) {
   session.send(data.subarray(at, at + step));
   if (cut === "1" && piece === PIECES / 2) {
-    session.drop(); // without a goodbye, and before the server knows of it
+    session.drop(); // without a close handshake, before the server detects it
     session.lost({ code: 1006 });
-    session.flush(); // said while there's no connection
+    session.flush(); // sent later: there is no connection now
   }
   await new Promise((resolve) => setTimeout(resolve, (seconds * 1000) / PIECES));
 }

@@ -193,7 +193,7 @@ async def test_a_language_that_the_engine_does_not_know_is_refused(cluster):
         error = json.loads(await socket.recv())
 
     assert error["code"] == "invalid_request"
-    assert "engine knows (en), but got de" in error["message"]
+    assert "of this cluster supports (en), but got de" in error["message"]
 
 
 async def test_keys_guard_every_door():

@@ -48,9 +48,14 @@ def project(tmp_path_factory):
     names = {each["path"] for each in packed["files"]}
     assert names == {
         "parlando.js",
+        "capture.js",
+        "capture-worklet.js",
+        "client.js",
+        "errors.js",
+        "jobs.js",
+        "live-session.js",
         "unsettled.js",
         "parlando.d.ts",
-        "capture-worklet.js",
         "README.md",
         "package.json",
     }

@@ -237,10 +237,12 @@ async def test_a_cluster_with_keys_asks_for_one():
         async with chromium() as browser, opened(browser, cluster.http()) as watched:
             page = watched.page
             await page.locator("#settings[open]").wait_for()
-            assert "asks for an API key" in await page.inner_text("#settings-why")
+            assert "needs an API key" in await page.inner_text("#settings-why")
             await page.fill("#settings-key", "wrong")
             await page.keyboard.press("Enter")
-            await holds(page, "document.getElementById('settings-why').textContent.includes('know this key')")
+            await holds(
+                page, "document.getElementById('settings-why').textContent.includes('accept this API key')"
+            )
             await page.fill("#settings-key", "alpha")
             await page.keyboard.press("Enter")
             await page.click("nav a[href='#cluster']")

@@ -269,7 +269,7 @@ async def test_ten_seconds_without_network_lose_nothing(cluster):
         wire.down()
         await asyncio.sleep(9)
         assert await page.get_attribute("#live-state", "data-state") == "reconnecting"
-        assert "recording goes on" in await page.inner_text("#live-state")
+        assert "recording continues" in await page.inner_text("#live-state")
         await picture(page, "reconnecting")
         await asyncio.sleep(1)
         wire.up()

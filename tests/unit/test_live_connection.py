@@ -169,7 +169,7 @@ async def test_messages_without_audio_are_bounded_too():
 async def test_a_language_that_the_engine_does_not_know_changes_nothing():
     async def check(changes: Mapping[str, Any]) -> None:
         if changes.get("language") == "tlh":
-            raise InvalidRequestError("Expected a language that this cluster's engine knows")
+            raise InvalidRequestError("Expected a language that an engine of this cluster supports")
 
     client = Said({"type": "config", "language": "tlh"}, {"type": "config", "language": "de"})
     client.may_take.set()

@@ -1,1 +1,1 @@
-"""The front doors: client dialects in, events out. Holds no state that matters."""
+"""The gateway: HTTP routes and live protocols. It keeps no session state of its own; that is in Redis."""

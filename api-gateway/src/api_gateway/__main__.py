@@ -1,4 +1,4 @@
-"""`python -m api_gateway`: one gateway process."""
+"""`python -m api_gateway` runs one gateway process."""
 
 import signal
 import sys
@@ -20,8 +20,8 @@ def main() -> int:
     settings = GatewaySettings()
     logs.configure("gateway", level=settings.log_level, form=settings.log_format)
     if not settings.api_keys:
-        log.warning("keys.none", effect="serving this machine only; set API_KEYS to serve others")
-    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when it has shut down: exit 0
+        log.warning("keys.none", effect="serving this machine only; set API_KEYS to serve other machines")
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn re-raises it after its shutdown: exit 0
     try:
         app = create_app(settings)
     except PluginError as error:
@@ -29,9 +29,9 @@ def main() -> int:
         return 1
     gc_tuning.freeze()
     server = server_of(app, settings)
-    with suppress(KeyboardInterrupt):  # uvicorn raises SIGINT again when it has shut down
+    with suppress(KeyboardInterrupt):  # uvicorn re-raises SIGINT after its shutdown
         server.run()
-    return 0 if server.started else 3  # uvicorn has said why it couldn't start
+    return 0 if server.started else 3  # uvicorn has logged why it couldn't start
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whether one more session fits: the workers' capacity against the sessions that are open."""
+"""Admission control: checks requests against the capacity and abilities of the workers that are alive."""
 
 import re
 from collections.abc import Sequence
@@ -10,36 +10,36 @@ from parlando.errors import AtCapacityError, InvalidRequestError
 from parlando.store.history import History
 
 LANGUAGE: Final = re.compile(r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$")
-FRESH_S: Final = 0.5  # how long a look at the workers is good for
-LOOK_S: Final = 1.0  # how long it may take
-PATIENCE_S: Final = 8.0  # how long a client that opens a session waits for Redis to come back …
-PAUSE_S: Final = 0.2  # … with this between two looks
+FRESH_S: Final = 0.5  # how long the list of workers is cached
+READ_TIMEOUT_S: Final = 1.0  # for reading it from Redis
+REDIS_WAIT_S: Final = 8.0  # how long a client that opens a session waits for an unreachable Redis
+RETRY_S: Final = 0.2  # between two reads while it waits
 
 
 class Admission:
-    """Looks at the workers' heartbeats, not more often than needed."""
+    """Checks requests against the workers' heartbeats, which it reads at most once per `FRESH_S`."""
 
     def __init__(self, history: History) -> None:
-        self._workers = CoalescedRead(history.workers, fresh_s=FRESH_S, within_s=LOOK_S)
+        self._workers = CoalescedRead(history.workers, fresh_s=FRESH_S, within_s=READ_TIMEOUT_S)
 
     async def workers_now(self) -> list[dict[str, Any]]:
-        """The reports of all workers that live. Raises `UnavailableError` within `LOOK_S`."""
+        """The heartbeats of all workers that are alive. Raises `UnavailableError` within `READ_TIMEOUT_S`."""
         return await self._workers.get()
 
     async def workers(self) -> list[dict[str, Any]]:
-        """The same, waiting for a Redis that restarts or fails over. Raises `UnavailableError`."""
-        return await self._workers.get_retrying(within_s=PATIENCE_S, pause_s=PAUSE_S)
+        """The same, retried for `REDIS_WAIT_S` while Redis is unreachable. Raises `UnavailableError`."""
+        return await self._workers.get_retrying(within_s=REDIS_WAIT_S, pause_s=RETRY_S)
 
     async def transcribers(self) -> list[dict[str, Any]]:
-        """The reports of the transcribers that live."""
+        """The heartbeats of the transcribers that are alive."""
         return [worker for worker in await self.workers() if worker["kind"] == "transcriber"]
 
     async def processors(self) -> list[dict[str, Any]]:
-        """The reports of the audio-processors that live."""
+        """The heartbeats of the audio-processors that are alive."""
         return [worker for worker in await self.workers() if worker["kind"] == "processor"]
 
     async def check_language(self, language: str | None) -> None:
-        """Refuse a language that no worker's engine knows; an engine that names none knows any.
+        """Refuse a language that no engine of the cluster supports. An engine that lists none supports all.
 
         Raises
         ------
@@ -50,11 +50,11 @@ class Admission:
         if language and known and all(known) and language.split("-")[0] not in set.union(*known):
             names = ", ".join(sorted(set.union(*known)))
             raise InvalidRequestError(
-                f"Expected a language that this cluster's engine knows ({names}), but got {language}"
+                f"Expected a language that an engine of this cluster supports ({names}), but got {language}"
             )
 
     async def check_stages(self, names: Sequence[str]) -> None:
-        """Refuse a stage that a transcriber of the cluster doesn't have, for any of them may get the session.
+        """Refuse stages that not every transcriber has: any transcriber may claim the session.
 
         Raises
         ------
@@ -72,7 +72,7 @@ class Admission:
                 )
 
     async def check_task(self, task: str) -> None:
-        """Refuse a task that an engine of the cluster can't do, for any of them may get it.
+        """Refuse a task that not every engine supports: any transcriber may claim the work.
 
         Raises
         ------
@@ -82,12 +82,15 @@ class Admission:
         for worker in await self.transcribers():
             if task not in worker["tasks"]:
                 raise InvalidRequestError(
-                    f"The engine {worker['engine']} {worker['model']} can't {task}; a multilingual Whisper "
-                    "can (WHISPER_MODEL)"
+                    f"The engine {worker['engine']} {worker['model']} can't {task}; use a multilingual "
+                    "Whisper model (WHISPER_MODEL)"
                 )
 
     async def language_or_none(self, language: str | None) -> str | None:
-        """A language that phones and players ask for by habit: only if it's one and the engine knows it."""
+        """`language` if it is a language code that an engine supports, else None.
+
+        For clients that send a fixed language whatever is spoken, such as phones and media players.
+        """
         if not language or not LANGUAGE.fullmatch(language):
             return None
         try:
@@ -97,12 +100,12 @@ class Admission:
         return language
 
     async def capacity(self, form: AudioFormat) -> int:
-        """How many sessions the workers take together.
+        """The number of sessions that all transcribers together can take.
 
         Raises
         ------
         AtCapacityError
-            if there's no transcriber at all, or no audio-processor for a format that needs one.
+            if there is no transcriber, or no audio-processor for a format that needs one.
 
         """
         transcribers = await self.transcribers()
@@ -110,7 +113,7 @@ class Admission:
             raise AtCapacityError("No transcriber is running; start one, or try again in a few seconds")
         if not form.direct and not await self.processors():
             raise AtCapacityError(
-                "No audio-processor is running, which this format needs; start one, try again in a few "
+                "No audio-processor is running, but this format needs one; start one, try again in a few "
                 "seconds, or send 16 kHz mono pcm_s16le"
             )
         return sum(int(worker["capacity"]) for worker in transcribers)

@@ -57,11 +57,11 @@ from parlando.tasks import end
 
 METHODS: Final = ("GET", "POST", "DELETE")
 EXPOSED: Final = ("Location", "Retry-After", "X-Request-ID")
-"""Headers of answers that pages of `CORS_ORIGINS` may read, besides those that they always may."""
+"""Response headers that pages of `CORS_ORIGINS` can read, besides those that CORS always allows."""
 
 
 def create_app(settings: GatewaySettings) -> FastAPI:
-    """The gateway as an ASGI app. `app.state.connections` counts its connections."""
+    """Build the gateway as an ASGI app. `app.state.connections` counts its connections."""
     doors = load(settings.doors)
     connections = connections_of(settings)
 
@@ -80,7 +80,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         outbound = Outbound(
             allow_private=settings.omi_webhook_allow_private, setting="OMI_WEBHOOK_ALLOW_PRIVATE"
         )
-        of_jobs = Outbound(allow_private=settings.allow_private_urls, setting="ALLOW_PRIVATE_URLS")
+        jobs_outbound = Outbound(allow_private=settings.allow_private_urls, setting="ALLOW_PRIVATE_URLS")
         jobs = Jobs(
             redis,
             partitions=settings.partitions,
@@ -91,8 +91,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         admission = Admission(history)
         cluster = Cluster(redis, admission, sessions, jobs, history, active_s=settings.omi_idle_s)
         archiver = Archiver(redis, history, archive, outbound, settings, worker=cluster.id)
-        caller = JobCallbacks(redis, jobs, of_jobs, settings, worker=cluster.id)
-        pusher = TranscriptWebhook(redis, history, outbound, settings, worker=cluster.id)
+        callbacks = JobCallbacks(redis, jobs, jobs_outbound, settings, worker=cluster.id)
+        webhook = TranscriptWebhook(redis, history, outbound, settings, worker=cluster.id)
         app.state.services = Services(
             settings=settings,
             sessions=sessions,
@@ -102,18 +102,18 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             http_audio=HttpAudio(sessions, max_s=settings.omi_buffer_max_s, idle_s=settings.omi_idle_s),
             archive=archive,
             archiver=archiver,
-            queues=Queues([archiver.deliveries, caller.deliveries, pusher.deliveries]),
+            queues=Queues([archiver.deliveries, callbacks.deliveries, webhook.deliveries]),
             blobs=Blobs.of(settings),
             jobs=jobs,
-            outbound=of_jobs,
+            outbound=jobs_outbound,
             viewers=Viewers(redis, partitions=settings.partitions),
             annotations=Annotations(redis, partitions=settings.partitions),
             cluster=cluster,
         )
-        loops = [channels.run(), archiver.deliveries.run(), caller.deliveries.run(), cluster.run()]
+        loops = [channels.run(), archiver.deliveries.run(), callbacks.deliveries.run(), cluster.run()]
         servers = await open_tcp_doors(doors, app.state.services, connections)
         if settings.omi_transcript_webhook:
-            loops.append(pusher.deliveries.run())
+            loops.append(webhook.deliveries.run())
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             yield
@@ -122,7 +122,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
                 await server.aclose()
             await end(*tasks)
             await outbound.aclose()
-            await of_jobs.aclose()
+            await jobs_outbound.aclose()
             await channels.aclose()
             await redis.aclose()
             await channels_redis.aclose()
@@ -150,7 +150,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
             allow_methods=METHODS,
-            allow_headers=["*"],  # OpenAI's library sends some of its own; nothing here trusts a cookie
+            allow_headers=["*"],  # OpenAI's library sends its own; safe, because no route uses cookies
             expose_headers=EXPOSED,
         )
     app.add_middleware(RequestIds)

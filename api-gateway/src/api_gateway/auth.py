@@ -1,4 +1,4 @@
-"""Who is calling: API keys, compared in constant time; without keys, programs and pages of this machine."""
+"""Authentication by API key, compared in constant time. Without keys only this machine is served."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Principal:
 
 
 def handshake_of(connection: HTTPConnection) -> Handshake:
-    """What an HTTP request or a WebSocket handshake brings."""
+    """The `Handshake` of an HTTP request or of a WebSocket."""
     return Handshake(
         peer=connection.client.host if connection.client else "",
         headers=connection.headers,
@@ -39,34 +39,34 @@ def _is_loopback(host: str) -> bool:
 
 
 def authenticate(handshake: Handshake, settings: GatewaySettings, *, offered: str | None = None) -> Principal:
-    """The caller. `offered`: a key that came in another place than `Handshake.token` looks at.
+    """Return the caller. `offered`: a key from a place that `Handshake.token` doesn't read, such as the path.
 
     Raises
     ------
     NotAllowedError
-        if keys are configured and none of them is offered, or if none is configured and the caller
-        isn't a page or program of this machine.
+        if keys are configured and the client sends none of them, or if none is configured and the client
+        isn't a program or page of this machine.
 
     """
     if settings.api_keys:
         secret = (offered or handshake.token or "").encode()
         matches = [compare_digest(secret, key.encode()) for key in settings.api_keys]
         if not any(matches):
-            raise NotAllowedError("A valid API key is needed: Authorization: Bearer <key>, or ?token=<key>")
+            raise NotAllowedError("Expected a valid API key: Authorization: Bearer <key>, or ?token=<key>")
         return Principal(settings.api_keys[matches.index(True)])
     check_local(handshake, settings)
     return Principal()
 
 
 def check_local(handshake: Handshake, settings: GatewaySettings) -> None:
-    """Without keys only programs and pages of this machine are served. Raises `NotAllowedError`."""
+    """If no keys are configured, refuse clients that aren't on this machine. Raises `NotAllowedError`."""
     if settings.api_keys:
         return
     if not _is_loopback(handshake.peer):
         raise NotAllowedError("No API_KEYS are configured, so only this machine may connect")
     if not handshake.over_http:
         return
-    # A foreign page may have pointed a name of its own at this machine.
+    # DNS rebinding: a foreign page may have pointed its own host name at this machine.
     if host_name(handshake.headers.get("host", "")) not in _LOCAL_NAMES:
         raise NotAllowedError("No API_KEYS are configured, so the gateway answers to localhost only")
     origin = handshake.headers.get("origin")

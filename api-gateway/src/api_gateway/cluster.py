@@ -1,4 +1,4 @@
-"""The cluster as people watch it: what every process says of itself, and what it comes to."""
+"""The overview of the cluster, from the heartbeats of all processes; and this gateway's own heartbeat."""
 
 import asyncio
 import os
@@ -23,17 +23,20 @@ from parlando.store.schema import SchemaError, check_neighbours
 from parlando.store.sessions import Sessions
 
 BEAT_EVERY_S: Final = 1.0
-FRESH_S: Final = 0.9  # how long an overview is good for, however many look at it
-LOOK_S: Final = 0.9  # how long looking may take: probes are answered within a second
-MAX_WATCHED: Final = 1000  # keys whose live sessions are remembered for `FRESH_S`
+FRESH_S: Final = 0.9  # how long an overview is cached, for all readers
+READ_TIMEOUT_S: Final = 0.9  # for reading it from Redis: health probes must be answered within a second
+MAX_WATCHED: Final = 1000  # API keys whose live sessions are cached
 STAGES: Final = ("store", "queue", "engine", "final", "deliver")
-"""In the order in which audio passes them; see the metrics of gateway and transcriber."""
+"""Stages whose latency is measured, in the order in which audio passes them."""
 
 log = structlog.get_logger(part="cluster")
 
 
 class Cluster:
-    """A gateway's heartbeat, and the overview of all. `active_s`: how long a user without audio counts."""
+    """The heartbeat of this gateway, and the overview of the cluster.
+
+    `active_s`: seconds without audio after which a user no longer counts as active.
+    """
 
     def __init__(
         self,
@@ -52,20 +55,20 @@ class Cluster:
         self._jobs = jobs
         self._history = history
         self._active_s = active_s
-        self._overview = CoalescedRead(self._look, fresh_s=FRESH_S, within_s=LOOK_S)
+        self._overview = CoalescedRead(self._read, fresh_s=FRESH_S, within_s=READ_TIMEOUT_S)
         self._sessions_of: dict[str, CoalescedRead[list[dict[str, Any]]]] = {}
 
     async def run(self) -> None:
-        """Say every second that this gateway lives, until cancelled."""
-        alone = False  # whether it is known that no process of another version runs
+        """Write this gateway's heartbeat every second, until cancelled."""
+        compatible = False  # whether no process with another Redis schema was found
         try:
             while True:
                 try:
-                    if not alone:
+                    if not compatible:
                         await check_neighbours(self._redis)
-                        alone = True
+                        compatible = True
                     await beat(self._redis, self.id, _self_report())
-                except SchemaError as error:  # a gateway that can't read what it writes must not look alive
+                except SchemaError as error:  # a gateway of another schema must not look alive
                     log.critical("gateway.failed", error=error.message)
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
@@ -77,13 +80,13 @@ class Cluster:
                 async with asyncio.timeout(1):
                     await sign_off(self._redis, self.id)
             except (*BROKEN, TimeoutError):
-                log.info("redis.away")  # the report grows old by itself
+                log.info("redis.away")  # the heartbeat expires
 
     async def overview(self) -> dict[str, Any]:
-        """Everything but the caller's own sessions. Raises `UnavailableError` within `LOOK_S`."""
+        """The overview without the caller's sessions. Raises `UnavailableError` within `READ_TIMEOUT_S`."""
         return await self._overview.get()
 
-    async def _look(self) -> dict[str, Any]:
+    async def _read(self) -> dict[str, Any]:
         workers = await self._admission.workers_now()
         kinds: dict[str, list[dict[str, Any]]] = {kind: [] for kind in _KINDS}
         for worker in sorted(workers, key=lambda worker: str(worker["worker"])):
@@ -121,15 +124,15 @@ class Cluster:
         }
 
     async def sessions_of(self, key: str) -> list[dict[str, Any]]:
-        """The newest live sessions of an API key (hashed), looked up once for all who watch them."""
+        """The newest live sessions of an API key (hashed), cached for all readers with this key."""
 
-        async def look() -> list[dict[str, Any]]:
+        async def read() -> list[dict[str, Any]]:
             return [_session(record) for record in await self._history.live(key)]
 
         if key not in self._sessions_of:
             while len(self._sessions_of) >= MAX_WATCHED:
                 self._sessions_of.pop(next(iter(self._sessions_of)))
-            self._sessions_of[key] = CoalescedRead(look, fresh_s=FRESH_S, within_s=LOOK_S)
+            self._sessions_of[key] = CoalescedRead(read, fresh_s=FRESH_S, within_s=READ_TIMEOUT_S)
         return await self._sessions_of[key].get()
 
 

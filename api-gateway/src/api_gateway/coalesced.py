@@ -1,4 +1,4 @@
-"""One look at something slow for all who ask at the same time."""
+"""A slow read that concurrent callers share."""
 
 import asyncio
 import time
@@ -11,41 +11,41 @@ T = TypeVar("T")
 
 
 class CoalescedRead(Generic[T]):
-    """What `look` returns or raises is good for `fresh_s` seconds; it may take `within_s` seconds.
+    """Caches what `read` returns or raises for `fresh_s` seconds, and limits it to `within_s` seconds.
 
-    Callers that come while it looks wait for the same answer, so that a Redis that is away costs all of them
-    together `within_s`, not each of them in turn.
+    Callers during a read wait for its result. So an unreachable Redis delays all of them together by
+    `within_s`, not one after the other.
     """
 
-    def __init__(self, look: Callable[[], Awaitable[T]], *, fresh_s: float, within_s: float) -> None:
-        self._look = look
+    def __init__(self, read: Callable[[], Awaitable[T]], *, fresh_s: float, within_s: float) -> None:
+        self._read = read
         self._fresh_s = fresh_s
         self._within_s = within_s
-        self._looking: asyncio.Task[T] | None = None
+        self._task: asyncio.Task[T] | None = None
         self._ended_at = 0.0
 
     async def get(self) -> T:
-        """The answer. Raises `UnavailableError`, also when it takes too long, and what `look` raises."""
-        looking = self._looking
-        if looking is None or (looking.done() and time.monotonic() - self._ended_at >= self._fresh_s):
-            looking = self._looking = asyncio.create_task(self._bounded())
-            looking.add_done_callback(self._ended)
-        return await asyncio.shield(looking)
+        """The result. Raises `UnavailableError` (also on time-out), and what `read` raises."""
+        task = self._task
+        if task is None or (task.done() and time.monotonic() - self._ended_at >= self._fresh_s):
+            task = self._task = asyncio.create_task(self._bounded())
+            task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
 
     async def _bounded(self) -> T:
         try:
             async with asyncio.timeout(self._within_s):
-                return await self._look()
+                return await self._read()
         except TimeoutError as error:
             raise UnavailableError(f"Redis gave no answer within {self._within_s:g} s") from error
 
-    def _ended(self, looking: "asyncio.Task[T]") -> None:
+    def _ended(self, task: "asyncio.Task[T]") -> None:
         self._ended_at = time.monotonic()
-        if not looking.cancelled():
-            looking.exception()  # it is raised to those who wait, if there are any
+        if not task.cancelled():
+            task.exception()  # callers that wait get it; without any, asyncio would log it as never retrieved
 
     async def get_retrying(self, *, within_s: float, pause_s: float) -> T:
-        """The answer; while there is none, look again for `within_s` seconds. Raises as `get`."""
+        """The result; on `UnavailableError`, read again for `within_s` seconds. Raises as `get`."""
         until = time.monotonic() + within_s
         while True:
             try:

@@ -1,4 +1,4 @@
-"""What routes get: the services that the app was composed of, and the caller."""
+"""FastAPI dependencies of the routes: the app's services, the caller, and sessions that it can read."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -49,8 +49,8 @@ class Services:
 
 def services(connection: HTTPConnection) -> Services:
     """The app's services."""
-    found: Services = connection.app.state.services
-    return found
+    services: Services = connection.app.state.services
+    return services
 
 
 def principal(connection: HTTPConnection) -> Principal:
@@ -62,15 +62,15 @@ ServicesDep = Annotated[Services, Depends(services)]
 PrincipalDep = Annotated[Principal, Depends(principal)]
 
 
-async def _session(sid: str, found: Services) -> SessionRecord:
+async def _session(sid: str, services: Services) -> SessionRecord:
     if not is_session_id(sid):
-        raise SessionNotFoundError(f"No session {sid[:128]!r} is known; no session has such an id")
-    return await found.history.record(sid)
+        raise SessionNotFoundError(f"No session {sid[:128]!r} is known; this is not a valid session id")
+    return await services.history.record(sid)
 
 
-async def readable(sid: str, caller: PrincipalDep, found: ServicesDep) -> SessionRecord:
-    """A session that the caller may read: its own. Others' look as if they didn't exist."""
-    record = await _session(sid, found)
+async def readable(sid: str, caller: PrincipalDep, services: ServicesDep) -> SessionRecord:
+    """A session of the caller's own. Raises `SessionNotFoundError` for those of other keys too."""
+    record = await _session(sid, services)
     if record.key != fingerprint(caller.key):
         raise SessionNotFoundError(f"No session {sid} is known; it may have expired")
     return record
@@ -81,24 +81,24 @@ RecordDep = Annotated[SessionRecord, Depends(readable)]
 
 @dataclass(frozen=True, slots=True)
 class ReadAccess:
-    """Leave to read a session: `token` is a viewer's, or "" for the owner."""
+    """Permission to read a session. `token` is the viewer token, or "" for the owner."""
 
     record: SessionRecord
     token: str = ""
 
 
-async def visible(sid: str, connection: HTTPConnection, found: ServicesDep) -> ReadAccess:
-    """A session that the caller may follow: its own, or one whose viewer token it has."""
+async def visible(sid: str, connection: HTTPConnection, services: ServicesDep) -> ReadAccess:
+    """A session that the caller can follow: its own, or one whose viewer token it sends."""
     token = handshake_of(connection).token or ""
     if not is_viewer_token(token):
-        return ReadAccess(await readable(sid, principal(connection), found))
+        return ReadAccess(await readable(sid, principal(connection), services))
     try:
-        admitted = is_session_id(sid) and await found.viewers.admits(sid, token)
+        admitted = is_session_id(sid) and await services.viewers.admits(sid, token)
     except SessionNotFoundError:
         admitted = False
     if not admitted:
         raise NotAllowedError("This link has been revoked, or its session has expired")
-    return ReadAccess(await _session(sid, found), token)
+    return ReadAccess(await _session(sid, services), token)
 
 
 ReadingDep = Annotated[ReadAccess, Depends(visible)]

@@ -1,18 +1,18 @@
-"""What a client brings with its connection, before its first message. Pure."""
+"""What a client sends when it connects, before its first message. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 KEY_SUBPROTOCOL: Final = "parlando-key."
-"""Prefix of the WebSocket subprotocol in which a browser offers its key."""
+"""Prefix of the WebSocket subprotocol in which a browser sends its API key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """`peer` is the client's address; names of headers are in lower case; `path` are the route's parameters.
+    """`peer`: the client's address. `headers`: names in lower case. `path`: the route's parameters.
 
-    `over_http`: whether there was an HTTP request at all. A TCP door has only a peer.
+    `over_http`: whether there was an HTTP request. A TCP connection has only a peer.
     """
 
     peer: str = ""
@@ -29,7 +29,7 @@ class Handshake:
 
     @property
     def token(self) -> str | None:
-        """The key or token that it carries: in a header, a subprotocol, or the query."""
+        """The key or token that the client sends: in a header, a subprotocol, or the query."""
         scheme, _, credentials = self.headers.get("authorization", "").partition(" ")
         if credentials and scheme.lower() in ("bearer", "token"):
             return credentials.strip()

@@ -10,51 +10,51 @@ from parlando.blobs import BlobSettings
 
 
 class GatewaySettings(BlobSettings):
-    """Address, keys and limits of the front doors."""
+    """Settings of a gateway: address, keys, limits, deliveries and the archive."""
 
     host: str = Field("0.0.0.0", description="Address to listen on; without keys always 127.0.0.1")
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on")
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         validation_alias=AliasChoices("api_keys", "api_key"),
-        description="Keys that clients may use, separated by commas; none means loopback only "
+        description="API keys of clients, separated by commas; without keys only this machine is served "
         "(also read as `API_KEY`)",
     )
     doors: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Further live protocols, separated by commas: `package.module:name` of a door "
+        description="Additional live protocols, separated by commas: `package.module:name` of a door "
         "(docs/extending.md)",
     )
     tcp_doors: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="TCP doors to open, separated by commas: `name=port`"
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Web origins that may call from a browser, separated by commas"
+        (), description="Web origins whose pages may call the gateway, separated by commas"
     )
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         (IPv4Network("127.0.0.1"), IPv6Network("::1")),
         validation_alias=AliasChoices("trusted_proxies", "forwarded_allow_ips"),
         description="Addresses and networks of reverse proxies, separated by commas, whose "
-        "`X-Forwarded-For` and `X-Forwarded-Proto` are believed (also read as `FORWARDED_ALLOW_IPS`)",
+        "`X-Forwarded-For` and `X-Forwarded-Proto` are trusted (also read as `FORWARDED_ALLOW_IPS`)",
     )
     max_connections: int = Field(
-        16_384, ge=64, description="Connections at a time; fewer if the limit of open files is lower"
+        16_384, ge=64, description="Open connections; fewer if the limit of open files is lower"
     )
     max_connections_per_address: int = Field(
-        256, ge=1, description="Connections at a time from one address (IPv6: from one /64 network)"
+        256, ge=1, description="Open connections from one address (IPv6: from one /64 network)"
     )
     head_timeout_s: float = Field(
-        10, gt=0, le=600, description="Seconds in which the head of a request or handshake must have come"
+        10, gt=0, le=600, description="Seconds within which the head of a request or handshake must arrive"
     )
     body_timeout_s: float = Field(
-        60, gt=0, le=3600, description="Seconds without a byte after which a request's body is given up"
+        60, gt=0, le=3600, description="Seconds without a byte after which a request's body times out"
     )
     keep_alive_s: int = Field(
         75,
         ge=1,
         le=3600,
-        description="Seconds that a connection without a request is kept open; longer than clients and "
-        "proxies keep theirs (5 to 60), so that none sends a request into a connection that is being closed",
+        description="Seconds that an idle HTTP connection is kept open; must be longer than clients and "
+        "proxies keep theirs (5 to 60), else they may send a request into a connection that is being closed",
     )
     buffer_max_s: float = Field(
         60,
@@ -64,37 +64,41 @@ class GatewaySettings(BlobSettings):
         "(also read as `BUFFER_MAX_DURATION_S`)",
     )
     idle_timeout_s: float = Field(
-        300, gt=0, description="A socket that says nothing that long is closed (4408)"
+        300, gt=0, description="Seconds without a message after which a live connection is closed (4408)"
     )
     stall_flush_s: float = Field(
-        2, gt=0, description="An open segment is settled when no audio has come for that long"
+        2, gt=0, description="Seconds without audio after which the open segment is settled"
     )
     ping_s: float = Field(
         20,
         gt=0,
-        description="Seconds between pings of a WebSocket; one that sends nothing for as long behind a ping "
-        "is closed, unless the gateway itself doesn't read it (`throttled`)",
+        description="Seconds between pings of a WebSocket. A client that sends nothing for as long after a "
+        "ping is disconnected, unless the gateway has stopped reading from it (`throttled`)",
     )
-    ack_interval_ms: int = Field(250, ge=20, description="At most one `ack` in that time")
-    max_message_kb: int = Field(16384, ge=64, description="Largest WebSocket message taken")
+    ack_interval_ms: int = Field(
+        250, ge=20, description="Shortest interval between two `ack` messages, in milliseconds"
+    )
+    max_message_kb: int = Field(16384, ge=64, description="Largest message of a live connection, in KB")
     job_ttl_s: int = Field(86_400, ge=60, description="Seconds that a job is kept after its end")
-    max_jobs_waiting: int = Field(10_000, ge=1, description="Jobs that may wait; more are refused")
+    max_jobs_waiting: int = Field(
+        10_000, ge=1, description="Largest number of waiting jobs; more are refused"
+    )
     callback_secret: str = Field(
         "",
-        description="Secret that signs what `callback_url` gets; empty for the API key that submitted it",
+        description="Secret that signs requests to `callback_url`; if empty, the job's API key",
     )
     delivery_slots: int = Field(
         16,
         ge=4,
         le=256,
-        description="Deliveries of a kind (archive, webhook, callbacks) that one gateway attempts at a time; "
-        "a key may use half of them, a host or user a quarter",
+        description="Concurrent deliveries of one kind (archive, webhook, callbacks) per gateway; "
+        "one key may use half of them, one host or user a quarter",
     )
     dead_letter_ttl_s: int = Field(
-        604_800, ge=60, description="Seconds that a delivery that was given up is kept, to be retried by hand"
+        604_800, ge=60, description="Seconds that a dead letter is kept, to be retried by hand"
     )
     max_dead_letters: int = Field(
-        10_000, ge=1, description="Deliveries of a kind that were given up and are kept (per partition)"
+        10_000, ge=1, description="Largest number of dead letters of one kind, per partition"
     )
     model_aliases: Annotated[tuple[str, ...], NoDecode] = Field(
         (
@@ -105,60 +109,68 @@ class GatewaySettings(BlobSettings):
             "omniASR_CTC_300M_v2",
             "omniASR_CTC_1B_v2",
         ),
-        description="Model names of OpenAI's API that mean the engine that runs, separated by commas; "
+        description="Model names of OpenAI's API that stand for the running engine, separated by commas; "
         "`*` for any name",
     )
-    price_per_hour_usd: float = Field(0.0, ge=0, description="What an hour of audio costs you, for `/stats`")
+    price_per_hour_usd: float = Field(
+        0.0, ge=0, description="Cost of an hour of audio in US dollars, for `/stats`"
+    )
     omi_mode: Literal["live", "batch"] = Field(
         "live", description="`batch` collects Omi's audio for a paid engine (see `BATCH_DURATION_SECONDS`)"
     )
     omi_idle_s: float = Field(
-        120, gt=0, description="An Omi user's session is closed after that long without audio"
+        120, gt=0, description="Seconds without audio after which an Omi user's session is closed"
     )
     omi_buffer_max_s: float = Field(
         1200, ge=60, description="Seconds of an Omi user's audio that may wait in Redis"
     )
-    omi_max_body_mb: int = Field(32, ge=1, description="Largest body of the Omi webhook and of `/inference`")
+    omi_max_body_mb: int = Field(
+        32, ge=1, description="Largest body of the Omi webhook and of `/inference`, in MB"
+    )
     omi_signature: Literal["off", "optional", "required"] = Field(
-        "off", description="Whether `X-Omi-Signature` is checked: never, where there is one, or always"
+        "off", description="Whether `X-Omi-Signature` is checked: never, only if present, or always"
     )
     omi_signature_secrets: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Webhook secrets of Omi (`whsec_…`), separated by commas; `uid=whsec_…` for one user"
     )
-    omi_transcript_webhook: str = Field("", description="URL that gets every final in Omi's shape")
-    omi_transcript_webhook_secret: str = Field("", description="Secret that signs what it gets")
+    omi_transcript_webhook: str = Field("", description="URL to which every final is posted in Omi's format")
+    omi_transcript_webhook_secret: str = Field(
+        "", description="Secret that signs requests to `OMI_TRANSCRIPT_WEBHOOK`"
+    )
     omi_webhook_allow_private: bool = Field(
-        False, description="Whether that URL may be of a private network or this machine"
+        False, description="Whether `OMI_TRANSCRIPT_WEBHOOK` may be in a private network or on this machine"
     )
     omi_write_back: bool = Field(
-        False, description="Write transcripts into Omi (which transcribes the same audio itself)"
+        False, description="Send transcripts to Omi (which also transcribes the same audio itself)"
     )
-    omi_dev_api_key: str = Field("", description="Omi developer key for that")
-    omi_api_base: str = Field("https://api.omi.me", description="Omi's API")
+    omi_dev_api_key: str = Field("", description="Omi developer key for `OMI_WRITE_BACK`")
+    omi_api_base: str = Field("https://api.omi.me", description="Base URL of Omi's API")
     archive_url: str = Field(
         "",
-        description="Where transcripts of users go: a folder, or `s3://bucket/prefix`; "
+        description="Archive of users' transcripts: a folder, or `s3://bucket/prefix`; "
         "empty for `~/.local/share/parlando/archive`, or for R2 if `R2_ACCOUNT_ID` is set",
     )
-    archive_endpoint: str = Field("", description="URL of an S3 that isn't Amazon's (MinIO …)")
-    archive_region: str = Field("auto", description="Region of the bucket")
+    archive_endpoint: str = Field(
+        "", description="URL of an S3-compatible service other than Amazon's (MinIO …)"
+    )
+    archive_region: str = Field("auto", description="Region of the archive's bucket")
     archive_access_key_id: str = Field(
         "",
         validation_alias=AliasChoices("archive_access_key_id", "r2_access_key_id"),
-        description="Key of the bucket (also read as `R2_ACCESS_KEY_ID`)",
+        description="Access key of the archive's bucket (also read as `R2_ACCESS_KEY_ID`)",
     )
     archive_secret_access_key: str = Field(
         "",
         validation_alias=AliasChoices("archive_secret_access_key", "r2_secret_access_key"),
-        description="Its secret (also read as `R2_SECRET_ACCESS_KEY`)",
+        description="Secret key of the archive's bucket (also read as `R2_SECRET_ACCESS_KEY`)",
     )
-    r2_account_id: str = Field("", description="Cloudflare account, for an archive in R2")
-    r2_bucket: str = Field("omi-transcripts", description="Bucket of R2")
+    r2_account_id: str = Field("", description="Cloudflare account, if the archive is in R2")
+    r2_bucket: str = Field("omi-transcripts", description="Bucket in R2")
 
     @field_validator("buffer_max_s")
     @classmethod
     def _room_for_a_segment(cls, value: float) -> float:
-        """A segment may last 28 s and needs 8 s before it; with less the session would wait for itself."""
+        """A segment may last 28 s and needs 8 s before it. A smaller buffer would block the session."""
         return max(value, 40.0)
 
     @field_validator(
@@ -183,12 +195,12 @@ class GatewaySettings(BlobSettings):
         for named in value:
             name, _, port = named.partition("=")
             if not (name and port.isdigit() and 0 < int(port) < 65536):
-                raise ValueError(f"expected name=port, got {named[:40]!r}")
+                raise ValueError(f"expected name=port with a port from 1 to 65535, got {named[:40]!r}")
         return value
 
     @property
     def tcp_ports(self) -> dict[str, int]:
-        """The port of each TCP door that is open."""
+        """The port of each TCP door, by name."""
         return {name: int(port) for name, _, port in (named.partition("=") for named in self.tcp_doors)}
 
     @property

@@ -1,1 +1,1 @@
-"""What is sent after the fact: transcripts to the archive, webhooks, callbacks."""
+"""Deliveries after the live path: transcripts to the archive, webhooks, callbacks."""

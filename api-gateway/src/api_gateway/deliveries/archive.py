@@ -1,7 +1,7 @@
-"""Where the transcripts of users go when their sessions have ended: a folder, or any S3.
+"""The archive of users' transcripts after the end of their sessions: a folder, or any S3.
 
-One object per session, by owner, user and the day it began (see `archive_paths`). Documents written before
-paths had an owner are read from their old place by the owner that they name.
+It has one object per session, by owner, user and day of its start (see `archive_paths`). Documents from
+before paths contained the owner are read from their old paths, and filtered by the owner inside.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from api_gateway.deliveries.archive_paths import document_path, old_user_folder,
 from api_gateway.settings import GatewaySettings
 from parlando.objects import data_folder, open_store
 
-AT_ONCE: Final = 16  # objects read at a time
+MAX_READS: Final = 16  # concurrent
 
 Document = dict[str, Any]
 
@@ -27,7 +27,7 @@ log = structlog.get_logger(part="archive")
 
 
 def store_of(settings: GatewaySettings) -> ObjectStore:
-    """The store that the settings name; R2 if only an account there is named."""
+    """The object store of the settings; Cloudflare R2 if an account there is set."""
     url, endpoint = settings.archive_url, settings.archive_endpoint
     if settings.r2_account_id:
         url = url or f"s3://{settings.r2_bucket}"
@@ -54,7 +54,7 @@ class Archive:
         await obstore.put_async(self._store, path, orjson.dumps(document))
 
     async def newest_first(self, uid: str, *, owner: str, until_ms: int) -> AsyncIterator[Document]:
-        """A user's documents that began at `until_ms` or before, newest first; those of `owner` only."""
+        """A user's documents of `owner` whose sessions began at `until_ms` or before, newest first."""
         last_day = _day(until_ms)
         async for day, folders in self._days(uid, owner):
             if day > last_day:
@@ -65,7 +65,7 @@ class Archive:
                     yield document
 
     async def delete(self, uid: str, *, owner: str) -> int:
-        """Delete a user's documents; how many there were."""
+        """Delete a user's documents. Returns their number."""
         count = 0
         async for _, folders in self._days(uid, owner):
             for path, _ in await self._documents(folders, owner):
@@ -74,14 +74,14 @@ class Archive:
         return count
 
     async def _days(self, uid: str, owner: str) -> AsyncIterator[tuple[str, list[str]]]:
-        """The days of a user, newest first, as `yyyy/mm/dd`, and the folders of each: new and old."""
+        """The days of a user as `yyyy/mm/dd`, newest first, each with its folders (new and old paths)."""
         for year, in_year in await self._below([user_folder(owner, uid), old_user_folder(uid)]):
             for month, in_month in await self._below(in_year):
                 for day, folders in await self._below(in_month):
                     yield f"{year}/{month}/{day}", folders
 
     async def _below(self, folders: list[str]) -> list[tuple[str, list[str]]]:
-        """The names of the folders in `folders`, last first, and the paths of each."""
+        """The names of the subfolders of `folders` in descending order, each with its paths."""
         found: dict[str, list[str]] = {}
         for folder in folders:
             listed = await obstore.list_with_delimiter_async(self._store, prefix=folder)
@@ -90,15 +90,15 @@ class Archive:
         return sorted(found.items(), reverse=True)
 
     async def _documents(self, folders: list[str], owner: str) -> list[tuple[str, Document]]:
-        """The documents of an owner in some folders, by path."""
-        room = asyncio.Semaphore(AT_ONCE)
+        """The documents of an owner in `folders`, with their paths."""
+        slots = asyncio.Semaphore(MAX_READS)
         paths: list[str] = []
         for folder in folders:
             found = await obstore.list_with_delimiter_async(self._store, prefix=folder)
             paths += [item["path"] for item in found["objects"]]
 
         async def read(path: str) -> Document | None:
-            async with room:
+            async with slots:
                 try:
                     answer = await obstore.get_async(self._store, path)
                     document = orjson.loads(bytes(await answer.bytes_async()))

@@ -1,19 +1,19 @@
-"""Where documents lie in the archive: `owner=<key>/uid=<uid>/<yyyy>/<mm>/<dd>/<session>.json`. Pure.
+"""Paths of documents in the archive: `owner=<key>/uid=<uid>/<yyyy>/<mm>/<dd>/<session>.json`. Pure.
 
-A path begins with its owner, so that no API key can write what another reads. Names of all kinds become one
-segment each, which any file system and any S3 takes.
+A path begins with its owner, so that no API key can write what another reads. Every name is escaped to one
+path segment that any file system and any S3 accepts.
 """
 
 import re
 from hashlib import sha256
 from typing import Final
 
-MAX_BYTES: Final = 200  # of a segment; file systems take 255
+MAX_BYTES: Final = 200  # of a segment; file systems allow 255
 _UNSAFE: Final = re.compile(rb"[^A-Za-z0-9_.:-]|^\.")
 
 
 def segment(name: str) -> str:
-    """A name as one segment of a path: unsafe bytes as `=XX`; a long one's end is replaced by its SHA-256."""
+    """Escape a name to a path segment: unsafe bytes as `=XX`, the end of a long name as its SHA-256."""
     safe = _UNSAFE.sub(lambda found: b"=%02X" % found[0][0], name.encode("utf-8", "surrogatepass")).decode()
     if len(safe) <= MAX_BYTES:
         return safe
@@ -27,10 +27,10 @@ def user_folder(owner: str, uid: str) -> str:
 
 
 def old_user_folder(uid: str) -> str:
-    """Where a user's days lay before paths had an owner; documents there name theirs inside."""
+    """The folder of a user's days before paths contained the owner. Its documents contain theirs."""
     return segment(uid)
 
 
 def document_path(owner: str, uid: str, day: str, sid: str) -> str:
-    """The path of a session's document. `day`: `yyyy/mm/dd` on which it began (UTC)."""
+    """The path of a session's document. `day`: its start as `yyyy/mm/dd`, UTC."""
     return f"{user_folder(owner, uid)}/{day}/{segment(sid)}.json"

@@ -1,7 +1,7 @@
-"""What follows the end of a user's session: its transcript goes to the archive, and into Omi if wished.
+"""Stores the transcript of a user's session in the archive after its end, and optionally sends it to Omi.
 
-Any gateway may do it. The live path never waits for it: an archive that can't be reached is tried again for a
-week, and Redis keeps the session until then, and as long as its dead letter.
+Any gateway may do this. The live path never waits for it: an unreachable archive is retried for a week.
+Until then, and while its dead letter exists, Redis keeps the session.
 """
 
 from typing import Any, Final
@@ -30,7 +30,7 @@ LOOK_EVERY_S: Final = 0.5
 POLICY: Final = Policy(
     delays_s=(5, 15, 60, 300, 900, 1800, 3600), attempts=1000, age_s=7 * 24 * 3600, attempt_s=120
 )
-MAX_SEGMENTS: Final = 500  # that Omi takes at once
+MAX_SEGMENTS: Final = 500  # in one request to Omi
 
 log = structlog.get_logger(part="archive")
 
@@ -61,21 +61,21 @@ class Archiver:
             POLICY,
             worker=worker,
             slots=settings.delivery_slots,
-            attempt=self._follow,
+            attempt=self._deliver,
             select=self._select,
             counted=lambda outcome: metrics.ARCHIVED.labels(_OUTCOMES.get(outcome, outcome)).inc(),
             every_s=LOOK_EVERY_S,
         )
 
     async def report(self) -> dict[str, Any]:
-        """How it goes, for /health, where no key is asked for: `last_error` is a code."""
-        work = self.deliveries
+        """State for /health. That route needs no key, so `last_error` is only a code."""
+        queue = self.deliveries
         return {
-            "status": "healthy" if work.last_error is None else "failing",
-            "waiting": work.waiting,
-            "dead": work.dead,
-            "failures": work.failures,
-            "last_error": work.last_error,
+            "status": "healthy" if queue.last_error is None else "failing",
+            "waiting": queue.waiting,
+            "dead": queue.dead,
+            "failures": queue.failures,
+            "last_error": queue.last_error,
         }
 
     async def _select(self, entry: FeedEntry) -> Selected | None:
@@ -83,12 +83,12 @@ class Archiver:
             return None
         return Selected(entry.entry, DeliveryLane(entry.owner, entry.uid), {"sid": entry.id})
 
-    async def _follow(self, delivery: Delivery) -> None:
+    async def _deliver(self, delivery: Delivery) -> None:
         sid = delivery.fields["sid"]
         try:
             document = await document_of(self._history, sid)
         except SessionNotFoundError:
-            log.warning("archive.nothing", session=sid)  # deleted meanwhile
+            log.warning("archive.session_missing", session=sid)  # deleted meanwhile
             return
         try:
             await self._store(document)
@@ -104,11 +104,11 @@ class Archiver:
             await self._archive.put(document)
         except (BaseError, OSError) as error:
             raise DeliveryFailedError("archive_unavailable", f"{type(error).__name__}: {error}") from error
-        except ValueError as error:  # what obstore says of a path
+        except ValueError as error:  # obstore refused the path
             raise DeliveryFailedError("archive_refused", str(error), permanent=True) from error
 
     async def _write_back(self, document: Document) -> None:
-        """Give Omi the transcript; the session's id makes a repeat harmless."""
+        """Send the transcript to Omi, which recognises a repeat by the session's id."""
         segments = [
             {
                 "text": s["text"],

@@ -1,4 +1,4 @@
-"""Ended jobs on their way to their `callback_url`, signed, at least once."""
+"""Callbacks: posts ended jobs to their `callback_url`, signed, at least once."""
 
 import time
 from typing import Final
@@ -20,16 +20,18 @@ from parlando.store.feed import Feed, FeedEntry
 from parlando.store.job_store import Jobs
 from parlando.store.slots import DeliveryLane
 
-POLICY: Final = Policy(  # 16 attempts in 20 hours: a job lives for a day (JOB_TTL_S), and so its dead letter
-    delays_s=(2, 10, 60, 300, 1800, 3600, 7200), attempts=16, age_s=24 * 3600, attempt_s=POST_S + 15
+POLICY: Final = (
+    Policy(  # 16 attempts in 20 hours, because a job and its dead letter expire after a day (JOB_TTL_S)
+        delays_s=(2, 10, 60, 300, 1800, 3600, 7200), attempts=16, age_s=24 * 3600, attempt_s=POST_S + 15
+    )
 )
 
 
-GONE: Final = "http_410"  # how an endpoint says that it wants no more
+GONE: Final = "http_410"  # the endpoint is gone for good: don't retry
 
 
 class JobCallbacks:
-    """Tells owners of jobs, where they wish it, that a job has ended."""
+    """Posts completed and failed jobs that have a `callback_url`."""
 
     def __init__(
         self, redis: Redis, jobs: Jobs, outbound: Outbound, settings: GatewaySettings, *, worker: str
@@ -65,7 +67,7 @@ class JobCallbacks:
         try:
             record = await self._jobs.record(delivery.fields["job"])
         except JobNotFoundError:
-            return  # deleted meanwhile, or expired: nothing is left to tell
+            return  # deleted meanwhile, or expired
         if not record.options.callback_url:
             return
         body = orjson.dumps(await document_of(self._jobs, record))

@@ -1,4 +1,4 @@
-"""The queues of deliveries as operators see them: ids, documents, what may be done to one."""
+"""The delivery queues as operators see them: delivery ids, documents, counts."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,24 +17,24 @@ DELIVERY_ID_PATTERN: Final = r"^(archive|callback|push)-[0-9]{1,4}-[0-9]{1,20}-[
 
 
 def bounds(settings: GatewaySettings, attempts: int) -> Bounds:
-    """The bounds that the settings name."""
+    """The bounds of a queue by the settings."""
     return Bounds(attempts, settings.dead_letter_ttl_s, settings.max_dead_letters)
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A delivery and the queue that it's in."""
+    """A delivery and its queue."""
 
     queue: DeliveryWorker
     delivery: Delivery
 
     @property
     def id(self) -> str:
-        """Its id among all deliveries."""
+        """The id, unique among all queues."""
         return f"{self.queue.queue}-{self.delivery.partition}-{self.delivery.id}"
 
     def document(self) -> dict[str, Any]:
-        """The delivery as its owner reads it over HTTP."""
+        """The delivery as a JSON document for its owner."""
         each = self.delivery
         return {
             "id": self.id,
@@ -50,7 +50,7 @@ class Listed:
 
 
 def _subject(delivery: Delivery) -> dict[str, str | None]:
-    """The job or session that it is about."""
+    """The ids of the job or session that it delivers."""
     fields = delivery.fields
     sid = fields.get("sid")
     if "e" in fields:
@@ -71,7 +71,7 @@ class Queues:
             metrics.DEAD.labels(worker.queue).set_function(lambda worker=worker: float(worker.dead))  # type: ignore[misc]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Deliveries of the whole cluster that wait or are worked on, and dead letters, by queue."""
+        """Waiting deliveries (with those in progress) and dead letters of the whole cluster, by queue."""
         return {
             name: {"waiting": worker.waiting, "dead": worker.dead} for name, worker in self._workers.items()
         }
@@ -87,7 +87,7 @@ class Queues:
         return sorted(found, key=lambda each: each.delivery.queued_ms, reverse=True)[:limit]
 
     async def get(self, identifier: str, owner: str) -> Listed:
-        """A delivery of an owner's own; others' look as if they didn't exist.
+        """A delivery of an owner. Those of other owners are not found.
 
         Raises
         ------

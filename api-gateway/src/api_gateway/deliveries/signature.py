@@ -1,6 +1,6 @@
 """Webhook signatures, `t=<unix>,v1=<hex>[,v1=<hex>]`. Pure.
 
-Omi's are over `<t>.<uid>.` and the body, those of jobs over `<t>.` and the body.
+The HMAC-SHA256 is over `<t>.<uid>.<body>` for Omi, and over `<t>.<body>` for callbacks of jobs.
 """
 
 import hmac
@@ -14,14 +14,14 @@ TOLERANCE_S: Final = 300
 
 
 def sign(secret: str, uid: str, body: bytes, *, at: int) -> str:
-    """The header for a body, signed at unix time `at`."""
+    """The signature header of a body for Omi. `at`: unix time in seconds."""
     return f"t={at},v1={_digest(secret, uid, body, at)}"
 
 
 def sign_plain(secret: str, body: bytes, *, at: int) -> str:
-    """The header for a body that concerns no user."""
-    made = hmac.new(secret.encode(), f"{at}.".encode() + body, sha256).hexdigest()
-    return f"t={at},v1={made}"
+    """The signature header of a body without a user. `at`: unix time in seconds."""
+    digest = hmac.new(secret.encode(), f"{at}.".encode() + body, sha256).hexdigest()
+    return f"t={at},v1={digest}"
 
 
 def _digest(secret: str, uid: str, body: bytes, at: int) -> str:
@@ -29,7 +29,7 @@ def _digest(secret: str, uid: str, body: bytes, at: int) -> str:
 
 
 def verify(header: str, secrets: Iterable[str], uid: str, body: bytes, *, now: float) -> bool:
-    """Whether one of the signatures was made with one of `secrets` within the last five minutes."""
+    """Whether a signature matches one of `secrets` and is at most five minutes old."""
     stamp, signatures = None, []
     for part in header.split(","):
         name, _, value = part.strip().partition("=")
@@ -40,11 +40,13 @@ def verify(header: str, secrets: Iterable[str], uid: str, body: bytes, *, now: f
     if stamp is None or abs(now - stamp) > TOLERANCE_S:
         return False
     expected = [_digest(secret, uid, body, stamp) for secret in secrets]
-    return any(hmac.compare_digest(have.encode(), want.encode()) for have in signatures for want in expected)
+    return any(
+        hmac.compare_digest(given.encode(), valid.encode()) for given in signatures for valid in expected
+    )
 
 
 def secrets_for(configured: Iterable[str], uid: str) -> list[str]:
-    """The secrets that count for a user: its own (`uid=secret`), and those of all."""
+    """The secrets that are valid for a user: its own (`uid=secret`), and those of all users."""
     found = []
     for entry in configured:
         name, equals, secret = entry.partition("=")

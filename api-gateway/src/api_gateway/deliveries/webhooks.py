@@ -1,4 +1,4 @@
-"""Finals on their way to a user's webhook, in the shape in which Omi sends transcripts, at least once.
+"""The transcript webhook: posts users' finals in the format of Omi's own webhook, at least once.
 
 A repeat carries the same segment id and the same Idempotency-Key.
 """
@@ -27,7 +27,7 @@ POLICY: Final = Policy(  # 30 attempts in a day
 
 
 class TranscriptWebhook:
-    """Sends finals."""
+    """Posts finals to `OMI_TRANSCRIPT_WEBHOOK`."""
 
     def __init__(
         self, redis: Redis, history: History, outbound: Outbound, settings: GatewaySettings, *, worker: str
@@ -50,7 +50,7 @@ class TranscriptWebhook:
         )
 
     async def _select(self, entry: FeedEntry) -> Selected | None:
-        """A final that shall be sent. All go to one host; a user's finals share slots."""
+        """Select finals of sessions with `push`. Slots are limited per user, because all go to one host."""
         if entry.kind != "final" or not entry.wanted:
             return None
         final = await self._history.event(entry.id, entry.seq)

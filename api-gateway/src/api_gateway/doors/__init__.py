@@ -1,1 +1,1 @@
-"""Live protocols: messages of a client to commands, events to messages."""
+"""Live protocols: they decode client messages to commands, and encode events as messages."""

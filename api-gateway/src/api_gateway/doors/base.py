@@ -1,8 +1,8 @@
-"""What a live protocol is: one class per protocol, one object per connection. Pure.
+"""The interface of a live protocol: one class per protocol, one object per connection. Pure.
 
-A protocol turns a client's messages into commands and a session's events into messages, and says how the key
-comes, what greets a client and how errors look. Opening, capacity, back-pressure and resuming are the same
-for all and lie in `api_gateway.live`.
+A protocol decodes a client's messages to commands and encodes a session's events as messages. It also defines
+where the key is, the greeting, and the form of errors. Opening, capacity, back-pressure and resuming are the
+same for all protocols and are in `api_gateway.live`.
 """
 
 from abc import ABC, abstractmethod
@@ -26,17 +26,16 @@ Message = str | bytes
 
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
-    """The session that a client asks for.
+    """The session that a client requests.
 
-    `session_id`: None for a new one. `must_be_new`: whether an id that is in use is refused; else another is
-    given.
-    `resume`: the token with which it comes back to `session_id`; `last_seq` is the last event that it has.
-    `start_at`, `settled_ms`, `segments`: where it goes on if Redis has lost the session (docs/protocols.md).
-    `uid`: whose transcript it is, for the archive. `push`: whether finals go to the transcript webhook.
-    `window_s`: how long the session lives on without a client; None for `RESUME_WINDOW_S`.
-    `annotations`: whether it wants what followers say of the session; `last_annotation` is the last that it
-    has.
-    `preferred_language`: one that the client always sends, whatever is spoken: used if the engine knows it.
+    `session_id`: None for a new one. `must_be_new`: refuse an id in use, instead of assigning another.
+    `resume`: the token to resume `session_id`. `last_seq`: the last event that the client has received.
+    `start_at`, `settled_ms`, `segments`: where to continue if Redis has lost the session (docs/protocols.md).
+    `uid`: the user to whom the transcript belongs, for the archive.
+    `push`: whether finals are sent to the transcript webhook.
+    `window_s`: seconds that the session stays open without a client; None for `RESUME_WINDOW_S`.
+    `annotations`: whether to send annotations of followers. `last_annotation`: the last one received.
+    `preferred_language`: a language that the client always sends; ignored if no engine supports it.
     """
 
     session_id: str | None = None
@@ -58,10 +57,9 @@ class SessionRequest:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How the session shall be. As a client's first message it becomes the request; later ones change the
-    session.
+    """The parameters of a session. As a client's first message it requests the session; later it changes it.
 
-    `fields`: as in the query. `format` and `changes`: what they mean for a session that is open.
+    `fields`: the same fields as in the query. `format`, `changes`: the format and the config that they set.
     """
 
     fields: dict[str, Any]
@@ -71,8 +69,9 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """Audio bytes. An `index` asks for an acknowledgement of this message; `session_id` may name the
-    session.
+    """Audio bytes. `index`: number of this message, if the client requests an `Ack` of it.
+
+    `session_id`: the session that the client requests, if this is its first message.
     """
 
     data: bytes
@@ -82,7 +81,7 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """The client asks whether the gateway is there, or shows that it is."""
+    """A sign of life of the client, which may request a `Pong`."""
 
 
 ClientCommand = Start | Audio | Ping | Configure | Flush | End
@@ -96,53 +95,53 @@ class OpenedSession(Protocol):
 
     @property
     def id(self) -> str:
-        """Its id."""
+        """The session id."""
         ...
 
     @property
     def format(self) -> AudioFormat:
-        """How its bytes carry audio. A `Start` may change it before the first audio."""
+        """The audio format. A `Start` before the first audio may change it."""
         ...
 
     @property
     def received(self) -> dict[str, int]:
-        """What is stored: `received` in the client's units, and `received_ms` where that can be told."""
+        """Stored audio: `received` in the client's units, and `received_ms` unless it is a container."""
         ...
 
     @property
     def resume_token(self) -> str:
-        """The token with which the client can come back."""
+        """The token with which the client can resume the session."""
         ...
 
     @property
     def seq(self) -> int:
-        """The event behind which the client is sent all others."""
+        """Number of the event after which all events are sent to the client."""
         ...
 
     @property
     def epoch(self) -> int:
-        """Of the events' numbering: when the session was opened, unix milliseconds."""
+        """Identifies the numbering of events: when the session was opened, unix milliseconds."""
         ...
 
     @property
     def resumed(self) -> dict[str, Any]:
-        """How it came back: `resumed`, `state`, and `reopened` if Redis had lost it. Empty for a new one."""
+        """Of a resumed session: `resumed`, `state`, and `reopened` if Redis had lost it. Else empty."""
         ...
 
     @property
     def engine(self) -> str | None:
-        """The engine that a transcriber of the cluster runs; None if there is none."""
+        """The engine of a transcriber of the cluster; None if no transcriber is running."""
         ...
 
     @property
     def model(self) -> str | None:
-        """Its model."""
+        """The model of that engine."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """Audio is stored. Units are the client's; before `settled` all audio is in finals that it was sent."""
+    """Audio is stored. Units are the client's. Audio before `settled` is in finals that were sent to it."""
 
     received: dict[str, int]
     settled: int
@@ -152,7 +151,7 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class FlowStatus:
-    """The gateway has stopped (`throttled`) or resumed (`flowing`) reading. `ms`: audio that waits."""
+    """The gateway has stopped (`throttled`) or resumed (`flowing`) reading. `ms`: waiting audio."""
 
     status: str
     ms: int
@@ -166,7 +165,7 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A message that was not understood, or can't be obeyed now. The connection goes on."""
+    """A message was invalid, or can't be applied now. The connection stays open."""
 
     error: ParlandoError
 
@@ -176,7 +175,7 @@ Notice = Ack | FlowStatus | Pong | Mistake
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """How a connection ends on an error: messages, then a close code with its reason."""
+    """The end of a connection on an error: messages, then a close code with its reason."""
 
     messages: Sequence[Message]
     code: int
@@ -187,56 +186,54 @@ class Refusal:
 
 
 class LiveProtocol(ABC):
-    """One client's protocol. Errors of the client are raised as `InvalidRequestError`."""
+    """The protocol of one connection. Invalid messages are raised as `InvalidRequestError`."""
 
     subprotocol: ClassVar[str | None] = None
-    """The WebSocket subprotocol that is chosen if the client offers it."""
+    """The WebSocket subprotocol, selected if the client offers it."""
 
     refuses_handshake: ClassVar[bool] = False
-    """Whether a wrong key fails the handshake, instead of being told after it."""
+    """Whether a wrong key fails the handshake, instead of being reported after it."""
 
     idle_s: ClassVar[float | None] = None
-    """Silence of a client after which its session ends; None for `IDLE_TIMEOUT_S`."""
+    """Seconds without a message after which the session ends; None for `IDLE_TIMEOUT_S`."""
 
     def __init__(self, handshake: Handshake) -> None:
         self.handshake = handshake
 
     @property
     def key(self) -> str | None:
-        """The key that the client offers; None if it offers none."""
+        """The API key that the client sends; None if it sends none."""
         return self.handshake.token
 
     @property
     def first_message_s(self) -> float:
-        """How long to wait for a first message, which may say what session is wanted, before one is
-        opened.
-        """
+        """Seconds to wait for a first message, which may name the session, before one is opened."""
         return 0.0
 
     @abstractmethod
     def request(self, first: ClientCommand | None) -> SessionRequest:
-        """The session that the client wants, by its handshake and its first command."""
+        """The session that the client requests by its handshake and its first command, if there is one."""
 
     def greeting(self, session: OpenedSession) -> Sequence[Message]:
-        """What the client is told when its session is open."""
+        """The messages to send when the session is open."""
         return ()
 
     @abstractmethod
     def read(self, message: Message) -> Sequence[ClientCommand]:
-        """What a message says."""
+        """Decode a message of the client."""
 
     @abstractmethod
     def event(self, event: SessionEvent | Annotation) -> Sequence[Message]:
-        """A session's event as messages, or an annotation, if the request asked for them."""
+        """Encode a session's event, or an annotation if the request asked for them."""
 
     def notice(self, notice: Notice) -> Sequence[Message]:
-        """What the gateway itself says, as messages."""
+        """Encode a notice of the gateway itself."""
         return ()
 
     @abstractmethod
     def refusal(self, error: ParlandoError) -> Refusal:
-        """How the connection ends on `error`."""
+        """The messages and the close code that end the connection on `error`."""
 
     def close_code(self, closed: Closed) -> int:
-        """The close code behind the session's last event."""
+        """The close code after the session's last event."""
         return 1003 if closed.reason == "invalid_audio" else 1000

@@ -1,4 +1,4 @@
-"""How messages lie in the bytes of a TCP connection. Pure."""
+"""Message framing on TCP connections. Pure."""
 
 from typing import Protocol
 
@@ -6,7 +6,7 @@ from api_gateway.doors.base import Message
 
 
 class Framing(Protocol):
-    """Cuts a client's bytes into messages. One object per connection, made without arguments."""
+    """Splits a client's bytes into messages. One object per connection, constructed without arguments."""
 
     def push(self, data: bytes) -> list[Message]:
         """The messages that `data` completes.
@@ -21,11 +21,11 @@ class Framing(Protocol):
 
     @property
     def pending(self) -> int:
-        """Bytes that wait for the rest of their message; the connection limits them."""
+        """Bytes of an incomplete message. The connection limits them."""
         ...
 
     def pack(self, message: Message) -> bytes:
-        """A message as the client reads it."""
+        """The bytes of a message."""
         ...
 
 
@@ -36,7 +36,7 @@ class Lines:
         self._rest = b""
 
     def push(self, data: bytes) -> list[Message]:
-        """See `Framing`. Bytes that aren't UTF-8 are replaced: the protocol will refuse the message."""
+        """See `Framing`. Bytes that aren't UTF-8 are replaced; the protocol then refuses the message."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         return [line.decode(errors="replace") for line in lines if line.strip()]
 

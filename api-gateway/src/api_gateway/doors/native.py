@@ -1,4 +1,4 @@
-"""Our own protocol, `WS /v1/stt/stream` (docs/protocols.md). Pure: messages in, commands out."""
+"""The native protocol, `WS /v1/stt/stream` (docs/protocols.md). Pure."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ from parlando.errors import InvalidRequestError, ParlandoError
 from parlando.ids import SESSION_ID_PATTERN, UID_PATTERN, is_session_id, one_line
 
 FIRST_MESSAGE_S: Final = 0.25
-"""How long a client may take to name its session before it is given one."""
+"""Seconds to wait for a `start` that names the session; after it a new session is opened."""
 
 _CONFIG_FIELDS: Final = frozenset(SessionConfig.model_fields)
 _FORMAT_FIELDS: Final = frozenset(AudioFormat.model_fields)
@@ -44,7 +44,7 @@ _FORMAT_NAMES: Final = {"pcm": Encoding.PCM_S16LE, "raw": Encoding.PCM_S16LE, "s
 
 
 class _Config(SessionConfig):
-    """A config that comes from a client. Those in Redis were checked when they came."""
+    """A config from a client, with a cleaned title. Those in Redis were checked when they were received."""
 
     @field_validator("title")
     @classmethod
@@ -53,7 +53,7 @@ class _Config(SessionConfig):
 
 
 class _Request(BaseModel):
-    """What a client may ask for in the query, or in its `start` message."""
+    """The fields of the query, or of a `start` message, other than config and format."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -69,26 +69,26 @@ class _Request(BaseModel):
 
 
 def request_of(raw: Mapping[str, Any], *, must_be_new: bool = False) -> SessionRequest:
-    """The session that the fields of a query or of a `start` message ask for.
+    """Parse the fields of a query or of a `start` message.
 
     Raises
     ------
     InvalidRequestError
-        naming the field, what was expected and what came.
+        naming the field, the expected value and the received one.
 
     """
     config = {name: value for name, value in raw.items() if name in _CONFIG_FIELDS and value != ""}
     try:
-        asked = _Request(**raw)
+        parsed = _Request(**raw)
         return SessionRequest(
-            **asked.model_dump(), must_be_new=must_be_new, config=_Config(**config), format=_format(raw)
+            **parsed.model_dump(), must_be_new=must_be_new, config=_Config(**config), format=_format(raw)
         )
     except ValidationError as error:
         raise InvalidRequestError(_explain(error)) from error
 
 
 def _format(raw: Mapping[str, Any]) -> AudioFormat:
-    """The audio format among a client's wishes; `format: wav` and its like say `encoding: container`."""
+    """The audio format among the fields; `format: wav` and the like mean `encoding: container`."""
     fields = {name: value for name, value in raw.items() if name in _FORMAT_FIELDS and value != ""}
     if "encoding" not in fields and (name := raw.get("format")):
         fields["encoding"] = _FORMAT_NAMES.get(str(name).lower(), Encoding.CONTAINER)
@@ -104,7 +104,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def config_changes(changes: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a config message that may change in mid-session, checked."""
+    """The validated changes of a config message during a session."""
     known = {name: value for name, value in changes.items() if name in _CONFIG_FIELDS}
     try:
         checked = _Config(**known)
@@ -117,18 +117,18 @@ def _read(message: Message) -> ClientCommand:
     if isinstance(message, bytes):
         return Audio(message)
     try:
-        said = orjson.loads(message)
+        body = orjson.loads(message)
     except orjson.JSONDecodeError as error:
         raise InvalidRequestError(f"Expected a JSON object, but got {message[:80]!r}") from error
-    kind = said.get("type") if isinstance(said, dict) else None
+    kind = body.get("type") if isinstance(body, dict) else None
     match kind:
         case "audio":
-            return _audio(said)
+            return _audio(body)
         case "start":
-            fields = {name: value for name, value in said.items() if name != "type"}
+            fields = {name: value for name, value in body.items() if name != "type"}
             return Start(fields, request_of(fields).format, config_changes(fields))
         case "config":
-            return Configure(changes=config_changes(said))
+            return Configure(changes=config_changes(body))
         case "flush":
             return Flush()
         case "ping":
@@ -141,15 +141,15 @@ def _read(message: Message) -> ClientCommand:
             )
 
 
-def _audio(said: dict[str, Any]) -> Audio:
-    chunk = said.get("chunk", said.get("data"))
+def _audio(body: dict[str, Any]) -> Audio:
+    chunk = body.get("chunk", body.get("data"))
     if not isinstance(chunk, str):
-        raise InvalidRequestError("Expected audio with a base64 string in chunk, but it has none")
+        raise InvalidRequestError("Expected audio with a base64 string in chunk, but got none")
     try:
         data = base64.b64decode(chunk, validate=True)
-    except ValueError as error:  # binascii.Error, or what isn't ASCII
+    except ValueError as error:  # binascii.Error, or not ASCII
         raise InvalidRequestError(f"Expected base64 in chunk, but got {chunk[:40]!r} ({error})") from error
-    index, session_id = said.get("index"), said.get("session_id")
+    index, session_id = body.get("index"), body.get("session_id")
     return Audio(
         data,
         index if isinstance(index, int) else None,
@@ -158,10 +158,10 @@ def _audio(said: dict[str, Any]) -> Audio:
 
 
 class Native(LiveProtocol):
-    """Our own protocol.
+    """The native protocol.
 
-    It remembers what it has sent of the open segment: the `new_text` values of a segment, joined by spaces,
-    are its final text.
+    It keeps the text already sent of the open segment, so that the `new_text` values of a segment, joined by
+    spaces, are its final text.
     """
 
     subprotocol = "parlando"
@@ -174,12 +174,13 @@ class Native(LiveProtocol):
 
     @property
     def first_message_s(self) -> float:
-        """A client that names no session in the query may do so in its first message."""
+        """A client that names no session in the query can do so in its first message."""
         return 0.0 if "session_id" in self.handshake.query else FIRST_MESSAGE_S
 
     def request(self, first: ClientCommand | None) -> SessionRequest:
-        """The query's fields, and those of a `start`. An id in the query must be free, one in a message is a
-        wish.
+        """The query's fields, overridden by those of a `start`.
+
+        An id in the query must be unused. One in a message is replaced by a new id if it is in use.
         """
         query = dict(self.handshake.query)
         if isinstance(first, Start):
@@ -190,7 +191,7 @@ class Native(LiveProtocol):
         return request
 
     def greeting(self, session: OpenedSession) -> Sequence[str]:
-        """`connected`."""
+        """The `connected` message."""
         self._session = session
         greeting = {
             "type": "connected",
@@ -208,22 +209,22 @@ class Native(LiveProtocol):
         return [_dump(greeting)]
 
     def read(self, message: Message) -> Sequence[ClientCommand]:
-        """Binary messages are audio, text ones are JSON; each says one thing."""
+        """One command per message: binary messages are audio, text messages are JSON."""
         return [_read(message)]
 
     def event(self, event: SessionEvent | Annotation) -> Sequence[str]:
-        """Every event, with `new_text` where it has text and `settled` where it settles audio."""
+        """Every event, with `new_text` if it has text, and `settled` if it settles audio."""
         body = event.model_dump(exclude_none=True)
         if isinstance(event, Partial):
-            body["new_text"] = self._new(event.segment, event.stable)
+            body["new_text"] = self._new_text(event.segment, event.stable)
         elif isinstance(event, FinalTranscript):
-            body["new_text"] = self._new(event.segment, event.text)
+            body["new_text"] = self._new_text(event.segment, event.text)
         if (covers := body.pop("covers", None)) is not None:
             body["settled"] = covers if self._session is None else self._session.format.settled(covers)
             body["settled_ms"] = milliseconds(covers)
         return [_dump(body)]
 
-    def _new(self, segment: int, text: str) -> str:
+    def _new_text(self, segment: int, text: str) -> str:
         if segment != self._segment:
             self._segment, self._sent_text = segment, ""
         new = text.removeprefix(self._sent_text).lstrip()
@@ -231,7 +232,7 @@ class Native(LiveProtocol):
         return new
 
     def notice(self, notice: Notice) -> Sequence[str]:
-        """`ack`, `status`, `pong` and `error`."""
+        """An `ack`, `status`, `pong` or `error` message."""
         match notice:
             case Ack(received, settled, settled_ms, index):
                 body: dict[str, Any] = {
@@ -252,7 +253,7 @@ class Native(LiveProtocol):
         return [_dump(body)]
 
     def refusal(self, error: ParlandoError) -> Refusal:
-        """An `error` message, then the code of the table of errors."""
+        """An `error` message, then the close code from `ERROR_MAPPINGS`."""
         return Refusal([_dump(event_of(error))], mapping_of(error).close, error.code)
 
 

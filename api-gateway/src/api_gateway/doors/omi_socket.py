@@ -1,6 +1,6 @@
 """The Omi app's custom speech-to-text socket, `WS /omi/stt` (docs/omi.md). Pure.
 
-Raw PCM in, finals out. The app appends every message to its transcript, so nothing else is ever sent.
+It receives raw PCM and sends only finals, because the app appends every message to its transcript.
 """
 
 from collections.abc import Sequence
@@ -26,22 +26,22 @@ from parlando.domain.formats import AudioFormat
 from parlando.errors import InvalidRequestError, ParlandoError
 from parlando.ids import is_uid
 
-WINDOW_S: Final = 5  # the app opens a new session when it comes back
+WINDOW_S: Final = 5  # the app never resumes: it opens a new session after it reconnects
 
 
 class OmiSocket(LiveProtocol):
-    """See the module."""
+    """The Omi app's protocol."""
 
     refuses_handshake = True
     idle_s = 90.0
 
     @property
     def key(self) -> str | None:
-        """The key in the path, or where others have theirs."""
+        """The key in the path, else in the places that all protocols read."""
         return self.handshake.path.get("key") or self.handshake.token
 
     def request(self, first: ClientCommand | None) -> SessionRequest:
-        """Raw PCM at the query's `sample_rate`, for the transcript of `uid`."""
+        """A session of raw PCM at the query's `sample_rate`, for the user `uid`."""
         query = self.handshake.query
         try:
             form = AudioFormat(sample_rate=int(query.get("sample_rate", 16_000)))
@@ -58,14 +58,14 @@ class OmiSocket(LiveProtocol):
         )
 
     def read(self, message: Message) -> Sequence[ClientCommand]:
-        """Audio; `CloseStream` ends, `KeepAlive` only shows that the app is there."""
+        """Audio, `CloseStream` (end of audio) or `KeepAlive`."""
         if isinstance(message, bytes):
             return [Audio(message)]
         try:
-            said = orjson.loads(message)
+            body = orjson.loads(message)
         except orjson.JSONDecodeError as error:
             raise InvalidRequestError(f"Expected a JSON object, but got {message[:80]!r}") from error
-        match said:
+        match body:
             case {"type": "CloseStream"}:
                 return [End()]
             case {"type": "KeepAlive"}:
@@ -73,7 +73,7 @@ class OmiSocket(LiveProtocol):
         raise InvalidRequestError(f"Expected type CloseStream or KeepAlive, but got {message[:80]!r}")
 
     def event(self, event: SessionEvent | Annotation) -> Sequence[str]:
-        """Finals with words in them, as one segment each."""
+        """A final with text, as one segment."""
         if not isinstance(event, FinalTranscript) or not event.text:
             return []
         segment = {
@@ -85,6 +85,6 @@ class OmiSocket(LiveProtocol):
         return [orjson.dumps({"segments": [segment]}).decode()]
 
     def refusal(self, error: ParlandoError) -> Refusal:
-        """A close code alone, by which the app knows whether to come back."""
+        """A close code only, by which the app decides whether to reconnect."""
         code = 1013 if error.retryable else 1011 if error.code == "internal" else 1008
         return Refusal((), code, error.code)

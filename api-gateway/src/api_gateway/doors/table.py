@@ -1,4 +1,4 @@
-"""The table of live protocols. A new one is a file in this folder and a line here."""
+"""The table of live protocols. To add one, add a file to this folder and a line here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from parlando import plugins
 
 @dataclass(frozen=True, slots=True)
 class WebSocketDoor:
-    """A protocol on WebSockets, at one or several paths."""
+    """A protocol over WebSockets, at one or several paths."""
 
     name: str
     protocol: type[LiveProtocol]
@@ -22,7 +22,7 @@ class WebSocketDoor:
 
 @dataclass(frozen=True, slots=True)
 class TcpDoor:
-    """A protocol on plain TCP. It listens where the setting `TCP_DOORS` names a port for it."""
+    """A protocol over plain TCP. It listens on the port that the setting `TCP_DOORS` names, if any."""
 
     name: str
     protocol: type[LiveProtocol]
@@ -38,7 +38,7 @@ DOORS: Final[tuple[Door, ...]] = (
 
 
 def load(further: Sequence[str] = ()) -> tuple[Door, ...]:
-    """The table, and the doors that `package.module:name` name (a door, or several).
+    """`DOORS` and the `further` ones: each `package.module:name` of a door or a sequence of doors.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The cluster, once or as it changes: read-only, for the web app and other dashboards."""
+"""The cluster overview, once or every second: read-only, for the web app and other dashboards."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -18,24 +18,24 @@ EVERY_S: Final = 1.0
 router = APIRouter(prefix="/v1/cluster", tags=["operation"])
 
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"description": "No valid key"},
+    401: {"description": "Missing or invalid API key"},
     503: {"description": "Redis can't be reached"},
 }
 
 
-async def _report(found: Services, key: str) -> dict[str, Any]:
-    overview = await found.cluster.overview()
+async def _report(services: Services, key: str) -> dict[str, Any]:
+    overview = await services.cluster.overview()
     return {
         **overview,
-        "deliveries": found.queues.counts(),
-        "your_sessions": await found.cluster.sessions_of(fingerprint(key)),
+        "deliveries": services.queues.counts(),
+        "your_sessions": await services.cluster.sessions_of(fingerprint(key)),
     }
 
 
 @router.get("", responses=_ERRORS)
-async def cluster(caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
-    """Sessions, queues, lag, latencies by stage (last minute), every process; your own live sessions."""
-    return await _report(found, caller.key)
+async def cluster(caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
+    """Sessions, queues, lag, latencies by stage (last minute), all processes, and your own live sessions."""
+    return await _report(services, caller.key)
 
 
 @router.get(
@@ -45,19 +45,19 @@ async def cluster(caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
 )
 async def events(
     caller: PrincipalDep,
-    found: ServicesDep,
-    count: Annotated[int | None, Query(ge=1, le=1 << 31, description="End after so many")] = None,
+    services: ServicesDep,
+    count: Annotated[int | None, Query(ge=1, le=1 << 31, description="End after this many events")] = None,
 ) -> StreamingResponse:
     """The same every second, as server-sent events."""
-    return stream(_frames(found, caller.key, count))
+    return stream(_frames(services, caller.key, count))
 
 
-async def _frames(found: Services, key: str, count: int | None) -> AsyncGenerator[bytes]:
+async def _frames(services: Services, key: str, count: int | None) -> AsyncGenerator[bytes]:
     sent = 0
     while count is None or sent < count:
         sent += 1
         try:
-            yield b"event: cluster\ndata: %s\n\n" % orjson.dumps(await _report(found, key))
+            yield b"event: cluster\ndata: %s\n\n" % orjson.dumps(await _report(services, key))
         except UnavailableError as error:
             yield b"event: unavailable\ndata: %s\n\n" % orjson.dumps({"detail": error.message})
         await asyncio.sleep(EVERY_S)

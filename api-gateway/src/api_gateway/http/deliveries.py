@@ -1,4 +1,4 @@
-"""Deliveries that wait or were given up: archive, webhook, callbacks. Each key sees its own."""
+"""Waiting deliveries and dead letters: archive, webhook, callbacks. Each key sees its own."""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -12,8 +12,8 @@ router = APIRouter(prefix="/v1/deliveries", tags=["operation"])
 
 _PROBLEM: Final[dict[str, Any]] = {"content": {"application/problem+json": {}}}
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"description": "No valid key", **_PROBLEM},
-    422: {"description": "A parameter doesn't fit", **_PROBLEM},
+    401: {"description": "Missing or invalid API key", **_PROBLEM},
+    422: {"description": "A parameter is invalid", **_PROBLEM},
     503: {"description": "Redis can't be reached", **_PROBLEM},
 }
 _ONE: Final[dict[int | str, dict[str, Any]]] = {
@@ -23,10 +23,12 @@ _ONE: Final[dict[int | str, dict[str, Any]]] = {
 
 
 async def own(
-    delivery_id: Annotated[str, Path(pattern=DELIVERY_ID_PATTERN)], caller: PrincipalDep, found: ServicesDep
+    delivery_id: Annotated[str, Path(pattern=DELIVERY_ID_PATTERN)],
+    caller: PrincipalDep,
+    services: ServicesDep,
 ) -> Listed:
     """A delivery of the caller's own."""
-    return await found.queues.get(delivery_id, fingerprint(caller.key))
+    return await services.queues.get(delivery_id, fingerprint(caller.key))
 
 
 OwnDep = Annotated[Listed, Depends(own)]
@@ -35,33 +37,35 @@ OwnDep = Annotated[Listed, Depends(own)]
 @router.get("", responses=_ERRORS)
 async def listed(
     caller: PrincipalDep,
-    found: ServicesDep,
+    services: ServicesDep,
     state: Annotated[
-        Literal["dead", "waiting"], Query(description="Given up, or waiting and being worked on")
+        Literal["dead", "waiting"], Query(description="`dead`: given up; `waiting`: waiting or in progress")
     ] = "dead",
     queue: Annotated[Literal["archive", "callback", "push"] | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
-    """The caller's deliveries, newest first: dead letters, or those that wait."""
-    page = await found.queues.listed(fingerprint(caller.key), queue=queue, dead=state == "dead", limit=limit)
+    """The caller's deliveries, newest first: dead letters, or waiting ones."""
+    page = await services.queues.listed(
+        fingerprint(caller.key), queue=queue, dead=state == "dead", limit=limit
+    )
     return {"deliveries": [each.document() for each in page]}
 
 
 @router.get("/{delivery_id}", responses=_ONE)
 async def shown(delivery: OwnDep) -> dict[str, Any]:
-    """A delivery: how often it was tried, what went wrong last, when it's tried again."""
+    """A delivery: the number of attempts, the last error, and the time of the next attempt."""
     return delivery.document()
 
 
 @router.post("/{delivery_id}/retry", status_code=202, responses=_ONE)
 async def retry(delivery: OwnDep) -> dict[str, str]:
-    """Have it tried now. A dead letter gets all its attempts again."""
+    """Retry a delivery now. A dead letter gets all its attempts again."""
     before = await delivery.queue.deliveries.retry(delivery.delivery)
     return {"id": delivery.id, "status": "working" if before == "working" else "ready"}
 
 
 @router.delete("/{delivery_id}", responses=_ONE)
 async def drop(delivery: OwnDep) -> dict[str, str]:
-    """Delete it: it's never tried again."""
+    """Delete a delivery: it isn't attempted again."""
     await delivery.queue.deliveries.drop(delivery.delivery)
     return {"id": delivery.id, "status": "dropped"}

@@ -1,4 +1,4 @@
-"""`/health`, `/ready` and `/metrics`: for people, load balancers and Prometheus."""
+"""`/health`, `/ready` and `/metrics`: for operators, load balancers and Prometheus."""
 
 from typing import Any
 
@@ -13,26 +13,28 @@ from parlando import __version__
 from parlando.errors import UnavailableError
 
 
-async def _local(request: Request, found: ServicesDep) -> None:
-    """Without keys a page whose name points at this machine reads nothing here either."""
-    check_local(handshake_of(request), found.settings)
+async def _local(request: Request, services: ServicesDep) -> None:
+    """Protects these routes against DNS rebinding too if no keys are configured."""
+    check_local(handshake_of(request), services.settings)
 
 
-_REFUSED: dict[int | str, dict[str, Any]] = {401: {"description": "No API_KEYS, and not from this machine"}}
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    401: {"description": "No API_KEYS are configured, and the client isn't on this machine"}
+}
 router = APIRouter(tags=["operation"], dependencies=[Depends(_local)], responses=_REFUSED)
 
 
-async def _report(found: Services) -> dict[str, Any]:
+async def _report(services: Services) -> dict[str, Any]:
     try:
-        seen = await found.cluster.overview()
-        archive = await found.archiver.report()
+        overview = await services.cluster.overview()
+        archive = await services.archiver.report()
     except UnavailableError:
         return {
             "status": "unhealthy",
             "version": __version__,
             "services": {"redis": "unreachable", "whisper": "unknown"},
         }
-    workers, processors = seen["transcribers"], seen["audio_processors"]
+    workers, processors = overview["transcribers"], overview["audio_processors"]
     engines = {(w["engine"], w["model"], w["why"]): w for w in workers}
     return {
         "status": "healthy" if workers else "degraded",
@@ -43,32 +45,32 @@ async def _report(found: Services) -> dict[str, Any]:
         "workers": {
             "alive": len(workers),
             "sessions": sum(worker["sessions"] for worker in workers),
-            "capacity": seen["sessions"]["capacity"],
-            "queue_delay_ms": seen["queue_delay_ms"],
+            "capacity": overview["sessions"]["capacity"],
+            "queue_delay_ms": overview["queue_delay_ms"],
         },
         "audio_processors": {
             "alive": len(processors),
             "sessions": sum(worker["sessions"] for worker in processors),
         },
-        "jobs": seen["jobs"],
-        "sessions": {"open": seen["sessions"]["open"], "unclaimed": seen["sessions"]["unclaimed"]},
-        "lag_ms": seen["lag_ms"],
-        "active_users": seen["active_users"],
+        "jobs": overview["jobs"],
+        "sessions": {"open": overview["sessions"]["open"], "unclaimed": overview["sessions"]["unclaimed"]},
+        "lag_ms": overview["lag_ms"],
+        "active_users": overview["active_users"],
         "archive": archive,
-        "keys": "required" if found.settings.api_keys else "none configured: loopback only",
+        "keys": "required" if services.settings.api_keys else "none configured: loopback only",
     }
 
 
 @router.get("/health")
-async def health(found: ServicesDep) -> dict[str, Any]:
-    """How the cluster is: Redis, engine and why it was chosen, workers, lag. Always 200."""
-    return await _report(found)
+async def health(services: ServicesDep) -> dict[str, Any]:
+    """The state of the cluster: Redis, engines and why they were chosen, workers, lag. Always 200."""
+    return await _report(services)
 
 
-@router.get("/ready", responses={503: {"description": "Not ready to take sessions"}})
-async def ready(found: ServicesDep) -> JSONResponse:
-    """200 when Redis answers and at least one transcriber lives, else 503."""
-    report = await _report(found)
+@router.get("/ready", responses={503: {"description": "Not ready for sessions"}})
+async def ready(services: ServicesDep) -> JSONResponse:
+    """200 if Redis answers and at least one transcriber is alive, else 503."""
+    report = await _report(services)
     ok = report["status"] == "healthy"
     return JSONResponse({"ready": ok, "services": report["services"]}, 200 if ok else 503)
 

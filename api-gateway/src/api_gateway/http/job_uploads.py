@@ -1,4 +1,4 @@
-"""Uploads of jobs: a multipart form whose file goes to the blob store as it comes, never whole in memory."""
+"""Uploads of jobs: streams the file of a multipart form to the blob store."""
 
 import asyncio
 import secrets
@@ -22,36 +22,41 @@ from parlando.tasks import finish
 
 MAX_FIELDS: Final = 64
 MAX_TEXT: Final = 1 << 16  # bytes of all fields that aren't the file
-MAX_FORM: Final = 1 << 20  # bytes that a form adds to its file, with boundaries, headers and an epilogue
-DELETE_S: Final = 10.0  # for deleting an upload that no job has
-AT_ONCE: Final = 32  # uploads that are stored, each with a few megabytes on their way; others wait
+MAX_FORM: Final = 1 << 20  # bytes of a form besides its file: fields, boundaries, headers and an epilogue
+DELETE_S: Final = 10.0  # for deleting an upload that no job uses
+MAX_UPLOADS: Final = 32  # concurrent, each with a few megabytes in memory; others wait
 
-_room = asyncio.Semaphore(AT_ONCE)
+_slots = asyncio.Semaphore(MAX_UPLOADS)
 
 
 @dataclass(slots=True)
 class Upload:
-    """A form: its file, in the blob store, and its other fields in the order in which they came."""
+    """A form: its file, which is in the blob store, and the values of its other fields in their order."""
 
     source: Source | None
     fields: dict[str, list[str]] = field(default_factory=dict)
 
     def one(self, name: str) -> str | None:
-        """The last value of a field, None if there's none or it's empty."""
+        """The last value of a field; None if it is missing or empty."""
         return (self.fields.get(name) or [""])[-1].strip() or None
 
     def many(self, name: str) -> list[str]:
-        """All values of a list, whose name may come with or without `[]`."""
+        """All values of a list, whose name may be sent with or without `[]`."""
         return [value for spelling in (name, f"{name}[]") for value in self.fields.get(spelling, [])]
 
 
 class _Form:
-    """Bytes of a form in, pieces of its file and its fields out. Raises `InvalidRequestError`."""
+    """Streaming parser of a form: fills `pieces` (of the file) and `fields`.
+
+    Raises `InvalidRequestError`, `TooBigError`.
+    """
 
     def __init__(self, content_type: str) -> None:
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
-            raise InvalidRequestError("Expected a multipart form with a file, but the body is something else")
+            raise InvalidRequestError(
+                "Expected a multipart form with a file, but got another Content-Type or no boundary"
+            )
         self.pieces: deque[bytes] = deque()
         self.fields: dict[str, list[str]] = {}
         self.filename: str | None = None
@@ -84,16 +89,16 @@ class _Form:
             raise InvalidRequestError(f"Expected a multipart form, but {error}") from error
 
     def push(self, data: bytes) -> None:
-        """Take some of the body."""
+        """Parse some of the body."""
         try:
             self._parser.write(data)
         except FormParserError as error:
             raise InvalidRequestError(f"Expected a multipart form, but {error}") from error
 
     def finish(self) -> None:
-        """The body has ended."""
+        """Check at the end of the body that the form is complete."""
         if not self._complete:
-            raise InvalidRequestError("The multipart form ends too early: its last boundary is missing")
+            raise InvalidRequestError("Expected a complete multipart form, but its last boundary is missing")
 
     def _end_form(self) -> None:
         self._complete = True
@@ -109,7 +114,7 @@ class _Form:
 
     def _on_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
-        self._note(end - start)
+        self._count_text(end - start)
 
     def _end_header(self) -> None:
         self._headers[self._header.lower()] = self._value
@@ -131,26 +136,26 @@ class _Form:
             self.digest.update(piece)
             self.pieces.append(piece)
         else:
-            self._note(len(piece))
+            self._count_text(len(piece))
             self._parts.append(piece)
 
     def _end(self) -> None:
         if not self._is_file:
             self.fields.setdefault(self._name, []).append(b"".join(self._parts).decode("utf-8", "replace"))
 
-    def _note(self, size: int) -> None:
+    def _count_text(self, size: int) -> None:
         self._text += size
         if self._text > MAX_TEXT:
             raise TooBigError(f"Expected fields of at most {MAX_TEXT >> 10} KB in the form")
 
 
 async def discard(blobs: Blobs, name: str) -> None:
-    """Delete an upload that no job has, also while the request is being cancelled. Raises `StorageError`."""
+    """Delete an upload that no job uses, even if the request is being cancelled. Raises `StorageError`."""
     await finish(blobs.delete(name), within_s=DELETE_S)
 
 
 async def receive(request: Request, blobs: Blobs, *, limit: int) -> Upload:
-    """Take a form in; its file, of at most `limit` bytes, lies in the blob store afterwards.
+    """Receive a form, and store its file, of at most `limit` bytes, in the blob store.
 
     Raises
     ------
@@ -181,7 +186,7 @@ async def receive(request: Request, blobs: Blobs, *, limit: int) -> Upload:
         async for piece in body:
             yield piece
 
-    async with _room:
+    async with _slots:
         try:
             await blobs.put(name, whole())
         except BaseException:

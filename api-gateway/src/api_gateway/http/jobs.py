@@ -1,4 +1,4 @@
-"""Jobs: a recorded file in; progress, segments and the result out."""
+"""Routes of jobs: submit a recorded file, read its progress, segments and result."""
 
 from functools import partial
 from typing import Annotated, Any, Final, Literal
@@ -39,8 +39,8 @@ router = APIRouter(prefix="/v1/stt/jobs", tags=["jobs"])
 
 _PROBLEM: Final[dict[str, Any]] = {"content": {"application/problem+json": {}}}
 _COMMON: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"description": "No valid key", **_PROBLEM},
-    422: {"description": "A parameter doesn't fit", **_PROBLEM},
+    401: {"description": "Missing or invalid API key", **_PROBLEM},
+    422: {"description": "A parameter is invalid", **_PROBLEM},
     503: {"description": "Redis or the blob store can't be reached", **_PROBLEM},
 }
 _ONE: Final[dict[int | str, dict[str, Any]]] = {
@@ -50,18 +50,18 @@ _ONE: Final[dict[int | str, dict[str, Any]]] = {
 
 
 class JobFromUrl(JobOptions):
-    """A job whose file is fetched."""
+    """A job whose file is fetched from a URL."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: str = Field(max_length=2000, description="Where the file is; needs ALLOW_URL_FETCH=1")
+    url: str = Field(max_length=2000, description="URL of the file; needs ALLOW_URL_FETCH=1")
 
 
 def _schema(**more: Any) -> dict[str, Any]:
-    """What a request holds: `more`, which must be there, and the options."""
-    made = JobOptions.model_json_schema()
-    fields = {name: field for name, field in made["properties"].items() if name != "eager"}
-    fields["priority"] = {**made["$defs"]["Priority"], "default": "normal"}
+    """The JSON schema of a request: the required fields `more`, and the options."""
+    schema = JobOptions.model_json_schema()
+    fields = {name: field for name, field in schema["properties"].items() if name != "eager"}
+    fields["priority"] = {**schema["$defs"]["Priority"], "default": "normal"}
     return {"type": "object", "required": [*more], "properties": {**more, **fields}}
 
 
@@ -75,10 +75,10 @@ _BODY: Final = {
 
 
 async def readable(
-    job_id: Annotated[str, Path(pattern=JOB_ID_PATTERN)], caller: PrincipalDep, found: ServicesDep
+    job_id: Annotated[str, Path(pattern=JOB_ID_PATTERN)], caller: PrincipalDep, services: ServicesDep
 ) -> JobRecord:
-    """A job of the caller's own. Others' look as if they didn't exist."""
-    record = await found.jobs.record(job_id)
+    """A job of the caller's own. Raises `JobNotFoundError` for those of other keys too."""
+    record = await services.jobs.record(job_id)
     if record.key != fingerprint(caller.key):
         raise unknown(job_id)
     return record
@@ -92,8 +92,8 @@ JobDep = Annotated[JobRecord, Depends(readable)]
     status_code=202,
     responses={
         **_COMMON,
-        400: {"description": "The request isn't understood", **_PROBLEM},
-        408: {"description": "The body didn't go on", **_PROBLEM},
+        400: {"description": "The request is invalid", **_PROBLEM},
+        408: {"description": "The body timed out", **_PROBLEM},
         409: {"description": "The Idempotency-Key was used with another file", **_PROBLEM},
         413: {"description": "The file is too big", **_PROBLEM},
         507: {"description": "The blob store is full", **_PROBLEM},
@@ -103,58 +103,60 @@ JobDep = Annotated[JobRecord, Depends(readable)]
 async def submit(
     request: Request,
     caller: PrincipalDep,
-    found: ServicesDep,
+    services: ServicesDep,
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> JSONResponse:
     """Submit a file (multipart, `file`), or the URL of one (JSON, `url`).
 
-    With an `Idempotency-Key` a repeat gives the job of the first time.
+    A repeat with the same `Idempotency-Key` returns the first job.
     """
     job = job_id_for(caller.key, idempotency_key) if idempotency_key else new_job_id()
     if request.headers.get("content-type", "").startswith("application/json"):
-        source, options = await _from_url(request, found)
+        source, options = await _from_url(request, services)
     else:
-        source, options = await _from_form(request, found)
+        source, options = await _from_form(request, services)
     try:
-        await _check(found, options)
-    except BaseException:  # also when the client goes meanwhile
-        await discard(found.blobs, source.blob)
+        await _check(services, options)
+    except BaseException:  # also if the client disconnects meanwhile
+        await discard(services.blobs, source.blob)
         raise
     try:
-        await found.jobs.submit(job, source, options, key=caller.key)
-    except (AtCapacityError, ConflictError):  # after anything else the job may be queued, and want its file
-        await discard(found.blobs, source.blob)
+        await services.jobs.submit(job, source, options, key=caller.key)
+    except (AtCapacityError, ConflictError):  # after any other error the job may be queued and need its file
+        await discard(services.blobs, source.blob)
         raise
-    record = await found.jobs.record(job)
-    if record.source.blob != source.blob:  # it was submitted before
-        await discard(found.blobs, source.blob)
+    record = await services.jobs.record(job)
+    if record.source.blob != source.blob:  # a repeat: this job was submitted before
+        await discard(services.blobs, source.blob)
     return JSONResponse(job_of(record, base=str(request.base_url).rstrip("/")), 202)
 
 
-async def _from_form(request: Request, found: Services) -> tuple[Source, JobOptions]:
-    upload = await receive(request, found.blobs, limit=found.settings.max_upload_mb << 20)
+async def _from_form(request: Request, services: Services) -> tuple[Source, JobOptions]:
+    upload = await receive(request, services.blobs, limit=services.settings.max_upload_mb << 20)
     if upload.source is None:
-        raise InvalidRequestError("Expected a file in the form's field `file`, but it's empty or missing")
+        raise InvalidRequestError("Expected a file in the form's field `file`, but it is empty or missing")
     try:
         return upload.source, _options({name: values[-1] for name, values in upload.fields.items()})
     except InvalidRequestError:
-        await found.blobs.delete(upload.source.blob)
+        await services.blobs.delete(upload.source.blob)
         raise
 
 
-async def _from_url(request: Request, found: Services) -> tuple[Source, JobOptions]:
+async def _from_url(request: Request, services: Services) -> tuple[Source, JobOptions]:
     try:
         body = orjson.loads(await body_of(request, MAX_JSON))
-        named = JobFromUrl.model_validate(body)
+        job = JobFromUrl.model_validate(body)
     except orjson.JSONDecodeError as error:
         raise InvalidRequestError(f"Expected JSON, but {error}") from error
     except ValidationError as error:
         raise InvalidRequestError(_first(error)) from error
-    if not found.settings.allow_url_fetch:
-        raise InvalidRequestError("Expected a file: URLs are not fetched here; ALLOW_URL_FETCH=1 allows it")
-    await found.outbound.check(named.url)
-    source = Source(new_job_id(), file_name(named.url), digest=named.url, url=named.url)
-    return source, JobOptions(**named.model_dump(exclude={"url"}))
+    if not services.settings.allow_url_fetch:
+        raise InvalidRequestError(
+            "Expected a file, but got a URL; this gateway fetches URLs only with ALLOW_URL_FETCH=1"
+        )
+    await services.outbound.check(job.url)
+    source = Source(new_job_id(), file_name(job.url), digest=job.url, url=job.url)
+    return source, JobOptions(**job.model_dump(exclude={"url"}))
 
 
 def _options(fields: dict[str, str]) -> JobOptions:
@@ -169,25 +171,25 @@ def _first(error: ValidationError) -> str:
     return f"{'.'.join(str(part) for part in first['loc']) or 'body'}: {first['msg']}"
 
 
-async def _check(found: Services, options: JobOptions) -> None:
-    await found.admission.check_language(options.language)
-    await found.admission.check_task(options.task)
+async def _check(services: Services, options: JobOptions) -> None:
+    await services.admission.check_language(options.language)
+    await services.admission.check_task(options.task)
     if options.callback_url:
-        await found.outbound.check(options.callback_url)
+        await services.outbound.check(options.callback_url)
 
 
 @router.get("", responses=_COMMON)
 async def listed(
     request: Request,
     caller: PrincipalDep,
-    found: ServicesDep,
+    services: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     before: Annotated[
-        str | None, Query(pattern=JOB_CURSOR_PATTERN, description="The `next` of the page before")
+        str | None, Query(pattern=JOB_CURSOR_PATTERN, description="`next` of the previous page")
     ] = None,
 ) -> dict[str, Any]:
     """The caller's jobs, newest first."""
-    page = await found.jobs.newest(caller.key, before=before, limit=limit)
+    page = await services.jobs.newest(caller.key, before=before, limit=limit)
     base = str(request.base_url).rstrip("/")
     return {
         "jobs": [job_of(record, base=base) for record in page.records],
@@ -196,21 +198,21 @@ async def listed(
 
 
 @router.get("/{job_id}", responses=_ONE)
-async def job(request: Request, record: JobDep, found: ServicesDep) -> JSONResponse:
-    """Where a job stands; with its result once it's completed."""
-    return JSONResponse(await document_of(found.jobs, record, base=str(request.base_url).rstrip("/")))
+async def job(request: Request, record: JobDep, services: ServicesDep) -> JSONResponse:
+    """A job's status, and its result if it is completed."""
+    return JSONResponse(await document_of(services.jobs, record, base=str(request.base_url).rstrip("/")))
 
 
 @router.delete("/{job_id}", responses=_ONE)
-async def delete(record: JobDep, found: ServicesDep) -> dict[str, Any]:
+async def delete(record: JobDep, services: ServicesDep) -> dict[str, Any]:
     """Cancel a job, or delete one that has ended. Its audio and its result are removed."""
     if record.status.ended:
-        await found.jobs.forget(record)
+        await services.jobs.forget(record)
         status = "deleted"
     else:
-        await found.jobs.cancel(record)
+        await services.jobs.cancel(record)
         status = JobStatus.CANCELLED.value
-    await found.blobs.delete(record.source.blob)
+    await services.blobs.delete(record.source.blob)
     return {"job_id": record.job, "status": status}
 
 
@@ -221,26 +223,26 @@ async def delete(record: JobDep, found: ServicesDep) -> dict[str, Any]:
 )
 async def events(
     record: JobDep,
-    found: ServicesDep,
+    services: ServicesDep,
     last_event_id: Annotated[str | None, Header()] = None,
-    annotations: Annotated[bool, Query(description="Annotations too")] = False,
+    annotations: Annotated[bool, Query(description="Include annotations")] = False,
 ) -> StreamingResponse:
-    """Server-sent events: progress, segments in their order, and the end; those behind `Last-Event-ID`."""
+    """Server-sent events after `Last-Event-ID`: progress, segments in their order, and the end."""
     start = start_of(
         last_event_id,
         newest=record.seq,
-        epoch=record.created_ms,  # another job may have had the id before, under the same Idempotency-Key
+        epoch=record.created_ms,  # an earlier job may have had the id, under the same Idempotency-Key
         annotations=annotations,
         trusts_plain=True,
     )
     job = record.job
     relay = Relay(
-        found.history,
-        found.channels,
+        services.history,
+        services.channels,
         job,
         after=start.position.seq,
-        annotations=annotations_from(found, found.annotations.of_job(job), start),
-        admitted=partial(found.jobs.known, job),
+        annotations=annotations_from(services, services.annotations.of_job(job), start),
+        admitted=partial(services.jobs.known, job),
     )
     return respond(relay, start)
 
@@ -250,24 +252,24 @@ async def events(
     responses={
         **_ONE,
         200: {"content": {"application/json": {}, "text/plain": {}, "text/vtt": {}}},
-        409: {"description": "There's no result (yet); `detail` says why", **_PROBLEM},
+        409: {"description": "There is no result (yet); `detail` has the reason", **_PROBLEM},
     },
 )
 async def result(
     record: JobDep,
-    found: ServicesDep,
+    services: ServicesDep,
     form: Annotated[Literal["json", "text", "srt", "vtt", "tsv"], Query(alias="format")] = "json",
-    annotations: Annotated[bool, Query(description="Annotations too, with format=json")] = False,
+    annotations: Annotated[bool, Query(description="Include annotations (format=json only)")] = False,
 ) -> Response:
     """The result of a completed job."""
     if record.status is not JobStatus.COMPLETED:
-        why = f": {record.error['message']}" if record.error else ""
-        raise JobNotReadyError(f"Job {record.job} is {record.status.value}{why}")
-    transcript = await transcript_of(found.jobs, record)
+        reason = f": {record.error['message']}" if record.error else ""
+        raise JobNotReadyError(f"Job {record.job} is {record.status.value}{reason}")
+    transcript = await transcript_of(services.jobs, record)
     if form == "json":
         body = result_of(record, transcript)
         if annotations:
-            body["annotations"] = await found.annotations.dumped(found.annotations.of_job(record.job))
+            body["annotations"] = await services.annotations.dumped(services.annotations.of_job(record.job))
         return JSONResponse(body)
     media_type, write = FORMATS[form]
     return Response(write(transcript), media_type=media_type)

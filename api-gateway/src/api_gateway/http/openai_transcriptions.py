@@ -1,4 +1,7 @@
-"""OpenAI's REST API: transcriptions, translations, models. A file is a job inside, gone with its client."""
+"""OpenAI's REST API: transcriptions, translations, models.
+
+A request is processed as a job, which is removed when it is answered or its client disconnects.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -32,13 +35,13 @@ from parlando.ids import new_job_id
 from parlando.store.job_store import JobRecord
 from parlando.tasks import end
 
-SHORTEST: Final = 1600  # samples: a tenth of a second
+MIN_SAMPLES: Final = 1600  # a tenth of a second
 FORMATS: Final = ("json", "text", "srt", "verbose_json", "vtt", "diarized_json")
 OWNER: Final = "parlando"
-CREATED: Final = 1_763_596_800  # when this API began
+CREATED: Final = 1_763_596_800  # `created` of all models, unix seconds
 
 router = APIRouter(tags=["OpenAI"])
-_farewells: set[asyncio.Task[None]] = set()
+_removals: set[asyncio.Task[None]] = set()
 
 
 def _error(description: str) -> dict[str, Any]:
@@ -46,14 +49,14 @@ def _error(description: str) -> dict[str, Any]:
 
 
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    400: _error("A parameter or the file doesn't fit"),
-    401: _error("No valid key"),
+    400: _error("A parameter or the file is invalid"),
+    401: _error("Missing or invalid API key"),
     404: _error("No such model"),
-    408: _error("The body didn't go on"),
+    408: _error("The body timed out"),
     413: _error("The file is too big"),
-    429: _error("Too much waits already"),
+    429: _error("Too many jobs are waiting, or no capacity"),
     500: _error("The engine failed"),
-    503: _error("No engine runs, or Redis can't be reached"),
+    503: _error("Redis can't be reached"),
     507: _error("The blob store is full"),
 }
 _BODY: Final = {
@@ -85,7 +88,7 @@ _BODY: Final = {
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionRequest:
-    """What a request asks for."""
+    """The parsed fields of a request."""
 
     options: JobOptions
     form: str
@@ -96,7 +99,7 @@ class TranscriptionRequest:
 
 
 def request_of(upload: Upload, task: Literal["transcribe", "translate"]) -> TranscriptionRequest:
-    """Read a form's fields. Raises `ParamError`."""
+    """Parse a form's fields. Raises `ParamError`."""
     form = upload.one("response_format") or "json"
     if form not in FORMATS:
         raise ParamError(f"Expected one of {', '.join(FORMATS)}, but got {form[:40]!r}", "response_format")
@@ -112,10 +115,10 @@ def request_of(upload: Upload, task: Literal["transcribe", "translate"]) -> Tran
     if stream.lower() not in ("true", "false", "1", "0"):
         raise ParamError(f"Expected true or false, but got {stream[:40]!r}", "stream")
     _check_temperature(upload.one("temperature"))
-    named = upload.one("language") or next(iter(upload.many("languages")), None)
-    language = languages.code_of(named) if named else None
-    if named and language is None:
-        raise ParamError(f"Expected a language of ISO 639, but got {named[:40]!r}", "language")
+    name = upload.one("language") or next(iter(upload.many("languages")), None)
+    language = languages.code_of(name) if name else None
+    if name and language is None:
+        raise ParamError(f"Expected an ISO 639 language, but got {name[:40]!r}", "language")
     streams = stream.lower() in ("true", "1")
     options = JobOptions(
         language=language,
@@ -153,9 +156,9 @@ def _check_temperature(given: str | None) -> None:
     },
     openapi_extra={"requestBody": _BODY},
 )
-async def transcriptions(request: Request, caller: PrincipalDep, found: ServicesDep) -> Response:
-    """A file's words."""
-    return await _answer(request, found, caller.key, "transcribe")
+async def transcriptions(request: Request, caller: PrincipalDep, services: ServicesDep) -> Response:
+    """Transcribe a file."""
+    return await _answer(request, services, caller.key, "transcribe")
 
 
 @router.post(
@@ -163,88 +166,90 @@ async def transcriptions(request: Request, caller: PrincipalDep, found: Services
     responses={**_ERRORS, 200: {"content": {"application/json": {}, "text/plain": {}}}},
     openapi_extra={"requestBody": _BODY},
 )
-async def translations(request: Request, caller: PrincipalDep, found: ServicesDep) -> Response:
-    """A file's words in English; for engines that can translate."""
-    return await _answer(request, found, caller.key, "translate")
+async def translations(request: Request, caller: PrincipalDep, services: ServicesDep) -> Response:
+    """Translate a file to English. Needs an engine that can translate."""
+    return await _answer(request, services, caller.key, "translate")
 
 
 async def _answer(
-    request: Request, found: Services, key: str, task: Literal["transcribe", "translate"]
+    request: Request, services: Services, key: str, task: Literal["transcribe", "translate"]
 ) -> Response:
-    upload = await receive(request, found.blobs, limit=found.settings.max_upload_mb << 20)
+    upload = await receive(request, services.blobs, limit=services.settings.max_upload_mb << 20)
     if upload.source is None:
-        raise ParamError("Expected a file, but it's empty or missing", "file")
+        raise ParamError("Expected a file, but it is empty or missing", "file")
     job = new_job_id()
     try:
-        asked = request_of(upload, task)
-        await _check(found, upload.one("model"), asked)
+        params = request_of(upload, task)
+        await _check(services, upload.one("model"), params)
     except BaseException:
-        await discard(found.blobs, upload.source.blob)
+        await discard(services.blobs, upload.source.blob)
         raise
     try:
-        await found.jobs.submit(job, upload.source, asked.options, key=key, listed=False)
-    except AtCapacityError:  # after anything else the job may be queued, and want its file
-        await discard(found.blobs, upload.source.blob)
+        await services.jobs.submit(job, upload.source, params.options, key=key, listed=False)
+    except AtCapacityError:  # after any other error the job may be queued and need its file
+        await discard(services.blobs, upload.source.blob)
         raise
-    if asked.stream:
-        return stream(_stream(found, job, asked))
+    if params.stream:
+        return stream(_stream(services, job, params))
     try:
-        record = await _ended(request, found, job)
-        return _written(record, await transcript_of(found.jobs, record), asked)
+        record = await _ended(request, services, job)
+        return _written(record, await transcript_of(services.jobs, record), params)
     finally:
-        _say_farewell(found, job)
+        _remove_later(services, job)
 
 
-async def _check(found: Services, model: str | None, asked: TranscriptionRequest) -> None:
-    """Whether the cluster can do it now. Raises `ParamError`, `AtCapacityError`."""
-    if not await found.admission.transcribers():
+async def _check(services: Services, model: str | None, params: TranscriptionRequest) -> None:
+    """Check that the cluster can process the request now. Raises `ParamError`, `AtCapacityError`."""
+    if not await services.admission.transcribers():
         raise AtCapacityError("No transcriber is running; start one, or try again in a few seconds")
-    if model is not None and "*" not in found.settings.model_aliases:
-        known = [*await _engines(found), *found.settings.model_aliases]
+    if model is not None and "*" not in services.settings.model_aliases:
+        known = [*await _engines(services), *services.settings.model_aliases]
         if model not in known:
             raise ParamError(
-                f"The model {model[:80]!r} does not exist here; there are: {', '.join(known)}",
+                f"The model {model[:80]!r} does not exist here; use one of: {', '.join(known)}",
                 "model",
                 code="model_not_found",
             )
     try:
-        await found.admission.check_language(asked.options.language)
+        await services.admission.check_language(params.options.language)
     except ParlandoError as error:
         raise ParamError(error.message, "language") from error
-    await found.admission.check_task(asked.options.task)
+    await services.admission.check_task(params.options.task)
 
 
-async def _ended(request: Request, found: Services, job: str) -> JobRecord:
-    """The job when it has ended; it's given up when the client goes. Raises what it failed with."""
-    waiting = asyncio.create_task(_wait(found, job))
-    leaving = asyncio.create_task(_gone(request))
+async def _ended(request: Request, services: Services, job: str) -> JobRecord:
+    """Wait for the job's end. Raises its failure, and `ParamError` if the client disconnects."""
+    waiting = asyncio.create_task(_wait(services, job))
+    disconnect = asyncio.create_task(_disconnected(request))
     try:
-        await asyncio.wait([waiting, leaving], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([waiting, disconnect], return_when=asyncio.FIRST_COMPLETED)
         if not waiting.done():
-            raise ParamError("The client has gone", "file")
+            raise ParamError("The client has disconnected", "file")
         await waiting
     finally:
-        await end(waiting, leaving)
-    record = await found.jobs.record(job)
+        await end(waiting, disconnect)
+    record = await services.jobs.record(job)
     _raise_failure(record)
     return record
 
 
-async def _wait(found: Services, job: str) -> None:
+async def _wait(services: Services, job: str) -> None:
     try:
-        async with _following(found, job) as relay:
+        async with _relay_of(services, job) as relay:
             async for batch in relay.batches():
                 if any(message.type in ENDS for message in batch):
                     return
     except JobNotFoundError as error:
-        raise UnavailableError("Redis restarted without its data; send the file again") from error
+        raise UnavailableError("Redis has lost its data; send the file again") from error
 
 
-def _following(found: Services, job: str) -> Relay:
-    return Relay(found.history, found.channels, job, after=0, admitted=partial(found.jobs.known, job))
+def _relay_of(services: Services, job: str) -> Relay:
+    return Relay(
+        services.history, services.channels, job, after=0, admitted=partial(services.jobs.known, job)
+    )
 
 
-async def _gone(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -255,25 +260,25 @@ def _raise_failure(record: JobRecord) -> None:
         if failure["code"] in ("invalid_audio", "too_long"):
             raise ParamError(failure["message"], "file", code=failure["code"])
         raise EngineError(failure["message"])
-    if record.status is JobStatus.COMPLETED and record.duration < SHORTEST:
+    if record.status is JobStatus.COMPLETED and record.duration < MIN_SAMPLES:
         raise ParamError(
             "Audio file is too short. Minimum audio length is 0.1 seconds.", "file", code="audio_too_short"
         )
 
 
-def _written(record: JobRecord, transcript: Transcript, asked: TranscriptionRequest) -> Response:
-    used = {"usage": openai.usage(whole_seconds(record))}
-    match asked.form:
+def _written(record: JobRecord, transcript: Transcript, params: TranscriptionRequest) -> Response:
+    usage = {"usage": openai.usage(whole_seconds(record))}
+    match params.form:
         case "json":
-            more = {"logprobs": openai.logprobs(transcript.segments)} if asked.logprobs else {}
-            return JSONResponse({"text": transcript.text, **more, **used})
+            more = {"logprobs": openai.logprobs(transcript.segments)} if params.logprobs else {}
+            return JSONResponse({"text": transcript.text, **more, **usage})
         case "verbose_json":
             body = openai.verbose_json(transcript, task=record.options.task)
             if record.options.task == "translate":
                 body["language"] = "english"
-            return JSONResponse({**openai.with_words(body, transcript, asked.granularities), **used})
+            return JSONResponse({**openai.with_words(body, transcript, params.granularities), **usage})
         case "diarized_json":
-            return JSONResponse({**openai.diarized_json(transcript, asked.speakers), **used})
+            return JSONResponse({**openai.diarized_json(transcript, params.speakers), **usage})
         case form:
             media_type, write = openai.FORMATS[form]
             return Response(write(transcript), media_type=media_type)
@@ -282,12 +287,12 @@ def _written(record: JobRecord, transcript: Transcript, asked: TranscriptionRequ
 # --- streaming --------------------------------------------------------------------------------------
 
 
-async def _stream(found: Services, job: str, asked: TranscriptionRequest) -> AsyncGenerator[bytes]:
-    """Frames as the audio is decoded; the deltas joined are the text of the last one."""
+async def _stream(services: Services, job: str, params: TranscriptionRequest) -> AsyncGenerator[bytes]:
+    """Server-sent events while the audio is decoded; the joined deltas are the text of the last event."""
     text = ""
     segments: list[FinalSegment] = []
     try:
-        async with _following(found, job) as relay:
+        async with _relay_of(services, job) as relay:
             async for batch in relay.batches():
                 if not batch:
                     yield b": still here\n\n"
@@ -295,41 +300,41 @@ async def _stream(found: Services, job: str, asked: TranscriptionRequest) -> Asy
                     for raw in getattr(message.message, "segments", ()):
                         segment = FinalSegment(segment=len(segments), **raw)
                         delta = segment.text if not text else f" {segment.text}"
-                        yield _frame(_delta(segment, delta, len(segments) + 1, first=not text, asked=asked))
-                        if asked.form == "diarized_json":
-                            yield _frame(openai.diarized_segment(len(segments) + 1, segment, asked.speakers))
+                        yield _frame(_delta(segment, delta, len(segments) + 1, first=not text, params=params))
+                        if params.form == "diarized_json":
+                            yield _frame(openai.diarized_segment(len(segments) + 1, segment, params.speakers))
                         text += delta
                         segments.append(segment)
                     if message.type in ENDS:
-                        yield await _last(found, job, text, segments, asked)
+                        yield await _last(services, job, text, segments, params)
                         return
     except JobNotFoundError:
-        yield await _last(found, job, text, segments, asked)
+        yield await _last(services, job, text, segments, params)
     finally:
-        _say_farewell(found, job)
+        _remove_later(services, job)
 
 
 def _delta(
-    segment: FinalSegment, delta: str, number: int, *, first: bool, asked: TranscriptionRequest
+    segment: FinalSegment, delta: str, number: int, *, first: bool, params: TranscriptionRequest
 ) -> dict[str, Any]:
     event: dict[str, Any] = {"type": "transcript.text.delta", "delta": delta}
-    if asked.logprobs:
+    if params.logprobs:
         event["logprobs"] = openai.logprobs([segment], first=first)
-    if asked.form == "diarized_json":
+    if params.form == "diarized_json":
         event["segment_id"] = f"seg_{number:03d}"
     return event
 
 
 async def _last(
-    found: Services, job: str, text: str, segments: list[FinalSegment], asked: TranscriptionRequest
+    services: Services, job: str, text: str, segments: list[FinalSegment], params: TranscriptionRequest
 ) -> bytes:
     try:
-        record = await found.jobs.record(job)
+        record = await services.jobs.record(job)
         _raise_failure(record)
     except ParlandoError as error:
         return b"data: %s\n\n" % bytes(openai_answer(error).body)
     done: dict[str, Any] = {"type": "transcript.text.done", "text": text}
-    if asked.logprobs:
+    if params.logprobs:
         done["logprobs"] = openai.logprobs(segments)
     return _frame({**done, "usage": openai.usage(whole_seconds(record))})
 
@@ -338,19 +343,19 @@ def _frame(body: dict[str, Any]) -> bytes:
     return b"data: %s\n\n" % orjson.dumps(body)
 
 
-def _say_farewell(found: Services, job: str) -> None:
-    """Remove a job that nobody waits for any more, whatever becomes of the request."""
-    task = asyncio.create_task(_remove(found, job))
-    _farewells.add(task)
-    task.add_done_callback(_farewells.discard)
+def _remove_later(services: Services, job: str) -> None:
+    """Remove a job in the background, even if the request is being cancelled."""
+    task = asyncio.create_task(_remove(services, job))
+    _removals.add(task)
+    task.add_done_callback(_removals.discard)
 
 
-async def _remove(found: Services, job: str) -> None:
+async def _remove(services: Services, job: str) -> None:
     try:
-        record = await found.jobs.record(job)
-        await found.jobs.cancel(record)
-        await found.blobs.delete(record.source.blob)
-        await found.jobs.forget(record)
+        record = await services.jobs.record(job)
+        await services.jobs.cancel(record)
+        await services.blobs.delete(record.source.blob)
+        await services.jobs.forget(record)
     except JobNotFoundError:
         pass
 
@@ -358,8 +363,8 @@ async def _remove(found: Services, job: str) -> None:
 # --- models -----------------------------------------------------------------------------------------
 
 
-async def _engines(found: Services) -> list[str]:
-    workers = await found.admission.transcribers()
+async def _engines(services: Services) -> list[str]:
+    workers = await services.admission.transcribers()
     return sorted({f"{worker['engine']}-{worker['model']}".replace("/", "-") for worker in workers})
 
 
@@ -368,15 +373,15 @@ def _model(name: str) -> dict[str, Any]:
 
 
 @router.get("/v1/models", responses={401: _ERRORS[401], 503: _ERRORS[503]})
-async def models(caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
-    """The engines that run, and the names that stand for them."""
-    names = [*await _engines(found), *(name for name in found.settings.model_aliases if name != "*")]
+async def models(caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
+    """The running engines, and their aliases (`MODEL_ALIASES`)."""
+    names = [*await _engines(services), *(name for name in services.settings.model_aliases if name != "*")]
     return {"object": "list", "data": [_model(name) for name in names]}
 
 
 @router.get("/v1/models/{model:path}", responses={code: _ERRORS[code] for code in (401, 404, 503)})
-async def model(model: str, caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
-    """One of them."""
-    if model not in [*await _engines(found), *found.settings.model_aliases]:
+async def model(model: str, caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
+    """One model."""
+    if model not in [*await _engines(services), *services.settings.model_aliases]:
         raise ParamError(f"The model {model[:80]!r} does not exist here", "model", code="model_not_found")
     return _model(model)

@@ -1,4 +1,4 @@
-"""Reading sessions: their state, their transcript, their events as they come."""
+"""Routes that read sessions: their state, transcript and events."""
 
 from typing import Annotated, Any, Literal
 
@@ -18,7 +18,7 @@ from parlando.store.history import SessionRecord
 router = APIRouter(prefix="/v1/stt/sessions", tags=["sessions"])
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    401: {"description": "No valid key"},
+    401: {"description": "Missing or invalid API key"},
     404: {"description": "No such session"},
     503: {"description": "Redis can't be reached"},
 }
@@ -26,7 +26,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 
 @router.get("/{sid}", responses=_ERRORS)
 async def session(record: RecordDep) -> dict[str, Any]:
-    """Where a session stands: state, received and decoded audio, lag, the text that is still open."""
+    """A session's state: received and decoded audio, lag, the open segment."""
     opened = record.open_segment
     return {
         "session_id": record.sid,
@@ -47,21 +47,21 @@ async def session(record: RecordDep) -> dict[str, Any]:
 @router.get("/{sid}/transcript", responses={**_ERRORS, 200: {"content": {"text/vtt": {}, "text/plain": {}}}})
 async def transcript(
     reading: ReadingDep,
-    found: ServicesDep,
+    services: ServicesDep,
     form: Annotated[Literal["json", "text", "srt", "vtt"], Query(alias="format")] = "json",
-    annotations: Annotated[bool, Query(description="Annotations too, with format=json")] = False,
+    annotations: Annotated[bool, Query(description="Include annotations (format=json only)")] = False,
 ) -> Response:
-    """All finals so far, while the session runs and until it expires."""
+    """All finals so far. Available while the session is open and until it expires."""
     media_type, write = FORMATS[form]
-    found_transcript = await _transcript(reading.record, found)
+    body = await _transcript(reading.record, services)
     if annotations:
-        notes = await found.annotations.dumped(found.annotations.of_session(reading.record.sid))
-        found_transcript = found_transcript.model_copy(update={"annotations": tuple(notes)})
-    return Response(write(found_transcript), media_type=media_type)
+        notes = await services.annotations.dumped(services.annotations.of_session(reading.record.sid))
+        body = body.model_copy(update={"annotations": tuple(notes)})
+    return Response(write(body), media_type=media_type)
 
 
-async def _transcript(record: SessionRecord, found: Services) -> Transcript:
-    events = [EVENTS.validate_json(event) async for event in found.history.all_events(record.sid)]
+async def _transcript(record: SessionRecord, services: Services) -> Transcript:
+    events = [EVENTS.validate_json(event) async for event in services.history.all_events(record.sid)]
     return Transcript.of(
         record.sid,
         state=record.state,
@@ -78,29 +78,29 @@ async def _transcript(record: SessionRecord, found: Services) -> Transcript:
 )
 async def events(
     reading: ReadingDep,
-    found: ServicesDep,
+    services: ServicesDep,
     last_event_id: Annotated[str | None, Header()] = None,
-    annotations: Annotated[bool, Query(description="Annotations too")] = False,
+    annotations: Annotated[bool, Query(description="Include annotations")] = False,
 ) -> StreamingResponse:
-    """Server-sent events: all kept events behind `Last-Event-ID`, then live ones and partials.
+    """Server-sent events: all kept events after `Last-Event-ID`, then live ones and partials.
 
-    Who was at a position of another life of the session gets `restarted`, and all events of this one. A
-    viewer whose token is revoked gets `revoked`, and then nothing.
+    If Redis has lost the session and its owner has reopened it, a reader with an old `Last-Event-ID` gets
+    `restarted`, and then all events. A viewer whose token is revoked gets `revoked`, and the stream ends.
     """
     sid, token = reading.record.sid, reading.token
 
     async def admitted() -> bool:
-        return await found.viewers.admits(sid, token)
+        return await services.viewers.admits(sid, token)
 
     record = reading.record
     epoch = record.events_epoch if record.later_life else 0
     start = start_of(last_event_id, newest=record.seq, epoch=epoch, annotations=annotations)
     relay = Relay(
-        found.history,
-        found.channels,
+        services.history,
+        services.channels,
         sid,
         after=start.position.seq,
-        annotations=annotations_from(found, found.annotations.of_session(sid), start),
+        annotations=annotations_from(services, services.annotations.of_session(sid), start),
         admitted=admitted if token else None,
     )
     return respond(relay, start, metrics.VIEWERS)

@@ -1,4 +1,4 @@
-"""Server-sent events: what a relay gives, as frames with ids, until the last event."""
+"""Server-sent events: a relay's messages as frames with ids, until the last event."""
 
 import re
 from collections.abc import AsyncGenerator
@@ -19,18 +19,17 @@ from parlando.store.envelope import Envelope
 from parlando.store.keys import AnnotationKeys
 
 ENDS: Final = frozenset({"closed", "completed", "failed", "cancelled"})
-"""Events behind which nothing comes."""
-
+"""Types of the last event of a session or job."""
 
 _POSITION: Final = re.compile(r"(\d{1,15})(?:\.(\d{1,15}))?(?:-(\d{1,15}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What a reader has seen, as the id of a server-sent event: `<seq>[.<annotation>][-<epoch>]`.
+    """A reader's position, as the id of a server-sent event: `<seq>[.<annotation>][-<epoch>]`.
 
-    `epoch` is 0 in the first life of a session id, so that its ids are plain numbers. `annotation`: the last
-    one that was sent, None to a reader that wants none.
+    `epoch`: 0 unless the session was reopened, so that ids are usually plain numbers. `annotation`: number of
+    the last annotation sent; None if the reader doesn't request them.
     """
 
     seq: int = 0
@@ -43,7 +42,7 @@ class Position:
 
     @classmethod
     def read(cls, header: str | None) -> "Position":
-        """The position that `Last-Event-ID` names; the beginning if it names none."""
+        """Parse `Last-Event-ID`; the beginning if it is missing or invalid."""
         found = _POSITION.fullmatch(header or "")
         if not found:
             return cls()
@@ -59,41 +58,42 @@ def start_of(
     annotations: bool = False,
     trusts_plain: bool = False,
 ) -> "ReaderStart":
-    """Where a reader goes on that was at `header`, when the newest event is `newest` of life `epoch`.
+    """Where to continue after `Last-Event-ID` (`header`), if the newest event is `newest` of `epoch`.
 
-    A position of another life, or beyond the newest event, which was given by a life that Redis has
-    forgotten, means nothing in this one: the reader gets everything. `trusts_plain`: whether a number without
-    an epoch is taken for one of this life.
+    A position of another epoch, or beyond the newest event, is from before Redis lost the session. It is
+    invalid now, so the reader starts from the beginning. `trusts_plain`: a position without an epoch belongs
+    to this epoch.
     """
-    was = Position.read(header)
-    same_life = was.epoch == epoch or (trusts_plain and not was.epoch)
-    restarted = was.seq > 0 and (not same_life or was.seq > newest)
+    previous = Position.read(header)
+    same_epoch = previous.epoch == epoch or (trusts_plain and not previous.epoch)
+    restarted = previous.seq > 0 and (not same_epoch or previous.seq > newest)
     if restarted:
-        was = Position()
-    return ReaderStart(Position(was.seq, (was.annotation or 0) if annotations else None, epoch), restarted)
+        previous = Position()
+    annotation = (previous.annotation or 0) if annotations else None
+    return ReaderStart(Position(previous.seq, annotation, epoch), restarted)
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderStart:
-    """Where a reader begins. `restarted`: whether its own position was of another life."""
+    """Where a reader starts. `restarted`: whether its own position was invalid."""
 
     position: Position
     restarted: bool = False
 
 
-def annotations_from(found: Services, keys: AnnotationKeys, start: ReaderStart) -> AnnotationsFrom | None:
-    """Where the annotations lie that a reader wants; None if it wants none."""
+def annotations_from(services: Services, keys: AnnotationKeys, start: ReaderStart) -> AnnotationsFrom | None:
+    """Which annotations to relay to a reader; None if it doesn't request them."""
     after = start.position.annotation
-    return None if after is None else AnnotationsFrom(found.annotations, keys, after)
+    return None if after is None else AnnotationsFrom(services.annotations, keys, after)
 
 
 def respond(relay: Relay, start: ReaderStart, followers: Gauge | None = None) -> StreamingResponse:
-    """An answer that follows the relay, counted in `followers` while it does."""
+    """A response that streams the relay's messages. `followers` counts open streams."""
     return stream(_frames(relay, start, followers))
 
 
 class _Events(StreamingResponse):
-    """Server-sent events. Their generator, which may own a subscription, is closed when the client leaves."""
+    """Server-sent events. Closes their generator, which may own a subscription, if the client disconnects."""
 
     def __init__(self, frames: AsyncGenerator[bytes]) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -106,23 +106,23 @@ class _Events(StreamingResponse):
 
 
 def stream(frames: AsyncGenerator[bytes]) -> StreamingResponse:
-    """An answer of server-sent events that no proxy keeps back. It closes `frames`."""
+    """A response of server-sent events, with headers against buffering by proxies. It closes `frames`."""
     return _Events(frames)
 
 
 async def _frames(relay: Relay, start: ReaderStart, followers: Gauge | None) -> AsyncGenerator[bytes]:
-    """Frames, a comment when nothing came for a while, and a word to those who may read no longer."""
+    """Frames; a comment if there was no event for a while; `revoked` if the reader loses its permission."""
     yield b"retry: 2000\n\n"
     if start.restarted:
-        told = orjson.dumps({"type": "restarted", "epoch": start.position.epoch})
-        yield b"event: restarted\ndata: " + told + b"\n\n"
+        body = orjson.dumps({"type": "restarted", "epoch": start.position.epoch})
+        yield b"event: restarted\ndata: " + body + b"\n\n"
     with followers.track_inprogress() if followers else nullcontext():
-        async with aclosing(_followed(relay, start.position)) as followed:
-            async for frames in followed:
+        async with aclosing(_relayed(relay, start.position)) as relayed:
+            async for frames in relayed:
                 yield frames
 
 
-async def _followed(relay: Relay, position: Position) -> AsyncGenerator[bytes]:
+async def _relayed(relay: Relay, position: Position) -> AsyncGenerator[bytes]:
     async with relay:
         try:
             async for batch in relay.batches():
@@ -131,18 +131,18 @@ async def _followed(relay: Relay, position: Position) -> AsyncGenerator[bytes]:
                     continue
                 frames = []
                 for message in batch:
-                    position = _behind(position, message)
+                    position = _position_after(position, message)
                     frames.append(_frame(message, position))
                 yield b"".join(frames)
                 if any(message.type in ENDS for message in batch):
                     return
         except (SessionNotFoundError, JobNotFoundError):
-            return  # Redis has lost it: who asks again is told, or finds a session that goes on
+            return  # Redis has lost it: the client reconnects and gets a 404, or the reopened session
     yield b'event: revoked\ndata: {"type":"revoked"}\n\n'
 
 
-def _behind(position: Position, message: Envelope) -> Position:
-    """The position of a reader that has got `message`."""
+def _position_after(position: Position, message: Envelope) -> Position:
+    """The position of a reader after it has received `message`."""
     if isinstance(annotation := message.message, Annotation):
         return replace(position, annotation=annotation.number)
     return position if message.seq is None else replace(position, seq=message.seq)
@@ -150,6 +150,6 @@ def _behind(position: Position, message: Envelope) -> Position:
 
 def _frame(message: Envelope, position: Position) -> bytes:
     if position.annotation is None and not position.epoch:
-        return message.frame  # the same for all readers
+        return message.frame  # encoded once for all readers
     numbered = message.seq is not None or isinstance(message.message, Annotation)
     return message.frame_with(str(position) if numbered else "")

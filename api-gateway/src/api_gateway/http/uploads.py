@@ -1,4 +1,4 @@
-"""Request bodies: bounded, and never on disk."""
+"""Request bodies: limited in size, and never written to disk."""
 
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -15,11 +15,11 @@ from parlando.errors import InvalidRequestError
 
 Model = TypeVar("Model", bound=BaseModel)
 
-MARGIN: Final = 1 << 16  # bytes that a form adds to its file
+MARGIN: Final = 1 << 16  # bytes of a form besides its file
 
 
 class _InMemory(MultiPartParser):
-    """Starlette's parser writes files beyond a megabyte to disk; audio shall never lie there."""
+    """Starlette's parser without spooling to disk, which it does above a megabyte: audio stays in memory."""
 
     spool_max_size = 1 << 30
 
@@ -39,9 +39,9 @@ async def body_of(request: Request, limit: int) -> bytes:
 
 
 async def model_of(request: Request, kind: type[Model]) -> Model:
-    """The JSON body as a model; no body and `null` are an empty object.
+    """The JSON body as a model; an empty body and `null` count as an empty object.
 
-    FastAPI reads a body that is declared as a parameter before it looks at the key; this is called behind it.
+    FastAPI would read a body declared as a parameter before the key is checked; call this after the check.
 
     Raises
     ------
@@ -50,8 +50,8 @@ async def model_of(request: Request, kind: type[Model]) -> Model:
     """
     body = await body_of(request, MAX_BODY)
     try:
-        said = orjson.loads(body) if body else None
-        return kind.model_validate({} if said is None else said)
+        parsed = orjson.loads(body) if body else None
+        return kind.model_validate({} if parsed is None else parsed)
     except orjson.JSONDecodeError as error:
         raise InvalidRequestError(f"Expected JSON, but {error}") from error
     except ValidationError as error:
@@ -63,14 +63,14 @@ async def model_of(request: Request, kind: type[Model]) -> Model:
 async def form_of(request: Request, limit: int) -> Form:
     """The multipart form in the body. Raises `TooBigError`, `InvalidRequestError`."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise InvalidRequestError("Expected a multipart form with a file, but the body is something else")
+        raise InvalidRequestError("Expected a multipart form with a file, but got another Content-Type")
     allow_body(request, limit + MARGIN)
     try:
-        parsed = await _InMemory(request.headers, request.stream(), max_files=4, max_fields=50).parse()
+        form = await _InMemory(request.headers, request.stream(), max_files=4, max_fields=50).parse()
     except MultiPartException as error:
         raise InvalidRequestError(f"Expected a multipart form, but {error.message}") from error
     file, fields = None, {}
-    for name, value in parsed.multi_items():
+    for name, value in form.multi_items():
         if isinstance(value, UploadFile):
             file = await value.read() if file is None else file
             await value.close()

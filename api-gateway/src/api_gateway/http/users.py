@@ -1,4 +1,4 @@
-"""What the owners of users' audio read: transcripts, usage, how a device does."""
+"""Routes of users (`uid`): their transcripts, usage, and the state of their devices."""
 
 import time
 from datetime import datetime
@@ -24,14 +24,14 @@ log = structlog.get_logger(part="users")
 LAST_MS: Final = 253_402_300_799_000  # the end of the year 9999, unix milliseconds
 Uid = Annotated[str, Path(pattern=UID_PATTERN)]
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "A time isn't understood"},
-    401: {"description": "No valid key"},
+    400: {"description": "A time is invalid"},
+    401: {"description": "Missing or invalid API key"},
     503: {"description": "Redis or the archive can't be reached"},
 }
 
 
 def _moment(text: str) -> int:
-    """Unix milliseconds of an ISO 8601 moment or a unix time in seconds."""
+    """Parse an ISO 8601 time, or a unix time in seconds, to unix milliseconds."""
     try:
         return round(float(text) * 1000)
     except (ValueError, OverflowError):
@@ -45,29 +45,27 @@ def _moment(text: str) -> int:
 
 
 def _unreachable(error: Exception) -> UnavailableError:
-    log.warning("archive.away", error=str(error)[:500])  # it names paths and hosts
-    return UnavailableError("The archive can't be reached; the gateway's log says why")
+    log.warning("archive.away", error=str(error)[:500])  # not for clients: it contains paths and hosts
+    return UnavailableError("The archive can't be reached; the gateway's log has the reason")
 
 
 @router.get("/transcripts/{uid}", responses={**_ERRORS, 200: {"content": {"text/vtt": {}, "text/plain": {}}}})
 async def transcripts(
     uid: Uid,
     caller: PrincipalDep,
-    found: ServicesDep,
-    since: Annotated[str | None, Query(description="Only those that began at this time or later")] = None,
-    before: Annotated[
-        int | None, Query(ge=0, le=LAST_MS, description="The `next` of the page before")
-    ] = None,
+    services: ServicesDep,
+    since: Annotated[str | None, Query(description="Only sessions that began at this time or later")] = None,
+    before: Annotated[int | None, Query(ge=0, le=LAST_MS, description="`next` of the previous page")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     form: Annotated[Literal["json", "text", "srt", "vtt"], Query(alias="format")] = "json",
 ) -> Response:
-    """A user's transcripts, newest first: those that run, and those in the archive.
+    """A user's transcripts, newest first: of live sessions, and those in the archive.
 
-    As text or subtitles they come in the order in which they were spoken.
+    As text or subtitles they are joined, oldest first.
     """
     since_ms = _moment(since) if since else 0
     until_ms = before - 1 if before is not None else round(time.time() * 1000) + 3_600_000
-    page = await _page(found, caller.key, uid, since_ms=since_ms, until_ms=until_ms, limit=limit + 1)
+    page = await _page(services, caller.key, uid, since_ms=since_ms, until_ms=until_ms, limit=limit + 1)
     more, page = len(page) > limit, page[:limit]
     if form != "json":
         media_type, write = FORMATS[form]
@@ -83,17 +81,17 @@ async def transcripts(
 
 
 async def _page(
-    found: Services, key: str, uid: str, *, since_ms: int, until_ms: int, limit: int
+    services: Services, key: str, uid: str, *, since_ms: int, until_ms: int, limit: int
 ) -> list[Document]:
-    """Up to `limit` documents, newest first; a session that Redis knows is taken from there."""
+    """Up to `limit` documents, newest first. For a session in Redis and in the archive, Redis is used."""
     owner = fingerprint(key)
     fresh = await newest_sessions(
-        found.history, owner, uid, since_ms=since_ms, until_ms=until_ms, limit=limit
+        services.history, owner, uid, since_ms=since_ms, until_ms=until_ms, limit=limit
     )
     known = {document["session_id"] for document in fresh}
     old: list[Document] = []
     try:
-        async for document in found.archive.newest_first(uid, owner=owner[:16], until_ms=until_ms):
+        async for document in services.archive.newest_first(uid, owner=owner[:16], until_ms=until_ms):
             if document["started_ms"] < since_ms or len(old) >= limit:
                 break
             if document["session_id"] not in known:
@@ -104,7 +102,7 @@ async def _page(
 
 
 def _joined(uid: str, page: list[Document]) -> Transcript:
-    """Several sessions as one transcript, in the order of time; the first begins at 0."""
+    """Several sessions as one transcript, oldest first. The first session begins at 0 s."""
     segments: list[FinalSegment] = []
     begin = min((document["started_ms"] for document in page), default=0)
     for document in reversed(page):
@@ -125,29 +123,29 @@ def _joined(uid: str, page: list[Document]) -> Transcript:
 
 
 @router.delete("/transcripts/{uid}", responses=_ERRORS)
-async def forget(uid: Uid, caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
-    """Delete a user's transcripts everywhere, and what runs."""
+async def forget(uid: Uid, caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
+    """Delete a user's transcripts in Redis and the archive, and the user's live sessions."""
     owner = fingerprint(caller.key)
-    await found.http_audio.discard(caller.key, uid)
-    sids = await found.history.sessions_of(owner, uid)
+    await services.http_audio.discard(caller.key, uid)
+    sids = await services.history.sessions_of(owner, uid)
     for sid in sids:
-        await found.history.forget(sid)
+        await services.history.forget(sid)
     try:
-        archived = await found.archive.delete(uid, owner=owner[:16])
+        archived = await services.archive.delete(uid, owner=owner[:16])
     except (BaseError, OSError) as error:
         raise _unreachable(error) from error
     return {"uid": uid, "deleted_sessions": len(sids), "deleted_from_archive": archived}
 
 
 @router.get("/stats", responses=_ERRORS)
-async def stats(caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
-    """What the caller's key has used in the running month, and how much waits in the cluster."""
+async def stats(caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
+    """Usage of the caller's key in the current month, and the cluster's queue."""
     owner, running = fingerprint(caller.key), month()
-    files, audio_ms = await found.history.usage(owner, running)
-    billed_s = await found.history.billed_ms(running) / 1000
-    transcribers = await found.admission.transcribers()
-    open_sessions = await found.sessions.waiting()
-    price = found.settings.price_per_hour_usd
+    files, audio_ms = await services.history.usage(owner, running)
+    billed_s = await services.history.billed_ms(running) / 1000
+    transcribers = await services.admission.transcribers()
+    open_sessions = await services.sessions.waiting()
+    price = services.settings.price_per_hour_usd
     return {
         "current_month": {
             "month": running,
@@ -163,20 +161,22 @@ async def stats(caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
             "depth": max(0, open_sessions - sum(worker["sessions"] for worker in transcribers)),
             "lag_ms": max((worker["lag_ms"] for worker in transcribers), default=0),
         },
-        "active_users": await found.history.active_users(found.settings.omi_idle_s, owner),
+        "active_users": await services.history.active_users(services.settings.omi_idle_s, owner),
     }
 
 
-@router.get("/stats/{uid}", responses={**_ERRORS, 404: {"description": "Nothing has come of this user"}})
-async def user_stats(uid: Uid, caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
-    """How a user's audio comes: when the last body came, how many, repeats, wrong signatures; what waits."""
-    state = await found.http_audio.state(caller.key, uid)
+@router.get(
+    "/stats/{uid}", responses={**_ERRORS, 404: {"description": "Nothing was received from this user"}}
+)
+async def user_stats(uid: Uid, caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
+    """The state of a user's uploads: last body, counts, repeats, wrong signatures, waiting audio."""
+    state = await services.http_audio.state(caller.key, uid)
     if state is None:
-        raise SessionNotFoundError(f"Nothing has come of user {uid} in the last week")
+        raise SessionNotFoundError(f"Nothing was received from user {uid} in the last week")
     waiting, session_state = 0, None
     if state.sid:
         try:
-            record = await found.history.record(state.sid)
+            record = await services.history.record(state.sid)
             session_state = record.state
             waiting = max(0, record.received - record.decoded) if record.state != "closed" else 0
         except SessionNotFoundError:
@@ -198,6 +198,9 @@ async def user_stats(uid: Uid, caller: PrincipalDep, found: ServicesDep) -> dict
 
 
 @router.delete("/buffer/{uid}", responses=_ERRORS)
-async def clear_buffer(uid: Uid, caller: PrincipalDep, found: ServicesDep) -> dict[str, Any]:
-    """Throw away the user's audio that is not recognised yet; the next body begins a new session."""
-    return {"uid": uid, "status": "cleared" if await found.http_audio.discard(caller.key, uid) else "empty"}
+async def clear_buffer(uid: Uid, caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
+    """Discard the user's audio that isn't decoded yet. The next body begins a new session."""
+    return {
+        "uid": uid,
+        "status": "cleared" if await services.http_audio.discard(caller.key, uid) else "empty",
+    }

@@ -1,4 +1,4 @@
-"""Sharing a session: viewer tokens, which may read one session and can be revoked."""
+"""Routes to share a session: viewer tokens, which can read one session and can be revoked."""
 
 from typing import Annotated, Any, Final
 
@@ -15,22 +15,22 @@ from parlando.store.viewers import TOKEN_PATTERN, Viewer
 router = APIRouter(prefix="/v1/stt/sessions/{sid}/viewers", tags=["sessions"])
 
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"description": "No valid key"},
+    401: {"description": "Missing or invalid API key"},
     404: {"description": "No such session or viewer"},
-    503: {"description": "Redis can't be reached, or the session has a hundred viewer tokens"},
+    503: {"description": "Redis can't be reached, or the session has the maximum of a hundred viewer tokens"},
 }
 
 
 class Sharing(BaseModel):
-    """To whom the session is shown."""
+    """The body of a request for a viewer token."""
 
     label: Annotated[str, AfterValidator(one_line)] = Field(
-        "", max_length=100, description="Whom it's for; told in the list only"
+        "", max_length=100, description="Name of the viewer, for the list"
     )
     token: str = Field(
         "",
         pattern=rf"^$|{TOKEN_PATTERN}",
-        description="A token that this session gave before Redis lost its data; none for a new one",
+        description="A token of this session from before Redis lost its data; empty for a new one",
     )
 
 
@@ -43,31 +43,31 @@ def _document(viewer: Viewer) -> dict[str, Any]:
     status_code=201,
     responses={
         **_ERRORS,
-        400: {"description": "The request isn't understood"},
-        408: {"description": "The body didn't go on"},
+        400: {"description": "The request is invalid"},
+        408: {"description": "The body timed out"},
         413: {"description": "The body is too big"},
-        422: {"description": "A field of the body doesn't fit"},
+        422: {"description": "A field of the body is invalid"},
     },
     openapi_extra={"requestBody": {"content": {"application/json": {"schema": Sharing.model_json_schema()}}}},
 )
-async def share(request: Request, record: RecordDep, found: ServicesDep) -> dict[str, Any]:
-    """A new viewer token, told this once, and the page for it."""
+async def share(request: Request, record: RecordDep, services: ServicesDep) -> dict[str, Any]:
+    """Create a viewer token. The response has the token, which can't be read again, and the page's URL."""
     sharing = await model_of(request, Sharing)
-    viewer, token = await found.viewers.add(record.sid, sharing.label, sharing.token)
+    viewer, token = await services.viewers.add(record.sid, sharing.label, sharing.token)
     base = str(request.base_url).rstrip("/")
     return {**_document(viewer), "token": token, "url": f"{base}/watch/{record.sid}?token={token}"}
 
 
 @router.get("", responses=_ERRORS)
-async def listed(record: RecordDep, found: ServicesDep) -> dict[str, Any]:
-    """Those who may watch, oldest first."""
-    return {"viewers": [_document(viewer) for viewer in await found.viewers.all(record.sid)]}
+async def listed(record: RecordDep, services: ServicesDep) -> dict[str, Any]:
+    """The viewers, oldest first."""
+    return {"viewers": [_document(viewer) for viewer in await services.viewers.all(record.sid)]}
 
 
 @router.delete("/{viewer_id}", responses=_ERRORS)
 async def revoke(
-    record: RecordDep, found: ServicesDep, viewer_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
+    record: RecordDep, services: ServicesDep, viewer_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
 ) -> dict[str, str]:
-    """Revoke a token. Whoever watches with it is cut off at once."""
-    await found.viewers.revoke(record.sid, viewer_id)
+    """Revoke a token. Streams that use it end at once."""
+    await services.viewers.revoke(record.sid, viewer_id)
     return {"viewer_id": viewer_id, "status": "revoked"}

@@ -1,4 +1,4 @@
-"""The web app: its pages and modules as files, without a build step."""
+"""The web app: serves its pages and modules as static files."""
 
 from pathlib import Path
 from typing import Final
@@ -27,27 +27,27 @@ _POLICY: Final = (
 )
 HEADERS: Final = {
     "Content-Security-Policy": "; ".join(_POLICY),
-    "Cache-Control": "no-cache",  # asked for again each time, and answered with 304
+    "Cache-Control": "no-cache",  # revalidated at each use, usually with a 304
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "microphone=(self), display-capture=(self), camera=(), geolocation=()",
-    "Referrer-Policy": "no-referrer",  # the address of a viewer's page holds its token
+    "Referrer-Policy": "no-referrer",  # the URL of a viewer's page contains its token
     "X-Content-Type-Options": "nosniff",
 }
 
 
-class _Guarded:
+class _SecurityHeaders:
     """ASGI middleware that adds `HEADERS`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        await self._app(scope, receive, guarded)
+        await self._app(scope, receive, send_with_headers)
 
 
 async def _app_page(request: Request) -> FileResponse:
@@ -59,7 +59,7 @@ async def _watch_page(request: Request) -> FileResponse:
 
 
 def mount(app: FastAPI) -> None:
-    """Serve `/`, `/watch/{session}` and what they load."""
+    """Serve `/`, `/watch/{session}` and the files that they load."""
     app.add_route("/", _app_page, include_in_schema=False)
     app.add_route("/watch/{sid}", _watch_page, include_in_schema=False)
-    app.mount("/app", _Guarded(StaticFiles(directory=FOLDER, follow_symlink=True)))
+    app.mount("/app", _SecurityHeaders(StaticFiles(directory=FOLDER, follow_symlink=True)))

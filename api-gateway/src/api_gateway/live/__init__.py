@@ -1,1 +1,1 @@
-"""One live connection: audio into Redis, events out of it."""
+"""Live connections: store audio in Redis, send events from it."""

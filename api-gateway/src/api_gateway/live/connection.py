@@ -1,7 +1,7 @@
-"""One live connection: audio into Redis, events out of it, back-pressure, resume.
+"""One live connection: stores audio in Redis, sends events from it, applies back-pressure.
 
-A connection holds nothing that matters: audio is in Redis before it's acknowledged, events come from
-there, and another connection, on any gateway, can take over at any moment.
+A connection keeps no state that can't be restored: audio is acknowledged only when it is in Redis, and events
+are read from there. So another connection, on any gateway, can take over at any time.
 """
 
 import asyncio
@@ -45,26 +45,28 @@ from parlando.store.sessions import SessionWriter
 
 LARGEST_ENTRY: Final = SAMPLE_RATE * BYTES_PER_SAMPLE  # bytes of one stream entry: a second of PCM
 MAX_BUFFERED: Final = 8 * LARGEST_ENTRY  # bytes read from the socket but not stored
-COMMAND_BYTES: Final = 4096  # what a message without audio counts among them
-CHUNK_BYTES: Final = 512  # and a message with audio beside that, which may be empty
+COMMAND_BYTES: Final = 4096  # a queued command counts as this much of MAX_BUFFERED
+CHUNK_BYTES: Final = 512  # overhead that a queued audio message counts in addition to its audio
 MAX_UNCONVERTED: Final = 4 << 20  # bytes of a container that may wait for FFmpeg
-MAX_UNCONVERTED_S: Final = 10  # seconds of raw audio that may
-MAX_MISTAKES: Final = 20  # messages not understood before the socket is closed
-FULL_RETRY_S: Final = 0.1
+MAX_UNCONVERTED_S: Final = 10  # seconds of raw audio that may wait for FFmpeg
+MAX_INVALID: Final = 20  # invalid messages after which the connection is closed
+FULL_RETRY_S: Final = 0.1  # while the backlog is full
 TOUCH_EVERY_S: Final = 5.0
-WATCH_EVERY_S: Final = 0.25
-PAUSED_S: Final = 0.5  # a look that comes so much too late shows that this process was stopped or starved
+WATCH_EVERY_S: Final = 0.25  # between checks for stalled audio and an idle client
+PAUSED_S: Final = (
+    0.5  # a check that comes later by this shows that the gateway process was stopped or starved
+)
 
 
 class IdleError(ParlandoError):
-    """Raised when a client says nothing for too long."""
+    """Raised when a client has sent nothing for its idle time-out."""
 
     code = "idle"
     retryable = True
 
 
 class Finished(Exception):
-    """Raised in a connection's tasks when all is said; `code` is the WebSocket close code."""
+    """Raised in a connection's tasks when the session has closed. `code`: the WebSocket close code."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -72,7 +74,7 @@ class Finished(Exception):
 
 
 def decoder_of(form: AudioFormat) -> PcmDecoder | WholeFrames:
-    """What makes whole samples of a connection's bytes, so that a resume falls between two of them."""
+    """A decoder of a connection's bytes to whole samples or frames, so that a resume never splits one."""
     return PcmDecoder(form.encoding) if form.direct else WholeFrames(form.frame_bytes)
 
 
@@ -83,12 +85,16 @@ class _Chunk:
 
 
 def _cost(item: _Chunk | ClientCommand) -> int:
-    """Bytes of `MAX_BUFFERED` that a queued message takes."""
+    """Bytes of `MAX_BUFFERED` that a queued item uses."""
     return CHUNK_BYTES + len(item.pcm) if isinstance(item, _Chunk) else COMMAND_BYTES
 
 
 class LiveConnection:
-    """Runs one connection of one session, in whichever dialect, until it ends."""
+    """Runs one connection of one session until it ends.
+
+    `reformat`: sets another audio format before the first audio. `check`: raises `InvalidRequestError` for
+    config changes that the cluster can't apply. `last_seq`: the last kept event that the client has received.
+    """
 
     def __init__(
         self,
@@ -100,7 +106,7 @@ class LiveConnection:
         protocol: LiveProtocol,
         reformat: Callable[[AudioFormat], Awaitable[None]] | None = None,
         check: Callable[[Mapping[str, Any]], Awaitable[None]] | None = None,
-        seen: int = 0,
+        last_seq: int = 0,
     ) -> None:
         self._transport = transport
         self._writer = writer
@@ -113,18 +119,18 @@ class LiveConnection:
         self._decoder = decoder_of(writer.format)
         self._queue: deque[_Chunk | ClientCommand] = deque()
         self._buffered = 0
-        self._more = asyncio.Event()
-        self._less = asyncio.Event()
-        self._opened_at = self._heard_at = self._audio_at = time.monotonic()
+        self._queued = asyncio.Event()
+        self._freed = asyncio.Event()
+        self._opened_at = self._received_at = self._audio_at = time.monotonic()
         self._audio_open = False
         self._acked_at = 0.0
-        self._seen = seen  # the last kept event that the client was sent
+        self._sent_seq = last_seq  # the last kept event that was sent to the client
         self._settled = 0
-        self._mistakes = 0
+        self._invalid = 0
         self._ended = False
 
     async def run(self, first: Sequence[ClientCommand] = ()) -> None:
-        """Serve until the session is closed or the client leaves. `first`: commands that were read already.
+        """Serve until the session closes or the client disconnects. `first`: commands that were already read.
 
         Raises
         ------
@@ -134,43 +140,43 @@ class LiveConnection:
 
         """
         for command in first:
-            self._accept(command)
+            self._enqueue(command)
         try:
             async with asyncio.TaskGroup() as group:
                 for loop in (self._receive(), self._store(), self._deliver(), self._watch()):
                     group.create_task(loop)
-        except ExceptionGroup as ends:
-            raise _reason(ends) from None
+        except ExceptionGroup as errors:
+            raise _primary_error(errors) from None
 
     # --- from the socket --------------------------------------------------------------------------
 
     async def _receive(self) -> None:
         while True:
-            while self._buffered >= MAX_BUFFERED:  # not reading is how a client is told to wait
-                self._less.clear()
-                await self._less.wait()
+            while self._buffered >= MAX_BUFFERED:  # TCP then slows the client down
+                self._freed.clear()
+                await self._freed.wait()
             message = await self._transport.receive()
-            self._heard_at = time.monotonic()
+            self._received_at = time.monotonic()
             try:
                 for command in self._protocol.read(message):
-                    await self._take(command)
+                    await self._handle(command)
             except InvalidRequestError as error:
-                self._mistakes += 1
-                if self._mistakes >= MAX_MISTAKES:
+                self._invalid += 1
+                if self._invalid >= MAX_INVALID:
                     raise
-                await self._say(Mistake(error))
+                await self._send(Mistake(error))
 
-    async def _take(self, command: ClientCommand) -> None:
-        if isinstance(command, Ping):  # also behind the end, while the tail is recognised
-            await self._say(Pong())
+    async def _handle(self, command: ClientCommand) -> None:
+        if isinstance(command, Ping):  # also after `End`, while the rest is decoded
+            await self._send(Pong())
             return
         if isinstance(command, Start | Configure) and self._check is not None:
             await self._check(command.changes)
         if isinstance(command, Start):
             await self._restart(command)
-        self._accept(command)
+        self._enqueue(command)
 
-    def _accept(self, command: ClientCommand) -> None:
+    def _enqueue(self, command: ClientCommand) -> None:
         if self._ended:
             return
         if isinstance(command, Audio):
@@ -182,12 +188,12 @@ class LiveConnection:
             self._queue.append(command)
             self._ended = isinstance(command, End)
         self._buffered += _cost(self._queue[-1])
-        self._more.set()
+        self._queued.set()
 
     async def _restart(self, start: Start) -> None:
-        """A `start` behind the greeting: it may still say how the audio comes."""
+        """Apply a `start` after the greeting: before the first audio it may still set the format."""
         if self._audio_at > self._opened_at or self._writer.received:
-            raise InvalidRequestError("Expected start before the first audio, but audio has come already")
+            raise InvalidRequestError("Expected start before the first audio, but audio was received already")
         if start.format != self._writer.format and self._reformat is not None:
             await self._reformat(start.format)
         self._decoder = decoder_of(self._writer.format)
@@ -197,25 +203,26 @@ class LiveConnection:
     async def _store(self) -> None:
         while True:
             if not self._queue:
-                self._more.clear()
-                await self._more.wait()
+                self._queued.clear()
+                await self._queued.wait()
             item = self._queue.popleft()
             try:
                 if isinstance(item, _Chunk):
                     await self._store_chunks(item)
                 else:
-                    self._forget([item])
-                    await self._obey(item)
+                    self._release([item])
+                    await self._apply(item)
             except TooManyControlsError as error:
-                await self._say(Mistake(error))
+                await self._send(Mistake(error))
             except SessionClosedError:
                 if not self._writer.received:
                     raise
-                self._ended = True  # a worker has ended it, for its audio is none, say: the events tell why
+                # A worker has closed it, for example for invalid audio; its events contain the reason.
+                self._ended = True
                 return
 
     async def _store_chunks(self, first: _Chunk) -> None:
-        """Store a chunk, and with it those that came meanwhile, up to a second in one entry."""
+        """Store a chunk together with the queued ones after it, up to a second in one stream entry."""
         chunks, size = [first], len(first.pcm)
         while self._queue and isinstance(following := self._queue[0], _Chunk):
             if size + len(following.pcm) > LARGEST_ENTRY:
@@ -226,69 +233,71 @@ class LiveConnection:
         pcm = b"".join(chunk.pcm for chunk in chunks)
         for start in range(0, len(pcm), LARGEST_ENTRY):
             await self._append(pcm[start : start + LARGEST_ENTRY])
-        self._forget(chunks)
+        self._release(chunks)
         await self._acknowledge([chunk.index for chunk in chunks if chunk.index is not None])
 
-    def _forget(self, done: Sequence[_Chunk | ClientCommand]) -> None:
+    def _release(self, done: Sequence[_Chunk | ClientCommand]) -> None:
+        """Free the buffer space of items that were taken from the queue."""
         self._buffered -= sum(map(_cost, done))
-        self._less.set()
+        self._freed.set()
 
     async def _append(self, pcm: bytes) -> None:
         throttled, limit = False, self._max_backlog
-        second = self._writer.format.bytes_per_second
-        asked_at = time.monotonic()
+        bytes_per_second = self._writer.format.bytes_per_second
+        started_at = time.monotonic()
         appended = await self._writer.append(pcm, limit)
-        metrics.APPEND.observe(took := time.monotonic() - asked_at)
-        metrics.LATENCIES.observe("store", took)
+        metrics.APPEND.observe(elapsed := time.monotonic() - started_at)
+        metrics.LATENCIES.observe("store", elapsed)
         while not appended.stored:
             if not throttled:
                 throttled = True
                 metrics.THROTTLED.inc()
-                await self._say(FlowStatus("throttled", self._ms(appended.backlog), "backlog"))
+                await self._send(FlowStatus("throttled", self._ms(appended.backlog), "backlog"))
             await asyncio.sleep(FULL_RETRY_S)
-            self._heard_at = self._audio_at = time.monotonic()  # it's us who don't read
+            self._received_at = self._audio_at = time.monotonic()  # not idle: the gateway isn't reading
             appended = await self._writer.append(pcm, limit)
         if throttled:
-            await self._say(FlowStatus("flowing", self._ms(appended.backlog), "backlog"))
+            await self._send(FlowStatus("flowing", self._ms(appended.backlog), "backlog"))
         metrics.BYTES.inc(len(pcm))
-        if second is not None:
-            metrics.AUDIO.inc(len(pcm) / second)
+        if bytes_per_second is not None:
+            metrics.AUDIO.inc(len(pcm) / bytes_per_second)
 
     @property
     def _max_backlog(self) -> int:
-        """Samples, or bytes where FFmpeg makes the audio of them, that may wait in Redis."""
+        """Limit of the backlog in Redis: samples, or bytes if the audio-processor converts the audio."""
         form = self._writer.format
         if form.direct:
             return int(self._settings.buffer_max_s * SAMPLE_RATE)
-        second = form.bytes_per_second
-        return MAX_UNCONVERTED if second is None else MAX_UNCONVERTED_S * second
+        bytes_per_second = form.bytes_per_second
+        return MAX_UNCONVERTED if bytes_per_second is None else MAX_UNCONVERTED_S * bytes_per_second
 
     def _ms(self, backlog: int) -> int:
-        second = self._writer.format.bytes_per_second
+        """The duration of a backlog in milliseconds; 0 for a container, whose duration is unknown."""
+        bytes_per_second = self._writer.format.bytes_per_second
         if self._writer.format.direct:
             return milliseconds(backlog)
-        return 0 if second is None else backlog * 1000 // second
+        return 0 if bytes_per_second is None else backlog * 1000 // bytes_per_second
 
     async def _acknowledge(self, indexes: list[int]) -> None:
-        ack = Ack(received_by(self._writer), *self._settled_by_now())
+        ack = Ack(received_by(self._writer), *self._settled_position())
         for index in indexes:
-            await self._say(replace(ack, index=index))
+            await self._send(replace(ack, index=index))
         now = time.monotonic()
         if indexes:
             self._acked_at = now
         elif (now - self._acked_at) * 1000 >= self._settings.ack_interval_ms:
             self._acked_at = now
-            await self._say(ack)
+            await self._send(ack)
 
-    def _settled_by_now(self) -> tuple[int, int]:
-        """Before where all audio is in finals that the client was sent: in its units, and in milliseconds."""
+    def _settled_position(self) -> tuple[int, int]:
+        """Position before which all audio is in finals sent to the client: in its units, and in ms."""
         samples, seq = self._writer.settled
-        if seq <= self._seen:
+        if seq <= self._sent_seq:
             self._settled = max(self._settled, samples)
         settled = self._writer.format.settled(self._settled)
         return settled, milliseconds(self._settled)
 
-    async def _obey(self, command: ClientCommand) -> None:
+    async def _apply(self, command: ClientCommand) -> None:
         match command:
             case Start(changes=changes) if changes:
                 await self._writer.command(Configure(changes=changes))
@@ -305,61 +314,63 @@ class LiveConnection:
             for envelope in batch:
                 event = envelope.message
                 if isinstance(event, JobEvent | AccessChanged):
-                    continue  # neither is published for a session, or reaches an outbox
+                    continue  # impossible: the one belongs to jobs, the relay consumes the other
                 for message in self._protocol.event(event):
                     await self._transport.send(message)
-                self._seen = envelope.seq or self._seen
+                self._sent_seq = envelope.seq or self._sent_seq
                 if isinstance(event, Partial):
                     metrics.LATENCIES.observe("deliver", age_s(event.timestamp))
                 elif isinstance(event, Closed):
                     raise Finished(self._protocol.close_code(event))
 
-    async def _say(self, notice: Notice) -> None:
+    async def _send(self, notice: Notice) -> None:
         for message in self._protocol.notice(notice):
             await self._transport.send(message)
 
     async def _watch(self) -> None:
-        """Keep the session alive in Redis; settle stalled audio; give up on a silent client."""
+        """Keep the session alive in Redis, settle stalled audio, and end the connection of an idle client."""
         touched = 0.0
-        often = min(TOUCH_EVERY_S, self._settings.resume_window_s / 3)
-        looked_at = time.monotonic()
+        touch_every_s = min(TOUCH_EVERY_S, self._settings.resume_window_s / 3)
+        checked_at = time.monotonic()
         while True:
             now = time.monotonic()
-            if (paused := now - looked_at - WATCH_EVERY_S) > PAUSED_S:  # this process, not the client
-                self._heard_at += paused
+            if (paused := now - checked_at - WATCH_EVERY_S) > PAUSED_S:  # this process, not the client
+                self._received_at += paused
                 self._audio_at += paused
             try:
-                if now - touched >= often and not self._ended:
+                if now - touched >= touch_every_s and not self._ended:
                     await self._writer.touch()
                     touched = now
                 stalled = now - self._audio_at >= self._settings.stall_flush_s
                 if self._audio_open and not self._ended and stalled:
                     self._audio_open = False
                     await self._writer.command(Settle())
-                if now - self._heard_at >= self._idle_s:
+                if now - self._received_at >= self._idle_s:
                     if not self._ended:
                         await self._writer.command(End(reason="idle"))
-                    raise IdleError(f"Nothing was heard for {self._idle_s:g} s")
+                    raise IdleError(f"The client has sent nothing for {self._idle_s:g} s")
             except TooManyControlsError:
-                pass  # those that wait settle it
+                pass  # the waiting controls will settle the audio too
             except SessionClosedError:
-                self._ended = True  # a worker has ended it: the events tell why
-            looked_at = time.monotonic()
+                self._ended = True  # a worker has closed it; its events contain the reason
+            checked_at = time.monotonic()
             await asyncio.sleep(WATCH_EVERY_S)
 
     async def leave(self) -> None:
-        """Say that the client was here until now; its resume window begins."""
+        """The client has disconnected: start the resume window of the session now."""
         if self._ended:
             return
         try:
             await self._writer.touch()
         except (SessionLostError, SessionClosedError):
-            return  # nothing is left to come back to
+            return  # there is no session to resume
 
 
-def _reason(group: ExceptionGroup[Exception]) -> Exception:
-    """What ended a connection whose loops ended at once: a mistake of ours, or else what says most."""
+def _primary_error(group: ExceptionGroup[Exception]) -> Exception:
+    """The exception that explains best why a connection ended: an unexpected one, else by rank of `kinds`."""
     kinds = (Finished, ClientGone, ParlandoError)
-    if all(isinstance(end, kinds) for end in group.exceptions):
-        return min(group.exceptions, key=lambda end: [isinstance(end, kind) for kind in kinds].index(True))
+    if all(isinstance(error, kinds) for error in group.exceptions):
+        return min(
+            group.exceptions, key=lambda error: [isinstance(error, kind) for kind in kinds].index(True)
+        )
     return group

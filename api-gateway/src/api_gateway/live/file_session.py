@@ -1,4 +1,4 @@
-"""A whole file through the live path: a session that is sent at once, and waited for."""
+"""A whole file as a session: it is stored at once, and its transcript can be awaited."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ CONTAINER: Final = AudioFormat(encoding=Encoding.CONTAINER)
 
 
 async def send_file(
-    found: Services,
+    services: Services,
     data: bytes,
     *,
     limit: int,
@@ -40,8 +40,7 @@ async def send_file(
 ) -> SessionWriter:
     """Open a session if fewer than `limit` are open, store the file in it and end it.
 
-    With the id `sid` of a session into which the file was begun to be sent before, store what is
-    missing there.
+    `sid`: the id of a session in which a part of the file may be stored already; the rest is stored then.
 
     Raises
     ------
@@ -50,7 +49,7 @@ async def send_file(
     """
     name = sid or new_session_id()
     try:
-        writer = await found.sessions.open(
+        writer = await services.sessions.open(
             name,
             config=config.model_dump(exclude_none=True),
             token=new_token(),
@@ -64,20 +63,20 @@ async def send_file(
     except SessionTakenError:
         if sid is None:
             raise
-        writer = found.sessions.again(sid, CONTAINER)
+        writer = services.sessions.again(sid, CONTAINER)
     try:
         for start in range(0, len(data), ENTRY):
             await writer.append(data[start : start + ENTRY], len(data) + ENTRY)
         await writer.command(End())
     except SessionClosedError:
-        pass  # all of it was stored before, or a worker has ended the session: its events say why
+        pass  # the file was stored before, or a worker has closed the session; its events contain the reason
     return writer
 
 
-async def hear_file(
-    found: Services, data: bytes, *, key: str, config: SessionConfig, within_s: float
+async def transcribe_file(
+    services: Services, data: bytes, *, key: str, config: SessionConfig, within_s: float
 ) -> Transcript:
-    """What is said in a file. Waits for room, and for the words, up to `within_s` seconds.
+    """Transcribe a file. Waits up to `within_s` seconds for capacity and for the transcript.
 
     Raises
     ------
@@ -89,22 +88,24 @@ async def hear_file(
         async with asyncio.timeout_at(asyncio.get_running_loop().time() + within_s):
             while True:
                 try:
-                    limit = await found.admission.capacity(CONTAINER)
-                    writer = await send_file(found, data, limit=limit, key=key, config=config)
+                    limit = await services.admission.capacity(CONTAINER)
+                    writer = await send_file(services, data, limit=limit, key=key, config=config)
                     break
                 except AtCapacityError:
                     if time.monotonic() + RETRY_S > deadline:
                         raise
                     await asyncio.sleep(RETRY_S)
-            return await _words(found, writer.sid)
+            return await _transcript(services, writer.sid)
     except TimeoutError as error:
-        raise AtCapacityError(f"The words of the file were not found within {within_s:.0f} s") from error
+        raise AtCapacityError(
+            f"The file was not transcribed within {within_s:.0f} s; send it again"
+        ) from error
 
 
-async def _words(found: Services, sid: str) -> Transcript:
+async def _transcript(services: Services, sid: str) -> Transcript:
     segments: list[FinalSegment] = []
     failure: ParlandoError | None = None
-    async with Relay(found.history, found.channels, sid, after=0) as relay:
+    async with Relay(services.history, services.channels, sid, after=0) as relay:
         async for batch in relay.batches():
             for message in batch:
                 event = EVENTS.validate_json(message.raw)

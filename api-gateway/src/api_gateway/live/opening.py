@@ -1,5 +1,6 @@
-"""Opening the session that a client asks for, coming back to one, or going on with one that Redis has
-lost.
+"""Opens, resumes or reopens the session that a client requests.
+
+To reopen is to continue a session that Redis has lost, from the position that the client sends.
 """
 
 from collections.abc import Mapping
@@ -17,11 +18,11 @@ from parlando.errors import NotAllowedError, SessionNotFoundError, SessionTakenE
 from parlando.ids import new_session_id, new_token
 from parlando.store.sessions import Attached, Continued, SessionWriter
 
-MIN_TOKEN: Final = 16  # characters of a resume token that opens a session anew
+MIN_TOKEN: Final = 16  # characters of a resume token that may reopen a session
 
 
 def received_by(writer: SessionWriter) -> dict[str, int]:
-    """What is stored, for the client: samples at its own rate, or bytes of a container."""
+    """The stored audio in the client's units: samples at its own rate, or bytes of a container."""
     position, form = writer.position, writer.format
     if form.whole:
         return {"received": position}
@@ -30,7 +31,7 @@ def received_by(writer: SessionWriter) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """See `doors.base.OpenedSession`. `writer` is the connection's right to write to the session."""
+    """See `doors.base.OpenedSession`. `writer`: writes to the session, with this connection's epoch."""
 
     writer: SessionWriter
     resume_token: str
@@ -63,12 +64,12 @@ class Opened:
 class Opening:
     """Opens sessions for one caller."""
 
-    def __init__(self, found: Services, caller: Principal) -> None:
-        self._found = found
+    def __init__(self, services: Services, caller: Principal) -> None:
+        self._services = services
         self._key = caller.key
 
     async def open(self, request: SessionRequest) -> Opened:
-        """The session that is asked for.
+        """Open or resume the requested session.
 
         Raises
         ------
@@ -80,23 +81,23 @@ class Opening:
         return await self._new(request)
 
     async def reformat(self, opened: Opened, form: AudioFormat) -> None:
-        """Say that the audio will come in another format, before any has come. Raises as `open`."""
-        await self._found.admission.capacity(form)
+        """Set another audio format, before the first audio. Raises as `open`."""
+        await self._services.admission.capacity(form)
         await opened.writer.reformat(form)
 
     async def check(self, changes: Mapping[str, Any]) -> None:
-        """Refuse a config, or changes of one, that the cluster can't honour. Raises `InvalidRequestError`."""
-        await self._found.admission.check_language(changes.get("language"))
-        await self._found.admission.check_stages(
+        """Refuse a config or changes that the cluster can't apply. Raises `InvalidRequestError`."""
+        await self._services.admission.check_language(changes.get("language"))
+        await self._services.admission.check_stages(
             SessionConfig(stages=changes.get("stages") or "").stage_names
         )
 
     async def _new(self, request: SessionRequest) -> Opened:
-        capacity = await self._found.admission.capacity(request.format)
+        capacity = await self._services.admission.capacity(request.format)
         token = new_token()
         language = request.config.language
         if request.preferred_language is not None:
-            language = await self._found.admission.language_or_none(request.preferred_language)
+            language = await self._services.admission.language_or_none(request.preferred_language)
         config = request.config.model_copy(update={"language": language}).model_dump(exclude_none=True)
         await self.check(config)
         name = request.session_id or new_session_id()
@@ -118,7 +119,7 @@ class Opening:
         capacity: int,
         continued: Continued | None = None,
     ) -> SessionWriter:
-        return await self._found.sessions.open(
+        return await self._services.sessions.open(
             sid,
             config=config,
             token=token,
@@ -126,31 +127,32 @@ class Opening:
             limit=capacity,
             form=request.format,
             uid=request.uid,
-            push=request.push and bool(self._found.settings.omi_transcript_webhook),
+            push=request.push and bool(self._services.settings.omi_transcript_webhook),
             window_s=request.window_s,
             continued=continued,
         )
 
     async def _opened(self, writer: SessionWriter, token: str, seq: int, **resumed: Any) -> Opened:
-        workers = await self._found.admission.transcribers()
-        runs = workers[0] if workers else {"engine": None, "model": None}
-        return Opened(writer, token, seq, resumed, runs["engine"], runs["model"])
+        workers = await self._services.admission.transcribers()
+        running = workers[0] if workers else {"engine": None, "model": None}
+        return Opened(writer, token, seq, resumed, running["engine"], running["model"])
 
-    # --- coming back ------------------------------------------------------------------------------
+    # --- resuming ---------------------------------------------------------------------------------
 
     async def _resume_or_refuse(self, request: SessionRequest) -> Opened:
-        """A stranger doesn't learn whether a session of that id exists: it gets the same refusal."""
+        """A wrong token and an unknown id raise the same error, so that it doesn't reveal which ids exist."""
         try:
             return await self._resume(request)
         except (SessionNotFoundError, NotAllowedError) as error:
             raise SessionNotFoundError(
-                f"No session {request.session_id} is known that this resume token or key may resume"
+                f"No session {request.session_id} can be resumed with this resume token and key; "
+                "it may have expired"
             ) from error
 
     async def _resume(self, request: SessionRequest) -> Opened:
         sid, continued = request.session_id or "", _continued(request)
         try:
-            attached = await self._found.sessions.attach(sid, token=request.resume or "", key=self._key)
+            attached = await self._services.sessions.attach(sid, token=request.resume or "", key=self._key)
         except SessionNotFoundError:
             if continued is None:
                 raise
@@ -167,23 +169,23 @@ class Opening:
         )
 
     async def _reopen(self, request: SessionRequest, continued: Continued) -> Opened:
-        """Open a session that Redis has lost, where its client says that it stands, with the same token."""
+        """Open a session that Redis has lost, at the client's position and with the same token."""
         sid, token = request.session_id or "", request.resume or ""
         if len(token) < MIN_TOKEN:
-            raise NotAllowedError("Expected the resume token that `connected` told")
-        capacity = await self._found.admission.capacity(request.format)
+            raise NotAllowedError("Expected the `resume_token` of the `connected` message")
+        capacity = await self._services.admission.capacity(request.format)
         config = request.config.model_dump(exclude_none=True)
         try:
             writer = await self._open(sid, request, config, token, capacity, continued)
         except SessionTakenError:  # another connection of the same client was faster
-            attached = await self._found.sessions.attach(sid, token=token, key=self._key)
+            attached = await self._services.sessions.attach(sid, token=token, key=self._key)
             return await self._resumed(request, attached)
         metrics.OPENED.labels("reopened").inc()
         return await self._opened(writer, token, writer.seq, resumed=True, reopened=True, state="open")
 
 
 def _continued(request: SessionRequest) -> Continued | None:
-    """Where the session goes on if Redis has lost it; None if the client doesn't say."""
+    """The position to reopen the session at if Redis has lost it; None if the client sends none."""
     if request.start_at is None:
         return None
     settled = request.settled_ms * SAMPLES_PER_MS

@@ -1,8 +1,7 @@
-"""What is still to be sent to one client, in order and bounded. Pure.
+"""The queue of messages for one client, in order and bounded. Pure.
 
-Events that are kept, and annotations, are numbered and never dropped: if too many wait, the rest is read from
-Redis later. Of the other events only the newest matter: a client that reads slowly skips partials, never
-finals.
+Kept events and annotations are numbered and never dropped: if too many wait, the rest is read from Redis
+later. Of the other events only the newest are queued, so a slow client misses partials but no finals.
 """
 
 from collections import deque
@@ -16,23 +15,23 @@ MAX_WAITING: Final = 64
 
 
 class NumberedMessages:
-    """Numbered messages, each once and in order. `sent` is the last number given out."""
+    """Numbered messages, each once and in order. `sent`: the number of the last message taken."""
 
     def __init__(self, sent: int) -> None:
         self.sent = sent
         self.behind = False
-        """Whether Redis holds messages that are not here."""
-        self._seen = sent  # the last number known to exist
+        """Whether Redis has messages that must be read from there."""
+        self._highest = sent  # the highest number received, whether the message was queued or not
         self._waiting: deque[tuple[int, Envelope]] = deque()
 
     @property
     def newest(self) -> int:
-        """The last number that was sent or waits here; Redis is read from behind it."""
+        """The last number that was taken or is queued; Redis is read after it."""
         return self._waiting[-1][0] if self._waiting else self.sent
 
     def put(self, number: int, message: Envelope) -> bool:
-        """Take a message from the channel; whether it can be sent now."""
-        self._seen = max(self._seen, number)
+        """Queue a message of the channel. Returns False if it is a duplicate, or must be read from Redis."""
+        self._highest = max(self._highest, number)
         if number <= self.newest or self.behind:
             return False
         if number != self.newest + 1 or len(self._waiting) >= MAX_WAITING:
@@ -42,19 +41,22 @@ class NumberedMessages:
         return True
 
     def refill(self, messages: list[tuple[int, Envelope]], *, complete: bool) -> list[Envelope]:
-        """Take messages read from behind `newest`; `complete` if there are no more. Those that are new."""
+        """Queue messages that were read after `newest`. Returns those that are new.
+
+        `complete`: whether Redis had no more.
+        """
         new = []
         for number, message in messages:
             if number > self.newest:
                 self._waiting.append((number, message))
                 new.append(message)
         if complete and not messages:
-            self._seen = self.newest  # Redis has no more, whatever was heard of
-        self.behind = not complete or self._seen > self.newest
+            self._highest = self.newest  # Redis has lost the messages in between
+        self.behind = not complete or self._highest > self.newest
         return new
 
     def take(self) -> list[Envelope]:
-        """Everything that may be sent now."""
+        """Remove and return all messages that can be sent now."""
         messages = [message for _, message in self._waiting]
         if self._waiting:
             self.sent = self._waiting[-1][0]
@@ -63,33 +65,33 @@ class NumberedMessages:
 
 
 class Outbox:
-    """Messages from a session's channel and history, put in order.
+    """Messages of a session's channel and history, in order.
 
-    `sent`, `annotated`: the last event and the last annotation that the client has; None if it wants none.
+    `sent`, `annotated`: the last event and annotation that the client has received; None for no annotations.
     """
 
     def __init__(self, sent: int, annotated: int | None = None) -> None:
         self._events = NumberedMessages(sent)
         self.annotations = None if annotated is None else NumberedMessages(annotated)
-        self._passing: list[Envelope] = []
+        self._unnumbered: list[Envelope] = []
 
     @property
     def behind(self) -> bool:
-        """Whether the history holds events that are not here."""
+        """Whether the history has events that must be read from there."""
         return self._events.behind
 
     @property
     def newest(self) -> int:
-        """The last kept event that was sent or waits here; the history is read from behind it."""
+        """The last kept event that was taken or is queued; the history is read after it."""
         return self._events.newest
 
     @property
     def sent(self) -> int:
-        """The last kept event given out."""
+        """The last kept event that was taken."""
         return self._events.sent
 
     def put(self, message: Envelope) -> None:
-        """Take a message from the channel."""
+        """Queue a message of the channel."""
         if isinstance(annotation := message.message, Annotation):
             if self.annotations is not None:
                 self.annotations.put(annotation.number, message)
@@ -98,33 +100,33 @@ class Outbox:
                 self._drop_partials_of(message)
         else:
             if message.type == "partial":
-                self._passing = [p for p in self._passing if p.type != "partial"]
-            self._passing.append(message)
+                self._unnumbered = [p for p in self._unnumbered if p.type != "partial"]
+            self._unnumbered.append(message)
 
     def _drop_partials_of(self, message: Envelope) -> None:
         if isinstance(final := message.message, FinalTranscript):
-            self._passing = [p for p in self._passing if _segment(p) > final.segment]
+            self._unnumbered = [p for p in self._unnumbered if _segment(p) > final.segment]
 
     def missed(self) -> None:
-        """The channel was interrupted: what it carried is in Redis."""
+        """The subscription was interrupted: messages may be missing, so read them from Redis."""
         self._events.behind = True
         if self.annotations is not None:
             self.annotations.behind = True
 
     def refill(self, messages: list[Envelope], *, complete: bool) -> None:
-        """Take events read from the history behind `newest`; `complete` if it has no more of them."""
+        """Queue events read from the history after `newest`. `complete`: whether it had no more."""
         numbered = [(message.seq, message) for message in messages if message.seq is not None]
         for message in self._events.refill(numbered, complete=complete):
             self._drop_partials_of(message)
 
     def take(self) -> list[Envelope]:
-        """Everything that may be sent now."""
+        """Remove and return all messages that can be sent now."""
         messages = self._events.take()
         if self.annotations is not None:
             messages += self.annotations.take()
         if not self.behind:
-            messages += self._passing
-            self._passing = []
+            messages += self._unnumbered
+            self._unnumbered = []
         return messages
 
 

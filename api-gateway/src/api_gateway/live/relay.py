@@ -1,4 +1,4 @@
-"""A session's events on their way to one client: the live channel, and the history where it has gaps."""
+"""A session's events for one client: from the live channel, and from the history to fill its gaps."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,12 +14,12 @@ from parlando.store.keys import AnnotationKeys
 from parlando.store.pubsub import Channels
 
 PAGE: Final = 200
-CHECK_EVERY_S: Final = 15.0  # the history is read that often although the channel is silent
+CHECK_EVERY_S: Final = 15.0  # the history is read at this interval if the channel carries nothing
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotationsFrom:
-    """That a client wants annotations: where they lie, and the last that it has."""
+    """Which annotations to relay: those at `keys` after number `after`."""
 
     annotations: Annotations
     keys: AnnotationKeys
@@ -27,11 +27,11 @@ class AnnotationsFrom:
 
 
 class Relay:
-    """Follows one session from `after` on: every kept event once and in order, partials as they come.
+    """Relays one session's events after `after`: every kept event once and in order, partials as they arrive.
 
-    `admitted` is asked before the history is read: at the beginning, when somebody's leave to read the
-    session was withdrawn, and whenever the channel may have missed that. When it says no, nothing follows;
-    what it raises (if there's nothing left to follow, say) is raised by `batches`.
+    `admitted`: whether the client may still read the session. It is called before each read of the history:
+    at the start, when a viewer token was revoked, and when the channel may have missed that. `batches` ends
+    if it returns False, and raises what it raises, such as `SessionNotFoundError`.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class Relay:
 
     async def __aenter__(self) -> "Relay":
         await self._channels.subscribe(self._channel, self._on_message)
-        self._on_message(None)  # what came before the subscription is in the history
+        self._on_message(None)  # events before the subscription are in the history
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self._channels.unsubscribe(self._channel, self._on_message)
 
     async def batches(self) -> AsyncIterator[list[Envelope]]:
-        """Messages to send, as many as there are at once; an empty list when nothing came for long."""
+        """Messages to send, as many as there are; an empty list after `CHECK_EVERY_S` without messages."""
         while True:
             if self._is_behind:
                 if self._admitted is not None and not await self._admitted():
@@ -95,7 +95,7 @@ class Relay:
         return self._outbox.behind or (annotations is not None and annotations.behind)
 
     async def _catch_up(self) -> None:
-        """Read a page of what the channel didn't bring."""
+        """Read one page of the messages that the channel didn't deliver."""
         if self._outbox.behind:
             page = await self._history.events(self._sid, after=self._outbox.newest, count=PAGE)
             self._outbox.refill([Envelope(event) for event in page], complete=len(page) < PAGE)

@@ -1,4 +1,4 @@
-"""One live connection from its first byte to its close code, whatever the protocol and the transport."""
+"""Serves one live connection from its first byte to its close code, over any protocol and transport."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -20,51 +20,52 @@ log = structlog.get_logger(part="live")
 
 
 async def _accepted() -> None:
-    """The answer to a handshake where the transport has none."""
+    """Default of `accept`, for transports without a handshake."""
 
 
 async def serve(
     transport: Transport,
     protocol: LiveProtocol,
-    found: Services,
+    services: Services,
     *,
     accept: Callable[[], Awaitable[None]] = _accepted,
 ) -> None:
-    """Serve one client until it leaves or its session has closed. Every error is said before the close
-    code.
+    """Serve one client until it disconnects or its session has closed.
+
+    `accept`: answers the handshake. Every error is sent to the client before the close code.
     """
     if protocol.refuses_handshake:
         try:
-            authenticate(protocol.handshake, found.settings, offered=protocol.key)
+            authenticate(protocol.handshake, services.settings, offered=protocol.key)
         except NotAllowedError:
             await transport.close(1008)
             return
     await accept()
     async with counted(transport, protocol):
-        caller = authenticate(protocol.handshake, found.settings, offered=protocol.key)
-        await _serve(transport, protocol, found, caller)
+        caller = authenticate(protocol.handshake, services.settings, offered=protocol.key)
+        await _serve(transport, protocol, services, caller)
 
 
-async def _serve(transport: Transport, protocol: LiveProtocol, found: Services, caller: Principal) -> None:
+async def _serve(transport: Transport, protocol: LiveProtocol, services: Services, caller: Principal) -> None:
     first = await _first(transport, protocol)
     request = protocol.request(first[0] if first else None)
-    opening = Opening(found, caller)
+    opening = Opening(services, caller)
     session = await opening.open(request)
     for message in protocol.greeting(session):
         await transport.send(message)
-    notes = None
+    annotations = None
     if request.annotations:
-        keys = found.annotations.of_session(session.id)
-        notes = AnnotationsFrom(found.annotations, keys, request.last_annotation)
-    relaying = Relay(found.history, found.channels, session.id, after=session.seq, annotations=notes)
-    async with relaying as relay:
+        keys = services.annotations.of_session(session.id)
+        annotations = AnnotationsFrom(services.annotations, keys, request.last_annotation)
+    relay = Relay(services.history, services.channels, session.id, after=session.seq, annotations=annotations)
+    async with relay:
         live = LiveConnection(
             transport,
             session.writer,
             relay,
-            settings=found.settings,
+            settings=services.settings,
             protocol=protocol,
-            seen=session.seq,
+            last_seq=session.seq,
             reformat=lambda form: opening.reformat(session, form),
             check=opening.check,
         )
@@ -76,7 +77,7 @@ async def _serve(transport: Transport, protocol: LiveProtocol, found: Services, 
 
 
 async def _first(transport: Transport, protocol: LiveProtocol) -> Sequence[ClientCommand]:
-    """What the client says first, if it says it soon enough to matter for which session is opened."""
+    """The commands of the first message, if it arrives within the protocol's `first_message_s`."""
     if not protocol.first_message_s:
         return ()
     try:
@@ -89,9 +90,9 @@ async def _first(transport: Transport, protocol: LiveProtocol) -> Sequence[Clien
 
 @asynccontextmanager
 async def counted(transport: Transport, protocol: LiveProtocol) -> AsyncIterator[None]:
-    """Count a connection, and close it however the block ends: no client is left without a close code.
+    """Count a connection, and close it with a close code however the block ends.
 
-    An error that isn't ours is logged and told as `internal`.
+    An unexpected error is logged, and sent to the client as `internal`.
     """
     metrics.CONNECTIONS.inc()
     try:
@@ -107,7 +108,9 @@ async def counted(transport: Transport, protocol: LiveProtocol) -> AsyncIterator
         except Exception:
             log.exception("connection.failed")
             metrics.REFUSED.labels("internal").inc()
-            await _refuse(transport, protocol, ParlandoError("Something went wrong here; the log says what"))
+            await _refuse(
+                transport, protocol, ParlandoError("Internal error; the gateway's log has the details")
+            )
     except ClientGone:
         return
     finally:

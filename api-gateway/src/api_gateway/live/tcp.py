@@ -20,7 +20,7 @@ from parlando.errors import TooBigError
 from parlando.tasks import end
 
 READ: Final = 1 << 16  # bytes read at a time
-CLOSE_S: Final = 5.0  # for what is still to be sent to a client whose connection is closed
+CLOSE_S: Final = 5.0  # to send what is buffered when a connection is closed
 
 log = structlog.get_logger(part="tcp")
 
@@ -52,7 +52,7 @@ class TcpTransport:
         return self._writer.transport
 
     def expire(self) -> None:
-        """No message came in time."""
+        """See `connections.Connection`: no message arrived in time."""
         self._writer.transport.abort()
 
     async def receive(self) -> Message:
@@ -64,7 +64,7 @@ class TcpTransport:
         TooBigError
             if a message is longer than the limit.
         InvalidRequestError
-            if the bytes are no message.
+            if the bytes are not a message.
 
         """
         while not self._messages:
@@ -76,7 +76,7 @@ class TcpTransport:
                 raise ClientGone
             self._messages.extend(self._framing.push(data))
             if self._framing.pending > self._max_message:
-                raise TooBigError(f"Expected messages of at most {self._max_message >> 10} KB")
+                raise TooBigError(f"Expected a message of at most {self._max_message >> 10} KB")
         self.deadline = math.inf
         return self._messages.popleft()
 
@@ -101,9 +101,9 @@ class TcpTransport:
 class TcpServer:
     """Listens for the clients of one TCP door."""
 
-    def __init__(self, door: TcpDoor, found: Services, connections: Connections) -> None:
+    def __init__(self, door: TcpDoor, services: Services, connections: Connections) -> None:
         self._door = door
-        self._found = found
+        self._services = services
         self._connections = connections
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
@@ -119,7 +119,7 @@ class TcpServer:
         task.add_done_callback(self._clients.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        settings = self._found.settings
+        settings = self._services.settings
         peer = str(writer.get_extra_info("peername")[0])
         transport = TcpTransport(
             reader,
@@ -131,40 +131,42 @@ class TcpServer:
         try:
             if self._connections.add(transport, peer) is None:
                 protocol = self._door.protocol(Handshake(peer=peer, over_http=False))
-                await serve(transport, protocol, self._found)
+                await serve(transport, protocol, self._services)
                 async with asyncio.timeout(CLOSE_S):
                     await writer.wait_closed()
         except (TimeoutError, ConnectionError):
-            pass  # what was still to be sent is lost
+            pass  # the client has disconnected, or doesn't read the rest
         finally:
             self._connections.remove(transport)
             writer.transport.abort()
 
     async def aclose(self) -> None:
-        """Stop listening, and end the connections: their sessions can be resumed."""
+        """Stop listening, and end the connections. Their sessions can be resumed."""
         if self._server is not None:
             self._server.close()
         await end(*self._clients)
 
 
-async def open_tcp_doors(doors: Iterable[Door], found: Services, connections: Connections) -> list[TcpServer]:
-    """Listen for each TCP door that `TCP_DOORS` names.
+async def open_tcp_doors(
+    doors: Iterable[Door], services: Services, connections: Connections
+) -> list[TcpServer]:
+    """Open a port for each TCP door that `TCP_DOORS` names.
 
     Raises
     ------
     ValueError
-        if it names a door that there isn't.
+        if no TCP door has that name.
     OSError
         if a port is taken.
 
     """
     known = {door.name: door for door in doors if isinstance(door, TcpDoor)}
     servers = []
-    for name, port in found.settings.tcp_ports.items():
+    for name, port in services.settings.tcp_ports.items():
         if name not in known:
             names = ", ".join(known) or "none"
             raise ValueError(f"TCP_DOORS: expected the name of a TCP door ({names}), got {name!r}")
-        server = TcpServer(known[name], found, connections)
-        await server.start(found.settings.listen_host, port)
+        server = TcpServer(known[name], services, connections)
+        await server.start(services.settings.listen_host, port)
         servers.append(server)
     return servers

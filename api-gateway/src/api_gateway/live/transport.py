@@ -1,4 +1,4 @@
-"""What carries the messages of a live protocol: a WebSocket, or a TCP connection."""
+"""The interface of transports of live protocols: WebSockets and TCP connections."""
 
 from typing import Protocol
 
@@ -6,14 +6,14 @@ from api_gateway.doors.base import Message
 
 
 class ClientGone(Exception):
-    """Raised when the client has left."""
+    """Raised when the client has disconnected."""
 
 
 class Transport(Protocol):
-    """One client's connection. Every call raises `ClientGone` when the client has left."""
+    """One client's connection. Every method raises `ClientGone` when it has disconnected."""
 
     async def receive(self) -> Message:
-        """The next message."""
+        """Wait for the next message."""
         ...
 
     async def send(self, message: Message) -> None:

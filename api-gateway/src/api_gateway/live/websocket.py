@@ -1,4 +1,4 @@
-"""A WebSocket as the transport of a live protocol, and the routes of the protocols that use one."""
+"""WebSockets as transports of live protocols, and the routes of those protocols."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -41,11 +41,11 @@ class WebSocketTransport:
                     await self._websocket.send_text(message)
                 else:
                     await self._websocket.send_bytes(message)
-            except (WebSocketDisconnect, RuntimeError) as error:  # it has been closed under us
+            except (WebSocketDisconnect, RuntimeError) as error:  # closed meanwhile
                 raise ClientGone from error
 
     async def close(self, code: int, reason: str = "") -> None:
-        """See `Transport`. Before `accept` it refuses the handshake."""
+        """See `Transport`. Before `accept` this refuses the handshake."""
         try:
             await self._websocket.close(code, reason)
         except (WebSocketDisconnect, RuntimeError) as error:

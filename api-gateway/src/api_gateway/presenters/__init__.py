@@ -1,1 +1,1 @@
-"""Sessions, jobs and errors in the forms in which clients read them."""
+"""The forms in which clients receive sessions, jobs and errors."""

@@ -1,4 +1,4 @@
-"""A job as its submitter reads it: where it stands, and what was said in it."""
+"""The JSON documents of a job: its status and its result."""
 
 import time
 from typing import Any
@@ -16,7 +16,7 @@ def _iso(unix_ms: int) -> str | None:
 
 
 async def transcript_of(jobs: Jobs, record: JobRecord) -> Transcript:
-    """What was said, as far as it's known; the channels of a split job in the order in which they spoke."""
+    """The transcript so far; the segments of a split job's channels are ordered by their start."""
     segments = [segment async for segment in jobs.segments(record.job)]
     if record.options.channels == "split":
         segments.sort(key=lambda segment: (segment.start, segment.speaker))
@@ -30,7 +30,7 @@ async def transcript_of(jobs: Jobs, record: JobRecord) -> Transcript:
 
 
 def result_of(record: JobRecord, transcript: Transcript) -> dict[str, Any]:
-    """The result, with the fields that Whisper gives a segment."""
+    """The result, whose segments have Whisper's fields."""
     return {
         "job_id": record.job,
         "text": transcript.text,
@@ -51,14 +51,14 @@ def result_of(record: JobRecord, transcript: Transcript) -> dict[str, Any]:
 
 
 def job_of(record: JobRecord, *, base: str = "") -> dict[str, Any]:
-    """Where a job stands, without its result. `base`: what stands before paths in URLs."""
+    """A job's status, without its result. `base`: scheme and host of the URLs in it."""
     url = f"{base}/v1/stt/jobs/{record.job}"
-    known = record.duration or record.expected
+    duration = record.duration or record.expected
     return {
         "job_id": record.job,
         "status": record.status.value,
         "progress": record.progress,
-        "audio_seconds": seconds(known) if known else None,
+        "audio_seconds": seconds(duration) if duration else None,
         "eta_s": _eta(record),
         "attempts": record.attempts,
         "error": record.error,
@@ -77,17 +77,17 @@ def job_of(record: JobRecord, *, base: str = "") -> dict[str, Any]:
 
 
 def _eta(record: JobRecord) -> float | None:
-    """Seconds until it's done, if it goes on as so far; None while nobody can tell."""
+    """Estimated seconds until it ends, from its progress so far; None without progress."""
     if record.status.ended:
         return 0.0
     if not record.progress or not record.started_ms:
         return None
-    spent = time.time() - record.started_ms / 1000
-    return round(max(0.0, spent * (1 - record.progress) / record.progress), 1)
+    elapsed = time.time() - record.started_ms / 1000
+    return round(max(0.0, elapsed * (1 - record.progress) / record.progress), 1)
 
 
 async def document_of(jobs: Jobs, record: JobRecord, *, base: str = "") -> dict[str, Any]:
-    """Where a job stands, and its result once it's completed."""
+    """A job's status, and its result if it is completed."""
     document = job_of(record, base=base)
     if record.status is JobStatus.COMPLETED:
         document["result"] = result_of(record, await transcript_of(jobs, record))
@@ -95,5 +95,5 @@ async def document_of(jobs: Jobs, record: JobRecord, *, base: str = "") -> dict[
 
 
 def whole_seconds(record: JobRecord) -> int:
-    """Seconds of audio as they're billed: begun ones count."""
+    """Seconds of audio, rounded up as for billing."""
     return -(-record.duration // SAMPLE_RATE)

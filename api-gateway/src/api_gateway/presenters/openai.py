@@ -1,4 +1,4 @@
-"""Transcripts in the shapes of OpenAI's REST API. Pure.
+"""Transcripts in the formats of OpenAI's REST API. Pure.
 
 Source: OpenAI's OpenAPI document, `/audio/transcriptions`, and the types of its Python library.
 """
@@ -15,7 +15,7 @@ from parlando.domain.transcript import FinalSegment, TimedWord, Transcript
 
 
 def segment_fields(number: int, segment: FinalSegment) -> dict[str, Any]:
-    """A segment with the ten fields that Whisper gives one; engines here tell no tokens."""
+    """A segment with the ten fields of Whisper's segments. `tokens` is empty: the engines report none."""
     raw = segment.text.encode()
     return {
         "id": number,
@@ -35,17 +35,17 @@ def _logprob(probability: float | None) -> float:
     return math.log(max(probability or 1.0, 1e-6))
 
 
-def _spoken(transcript: Transcript) -> list[FinalSegment]:
+def _with_text(transcript: Transcript) -> list[FinalSegment]:
     return [segment for segment in transcript.segments if segment.text]
 
 
 def usage(seconds: int) -> dict[str, Any]:
-    """What was used: begun seconds of audio."""
+    """The usage object. `seconds`: of audio, rounded up."""
     return {"type": "duration", "seconds": seconds}
 
 
 def logprobs(segments: Iterable[FinalSegment], *, first: bool = True) -> list[dict[str, Any]]:
-    """How sure each word is; joined, the tokens are the text. `first`: whether the text begins here."""
+    """Log probabilities by word; the joined tokens are the text. `first`: whether the text begins here."""
     words: list[TimedWord] = [word for segment in segments for word in segment.words]
     tokens = [word.word if first and not number else f" {word.word}" for number, word in enumerate(words)]
     return [
@@ -55,18 +55,18 @@ def logprobs(segments: Iterable[FinalSegment], *, first: bool = True) -> list[di
 
 
 def verbose_json(transcript: Transcript, *, task: str = "transcribe") -> dict[str, Any]:
-    """`response_format=verbose_json`; language is its English name."""
+    """The body of `response_format=verbose_json`. `language` is the English name."""
     return {
         "task": task,
         "language": NAMES.get(transcript.language or "en", transcript.language),
         "duration": transcript.duration,
         "text": transcript.text,
-        "segments": [segment_fields(number, s) for number, s in enumerate(_spoken(transcript))],
+        "segments": [segment_fields(number, s) for number, s in enumerate(_with_text(transcript))],
     }
 
 
 def with_words(body: dict[str, Any], transcript: Transcript, granularities: Sequence[str]) -> dict[str, Any]:
-    """`verbose_json` with the granularities asked for: words at the top level, segments, or both."""
+    """`verbose_json` with the requested granularities: words at the top level, segments, or both."""
     if "segment" not in granularities:
         del body["segments"]
     if "word" in granularities:
@@ -79,7 +79,7 @@ def with_words(body: dict[str, Any], transcript: Transcript, granularities: Sequ
 
 
 def diarized_segment(number: int, segment: FinalSegment, speakers: Sequence[str] = ()) -> dict[str, Any]:
-    """A segment with its speaker: the name that was given for the channel, or a letter."""
+    """A segment with its speaker: the name from the request for its channel, or a letter."""
     numbered = re.fullmatch(r"SPEAKER_(\d{1,4})", segment.speaker or "SPEAKER_00")
     return {
         "type": "transcript.text.segment",
@@ -98,8 +98,8 @@ def _speaker(number: int, names: Sequence[str]) -> str:
 
 
 def diarized_json(transcript: Transcript, speakers: Sequence[str] = ()) -> dict[str, Any]:
-    """`response_format=diarized_json`: a channel is a speaker."""
-    segments = [diarized_segment(n, segment, speakers) for n, segment in enumerate(_spoken(transcript), 1)]
+    """The body of `response_format=diarized_json`: each channel is a speaker."""
+    segments = [diarized_segment(n, segment, speakers) for n, segment in enumerate(_with_text(transcript), 1)]
     return {
         "task": "transcribe",
         "duration": transcript.duration,
@@ -109,7 +109,7 @@ def diarized_json(transcript: Transcript, speakers: Sequence[str] = ()) -> dict[
 
 
 def error(message: str, *, kind: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
-    """An error's body."""
+    """The body of an error."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
@@ -120,4 +120,4 @@ FORMATS: Final[dict[str, tuple[str, Callable[[Transcript], Any]]]] = {
     "srt": subtitles.FORMATS["srt"],
     "vtt": subtitles.FORMATS["vtt"],
 }
-"""Format name → media type and writer (of a string, or of what becomes JSON)."""
+"""Format name → media type, and function that returns a string or an object to encode as JSON."""

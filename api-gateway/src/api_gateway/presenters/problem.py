@@ -1,4 +1,4 @@
-"""Errors as HTTP answers: RFC 9457 bodies, or OpenAI's on its routes."""
+"""Errors as HTTP responses: RFC 9457 bodies, or OpenAI's format on its routes."""
 
 from typing import Any, Final
 
@@ -13,14 +13,14 @@ from parlando.errors import InvalidRequestError, ParlandoError
 
 
 def problem(code: str, detail: str, *, status: int, title: str, **more: Any) -> JSONResponse:
-    """A problem details answer (RFC 9457)."""
+    """A problem details response (RFC 9457)."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code, **more}
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
 class ParamError(InvalidRequestError):
-    """Raised when a parameter of OpenAI's API doesn't fit; `param` and `kind` are told as it does."""
+    """Raised when a parameter of OpenAI's API is invalid. `kind` is sent as `code`, `param` as `param`."""
 
     def __init__(self, message: str, param: str, *, code: str | None = None) -> None:
         super().__init__(message)
@@ -29,7 +29,10 @@ class ParamError(InvalidRequestError):
 
 
 _OPENAI: Final = ("/v1/audio/", "/v1/models")
-_STATUSES: Final = {"invalid_audio": 400, "at_capacity": 429}  # where OpenAI's differ from ours
+_STATUSES: Final = {
+    "invalid_audio": 400,
+    "at_capacity": 429,
+}  # where OpenAI's API differs from `ERROR_MAPPINGS`
 
 
 def _is_openai(request: Request) -> bool:
@@ -37,7 +40,7 @@ def _is_openai(request: Request) -> bool:
 
 
 def openai_answer(error: ParlandoError) -> JSONResponse:
-    """An error in OpenAI's shape."""
+    """An error in OpenAI's format."""
     status = _STATUSES.get(error.code, mapping_of(error).status)
     param, code = getattr(error, "param", None), getattr(error, "kind", error.code)
     if code == "model_not_found":
@@ -56,29 +59,29 @@ def _openai(status: int, message: str, param: str | None = None, code: str | Non
 
 
 async def on_parlando_error(request: Request, error: Exception) -> JSONResponse:
-    """The handler for every error of ours that a route lets through."""
+    """Handler of every `ParlandoError` that a route raises."""
     assert isinstance(error, ParlandoError)
     if _is_openai(request):
         return openai_answer(error)
-    outside = mapping_of(error)
+    mapping = mapping_of(error)
     return problem(
-        error.code, error.message, status=outside.status, title=outside.title, retryable=error.retryable
+        error.code, error.message, status=mapping.status, title=mapping.title, retryable=error.retryable
     )
 
 
 async def on_invalid(request: Request, error: Exception) -> JSONResponse:
-    """The handler for parameters that don't fit."""
+    """Handler of invalid parameters."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     message = f"{name}: {first['msg']}"
     if _is_openai(request):
         return _openai(422, message, str(first["loc"][-1]))
-    return problem("invalid_request", message, status=422, title="A parameter doesn't fit")
+    return problem("invalid_request", message, status=422, title="A parameter is invalid")
 
 
 async def on_http_error(request: Request, error: Exception) -> JSONResponse:
-    """The handler for paths and methods that there aren't."""
+    """Handler of unknown paths and methods."""
     assert isinstance(error, HTTPException)
     if _is_openai(request):
         answer = _openai(error.status_code, f"{error.detail}: {request.method} {request.url.path}")
@@ -89,13 +92,13 @@ async def on_http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def on_disconnect(request: Request, error: Exception) -> Response:
-    """The handler for clients that leave while their body is read: no answer can be sent."""
+    """Handler of clients that disconnect while their body is read: no response can be sent."""
     return Response(status_code=400)
 
 
 async def on_failure(request: Request, error: Exception) -> JSONResponse:
-    """The handler for what nobody expected."""
-    message = "Something went wrong here; the log says what"
+    """Handler of unexpected exceptions."""
+    message = "Internal error; the gateway's log has the details"
     if _is_openai(request):
         return _openai(500, message)
     return problem("internal", message, status=500, title=INTERNAL.title)

@@ -1,4 +1,4 @@
-"""A session's transcript as a document with wall-clock times, as it's archived and read by users."""
+"""A session's transcript as a document with wall-clock times, for the archive and for users."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +20,7 @@ def iso(unix_ms: int) -> str:
 
 
 async def document_of(history: History, sid: str) -> Document:
-    """The document of a session that Redis knows.
+    """The document of a session that is in Redis.
 
     Raises
     ------
@@ -30,9 +30,9 @@ async def document_of(history: History, sid: str) -> Document:
     record = await history.record(sid)
     finals = []
     async for event in history.all_events(sid):
-        read = EVENTS.validate_json(event)
-        if isinstance(read, FinalTranscript) and read.text:
-            finals.append(read.settled())
+        decoded = EVENTS.validate_json(event)
+        if isinstance(decoded, FinalTranscript) and decoded.text:
+            finals.append(decoded.settled())
     return _document(record, finals, await _clock(history, record))
 
 
@@ -74,9 +74,9 @@ def _document(record: SessionRecord, finals: list[FinalSegment], clock: WallCloc
 async def newest_sessions(
     history: History, key: str, uid: str, *, since_ms: int, until_ms: int, limit: int
 ) -> list[Document]:
-    """Up to `limit` documents of a user's sessions that Redis still knows, newest first.
+    """Up to `limit` documents of a user's sessions that are still in Redis, newest first.
 
-    Only those that began from `since_ms` to `until_ms`. `key` is the API key, hashed.
+    Only those that began from `since_ms` to `until_ms` (unix milliseconds). `key`: the hashed API key.
     """
     documents: list[Document] = []
     for sid in await history.sessions_of(key, uid):

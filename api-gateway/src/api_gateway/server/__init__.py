@@ -1,1 +1,1 @@
-"""What happens to connections, requests and headers before a route sees them."""
+"""The HTTP server below the routes: connection limits, request limits and header parsing."""

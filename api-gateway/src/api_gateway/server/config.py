@@ -1,4 +1,4 @@
-"""uvicorn's configuration with the limits of connections, which its protocols read."""
+"""uvicorn's configuration, extended by the connection limits that its protocols read."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from api_gateway.server.connections import Connections
 
 
 class ServerConfig(uvicorn.Config):
-    """`head_timeout_s`: seconds in which the head of a request must have come."""
+    """`head_timeout_s`: seconds within which the head of a request must arrive."""
 
     def __init__(self, app: Any, *, connections: Connections, head_timeout_s: float, **options: Any) -> None:
         super().__init__(app, **options)

@@ -1,7 +1,7 @@
-"""The TCP connections of one gateway: how many there may be, and until when each has to get on.
+"""Limits of one gateway's TCP connections: their number, in all and per client, and their deadlines.
 
-Counted before a byte is read, so that no client needs a key to be limited, and none gets more by sending
-nothing. `sweep` closes what is overdue.
+Connections are counted before a byte is read, so that the limits also apply to clients without a key and to
+those that send nothing. `sweep` closes connections that exceed a deadline.
 """
 
 import ipaddress
@@ -18,34 +18,34 @@ import structlog
 from api_gateway import metrics
 from api_gateway.settings import GatewaySettings
 
-RESERVED_FILES: Final = 480  # files for Redis (pools of 256 and 16), blobs, webhooks, the log, the listener
-FEWEST: Final = 64  # connections that are always allowed
-CLOSING_S: Final = 10.0  # until a closed connection must have sent what it still holds
-STALLED_S: Final = 60.0  # without progress of what is being sent, then the connection is aborted
+RESERVED_FILES: Final = 480  # for Redis (pools of 256 and 16), blobs, webhooks, the log, the listener
+MIN_CONNECTIONS: Final = 64  # allowed even if the limit of open files is lower
+CLOSING_S: Final = 10.0  # for a closing connection to send its buffer; then it is aborted
+STALLED_S: Final = 60.0  # a connection whose client reads nothing for this long is aborted
 
 log = structlog.get_logger(part="connections")
 Network = IPv4Network | IPv6Network
 
 
 class AbortableTransport(Protocol):
-    """What is needed of an asyncio transport."""
+    """The methods of an asyncio transport that are used here."""
 
     def is_closing(self) -> bool:
-        """Whether it is closed, or about to be."""
+        """Whether it is closed or closing."""
         ...
 
     def abort(self) -> None:
-        """Close it, whatever is still to be sent."""
+        """Close it and discard its send buffer."""
         ...
 
 
 class Connection(Protocol):
-    """A protocol whose connection is counted. Times are those of the event loop, `inf` for none."""
+    """A counted connection. Times are loop times in seconds, `inf` for none."""
 
     deadline: float
-    """When what is waited for must have come."""
+    """When the data that is waited for must have arrived."""
     stalled_since: float
-    """Since when the client takes nothing of what is sent to it."""
+    """Since when the client has read nothing that was sent to it."""
 
     @property
     def socket(self) -> AbortableTransport:
@@ -58,24 +58,24 @@ class Connection(Protocol):
 
 
 def raise_file_limit() -> int:
-    """Raise the soft limit of open files to the hard one; what it is then."""
+    """Raise the soft limit of open files to the hard one. Returns the soft limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard
-        except (ValueError, OSError) as error:  # macOS has a lower limit of its own
+        except (ValueError, OSError) as error:  # macOS has another, lower limit
             log.warning("files.limit_kept", limit=soft, error=str(error))
     return 1 << 30 if soft == resource.RLIM_INFINITY else soft
 
 
-def max_connections(wanted: int, file_limit: int) -> int:
-    """How many fit below the limit of open files, so that `accept` never fails for want of one."""
-    return max(FEWEST, min(wanted, file_limit - RESERVED_FILES))
+def max_connections(requested: int, file_limit: int) -> int:
+    """The number of connections below the limit of open files, so that `accept` never runs out of files."""
+    return max(MIN_CONNECTIONS, min(requested, file_limit - RESERVED_FILES))
 
 
 def client_of(address: str) -> str:
-    """What is counted for an address: itself, or its /64 network if it is IPv6, which one client owns."""
+    """The client that an address counts for: the address, or for IPv6 its /64, which one client owns."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -88,10 +88,11 @@ def client_of(address: str) -> str:
 
 
 class Connections:
-    """Counts connections per client address and in all.
+    """Counts connections per client and in all, and refuses those above a limit.
 
-    A connection counts for its own address; one of `proxies`, for the address that `X-Forwarded-For` of its
-    last request names, so that a proxy's clients are told apart and its silent connections still count.
+    A connection counts for its own address. One of `proxies` counts for the address in the `X-Forwarded-For`
+    header of its last request, so that each client of a proxy has its own limit; before its first request it
+    counts for the proxy.
     """
 
     def __init__(self, *, limit: int, max_per_client: int, proxies: Sequence[Network] = ()) -> None:
@@ -101,7 +102,7 @@ class Connections:
         self._open: dict[Connection, str] = {}
         self._clients: Counter[str] = Counter()
         self._closing: dict[Connection, float] = {}
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -115,7 +116,7 @@ class Connections:
         return any(parsed in network for network in self._proxies)
 
     def add(self, connection: Connection, address: str) -> HTTPStatus | None:
-        """Count a new connection from `address`. The status with which it is refused, or None."""
+        """Count a new connection from `address`. Returns the status to refuse it with, or None."""
         client = client_of(address)
         if len(self._open) >= self.limit:
             return self._refused("total", address, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -127,10 +128,10 @@ class Connections:
         return None
 
     def forwarded(self, connection: Connection, address: str, forwarded_for: str) -> HTTPStatus | None:
-        """Count a proxy's connection for the client that its request comes from.
+        """Count a proxy's connection for the client of its request.
 
-        `address` is the proxy's, `forwarded_for` what `X-Forwarded-For` says. The status with which the
-        request is refused, or None.
+        Returns the status to refuse the request with, or None.
+        `address`: the proxy's. `forwarded_for`: the value of `X-Forwarded-For`.
         """
         if connection not in self._open:
             return None
@@ -146,7 +147,7 @@ class Connections:
         return None
 
     def _client_in(self, forwarded_for: str) -> str | None:
-        """The last address that isn't one of our proxies: what stands before it, the client may have sent."""
+        """The last address that isn't a trusted proxy. The client may have forged those before it."""
         for part in reversed(forwarded_for.split(",")):
             address = _without_port(part.strip())
             if not self.is_proxy(address):
@@ -155,17 +156,17 @@ class Connections:
 
     def _refused(self, why: str, address: str, status: HTTPStatus) -> HTTPStatus:
         metrics.TCP_REFUSED.labels(why).inc()
-        if why not in self._told:  # once: a client that is refused may come again at once
-            self._told.add(why)
+        if why not in self._logged:  # once, because refused clients may retry without a pause
+            self._logged.add(why)
             log.warning("connections.full", why=why, address=address, open=len(self._open))
         return status
 
     def hand_over(self, old: Connection, new: Connection) -> None:
-        """A connection has another protocol from now on (a WebSocket)."""
+        """Replace a connection by its successor, the WebSocket after an upgrade."""
         self._open[new] = self._open.pop(old)
 
     def remove(self, connection: Connection) -> None:
-        """A connection is gone; one that was refused is no loss."""
+        """Stop counting a connection. One that was refused isn't counted and is ignored."""
         self._closing.pop(connection, None)
         if connection not in self._open:
             return
@@ -178,7 +179,7 @@ class Connections:
             del self._clients[client]
 
     def sweep(self, now: float) -> None:
-        """Close what is overdue at loop time `now`; abort what doesn't take what is sent to it."""
+        """Expire overdue connections, and abort those that stall or don't close. `now`: loop time."""
         for connection in list(self._open):
             if connection.socket.is_closing():
                 since = self._closing.setdefault(connection, now)
@@ -203,10 +204,10 @@ def _without_port(address: str) -> str:
 
 
 def connections_of(settings: GatewaySettings) -> Connections:
-    """The connections of a gateway. Raises the process' limit of open files, and stays below it."""
+    """Connection limits by the settings. Raises the process's limit of open files, and stays below it."""
     limit = max_connections(settings.max_connections, raise_file_limit())
     if limit < settings.max_connections:
-        log.warning("connections.limited", limit=limit, wanted=settings.max_connections, by="open files")
+        log.warning("connections.limited", limit=limit, requested=settings.max_connections, by="open files")
     return Connections(
         limit=limit,
         max_per_client=settings.max_connections_per_address,

@@ -1,4 +1,4 @@
-"""Every HTTP answer carries `x-request-id`: the client's own, or a fresh one."""
+"""Adds `x-request-id` to every HTTP response: the one of the request, or a new one."""
 
 import re
 import secrets
@@ -7,7 +7,7 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_GIVEN: Final = re.compile(r"[\x21-\x7e]{1,128}")
+_VALID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class RequestIds:
@@ -21,11 +21,11 @@ class RequestIds:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        name = given if _GIVEN.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+        request_id = given if _VALID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
 
-        async def named(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["x-request-id"] = name
+                MutableHeaders(scope=message)["x-request-id"] = request_id
             await send(message)
 
-        await self._app(scope, receive, named)
+        await self._app(scope, receive, send_with_id)

@@ -1,4 +1,4 @@
-"""Bodies of requests: bounded in size and time, and never waited for once the request is answered."""
+"""Limits of request bodies: their size, and the time without a byte. An unread body ends the connection."""
 
 import asyncio
 from typing import Final
@@ -10,26 +10,26 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api_gateway.server.header_values import whole_number
 from parlando.errors import ParlandoError, TooBigError
 
-MAX_BODY: Final = 1 << 16  # bytes, where nothing is uploaded
-LINGER_S: Final = 5.0  # how long the rest of an answered request is read, so that the client sees the answer
-LINGER_SILENT_S: Final = 1.0  # as long as something comes
-LINGER_BYTES: Final = 16 << 20  # and how much of it
+MAX_BODY: Final = 1 << 16  # bytes of a body that isn't an upload
+LINGER_S: Final = 5.0  # how long an unread body is discarded, so that the client can read the answer
+LINGER_SILENT_S: Final = 1.0  # without a byte, after which discarding ends
+LINGER_BYTES: Final = 16 << 20  # most bytes discarded
 _KEY: Final = "parlando.body"
 
 
 class SlowBodyError(ParlandoError):
-    """Raised when a body doesn't go on."""
+    """Raised when no byte of a body arrives for the time-out."""
 
     code = "timeout"
 
 
 def allow_body(request: Request, limit: int) -> None:
-    """Take up to `limit` bytes of this request's body. Call it when the key has been checked.
+    """Allow a body of up to `limit` bytes. Call it after the key has been checked.
 
     Raises
     ------
     TooBigError
-        if the request says that its body is longer.
+        if the declared length is longer.
 
     """
     body: Body = request.scope[_KEY]
@@ -38,9 +38,9 @@ def allow_body(request: Request, limit: int) -> None:
 
 
 class RequestLimits:
-    """ASGI middleware. A route that reads no body leaves it with the client, whose connection is closed.
+    """ASGI middleware. If a route doesn't read the whole body, the connection is closed after the answer.
 
-    `silent_s`: seconds without a byte after which a body is given up.
+    `silent_s`: seconds without a byte after which a body times out.
     """
 
     def __init__(self, app: ASGIApp, *, silent_s: float) -> None:
@@ -68,9 +68,9 @@ class RequestLimits:
 
 
 class Body:
-    """What is known of the body of one request; it lies in the scope, where `allow_body` finds it.
+    """The state of one request's body; kept in the scope for `allow_body`.
 
-    Until `limit` is set no byte of the body is passed on: `receive` then only waits for the client to leave.
+    Until `limit` is set no byte of the body is passed on, and `receive` only detects a disconnect.
     """
 
     def __init__(self, scope: Scope, receive: Receive, *, silent_s: float) -> None:
@@ -84,7 +84,7 @@ class Body:
         self.complete = self._declared == 0 and "transfer-encoding" not in headers
 
     def check_declared(self) -> None:
-        """Raises `TooBigError` if the client says that it's too long, before any of it is read."""
+        """Raise `TooBigError` if the declared length exceeds the limit, before a byte is read."""
         if self.limit is not None and (self._declared is None or self._declared > self.limit):
             raise TooBigError(f"Expected a body of at most {_size(self.limit)}")
 
@@ -100,7 +100,7 @@ class Body:
                 message = await self._next()
         except TimeoutError as error:
             raise SlowBodyError(
-                f"Expected more of the body, but nothing came for {self._silent_s:g} s"
+                f"Expected more of the body, but received nothing for {self._silent_s:g} s"
             ) from error
         if self._size > self.limit:
             raise TooBigError(f"Expected a body of at most {_size(self.limit)}")
@@ -114,9 +114,9 @@ class Body:
         return message
 
     async def drain(self) -> None:
-        """Throw the rest away for a while.
+        """Discard the rest of the body for a while.
 
-        A socket that is closed with unread bytes resets its connection, and the client may lose the answer.
+        Closing a socket with unread bytes resets the connection, and the client may lose the answer.
         """
         limit = self._size + LINGER_BYTES
         try:

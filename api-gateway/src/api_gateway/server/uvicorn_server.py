@@ -1,4 +1,4 @@
-"""The HTTP server of a gateway: uvicorn, with limits on connections, heads and time."""
+"""The HTTP server of a gateway: uvicorn with limits of connections, heads and time."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ def server_of(app: FastAPI, settings: GatewaySettings) -> uvicorn.Server:
     async def sweep() -> None:
         connections.sweep(asyncio.get_running_loop().time())
 
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # else a line for each malformed form
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # else it logs every malformed form
     config = ServerConfig(
         app,
         connections=connections,
@@ -29,7 +29,7 @@ def server_of(app: FastAPI, settings: GatewaySettings) -> uvicorn.Server:
         http=HttpProtocol,
         host=settings.listen_host,
         port=settings.port,
-        log_level="error",  # its warnings tell of every malformed request; the metrics count them
+        log_level="error",  # it warns of every malformed request; the metrics count those
         access_log=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],

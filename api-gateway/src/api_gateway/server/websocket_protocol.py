@@ -1,21 +1,21 @@
-"""uvicorn's WebSocket protocol, counted, with a time limit for its handshake and its own keepalive."""
+"""uvicorn's WebSocket protocol with connection limits, a time limit for the handshake, and our keepalive."""
 
 import math
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.server import ServerState
 
 from api_gateway.server.config import ServerConfig
-from api_gateway.server.connections import AbortableTransport
+from api_gateway.server.counted_protocol import CountedProtocol
 from api_gateway.server.keepalive import KeepaliveProtocol
 
-AT_ONCE: Final = 1 << 14  # bytes that are parsed before the app may take what is in them
+PARSE_BYTES: Final = 1 << 14  # bytes that are parsed before the app receives the messages in them
 _MALFORMED: Final = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-class WebSocketProtocol(KeepaliveProtocol):
-    """One connection, taken over from `HttpProtocol` when it has read the head of the handshake."""
+class WebSocketProtocol(CountedProtocol, KeepaliveProtocol):
+    """One connection, handed over by `HttpProtocol` after the head of the handshake."""
 
     def __init__(self, config: ServerConfig, server_state: ServerState, app_state: dict[str, Any]) -> None:
         super().__init__(config, server_state, app_state)
@@ -23,35 +23,15 @@ class WebSocketProtocol(KeepaliveProtocol):
         self.deadline = self.loop.time() + config.head_timeout_s
         self.stalled_since = math.inf
         self._unparsed = bytearray()
-        self._failed = False  # a close frame was the last that is written; what comes is thrown away
-
-    @property
-    def socket(self) -> AbortableTransport:
-        """See `connections.Connection`."""
-        return cast(AbortableTransport, self.transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Uncount it."""
-        super().connection_lost(exc)
-        self._limits.remove(self)
-
-    def pause_writing(self) -> None:
-        """The client takes nothing."""
-        self.stalled_since = self.loop.time()
-        super().pause_writing()
-
-    def resume_writing(self) -> None:
-        """The client takes what is sent."""
-        self.stalled_since = math.inf
-        super().resume_writing()
+        self._failed = False  # whether a close frame was sent for an error; further input is discarded
 
     def expire(self) -> None:
-        """See `connections.Connection`. Who has been accepted is watched by pings and by `IDLE_TIMEOUT_S`."""
+        """See `connections.Connection`. After the handshake, pings and `IDLE_TIMEOUT_S` apply instead."""
         if not self.handshake_complete:
             self.transport.abort()
 
     def send_receive_event_to_app(self) -> None:
-        """Pass a message on. One of text that isn't UTF-8 closes with 1007, also behind a close frame."""
+        """Pass a message to the app. Text that isn't UTF-8 closes the connection with 1007."""
         if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(self.frames):
             self.frames = []
             self.conn.fail(1007, "invalid UTF-8")
@@ -60,14 +40,14 @@ class WebSocketProtocol(KeepaliveProtocol):
         super().send_receive_event_to_app()
 
     def handle_ping(self) -> None:
-        """Answer a ping, if not one behind a message that the parser didn't take."""
+        """Answer a ping, unless the connection has failed."""
         if not self._failed:
             super().handle_ping()
 
     def handle_parser_exception(self) -> None:
-        """Send the close frame and the end, and throw away what still comes until the client has closed.
+        """Send the close frame and EOF, and discard further input until the client has closed.
 
-        Closing at once, with bytes of the client unread, would reset the connection: the code would be lost.
+        Closing at once, with unread input, would reset the connection, and the client would lose the code.
         """
         if self._failed or self.transport.is_closing():
             return
@@ -86,18 +66,18 @@ class WebSocketProtocol(KeepaliveProtocol):
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
 
     async def receive(self) -> ASGIReceiveEvent:
-        """See ASGI; what waits behind the message is parsed when it has been taken."""
+        """See ASGI. Parses the bytes after the message."""
         message = await super().receive()
         self._parse()
         return message
 
     async def send(self, message: ASGISendEvent) -> None:
-        """See ASGI; what still comes behind a close frame is parsed for the client's own."""
+        """See ASGI. After a close frame, parses the input for that of the client."""
         await super().send(message)
         self._parse()
 
     def data_received(self, data: bytes) -> None:
-        """Parse. A handshake that the parser refuses (a header of 9 KB) is answered, then closed."""
+        """Parse. A handshake that the parser refuses (such as a header of 9 KB) is answered, then closed."""
         self._unparsed += data
         self._parse()
         if not self.handshake_initiated and not self.transport.is_closing():
@@ -105,13 +85,13 @@ class WebSocketProtocol(KeepaliveProtocol):
             self.transport.close()
 
     def _parse(self) -> None:
-        """Parse up to the next message that the app hasn't taken.
+        """Parse until a message waits for the app.
 
-        A kilobyte of deflated zeros is a megabyte: parsed at once, what a single read brings could be 256 MB.
+        A kilobyte of deflated zeros inflates to a megabyte: a single read, parsed at once, could take 256 MB.
         """
         while self._unparsed and not self.read_paused:
-            part = bytes(self._unparsed[:AT_ONCE])
-            del self._unparsed[:AT_ONCE]
+            part = bytes(self._unparsed[:PARSE_BYTES])
+            del self._unparsed[:PARSE_BYTES]
             if not self._failed and not self.disconnected:
                 super().data_received(part)
 

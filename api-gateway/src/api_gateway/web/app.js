@@ -1,18 +1,19 @@
-/** The web app: which view is shown, the settings, and what the views share. */
+/** The web app: navigation between views, the settings dialog, and the client that all views use. */
 
 import { FilesView } from "./files.js";
 import { ClusterView } from "./cluster.js";
 import { LiveView } from "./live.js";
 import { ParlandoClient } from "./parlando.js";
-import { $, applyTheme, tell } from "./dom.js";
+import { $, applyTheme, showNotice } from "./dom.js";
 
 const stored = { key: "parlando.key", theme: "parlando.theme" };
 const client = new ParlandoClient(location.origin, { apiKey: localStorage.getItem(stored.key) ?? "" });
 
-/** Ask for a key when the cluster wants one. True if that was the matter. */
+/** Open the settings if the cluster refused the API key. Returns whether it did. */
 function needsKey(error) {
   if (error?.code !== "not_allowed") return false;
-  tell($("settings-why"), client.apiKey ? "The cluster doesn't know this key." : "This cluster asks for an API key.", "warn");
+  const text = client.apiKey ? "The cluster doesn't accept this API key." : "This cluster needs an API key.";
+  showNotice($("settings-why"), text, "warn");
   openSettings();
   return true;
 }
@@ -24,7 +25,7 @@ function openSettings() {
 }
 
 $("open-settings").addEventListener("click", () => {
-  tell($("settings-why"), "");
+  showNotice($("settings-why"), "");
   openSettings();
 });
 $("settings-theme").addEventListener("change", ({ target }) => {

@@ -1,4 +1,4 @@
-/** A line of the last two minutes, as inline SVG. */
+/** A line chart of the last two minutes, as inline SVG. */
 
 const SVG = "http://www.w3.org/2000/svg";
 const POINTS = 120;
@@ -15,7 +15,7 @@ export class Chart {
     this.element.append(this.area, this.line);
   }
 
-  /** Add a value; `text` is what a screen reader says of it. */
+  /** Add a value. `text`: the value for screen readers. */
   add(value, text) {
     this.values = [...this.values, value].slice(-POINTS);
     const top = Math.max(...this.values) * 1.15 || 1;

@@ -1,14 +1,14 @@
-/** The Cluster view: numbers and small charts, every second. */
+/** The Cluster view: numbers and small charts, updated every second. */
 
 import { Chart } from "./chart.js";
 import { $, explain, make } from "./dom.js";
 
 const STAGES = {
-  store: "Storing audio",
-  queue: "Waiting for the recogniser",
-  engine: "Recognising a window",
-  final: "From the end of a sentence to its text",
-  deliver: "On the way to the reader",
+  store: "Store audio in Redis",
+  queue: "Wait for the speech engine",
+  engine: "Decode a window",
+  final: "From end of speech to final text",
+  deliver: "Deliver to the client",
 };
 const ms = (value) => (value === null || value === undefined ? "–" : `${value && value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
 const percent = (value) => (value === null || value === undefined ? "–" : `${Math.round(value * 100)} %`);
@@ -17,10 +17,10 @@ const TILES = [
   ["Live sessions", (c) => c.sessions.open, (c) => `${c.sessions.open} of ${c.sessions.capacity}`],
   ["Lag", (c) => c.lag_ms, (c) => ms(c.lag_ms)],
   ["Queue delay", (c) => c.queue_delay_ms, (c) => ms(c.queue_delay_ms)],
-  ["Recognisers busy", (c) => c.engine_load ?? 0, (c) => percent(c.engine_load)],
+  ["Engine load", (c) => c.engine_load ?? 0, (c) => percent(c.engine_load)],
   ["Real-time factor", (c) => c.real_time_factor ?? 0, (c) => c.real_time_factor?.toFixed(3) ?? "–"],
   ["Jobs waiting", (c) => c.jobs.waiting, (c) => c.jobs.waiting],
-  ["Chunks in work", (c) => c.jobs.chunks_being_heard, (c) => c.jobs.chunks_being_heard],
+  ["Chunks being decoded", (c) => c.jobs.chunks_being_heard, (c) => c.jobs.chunks_being_heard],
   ["Viewers", (c) => c.viewers, (c) => c.viewers],
 ];
 
@@ -35,7 +35,7 @@ export class ClusterView {
       return { number, text, value, chart };
     });
     this.stages = Object.entries(STAGES).map(([stage, name]) => this.stage(stage, name));
-    const head = row("th", ["Stage", "Median", "95 of 100 within", "Measured", "Median, two minutes"]);
+    const head = row("th", ["Stage", "Median (p50)", "95 % within (p95)", "Measurements", "Median, last 2 minutes"]);
     $("cluster-stages").append(make("thead", {}, head), make("tbody", {}, ...this.stages.map((each) => each.row)));
   }
 
@@ -45,7 +45,7 @@ export class ClusterView {
     return { stage, p50, p95, count, chart, row: make("tr", {}, make("td", {}, name), p50, p95, count, make("td", {}, chart.element)) };
   }
 
-  /** Called when the view comes and goes: nothing is asked while nobody looks. */
+  /** Called when the view is shown or hidden. The event stream is open only while it is visible. */
   shown(visible) {
     this.watching?.abort();
     this.watching = visible ? new AbortController() : null;
@@ -57,25 +57,29 @@ export class ClusterView {
   }
 
   async watch(signal) {
-    const onconnection = (connected) => (connected ? this.say("open", "Live") : this.say("reconnecting", "Connection lost, trying again"));
+    const onconnection = (connected) => {
+      if (connected) this.showState("open", "Live");
+      else this.showState("reconnecting", "Connection lost, reconnecting");
+    };
     try {
       for await (const cluster of this.client.watchCluster({ signal, onconnection })) {
         if (signal.aborted) return;
-        if (cluster.detail) this.say("failed", cluster.detail);
+        if (cluster.detail) this.showState("failed", cluster.detail);
         else this.draw(cluster);
       }
     } catch (error) {
-      if (!signal.aborted && !this.needsKey(error)) this.say("failed", explain(error));
+      if (!signal.aborted && !this.needsKey(error)) this.showState("failed", explain(error));
     }
   }
 
-  say(state, text) {
+  showState(state, text) {
     $("cluster-state").dataset.state = state;
     if ($("cluster-state").textContent !== text) $("cluster-state").textContent = text;
   }
 
   draw(cluster) {
-    this.say(cluster.transcribers.length ? "open" : "failed", cluster.transcribers.length ? "Live" : "No transcriber is running");
+    if (cluster.transcribers.length) this.showState("open", "Live");
+    else this.showState("failed", "No transcriber is running");
     for (const { number, text, value, chart } of this.tiles) {
       value.textContent = text(cluster);
       chart.add(number(cluster), value.textContent);
@@ -94,10 +98,10 @@ export class ClusterView {
         "Transcriber",
         t.worker,
         `${t.sessions} of ${t.capacity} sessions, ${t.chunks} chunks`,
-        `${t.engine} ${t.model}, ${percent(t.engine_load)} busy`,
+        `${t.engine} ${t.model}, ${percent(t.engine_load)} load`,
       ]),
     ];
-    fill($("cluster-processes"), ["Kind", "Name", "Work", "Recogniser"], processes);
+    fill($("cluster-processes"), ["Type", "Name", "Work", "Engine"], processes);
     const sessions = cluster.your_sessions.map((s) => [
       make("a", { href: `/watch/${encodeURIComponent(s.session_id)}` }, s.title || s.session_id),
       s.state,
@@ -105,7 +109,7 @@ export class ClusterView {
       ms(s.lag_ms),
       s.segments,
     ]);
-    fill($("cluster-sessions"), ["Session", "State", "Heard", "Lag", "Sentences"], sessions);
+    fill($("cluster-sessions"), ["Session", "State", "Audio received", "Lag", "Segments"], sessions);
   }
 }
 
@@ -113,11 +117,11 @@ function row(tag, cells) {
   return make("tr", {}, ...cells.map((cell) => make(tag, {}, cell instanceof Node ? cell : String(cell))));
 }
 
-/** Fill a table, unless it says so already. */
+/** Fill a table, unless its content is unchanged. */
 function fill(table, names, rows) {
-  const said = JSON.stringify(rows.map((cells) => cells.map((cell) => cell.textContent ?? cell)));
-  if (table.dataset.said === said) return;
-  table.dataset.said = said;
+  const content = JSON.stringify(rows.map((cells) => cells.map((cell) => cell.textContent ?? cell)));
+  if (table.dataset.content === content) return;
+  table.dataset.content = content;
   const body = rows.length ? rows.map((cells) => row("td", cells)) : [row("td", ["None"])];
   table.replaceChildren(make("thead", {}, row("th", names)), make("tbody", {}, ...body));
 }

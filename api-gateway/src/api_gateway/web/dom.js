@@ -1,4 +1,4 @@
-/** Small helpers that all pages use. Text always goes in as text, never as markup. */
+/** Small helpers for all pages. Text is always inserted as text nodes, never as markup. */
 
 export const $ = (id) => document.getElementById(id);
 
@@ -23,21 +23,21 @@ export function clock(seconds) {
   return `${hours ? `${hours}:` : ""}${minutes}:${String(whole % 60).padStart(2, "0")}`;
 }
 
-/** Show a notice: kind "", "warn" or "bad"; no text hides it. */
-export function tell(element, text, kind = "") {
+/** Show a notice; an empty text hides it. `kind`: "", "warn" or "bad". */
+export function showNotice(element, text, kind = "") {
   element.hidden = !text;
   element.textContent = text;
   element.dataset.kind = kind;
 }
 
-/** Give the user a file. */
+/** Download a text as a file. */
 export function save(name, text, type) {
   const url = URL.createObjectURL(new Blob([text], { type }));
   make("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-/** A name that every file system takes. */
+/** A file name that every file system accepts. */
 export function fileName(title, ending) {
   const safe = title.replace(/[^\p{L}\p{N} ._-]+/gu, " ").trim().slice(0, 80) || "transcript";
   return `${safe}.${ending}`;
@@ -48,11 +48,11 @@ export function applyTheme(theme) {
   else delete document.documentElement.dataset.theme;
 }
 
-/** What went wrong, in words for people. */
+/** The text of an error for users. */
 export function explain(error) {
-  if (error?.name === "NotAllowedError") return "The browser didn't allow it. Allow the microphone for this page.";
+  if (error?.name === "NotAllowedError") return "The browser blocked access. Allow the microphone for this page.";
   if (error?.name === "NotFoundError") return "No microphone was found.";
-  if (error?.name === "NotReadableError") return "The microphone is in use by something else.";
+  if (error?.name === "NotReadableError") return "Another program is using the microphone.";
   if (error instanceof TypeError) return "The cluster can't be reached.";
   return error?.message ?? String(error);
 }

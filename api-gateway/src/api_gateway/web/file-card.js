@@ -1,37 +1,37 @@
-/** One file: upload, decoding, result beside a player; kept in the history of this browser. */
+/** One file: upload, progress, and the result with a player. Kept in this browser's history. */
 
 import { clock, explain, fileName, make, save } from "./dom.js";
 import * as history from "./history.js";
 
 const TYPES = { txt: "text/plain", srt: "application/x-subrip", vtt: "text/vtt", json: "application/json" };
-const WORDS = {
-  uploaded: "Waiting its turn",
-  processing_audio: "Reading the sound",
-  audio_ready: "Waiting for the recogniser",
+const STATUS_TEXTS = {
+  uploaded: "Waiting",
+  processing_audio: "Converting the audio",
+  audio_ready: "Waiting for a transcriber",
   transcribing: "Transcribing",
 };
 
-/** Dispatches `gone` when it was removed, and `refused` with an error that concerns all files. */
+/** Dispatches `removed`, and `refused` with an error that applies to all files. */
 export class FileCard extends EventTarget {
   constructor(client, entry) {
     super();
     this.client = client;
     this.entry = entry; // {id, name, created, file?, split, job?, result?, error?}
     this.cancelling = new AbortController();
-    this.said = make("p", { className: "small", role: "status" }, "Waiting to be sent");
+    this.status = make("p", { className: "small", role: "status" }, "Waiting for upload");
     this.progress = make("progress", { max: 1, value: 0, ariaLabel: `Progress of ${entry.name}` });
     this.cancel = make("button", { type: "button", className: "quiet", ariaLabel: `Cancel ${entry.name}` }, "Cancel");
     this.cancel.addEventListener("click", () => this.remove());
     this.body = make("div");
     const head = make("div", { className: "bar" }, make("h2", {}, entry.name), this.cancel);
-    this.element = make("li", {}, head, this.said, this.progress, this.body);
+    this.element = make("li", {}, head, this.status, this.progress, this.body);
   }
 
-  /** Send the file, and follow its job. */
+  /** Upload the file, and follow its job. */
   async upload() {
     const { entry } = this;
     if (this.cancelling.signal.aborted) return;
-    this.say("Sending");
+    this.showStatus("Uploading");
     try {
       const job = await this.client.jobs.submit(entry.file, {
         words: true,
@@ -40,7 +40,7 @@ export class FileCard extends EventTarget {
         signal: this.cancelling.signal,
         onprogress: (share) => {
           this.progress.value = share;
-          this.say(share < 1 ? `Sending, ${Math.floor(share * 100)} %` : "Sent");
+          this.showStatus(share < 1 ? `Uploading, ${Math.floor(share * 100)} %` : "Uploaded");
         },
       });
       entry.job = job.job_id;
@@ -53,26 +53,26 @@ export class FileCard extends EventTarget {
     }
   }
 
-  /** Take up an entry of the history where it was left. */
+  /** Continue with an entry of the history. */
   resume() {
     const { entry } = this;
     if (entry.result) this.show();
     else if (entry.error) this.fail(entry.error);
     else if (entry.job) this.follow();
-    else this.fail("The page was closed before it was sent.");
+    else this.fail("The page was closed before the upload finished.");
   }
 
   async follow() {
     const { entry } = this;
     const { signal } = this.cancelling;
     this.progress.removeAttribute("value");
-    this.say(WORDS.uploaded);
+    this.showStatus(STATUS_TEXTS.uploaded);
     try {
       for await (const event of this.client.jobs.events(entry.job, { signal })) {
         if (event.progress) this.progress.value = event.progress;
-        this.say(`${WORDS[event.status] ?? "Done"}, ${Math.floor(event.progress * 100)} %`);
+        this.showStatus(`${STATUS_TEXTS[event.status] ?? "Done"}, ${Math.floor(event.progress * 100)} %`);
         if (event.type === "failed") throw new Error(event.error.message);
-        if (event.type === "cancelled") throw new Error("It was cancelled.");
+        if (event.type === "cancelled") throw new Error("Cancelled.");
       }
       if (signal.aborted) return;
       entry.result = (await this.client.jobs.get(entry.job)).result;
@@ -80,19 +80,19 @@ export class FileCard extends EventTarget {
       this.show();
     } catch (error) {
       if (signal.aborted) return;
-      entry.error = error.code === "job_not_found" ? "The cluster has forgotten this file." : explain(error);
+      entry.error = error.code === "job_not_found" ? "The cluster no longer has this file." : explain(error);
       await history.keep(entry);
       this.fail(entry.error);
     }
   }
 
-  say(text) {
-    if (this.said.textContent !== text) this.said.textContent = text;
+  showStatus(text) {
+    if (this.status.textContent !== text) this.status.textContent = text;
   }
 
   fail(why) {
     this.progress.hidden = true;
-    this.say(`Failed: ${why}`);
+    this.showStatus(`Failed: ${why}`);
     this.cancel.textContent = "Remove";
     this.cancel.ariaLabel = `Remove ${this.entry.name}`;
   }
@@ -102,7 +102,7 @@ export class FileCard extends EventTarget {
     if (this.url) URL.revokeObjectURL(this.url);
     const { job, id } = this.entry;
     await history.forget(id);
-    this.dispatchEvent(new Event("gone"));
+    this.dispatchEvent(new Event("removed"));
     if (job) await this.client.jobs.cancel(job).catch(() => {}); // it may have expired
   }
 
@@ -115,7 +115,7 @@ export class FileCard extends EventTarget {
     this.cancel.textContent = "Remove";
     this.cancel.ariaLabel = `Remove ${entry.name}`;
     const language = result.language ? `, ${result.language}` : "";
-    this.say(`${clock(result.duration)} of sound${language}`);
+    this.showStatus(`${clock(result.duration)} of audio${language}`);
     const words = this.words(result);
     const details = make("details", {}, make("summary", {}, summary(result)), ...this.player(words), words);
     this.body.replaceChildren(details, this.downloads());
@@ -123,10 +123,10 @@ export class FileCard extends EventTarget {
 
   player(words) {
     const { file, name } = this.entry;
-    if (!file) return [make("p", { className: "small" }, "The sound of this file isn't kept in this browser.")];
+    if (!file) return [make("p", { className: "small" }, "This browser has no copy of the audio, so it can't be played.")];
     this.url = URL.createObjectURL(file);
-    const audio = make("audio", { controls: true, preload: "metadata", src: this.url, ariaLabel: `Sound of ${name}` });
-    const unplayable = make("p", { className: "small", hidden: true }, "This browser can't play files of this kind.");
+    const audio = make("audio", { controls: true, preload: "metadata", src: this.url, ariaLabel: `Audio of ${name}` });
+    const unplayable = make("p", { className: "small", hidden: true }, "This browser can't play this audio format.");
     audio.addEventListener("error", () => {
       unplayable.hidden = false;
       audio.hidden = true;
@@ -141,10 +141,10 @@ export class FileCard extends EventTarget {
     return [audio, unplayable];
   }
 
-  /** The words as buttons. One of them is in the order of Tab; arrow keys go to the others. */
+  /** The words as buttons. Only one of them has a Tab stop; the arrow keys move to the others. */
   words({ segments }) {
     this.buttons = [];
-    const root = make("div", { className: "words", role: "group", ariaLabel: "Words; arrow keys move, Enter plays" });
+    const root = make("div", { className: "words", role: "group", ariaLabel: "Words; arrow keys move, Enter plays from a word" });
     for (const { start, text, words, speaker } of segments) {
       const line = make("span");
       if (speaker) line.append(make("strong", {}, `${speaker}: `));
@@ -158,12 +158,12 @@ export class FileCard extends EventTarget {
       root.append(make("p", {}, make("time", {}, clock(start)), line));
     }
     if (this.buttons.length) this.buttons[0].tabIndex = 0;
-    root.addEventListener("keydown", (event) => this.move(event));
-    root.addEventListener("focusin", ({ target }) => this.reach(target));
+    root.addEventListener("keydown", (event) => this.moveFocus(event));
+    root.addEventListener("focusin", ({ target }) => this.setTabStop(target));
     return root;
   }
 
-  move(event) {
+  moveFocus(event) {
     const steps = { ArrowRight: 1, ArrowLeft: -1 };
     const here = this.buttons.indexOf(event.target);
     const next = this.buttons[here + steps[event.key]];
@@ -172,20 +172,21 @@ export class FileCard extends EventTarget {
     next.focus();
   }
 
-  reach(button) {
+  /** Move the Tab stop to `button`. */
+  setTabStop(button) {
     for (const each of this.buttons) if (each.tabIndex === 0) each.tabIndex = -1;
     button.tabIndex = 0;
   }
 
-  /** Mark the word that is being said. */
+  /** Mark the word that is spoken at `time`, in seconds. */
   mark(time) {
-    const now = this.buttons.findLast(({ dataset }) => Number(dataset.start) <= time + 0.02);
-    if (now === this.now) return;
-    this.now?.classList.remove("now");
-    this.now?.removeAttribute("aria-current");
-    now?.classList.add("now");
-    now?.setAttribute("aria-current", "true");
-    this.now = now;
+    const current = this.buttons.findLast(({ dataset }) => Number(dataset.start) <= time + 0.02);
+    if (current === this.current) return;
+    this.current?.classList.remove("now");
+    this.current?.removeAttribute("aria-current");
+    current?.classList.add("now");
+    current?.setAttribute("aria-current", "true");
+    this.current = current;
   }
 
   downloads() {
@@ -208,11 +209,11 @@ export class FileCard extends EventTarget {
           : await this.client.jobs.result(job, ending === "txt" ? "text" : ending);
       save(fileName(stem, ending), text, TYPES[ending]);
     } catch (error) {
-      this.say(`It can't be downloaded: ${explain(error)}`);
+      this.showStatus(`Download failed: ${explain(error)}`);
     }
   }
 }
 
 function summary({ text }) {
-  return text.length > 120 ? `${text.slice(0, 120)}…` : text || "Nothing was said.";
+  return text.length > 120 ? `${text.slice(0, 120)}…` : text || "No speech was detected.";
 }

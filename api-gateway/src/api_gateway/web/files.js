@@ -1,10 +1,10 @@
-/** The Files view: uploads, their progress, and the results. */
+/** The Files view: uploads, their progress, and results. */
 
-import { $, explain, make, tell } from "./dom.js";
+import { $, explain, showNotice } from "./dom.js";
 import { FileCard } from "./file-card.js";
 import * as history from "./history.js";
 
-const AT_ONCE = 2; // uploads
+const MAX_UPLOADS = 2; // concurrent
 
 export class FilesView {
   constructor(client, needsKey) {
@@ -14,14 +14,14 @@ export class FilesView {
     this.uploading = 0;
     const drop = $("files-drop");
     $("files-input").addEventListener("change", ({ target }) => {
-      this.take(target.files);
+      this.addFiles(target.files);
       target.value = "";
     });
     for (const type of ["dragover", "dragleave", "drop"]) {
       drop.addEventListener(type, (event) => {
         event.preventDefault();
         drop.classList.toggle("over", type === "dragover");
-        if (type === "drop") this.take(event.dataTransfer.files);
+        if (type === "drop") this.addFiles(event.dataTransfer.files);
       });
     }
     this.restore();
@@ -31,9 +31,9 @@ export class FilesView {
     for (const entry of (await history.entries()).reverse()) this.add(entry).resume();
   }
 
-  /** Take files that the user has chosen or dropped. */
-  take(files) {
-    tell($("files-notice"), "");
+  /** Queue files that the user has chosen or dropped. */
+  addFiles(files) {
+    showNotice($("files-notice"), "");
     for (const file of files) {
       const entry = { id: crypto.randomUUID?.() ?? String(Math.random()), name: file.name, created: Date.now(), file };
       entry.split = $("files-split").checked;
@@ -44,13 +44,13 @@ export class FilesView {
 
   add(entry) {
     const card = new FileCard(this.client, entry);
-    card.addEventListener("gone", () => {
+    card.addEventListener("removed", () => {
       this.waiting = this.waiting.filter((each) => each !== card);
       card.element.remove();
       this.count();
     });
     card.addEventListener("refused", ({ detail }) => {
-      if (!this.needsKey(detail)) tell($("files-notice"), explain(detail), "bad");
+      if (!this.needsKey(detail)) showNotice($("files-notice"), explain(detail), "bad");
     });
     $("files-list").prepend(card.element);
     this.count();
@@ -62,7 +62,7 @@ export class FilesView {
   }
 
   async upload() {
-    while (this.waiting.length && this.uploading < AT_ONCE) {
+    while (this.waiting.length && this.uploading < MAX_UPLOADS) {
       const card = this.waiting.shift();
       this.uploading++;
       card.upload().finally(() => {

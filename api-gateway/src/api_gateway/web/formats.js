@@ -1,4 +1,4 @@
-/** Finals as files. A final: {start, end, text}, in seconds. */
+/** Writers of finals as files. A final: {start, end, text}, times in seconds. */
 
 import { clock } from "./dom.js";
 
@@ -49,7 +49,7 @@ export const FORMATS = {
   ],
 };
 
-/** For the clipboard: lines with their times. */
+/** Text for the clipboard: one line per final, with its time. */
 export function plain(finals) {
   return finals.map(({ start, text }) => `[${clock(start)}] ${text}`).join("\n");
 }

@@ -1,9 +1,9 @@
-/** What was transcribed in this browser: results, and the audio where it isn't too big, in IndexedDB. */
+/** The history of this browser, in IndexedDB: results, and the audio unless it is too big. */
 
 const NAME = "parlando";
 const STORE = "files";
-const MOST = 30;
-const MOST_AUDIO = 64 << 20; // bytes of a file that is kept to be played after a reload
+const MAX_ENTRIES = 30;
+const MAX_AUDIO = 64 << 20; // bytes of a file whose audio is kept, to play it after a reload
 
 function database() {
   return new Promise((resolve, reject) => {
@@ -34,18 +34,18 @@ export async function entries() {
     const found = await transact("readonly", (store) => store.getAll());
     return found.sort((a, b) => b.created - a.created);
   } catch {
-    return []; // a private window, say
+    return []; // no IndexedDB, such as in a private window
   }
 }
 
-/** Keep an entry {id, name, created, status, …}; the oldest go when there are too many. */
+/** Store an entry {id, name, created, status, …}. Deletes the oldest above `MAX_ENTRIES`. */
 export async function keep({ file, ...entry }) {
-  const kept = file && file.size <= MOST_AUDIO ? { ...entry, file } : entry;
+  const kept = file && file.size <= MAX_AUDIO ? { ...entry, file } : entry;
   try {
     await transact("readwrite", (store) => store.put(kept));
-    for (const { id } of (await entries()).slice(MOST)) await forget(id);
+    for (const { id } of (await entries()).slice(MAX_ENTRIES)) await forget(id);
   } catch {
-    if (kept.file) await keep(entry); // no room for the audio
+    if (kept.file) await keep(entry); // no space for the audio
   }
 }
 

@@ -1,15 +1,15 @@
-/** The Live view: a source, a session, its transcript, and what can be done with that. */
+/** The Live view: the audio source, the session, its transcript, and downloads. */
 
-import { $, explain, fileName, save, tell } from "./dom.js";
+import { $, explain, fileName, save, showNotice } from "./dom.js";
 import { FORMATS, plain } from "./formats.js";
 import { Capture } from "./parlando.js";
 import { ShareDialog } from "./share.js";
 import { TranscriptView } from "./transcript.js";
 
-const KEPT = "parlando.live"; // in the tab's storage, for a reload
-const LATE_MS = 1500;
-const SHOWN_MS = 250;
-const TOLD_MS = 8000;
+const STORAGE_KEY = "parlando.live"; // in the tab's session storage, to resume after a reload
+const LATE_MS = 1500; // a larger delay is shown
+const DRAW_EVERY_MS = 250;
+const NOTICE_MS = 8000;
 
 export class LiveView {
   constructor(client, needsKey) {
@@ -19,7 +19,7 @@ export class LiveView {
     this.share = new ShareDialog(client);
     this.reset();
     $("live-start").addEventListener("click", () => this.start());
-    $("live-pause").addEventListener("click", () => (this.capture ? this.pause() : this.proceed()));
+    $("live-pause").addEventListener("click", () => (this.capture ? this.pause() : this.unpause()));
     $("live-stop").addEventListener("click", () => this.stop());
     $("live-source").addEventListener("change", () => this.showSource());
     $("live-title").addEventListener("change", () => this.session?.configure({ title: this.title }));
@@ -32,14 +32,14 @@ export class LiveView {
     addEventListener("pagehide", () => this.keep());
     this.showSource();
     this.refresh();
-    this.comeBack();
+    this.resumeAfterReload();
   }
 
   get title() {
     return $("live-title").value.trim();
   }
 
-  /** What depends on the cluster: the languages it knows. */
+  /** Load the languages that the cluster supports. */
   async refresh() {
     try {
       const { languages } = await this.client.cluster();
@@ -54,8 +54,8 @@ export class LiveView {
 
   reset() {
     this.finals = [];
-    this.offset = 0; // seconds that earlier sessions of this transcript took
-    this.base = 0; // number of segments that they had
+    this.offset = 0; // seconds of audio in earlier sessions of this transcript
+    this.base = 0; // number of their segments
     this.view.clear();
   }
 
@@ -63,13 +63,13 @@ export class LiveView {
 
   async start() {
     this.reset();
-    tell($("live-notice"), "");
+    showNotice($("live-notice"), "");
     try {
       const capture = await this.openSource();
       this.follow(this.client.live(this.options()));
       this.listen(capture);
     } catch (error) {
-      this.complain(error);
+      this.showError(error);
     }
   }
 
@@ -87,12 +87,14 @@ export class LiveView {
   async openFile() {
     const [file] = $("live-file").files;
     if (!file) throw new Error("Choose a file first.");
-    const player = $("live-player").cloneNode(); // an element can be captured once only
+    const player = $("live-player").cloneNode(); // an element can be captured only once
     $("live-player").replaceWith(player);
     player.hidden = false;
     player.src = URL.createObjectURL(file);
     const capture = await Capture.element(player);
-    player.addEventListener("error", () => this.complain(new Error("This browser can't play that file. Use Files.")));
+    player.addEventListener("error", () =>
+      this.showError(new Error("This browser can't play that file. Use the Files view.")),
+    );
     await player.play();
     return capture;
   }
@@ -116,17 +118,17 @@ export class LiveView {
     this.draw();
   }
 
-  /** Go on after a pause, or after a reload. */
-  async proceed() {
+  /** Continue after a pause or a reload. */
+  async unpause() {
     try {
       const player = $("live-player");
       if (!player.hidden && player.src) {
-        this.complain(new Error("A file can't go on from the middle. Stop, and start again."));
+        this.showError(new Error("A file can't be continued after a pause. Press Stop, then Start."));
         return;
       }
       this.listen(await this.openSource());
     } catch (error) {
-      this.complain(error);
+      this.showError(error);
     }
   }
 
@@ -151,12 +153,14 @@ export class LiveView {
     session.on("partial", (partial) => this.partial(partial));
     session.on("final", (final) => this.final(final));
     session.on("status", (status) => this.status(status));
-    session.on("unprotected", () => this.say("The cluster is far behind: what it hasn't recognised isn't all kept here.", "warn"));
-    session.on("state", (state) => this.turned(state));
-    session.on("closed", (goodbye) => this.closed(goodbye));
+    session.on("unprotected", () =>
+      this.notify("The cluster is far behind. This page can't keep all waiting audio: some is lost if Redis fails.", "warn"),
+    );
+    session.on("state", (state) => this.stateChanged(state));
+    session.on("closed", (event) => this.closed(event));
     session.on("failed", (error) => this.failed(error));
     clearInterval(this.timer);
-    this.timer = setInterval(() => this.draw(), SHOWN_MS);
+    this.timer = setInterval(() => this.draw(), DRAW_EVERY_MS);
     this.draw();
   }
 
@@ -165,7 +169,8 @@ export class LiveView {
     this.keep();
   }
 
-  placed(event) {
+  /** An event with its segment number and times in the whole transcript. */
+  positioned(event) {
     return {
       ...event,
       segment: event.segment + this.base,
@@ -177,23 +182,23 @@ export class LiveView {
   partial(partial) {
     $("live-hint").hidden = true;
     this.lag = partial.lag_ms ?? 0;
-    this.view.partial(this.placed(partial));
+    this.view.partial(this.positioned(partial));
   }
 
   final(final) {
     this.lag = 0;
-    this.view.final(this.placed(final));
+    this.view.final(this.positioned(final));
     if (!final.text) return;
     $("live-hint").hidden = true;
-    this.finals.push(this.placed(final));
+    this.finals.push(this.positioned(final));
     this.keep();
   }
 
   status({ status, ms, reason }) {
-    if (status === "lost") this.view.remark(`${(ms / 1000).toFixed(1)} s of sound were lost (${reason}).`);
+    if (status === "lost") this.view.remark(`${(ms / 1000).toFixed(1)} s of audio were lost (${reason}).`);
   }
 
-  turned(state) {
+  stateChanged(state) {
     if (state === "reconnecting") this.lost = true;
     this.draw();
   }
@@ -204,26 +209,26 @@ export class LiveView {
       this.finish();
       return;
     }
-    // The cluster has given up on us: we were away for too long. What it hasn't got opens a new session.
+    // The resume window has passed, and the cluster has closed the session. A new one gets the audio not stored yet.
     this.offset += duration;
     this.base = (this.finals.at(-1)?.segment ?? -1) + 1;
-    const goesOn = Boolean(this.capture);
+    const capturing = Boolean(this.capture);
     this.follow(this.client.live(this.options()));
     for (const frame of unsent) this.session.send(frame);
-    if (!goesOn) this.session.end().catch(() => {});
-    this.say("You were away for long, so a new session was begun. Nothing was lost; links must be shared anew.", "warn");
+    if (!capturing) this.session.end().catch(() => {});
+    this.notify("The connection was lost for too long, so a new session was started. Nothing was lost. Share new links.", "warn");
   }
 
   failed(error) {
     this.capture?.stop();
     this.capture = null;
     this.finish();
-    this.complain(error);
+    this.showError(error);
   }
 
   finish() {
     clearInterval(this.timer);
-    sessionStorage.removeItem(KEPT);
+    sessionStorage.removeItem(STORAGE_KEY);
     this.ended = true;
     this.session = null;
     this.draw();
@@ -231,17 +236,18 @@ export class LiveView {
 
   // --- a reload -------------------------------------------------------------------------------------
 
+  /** Store what is needed to resume after a reload. */
   keep() {
     if (!this.session?.id) return;
     const { title } = this;
     const { id, resumeToken } = this.session;
     const kept = { id, resumeToken, title, source: $("live-source").value, listening: Boolean(this.capture) };
-    sessionStorage.setItem(KEPT, JSON.stringify(kept));
+    sessionStorage.setItem(STORAGE_KEY, JSON.stringify(kept));
   }
 
-  /** After a reload the session goes on: its finals come again, and the microphone if it was open. */
-  async comeBack() {
-    const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
+  /** Resume the session after a reload: load its finals, and open the microphone if it was open. */
+  async resumeAfterReload() {
+    const kept = JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "null");
     if (!kept) return;
     $("live-title").value = kept.title;
     this.follow(this.client.live({ resume: { ...kept, lastSeq: 0 } }));
@@ -250,7 +256,7 @@ export class LiveView {
       const permission = await navigator.permissions.query({ name: "microphone" });
       if (permission.state === "granted") this.listen(await this.openSource());
     } catch {
-      this.draw(); // this browser doesn't tell; the button is there
+      this.draw(); // the browser can't report the permission; the user presses Continue
     }
   }
 
@@ -276,32 +282,32 @@ export class LiveView {
     if (element.textContent !== text) element.textContent = text;
     if (this.lost && session?.state === "open" && session.unackedMs < LATE_MS) {
       this.lost = false;
-      this.say("Reconnected, nothing lost.");
+      this.notify("Reconnected, nothing lost.");
     }
   }
 
   describe(session) {
-    const waiting = `${(session.unackedMs / 1000).toFixed(0)} s of sound wait here`;
+    const waiting = `${(session.unackedMs / 1000).toFixed(0)} s of audio waiting`;
     if (session.state === "connecting") return ["connecting", "Connecting"];
-    if (session.state === "reconnecting") return ["reconnecting", `Connection lost, recording goes on: ${waiting}`];
-    if (session.throttled) return ["late", `The cluster is too busy: ${waiting}`];
-    if (session.ending) return ["open", "Hearing the rest"];
+    if (session.state === "reconnecting") return ["reconnecting", `Connection lost, recording continues: ${waiting}`];
+    if (session.throttled) return ["late", `The cluster is overloaded: ${waiting}`];
+    if (session.ending) return ["open", "Decoding the rest"];
     const behind = this.lag + session.unackedMs;
     if (behind > LATE_MS) return ["late", `${(behind / 1000).toFixed(1)} s behind`];
     if (!this.capture) return ["idle", "Paused"];
     return ["open", this.engine ? `Listening (${this.engine})` : "Listening"];
   }
 
-  say(text, kind) {
-    tell($("live-notice"), text, kind);
-    clearTimeout(this.saying);
-    this.saying = setTimeout(() => tell($("live-notice"), ""), TOLD_MS);
+  notify(text, kind) {
+    showNotice($("live-notice"), text, kind);
+    clearTimeout(this.noticeTimer);
+    this.noticeTimer = setTimeout(() => showNotice($("live-notice"), ""), NOTICE_MS);
   }
 
-  complain(error) {
+  showError(error) {
     if (this.needsKey(error)) return;
-    clearTimeout(this.saying);
-    tell($("live-notice"), explain(error), "bad");
+    clearTimeout(this.noticeTimer);
+    showNotice($("live-notice"), explain(error), "bad");
   }
 
   level(peak) {
@@ -314,7 +320,7 @@ export class LiveView {
     $("live-file-label").hidden = source !== "file";
   }
 
-  /** Names of microphones are told once one was allowed. */
+  /** Browsers report the names of microphones only after the user has allowed one. */
   async listDevices() {
     const devices = await navigator.mediaDevices?.enumerateDevices();
     const microphones = (devices ?? []).filter(({ kind, deviceId }) => kind === "audioinput" && deviceId !== "default");
@@ -326,7 +332,7 @@ export class LiveView {
 
   async copy() {
     await navigator.clipboard.writeText(plain(this.finals));
-    this.say("Copied.");
+    this.notify("Copied.");
   }
 
   download(ending) {

@@ -1,17 +1,17 @@
-/** The dialog that gives links to viewers away, and revokes them. */
+/** The dialog that creates links for viewers, and revokes them. */
 
-import { $, explain, make, tell } from "./dom.js";
+import { $, explain, make, showNotice } from "./dom.js";
 
 export class ShareDialog {
   constructor(client) {
     this.client = client;
-    this.links = new Map(); // viewer → its link; the cluster tells a token once only
+    this.links = new Map(); // viewer id → link; the cluster sends a token only once
     $("share-add").addEventListener("click", () => this.add());
   }
 
   async open(session) {
     this.session = session.id;
-    tell($("share-notice"), "");
+    showNotice($("share-notice"), "");
     $("share").showModal();
     await this.attempt(() => this.list());
   }
@@ -33,7 +33,7 @@ export class ShareDialog {
 
   row({ viewer_id, label, created_at }) {
     const link = this.links.get(viewer_id);
-    const name = label || `Link of ${new Date(created_at).toLocaleTimeString()}`;
+    const name = label || `Link from ${new Date(created_at).toLocaleTimeString()}`;
     const text = link ? make("a", { href: link, target: "_blank", rel: "noopener" }, name) : name;
     const row = make("li", {}, make("span", { className: "grow" }, text));
     if (link) {
@@ -54,14 +54,14 @@ export class ShareDialog {
 
   async copy(link) {
     await navigator.clipboard.writeText(link);
-    tell($("share-notice"), "Copied.");
+    showNotice($("share-notice"), "Copied.");
   }
 
   async attempt(action) {
     try {
       await action();
     } catch (error) {
-      tell($("share-notice"), explain(error), "bad");
+      showNotice($("share-notice"), explain(error), "bad");
     }
   }
 }

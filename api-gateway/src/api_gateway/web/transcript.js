@@ -1,15 +1,15 @@
-/** A transcript on screen: finals, and the segment that is still open. */
+/** A transcript on screen: finals, and the open segment. */
 
 import { clock, make } from "./dom.js";
 
-const NEAR_PX = 80; // so near to the end counts as following
+const NEAR_PX = 80; // scrolled this near to the end, the view scrolls with new text
 
 export class TranscriptView {
-  /** `most`: how many finals stay on screen (overlays); all by default. */
-  constructor(root, { most = Infinity } = {}) {
+  /** `maxFinals`: number of finals on screen, for overlays; all by default. */
+  constructor(root, { maxFinals = Infinity } = {}) {
     this.root = root;
-    this.most = most;
-    this.finals = make("div", { role: "log", ariaLive: "polite", ariaLabel: "Finished sentences" });
+    this.maxFinals = maxFinals;
+    this.finals = make("div", { role: "log", ariaLive: "polite", ariaLabel: "Final text" });
     this.time = make("time");
     this.stable = document.createTextNode("");
     this.tail = document.createTextNode("");
@@ -25,7 +25,7 @@ export class TranscriptView {
     this.close();
   }
 
-  /** What is known of the open segment. Stable text is only ever added to. */
+  /** Show the hypothesis of the open segment. Stable text only grows. */
   partial({ segment, stable, text, start }) {
     const following = this.following;
     if (segment !== this.segment || !stable.startsWith(this.stable.data)) this.stable.data = "";
@@ -39,26 +39,26 @@ export class TranscriptView {
     if (following) this.follow();
   }
 
-  /** A settled segment; one without words leaves no line. */
+  /** Show a settled segment. One without text adds no line. */
   final({ segment, text, start, reason }) {
     const following = this.following;
     if (text) {
       const line = make("p", { className: "line", dataset: { segment } });
       line.append(make("time", {}, clock(start)), make("span", {}, text));
       this.add(line);
-    } else if (reason === "engine_failed") this.remark("Here the recogniser failed; these words are lost.");
+    } else if (reason === "engine_failed") this.remark("The speech engine failed here; this part of the transcript is missing.");
     if (segment >= this.segment) this.close();
     if (following) this.follow();
   }
 
-  /** A word from us among the words. */
+  /** Add a remark of the app between the lines. */
   remark(text) {
     this.add(make("p", { className: "line remark" }, make("time"), make("span", {}, text)));
   }
 
   add(line) {
     this.finals.append(line);
-    while (this.finals.childElementCount > this.most) this.finals.firstElementChild.remove();
+    while (this.finals.childElementCount > this.maxFinals) this.finals.firstElementChild.remove();
   }
 
   close() {

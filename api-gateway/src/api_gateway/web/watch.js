@@ -1,4 +1,4 @@
-/** The viewers' page: somebody's captions, large; or an overlay for a video mixer (`?mode=overlay`). */
+/** The viewers' page: a session's captions in large type, or an overlay for a video mixer (`?mode=overlay`). */
 
 import { $, applyTheme, explain } from "./dom.js";
 import { ParlandoClient } from "./parlando.js";
@@ -11,7 +11,7 @@ const overlay = query.get("mode") === "overlay";
 const stored = { size: "parlando.watch.size", theme: "parlando.theme" };
 
 const client = new ParlandoClient(location.origin, { apiKey: localStorage.getItem("parlando.key") ?? "" });
-const view = new TranscriptView($("watch-transcript"), { most: overlay ? 1 : Infinity });
+const view = new TranscriptView($("watch-transcript"), { maxFinals: overlay ? 1 : Infinity });
 
 function state(name, text) {
   $("watch-state").dataset.state = name;
@@ -42,23 +42,23 @@ $("watch-overlay").href = other.href;
 document.body.classList.toggle("overlay", overlay);
 size(1);
 
-const TOLD = {
+const HANDLERS = {
   closed: () => state("idle", "Ended"),
   revoked: () => state("failed", "This link has been revoked"),
   partial: (event) => view.partial(event),
   final: (event) => view.final(event),
-  status: ({ status, ms }) => status === "lost" && view.remark(`${(ms / 1000).toFixed(1)} s of sound were lost.`),
+  status: ({ status, ms }) => status === "lost" && view.remark(`${(ms / 1000).toFixed(1)} s of audio were lost.`),
 };
 
 function connection(connected) {
   if (connected) state("open", "Live");
-  else state("reconnecting", "Connection lost, trying again");
+  else state("reconnecting", "Connection lost, reconnecting");
 }
 
 try {
   const { title } = await client.transcript(session, { token });
   if (title) $("watch-title").textContent = document.title = title;
-  for await (const event of client.watch(session, { token, onconnection: connection })) TOLD[event.type]?.(event);
+  for await (const event of client.watch(session, { token, onconnection: connection })) HANDLERS[event.type]?.(event);
 } catch (error) {
   state("failed", explain(error));
 }

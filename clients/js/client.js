@@ -1,0 +1,162 @@
+/** A client of one cluster: REST calls, event streams, and the start of live sessions. */
+
+import { ParlandoError, RETRY_DELAYS_MS, delay, responseError } from "./errors.js";
+import { Jobs } from "./jobs.js";
+import { LiveSession } from "./live-session.js";
+
+// After Redis has lost its data, a session and its viewer tokens are unknown until the owner reopens the session.
+// A viewer tries again for this long before it gives up.
+const REOPEN_WAIT_MS = 60_000;
+
+/** One cluster. */
+export class ParlandoClient {
+  /**
+   * @param {string} [url] address of a gateway; the page's own origin by default
+   * @param {{apiKey?: string}} [options]
+   */
+  constructor(url = globalThis.location?.origin ?? "http://127.0.0.1:8000", { apiKey = "" } = {}) {
+    this.url = url.replace(/^ws/, "http").replace(/\/+$/, "");
+    this.apiKey = apiKey;
+    this.jobs = new Jobs(this);
+    this.shared = new Map(); // session id → viewer id → {label, token}, to restore them if Redis loses its data
+  }
+
+  /** Open a live session, or resume one (`resume`). It connects at once. */
+  live(options = {}) {
+    return new LiveSession(this, options);
+  }
+
+  /** All finals of a session so far: JSON, or text in another format. */
+  async transcript(sessionId, { format = "json", token } = {}) {
+    const answer = await this.request(`/v1/stt/sessions/${encodeURIComponent(sessionId)}/transcript`, {
+      query: { format },
+      token,
+    });
+    return format === "json" ? answer.json() : answer.text();
+  }
+
+  /** Follow a session: all kept events from its beginning, then live ones, until the session closes. */
+  watch(sessionId, { token, signal, onconnection } = {}) {
+    const path = `/v1/stt/sessions/${encodeURIComponent(sessionId)}/events`;
+    return this.follow(path, { token, signal, onconnection, ends: ["closed", "revoked"], reopenWaitMs: REOPEN_WAIT_MS });
+  }
+
+  /** Create a viewer token for a session. Resolves with the token and the URL of the viewers' page. */
+  async share(sessionId, { label = "" } = {}) {
+    const viewer = await (await this.request(this.viewersPath(sessionId), { method: "POST", json: { label } })).json();
+    const shared = this.shared.get(sessionId) ?? new Map();
+    this.shared.set(sessionId, shared.set(viewer.viewer_id, { label, token: viewer.token }));
+    return viewer;
+  }
+
+  /** @internal Register a session's viewer tokens again after Redis has lost its data. */
+  async shareAgain(sessionId) {
+    for (const [, viewer] of this.shared.get(sessionId) ?? []) {
+      await this.request(this.viewersPath(sessionId), { method: "POST", json: viewer });
+    }
+  }
+
+  async viewers(sessionId) {
+    return (await (await this.request(this.viewersPath(sessionId))).json()).viewers;
+  }
+
+  async revoke(sessionId, viewerId) {
+    await this.request(`${this.viewersPath(sessionId)}/${encodeURIComponent(viewerId)}`, { method: "DELETE" });
+    this.shared.get(sessionId)?.delete(viewerId);
+  }
+
+  async cluster() {
+    return (await this.request("/v1/cluster")).json();
+  }
+
+  /** The cluster's state, every second. */
+  watchCluster({ signal, onconnection } = {}) {
+    return this.follow("/v1/cluster/events", { signal, onconnection, ends: [] });
+  }
+
+  viewersPath(sessionId) {
+    return `/v1/stt/sessions/${encodeURIComponent(sessionId)}/viewers`;
+  }
+
+  address(path, query = {}) {
+    const address = new URL(this.url + path);
+    for (const [name, value] of Object.entries(query)) {
+      if (value !== undefined && value !== null && value !== "") address.searchParams.set(name, String(value));
+    }
+    return address;
+  }
+
+  /** @internal One HTTP request. An error response rejects with a `ParlandoError` that has the server's message. */
+  async request(path, { method = "GET", query, json, headers = {}, token, signal } = {}) {
+    const credential = token || this.apiKey;
+    const answer = await fetch(this.address(path, query), {
+      method,
+      signal,
+      headers: {
+        ...(credential ? { authorization: `Bearer ${credential}` } : {}),
+        ...(json ? { "content-type": "application/json" } : {}),
+        ...headers,
+      },
+      body: json ? JSON.stringify(json) : undefined,
+    });
+    if (!answer.ok) throw responseError(answer.status, await answer.text());
+    return answer;
+  }
+
+  /**
+   * @internal Server-sent events, with reconnection. Uses `fetch`, because an EventSource can't send a key.
+   * `ends`: types of the last event. `reopenWaitMs`: for how long after a broken connection 401 and 404 are tried
+   * again instead of thrown.
+   */
+  async *follow(path, { token, signal, onconnection = () => {}, ends, reopenWaitMs = 0 }) {
+    let lastId = "";
+    let brokenAt; // when a connection that had been established ended
+    for (let failures = 0; !signal?.aborted; failures++) {
+      if (failures) await delay(RETRY_DELAYS_MS[Math.min(failures, RETRY_DELAYS_MS.length) - 1], signal);
+      let body;
+      try {
+        const headers = lastId ? { "last-event-id": lastId } : {};
+        ({ body } = await this.request(path, { token, signal, headers }));
+      } catch (error) {
+        if (signal?.aborted) return;
+        const mayReopen = brokenAt && Date.now() - brokenAt < reopenWaitMs && [401, 404].includes(error.status);
+        if (error instanceof ParlandoError && error.status < 500 && !mayReopen) throw error;
+        onconnection(false, error);
+        continue;
+      }
+      onconnection(true);
+      try {
+        for await (const { id, event } of serverSentEvents(body)) {
+          failures = 0;
+          if (id) lastId = id;
+          yield event;
+          if (ends.includes(event.type)) return;
+        }
+      } catch (error) {
+        if (signal?.aborted) return;
+        onconnection(false, error);
+      }
+      brokenAt = Date.now();
+    }
+  }
+}
+
+async function* serverSentEvents(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      text += value;
+      for (let end; (end = text.indexOf("\n\n")) >= 0; text = text.slice(end + 2)) {
+        const fields = text.slice(0, end).split("\n").map((line) => line.split(/: ?(.*)/s));
+        const data = fields.filter(([name]) => name === "data").map(([, value]) => value);
+        const id = fields.find(([name]) => name === "id")?.[1] ?? "";
+        if (data.length) yield { id, event: JSON.parse(data.join("\n")) };
+      }
+    }
+  } finally {
+    await reader.cancel().catch(() => {});
+  }
+}
