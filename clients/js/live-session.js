@@ -29,6 +29,7 @@ export class LiveSession extends EventTarget {
     this.id = resume?.id ?? "";
     this.resumeToken = resume?.resumeToken ?? "";
     this.lastSeq = resume?.lastSeq ?? 0;
+    this.lastAnnotation = 0; // the number of the last annotation, if the options ask for them
     this.segments = resume?.segments ?? 0; // number of the next segment
     this.settledMs = resume?.settledMs ?? 0;
     this.state = "connecting";
@@ -99,7 +100,10 @@ export class LiveSession extends EventTarget {
   /** Resolves with the `closed` event; rejects if the session fails. */
   closed() {
     return new Promise((resolve, reject) => {
-      if (this.state === "closed") this.failure ? reject(this.failure) : resolve(this.closedEvent);
+      if (this.state === "closed") {
+        this.failure ? reject(this.failure) : resolve(this.closedEvent);
+        return;
+      }
       this.addEventListener("closed", ({ detail }) => resolve(detail), { once: true });
       this.addEventListener("failed", ({ detail }) => reject(detail), { once: true });
     });
@@ -112,11 +116,6 @@ export class LiveSession extends EventTarget {
 
   /** Audio that was never stored, for a new session to send. */
   pending() {
-    return this.unacked;
-  }
-
-  /** Frames that the server hasn't acknowledged. */
-  get unacked() {
     return this.unsettled.pending();
   }
 
@@ -140,7 +139,7 @@ export class LiveSession extends EventTarget {
   /** The query: a new session's options, or a resume with the position for a cluster that has lost the session. */
   query() {
     if (!this.resumeToken) return this.options;
-    const resume = { session_id: this.id, resume: this.resumeToken, last_seq: this.lastSeq };
+    const resume = { session_id: this.id, resume: this.resumeToken, last_seq: this.lastSeq, last_annotation: this.lastAnnotation };
     const query = { ...this.options, ...this.unsettled.config, ...resume };
     const replayFrom = this.positionKnown ? this.unsettled.replayFrom : undefined;
     if (replayFrom === undefined) return query;
@@ -156,6 +155,7 @@ export class LiveSession extends EventTarget {
 
   receive(message) {
     this.receivedAt = Date.now();
+    if (message.type === "annotation") this.lastAnnotation = message.number;
     if (message.seq !== undefined && message.type !== "connected") this.lastSeq = message.seq;
     switch (message.type) {
       case "connected":

@@ -20,6 +20,8 @@ export interface Segment {
   confidence?: number;
   language?: string;
   speaker?: string;
+  /** Language code → text. */
+  translations?: Record<string, string>;
   words?: Word[];
 }
 
@@ -32,6 +34,8 @@ export interface Connected {
   sample_rate: number;
   received: number;
   seq: number;
+  /** Of the numbering of events: when the session was opened, in unix milliseconds. */
+  epoch: number;
   resumed?: boolean;
   /** The cluster had lost the session and has opened it again; unsettled audio is sent again. */
   reopened?: boolean;
@@ -42,6 +46,17 @@ export interface SpeechStarted {
   session_id: string;
   segment: number;
   start: number;
+}
+/** What a follower says of the session; sent if the option `annotations` asks for it. */
+export interface Annotation {
+  type: "annotation";
+  session_id: string;
+  number: number;
+  epoch: number;
+  kind: string;
+  by: string;
+  data: Record<string, any>;
+  timestamp: string;
 }
 /** The hypothesis of the open segment. `text` begins with `stable`, which doesn't change any more. */
 export interface Partial {
@@ -95,6 +110,7 @@ export interface SessionEvents {
   speech_started: SpeechStarted;
   partial: Partial;
   final: Final;
+  annotation: Annotation;
   status: Status;
   /** Dispatched once: not all unsettled audio fits the limits, so some would be lost if Redis lost its data. */
   unprotected: { type: "unprotected"; kept: number };
@@ -119,6 +135,10 @@ export interface LiveOptions {
   channels?: number;
   channel?: number;
   normalize?: boolean;
+  /** Names of stages that add to each segment, separated by commas. */
+  stages?: string;
+  /** Annotations too. */
+  annotations?: boolean;
   /** Limits of the unsettled audio that is kept, in seconds (600) and megabytes (64). */
   keepS?: number;
   keepMb?: number;
