@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import srt
 import webvtt
+from standardwebhooks import Webhook
 from whisper.normalizers import EnglishTextNormalizer
 
 from parlando.embedded.redis_server import free_port
@@ -254,6 +255,7 @@ def test_a_callback_gets_the_result_signed_and_again_if_it_fails(perfect):
             made = hmac.new(b"key-2", f"{at}.".encode() + body, hashlib.sha256).hexdigest()
             assert hmac.compare_digest(signature, made)
             assert headers["idempotency-key"] == job
+            Webhook(b"key-2").verify(body, headers)  # raises if it isn't signed as Standard Webhooks are
             told = json.loads(body)
             assert told["result"]["text"].split() == script(0, 3)
         assert look(base, job, key="key-2")["result"] == told["result"]

@@ -38,7 +38,7 @@ from api_gateway.presenters.problem import (
 )
 from api_gateway.server.connections import connections_of
 from api_gateway.server.doubled_query import DoubledQuery
-from api_gateway.server.request_ids import RequestIds
+from api_gateway.server.request_ids import add_request_ids
 from api_gateway.server.request_limits import RequestLimits
 from api_gateway.settings import GatewaySettings
 from parlando import __version__
@@ -153,7 +153,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             allow_headers=["*"],  # OpenAI's library sends its own; safe, because no route uses cookies
             expose_headers=EXPOSED,
         )
-    app.add_middleware(RequestIds)
+    add_request_ids(app)
     for routes in (
         sessions,
         viewers,

@@ -2,18 +2,26 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
+from structlog.typing import Processor
 
 
-def configure(service: str, *, level: str = "INFO", form: str = "auto") -> None:
-    """Set structlog up for a service. `form` is `auto` (console on a terminal), `json` or `console`."""
+def configure(
+    service: str, *, level: str = "INFO", form: str = "auto", processors: Sequence[Processor] = ()
+) -> None:
+    """Set structlog up for a service. `form` is `auto` (console on a terminal), `json` or `console`.
+
+    `processors`: further ones, which see each event before it is written.
+    """
     pretty = form == "console" or (form == "auto" and sys.stderr.isatty())
     renderer: Any = structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            *processors,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,

@@ -7,7 +7,7 @@ import orjson
 
 from api_gateway import metrics
 from api_gateway.deliveries.queues import bounds
-from api_gateway.deliveries.signature import sign_plain
+from api_gateway.deliveries.signature import sign_plain, standard_headers
 from api_gateway.presenters.job import document_of
 from api_gateway.settings import GatewaySettings
 from parlando.errors import DeliveryFailedError, JobNotFoundError
@@ -77,7 +77,9 @@ class JobCallbacks:
             "X-Parlando-Attempt": str(delivery.attempt),
         }
         if secret := self._secret or self._keys.get(record.key, ""):
-            headers["X-Parlando-Signature"] = sign_plain(secret, body, at=int(time.time()))
+            now = int(time.time())
+            headers["X-Parlando-Signature"] = sign_plain(secret, body, at=now)
+            headers |= standard_headers(secret, record.job, body, at=now)
         try:
             await self._outbound.post(record.options.callback_url, body, headers=headers)
         except SendError as error:

@@ -5,8 +5,11 @@ The HMAC-SHA256 is over `<t>.<uid>.<body>` for Omi, and over `<t>.<body>` for ca
 
 import hmac
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
+
+from standardwebhooks import Webhook
 
 from api_gateway.server.header_values import whole_number
 
@@ -22,6 +25,19 @@ def sign_plain(secret: str, body: bytes, *, at: int) -> str:
     """The signature header of a body without a user. `at`: unix time in seconds."""
     digest = hmac.new(secret.encode(), f"{at}.".encode() + body, sha256).hexdigest()
     return f"t={at},v1={digest}"
+
+
+def standard_headers(secret: str, message_id: str, body: bytes, *, at: int) -> dict[str, str]:
+    """The headers of the Standard Webhooks specification (https://www.standardwebhooks.com).
+
+    A secret that begins with `whsec_` is base64, as in the specification; of any other the bytes are the key.
+    """
+    webhook = Webhook(secret if secret.startswith("whsec_") else secret.encode())
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(at),
+        "webhook-signature": webhook.sign(message_id, datetime.fromtimestamp(at, UTC), body.decode()),
+    }
 
 
 def _digest(secret: str, uid: str, body: bytes, at: int) -> str:

@@ -1,31 +1,33 @@
-"""Adds `x-request-id` to every HTTP response: the one of the request, or a new one."""
+"""Request ids: every HTTP response carries `x-request-id`, and so does every log line of its request.
 
+The id is the one of the request's own header, or a new one.
+"""
+
+import logging
 import re
 import secrets
-from typing import Final
+from collections.abc import MutableMapping
+from typing import Any, Final
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
+from fastapi import FastAPI
 
 _VALID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
+logging.getLogger("asgi_correlation_id").setLevel(logging.ERROR)  # else each invalid header is a log line
 
-class RequestIds:
-    """ASGI middleware."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+def add_request_ids(app: FastAPI) -> None:
+    """Add the middleware that reads or makes the id."""
+    app.add_middleware(
+        CorrelationIdMiddleware,
+        generator=lambda: f"req_{secrets.token_hex(12)}",
+        validator=lambda given: _VALID.fullmatch(given) is not None,
+    )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _VALID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
 
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["x-request-id"] = request_id
-            await send(message)
-
-        await self._app(scope, receive, send_with_id)
+def log_request_id(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A structlog processor: adds the id of the running request, if there is one."""
+    if request_id := correlation_id.get():
+        event["request"] = request_id
+    return event
