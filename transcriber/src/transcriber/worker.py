@@ -128,7 +128,7 @@ class Worker(WorkerService):
 
     async def after_beat(self) -> None:
         """Add what a paid engine has billed since the last time to the month's account."""
-        billed_ms = round(self._scheduler.engine.info.billed_s * 1000)
+        billed_ms = round(self._scheduler.engine.billed_s * 1000)
         if billed_ms > self._billed_ms:
             more = billed_ms - self._billed_ms
             await self._claims.scripts.run(

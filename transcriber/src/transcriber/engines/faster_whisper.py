@@ -1,7 +1,7 @@
 """Whisper on CTranslate2: several times faster than torch, int8 on the CPU, no torch needed.
 
-Partials are encoded in as many positions as they need instead of the 30 s of finals, and heard in full if
-they can't be believed so (see `whisper.py`).
+Partials are encoded in a shorter context than the 30 s of finals, and decoded again in the full one if the
+result isn't plausible (see `whisper.py`).
 """
 
 import math
@@ -15,7 +15,7 @@ from faster_whisper.tokenizer import Tokenizer
 
 from parlando.domain.audio import SAMPLE_RATE
 from parlando.errors import EngineError, ModelError
-from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
+from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window, Word
 from transcriber.engines.guards import MAX_COMPRESSION
 from transcriber.engines.whisper_text import (
     TEMPERATURES,
@@ -27,15 +27,15 @@ from transcriber.engines.whisper_text import (
 )
 
 
-class FasterWhisperEngine:
-    """A converted Whisper model by size or folder."""
+class FasterWhisperEngine(Engine):
+    """A converted Whisper model, by size or folder."""
 
     def __init__(self, model: str, *, device: str = "auto") -> None:
         try:
             self._model = WhisperModel(
                 model, device="cpu" if device == "mps" else device, compute_type="auto", cpu_threads=1
             )
-        except Exception as error:  # the hub client and CTranslate2 raise many kinds
+        except Exception as error:  # the hub client and CTranslate2 raise many types
             raise ModelError(
                 f"faster-whisper model {model!r} can't be loaded: {error}. Give a converted model's folder, "
                 "or a size that can be downloaded"
@@ -61,7 +61,7 @@ class FasterWhisperEngine:
             raise EngineError(f"faster-whisper failed on a window: {error}") from error
 
     def _partial(self, window: Window) -> Hypothesis | None:
-        """A partial in a short context, greedily; None for what wants the full one."""
+        """Decode a partial greedily in a short context; None if the window needs the full context."""
         seconds = context_s(window)
         if seconds is None:
             return None
@@ -74,8 +74,8 @@ class FasterWhisperEngine:
         if multilingual:
             language = (window.language or "").split("-")[0] or self._language(states)
         tokenizer = Tokenizer(self._model.hf_tokenizer, multilingual, window.task, language)
-        before = tokenizer.encode(" " + window.prompt.strip()) if window.prompt else []
-        prompt = self._model.get_prompt(tokenizer, before, without_timestamps=True)
+        previous = tokenizer.encode(" " + window.prompt.strip()) if window.prompt else []
+        prompt = self._model.get_prompt(tokenizer, previous, without_timestamps=True)
         [result] = self._model.model.generate(
             states,
             [prompt],
