@@ -1,4 +1,4 @@
-"""A live session without Redis: the real session, segmenter, scheduler and engine, and a pen that notes."""
+"""A live session without Redis: the real session, segmenter, scheduler and engine, with a recording log."""
 
 import asyncio
 from typing import Any
@@ -20,7 +20,7 @@ from transcriber.recognition.scheduler import Scheduler
 
 
 class NotingPen:
-    """Stands where `SessionLog` stands."""
+    """A stand-in for `SessionLog` that records what is published and stored."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -53,7 +53,7 @@ class NotingPen:
 
 
 def claim(session_log: NotingPen | None = None, **config: Any) -> RecognitionClaim:
-    """A new session's claim, or the claim of whoever takes over from `session_log`."""
+    """The claim of a new session, or of a worker that takes over from `session_log`."""
     return RecognitionClaim(
         keys=SessionKeys("s", 0),
         entry="1-0",
@@ -69,11 +69,11 @@ def claim(session_log: NotingPen | None = None, **config: Any) -> RecognitionCla
 
 
 class Killed(Exception):
-    """Raised by a pen when its worker shall die."""
+    """Raised by `MortalPen` to simulate the death of its worker."""
 
 
 class MortalPen(NotingPen):
-    """Dies instead of its n-th write."""
+    """Raises `Killed` instead of its n-th write."""
 
     def __init__(self, writes: int) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class MortalPen(NotingPen):
 async def with_takeovers(
     pcm: np.ndarray, engine: Engine, vad: VadModel, *, every: int, frame_ms: int = 20, **config: Any
 ) -> NotingPen:
-    """What a session says of `pcm` when its worker dies at every `every`-th write."""
+    """The output of a session with audio `pcm` whose worker dies at every `every`-th write."""
     session_log = MortalPen(every)
     pen_claim = claim(**config)
     step = frame_ms * 16
@@ -141,7 +141,7 @@ async def recognise(
     controls: dict[int, SessionCommand] | None = None,
     **config: Any,
 ) -> NotingPen:
-    """Everything a session says of `pcm`, with fixed cadence. `controls`: sample → command."""
+    """The output of a session with audio `pcm` and fixed cadence. `controls`: sample → command."""
     session_log = NotingPen()
     scheduler = Scheduler(engine, PartialInterval(interval_ms * 16))
     serving = asyncio.create_task(scheduler.run())

@@ -1,4 +1,4 @@
-"""The settings tables of README.md and .env.example, made from the settings classes themselves.
+"""Generates the settings tables of README.md and .env.example from the settings classes.
 
 `python -m support.settings_doc` writes both (`make fix` does it); a test compares them.
 """
@@ -53,7 +53,7 @@ def table() -> str:
 
 
 def env_example() -> str:
-    """The same as a .env file with everything commented out."""
+    """The settings as a .env file with every line commented out."""
     lines = ["# Copy to .env and uncomment what you want to change.", ""]
     for title, settings in SECTIONS:
         lines.append(f"# --- {title}")
@@ -64,7 +64,7 @@ def env_example() -> str:
 
 
 def readme_with_table(readme: str) -> str:
-    """`readme` with the tables between the marks."""
+    """`readme` with the tables between the markers."""
     head, _, rest = readme.partition(START)
     _, _, tail = rest.partition(END)
     return f"{head}{START}\n\n{table()}\n{END}{tail}"
