@@ -17,8 +17,8 @@ from parlando import vad
 from parlando.domain.audio import SAMPLE_RATE, seconds, to_float
 from parlando.vad import FRAME
 from transcriber.engines.base import Engine, Window
+from transcriber.pipeline.audio_input import FIRST_PARTIAL
 from transcriber.pipeline.segmenter import Ended, Paused, Resumed, Segmenter, Started
-from transcriber.pipeline.session import FIRST_PARTIAL
 from transcriber.recognition.partial_interval import PartialInterval
 from transcriber.recognition.scheduler import LIVE, Lane
 
@@ -74,8 +74,10 @@ def moments(pcm: np.ndarray) -> list[Moment]:
     for at in range(0, len(pcm), FRAME):
         for event in segmenter.push(pcm[at : at + FRAME]):
             if isinstance(event, Started | Paused | Resumed | Ended):
-                heard, of = seconds(segmenter.heard), event.utterance
-                found.append(Moment(heard, type(event).__name__, seconds(of.start), seconds(of.speech_end)))
+                detected, of = seconds(segmenter.detected), event.utterance
+                found.append(
+                    Moment(detected, type(event).__name__, seconds(of.start), seconds(of.speech_end))
+                )
     return found
 
 
