@@ -1,6 +1,6 @@
-"""Word errors of live sessions against the engine on whole clips: python -m bench.accuracy
+"""Word errors of live sessions, compared with the engine on whole clips: python -m bench.accuracy
 
-Four sessions at a time, and 36, at their own pace.
+4 and 36 concurrent sessions, in real time.
 """
 
 import asyncio
@@ -18,17 +18,17 @@ from transcriber.engines.base import Window
 from transcriber.engines.registry import load as load_engine
 from transcriber.settings import TranscriberSettings
 
-BAR = 0.5  # points above the whole clip
+BAR = 0.5  # percentage points above the engine on whole clips
 normal = EnglishTextNormalizer()
 
 
 def rate(spoken: list[Clip], heard: list[str]) -> float:
-    """Word errors in per cent."""
+    """The word error rate in per cent."""
     return 100 * jiwer.wer([normal(clip.text) for clip in spoken], [normal(text) for text in heard])
 
 
 def offline(spoken: list[Clip], *, redecode: bool) -> float:
-    """The engine on whole clips; `redecode`: heard several times where it isn't sure, as finals are."""
+    """The engine on whole clips; `redecode`: decoded again at low confidence, as finals are."""
     engine, _ = load_engine(TranscriberSettings(stt_engine="moonshine"))
     pcm = [to_float(load(clip.path)) for clip in spoken]
     windows = [
@@ -38,7 +38,7 @@ def offline(spoken: list[Clip], *, redecode: bool) -> float:
 
 
 async def live(port: int, spoken: list[Clip], together: int) -> float:
-    """Live sessions, so many at a time."""
+    """Live sessions, `together` at a time."""
     room = asyncio.Semaphore(together)
 
     async def one(clip: Clip) -> str:

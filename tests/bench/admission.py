@@ -1,7 +1,7 @@
-"""The session after the last that fits: python -m bench.admission
+"""Admission beyond the capacity: python -m bench.admission
 
-Sessions of continuous speech come one after the other, more than two cores can take; workers say how many
-fit by what they have measured. Those refused get 1013 at once; the others shall be served as if alone.
+More sessions of continuous speech are opened one by one than two cores can decode; the workers report their
+measured capacity. Refused sessions must receive 1013 at once; the accepted ones must not be affected.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ BAR_S = 1.5
 
 
 async def offer(port: int) -> list[Session]:
-    """Everybody who comes, in a row."""
+    """Open all sessions, one by one."""
     length = OFFERED * EVERY_S + SECONDS
     pieces = loops(fixture("two_cities.flac"), OFFERED, length)
     ends = [int((length - n * EVERY_S) * RATE) for n in range(OFFERED)]

@@ -1,9 +1,9 @@
-"""What the open peers do, on the same engine, for comparison: python -m bench.baseline PORT
+"""The policy of comparable open-source servers, with our engine: python -m bench.baseline PORT
 
-One process per core takes sockets and hears all of them: every 500 ms of new audio the whole utterance is
-decoded again, nothing is primed with what is known, LocalAgreement-2 makes words stable, the final is decoded
-when 500 ms of silence have passed, and one lock guards the engine. No Redis, no takeover, no back-pressure.
-The voice detector, the weights and the decoder are ours, so that only the policy differs.
+One process per core accepts sockets and decodes all of them. After every 500 ms of new audio the whole
+utterance is decoded again, without prefix or draft; LocalAgreement-2 makes words stable; the final is decoded
+after 500 ms of silence; one lock protects the engine. No Redis, no takeover, no back-pressure. The voice
+detector, the weights and the decoder are ours, so that only the policy differs.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ from transcriber.engines.base import Window
 from transcriber.engines.moonshine import MoonshineEngine
 
 RATE = 16_000
-EVERY = RATE // 2  # new samples between two decodings
+EVERY = RATE // 2  # new samples between two decodes
 ENDPOINT = RATE // 2
-BEFORE = RATE // 2  # kept in front of speech
+BEFORE = RATE // 2  # samples kept before speech
 LONGEST = 15 * RATE
 THRESHOLD = 0.5
 
@@ -39,8 +39,8 @@ class Hearing:
         self._server = server
         self._socket = socket
         self._vad = server.vad.stream()
-        self._unheard = np.zeros(0, np.int16)  # not yet a whole frame of the detector
-        self._audio = np.zeros(0, np.float32)  # since `_start`, or the last moments of silence
+        self._unheard = np.zeros(0, np.int16)  # less than one frame of the detector
+        self._audio = np.zeros(0, np.float32)  # from `_start` on, or the last `BEFORE` samples of silence
         self._start = 0
         self._received = 0
         self._segment = 0
@@ -52,7 +52,7 @@ class Hearing:
         self._stable = 0
 
     async def take(self, pcm: bytes) -> None:
-        """Hear a message's audio, and say what there is to say."""
+        """Process a message's audio, and send partials and finals."""
         samples = np.concatenate([self._unheard, np.frombuffer(pcm, "<i2")])
         whole = len(samples) // FRAME * FRAME
         self._unheard = samples[whole:]
@@ -114,7 +114,7 @@ class Hearing:
         self._open, self._audio, self._before, self._stable = False, self._audio[-BEFORE:], [], 0
 
     async def end(self) -> None:
-        """Settle what is open."""
+        """Decode the final of the open utterance."""
         if self._open:
             await self._final()
         duration = (self._received + len(self._unheard)) / RATE

@@ -1,7 +1,7 @@
-"""How many live sessions two cores take, ours and the peers' policy: python -m bench.capacity [100|50]
+"""The live sessions that two cores take, ours and the baseline's: python -m bench.capacity [100|50]
 
-Sessions of real speech, each beginning elsewhere in the recording, in steps up until finals come too late
-(p95 more than a second past the endpoint) or anything is lost; or down, until neither is so.
+Sessions of real speech begin at different places of the recording. Their number rises in steps until finals
+are too late (p95 more than a second after the endpoint) or audio is lost; or falls until neither happens.
 """
 
 import asyncio
@@ -20,21 +20,24 @@ from support.speech import fixture
 
 SECONDS = 25
 ENDPOINT_S = 0.5
-LATE_S = 1.0  # past the endpoint
-OURS = {100: (range(24, 100, 8), 56), 50: (range(40, 160, 12), 76)}  # what may be tried, and first
+LATE_S = 1.0  # after the endpoint
+OURS = {
+    100: (range(24, 100, 8), 56),
+    50: (range(40, 160, 12), 76),
+}  # speech share in per cent: (numbers to try, first one)
 THEIRS = {100: (range(6, 32, 2), 14), 50: (range(12, 64, 4), 32)}
 BAR = {100: 24, 50: 40}
 
 
 @dataclass
 class Step:
-    """What a number of sessions got."""
+    """The results of one number of sessions."""
 
     sessions: int
     final_p50: float
     final_p95: float
     lag_p95: float
-    partials: float  # a second and session
+    partials: float  # per second and session
     words: int
     lost_ms: int
     incomplete: int
@@ -62,7 +65,7 @@ async def load(port: int, pcm: np.ndarray, count: int) -> list[Session]:
 
 
 def measure(ports: list[int], processes: dict[str, list[int]], pcm: np.ndarray, count: int) -> Step:
-    """Run `count` sessions and look at what they got."""
+    """Run `count` sessions and measure their results."""
 
     def cpu() -> dict[str, float]:
         return {
@@ -98,7 +101,7 @@ def measure(ports: list[int], processes: dict[str, list[int]], pcm: np.ndarray, 
 
 
 def search(counts: Sequence[int], first: int, try_one: Callable[[int], Step]) -> list[Step]:
-    """Steps up from `first` until one isn't kept, or down until one is."""
+    """Steps up from `first` until one fails, or down until one succeeds."""
     at = counts.index(first)
     found = [try_one(first)]
     way = 1 if found[0].kept else -1
@@ -109,7 +112,7 @@ def search(counts: Sequence[int], first: int, try_one: Callable[[int], Step]) ->
 
 
 def ours(share: int) -> list[Step]:
-    """Our cluster: a gateway, two transcribers."""
+    """The steps of our cluster: a gateway and two transcribers."""
     with Cluster(transcribers=2, WORKER_SESSIONS="100") as cluster:
         processes = {
             "gateway": [cluster.gateways[0].process.pid],
@@ -122,7 +125,7 @@ def ours(share: int) -> list[Step]:
 
 
 def baseline(share: int) -> list[Step]:
-    """The peers' policy: one process per core, half of the sessions each."""
+    """The steps of the baseline: one process per core with half of the sessions each."""
     with servers(2) as (ports, pids):
         return search(*THEIRS[share], lambda count: measure(ports, {"servers": pids}, speech(share), count))
 

@@ -1,8 +1,8 @@
-"""Every process dies, hangs or is ended at random, Redis too: python -m bench.chaos [minutes [seed]]
+"""Processes, Redis included, are killed, paused or stopped at random: python -m bench.chaos [minutes [seed]]
 
-Twelve live sessions of mixed formats at a time and jobs beside them, half of the time with Redis in memory
-and half with its append-only file. The recogniser makes no mistakes, so whatever differs from the undisturbed
-run was lost, doubled or changed on the way.
+Twelve live sessions of mixed formats at a time, with jobs beside them; half of the time Redis is in memory
+only, half of the time it has an append-only file. The engine makes no mistakes, so every difference from the
+undisturbed run is lost, duplicated or changed data.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ from support.redis_server import RedisServer
 from support.streaming import RATE
 
 SESSIONS = 12
-JOBS = 2  # beside each round of sessions
+JOBS = 2  # jobs beside each round of sessions
 PAUSE_S = (3.0, 9.0)  # between two faults
 STOP_S = (0.5, 6.0)  # how long a process hangs
-AWAY_S = 0.5  # how long Redis is away
+AWAY_S = 0.5  # how long Redis is stopped
 KINDS = ("gateway", "transcriber", "audio-processor", "redis")
-GIVE_UP_S = 180.0  # how long a client tries to come back
+GIVE_UP_S = 180.0  # how long a client tries to reconnect
 JOB_S = 300.0
 WORDS = 108
 
@@ -61,23 +61,23 @@ Finals = list[tuple[int, str, float, float]]
 
 @dataclass
 class Outcome:
-    """What came of the sessions and jobs of one mode."""
+    """The results of the sessions and jobs of one mode."""
 
     faults: Counter[str] = field(default_factory=Counter)
     sessions: int = 0
     equal: int = 0
     """Sessions whose finals (segment, text, start, end) are those of the undisturbed run."""
     failed: list[str] = field(default_factory=list)
-    """Why sessions ended before their time."""
+    """Why sessions ended early."""
     missing: int = 0
     doubled: int = 0
-    """Words."""
+    """Words that appear twice."""
     silences: list[float] = field(default_factory=list)
     """The longest wait for an event in each session, in seconds."""
     jobs: int = 0
     right: int = 0
     again: int = 0
-    """Jobs that had to be submitted again, for Redis had lost them."""
+    """Jobs submitted again because Redis had lost them."""
 
     differs: list[str] = field(default_factory=list)
     """The finals of sessions that are not as expected."""
@@ -95,7 +95,7 @@ class Outcome:
 
 
 async def live(cluster: Cluster, form: int, outcome: Outcome) -> Finals:
-    """One session in real time; its finals."""
+    """Run one session in real time. Returns its finals."""
     _, data, options = FORMATS[form % len(FORMATS)]
     urls = [cluster.url(gateway) for gateway in range(len(cluster.ports))]
     pieces = len(PCM) // (RATE // 10)
@@ -123,7 +123,7 @@ async def live(cluster: Cluster, form: int, outcome: Outcome) -> Finals:
 
 
 async def job(cluster: Cluster, number: int, outcome: Outcome) -> None:
-    """One job, asked of any gateway until it's done."""
+    """Submit one job and poll any gateway until the job has ended."""
     outcome.jobs += 1
     until = time.monotonic() + JOB_S
     body, name, state = wav(PCM), f"chaos-{number}-{random.random()}", "none"
@@ -150,7 +150,7 @@ async def job(cluster: Cluster, number: int, outcome: Outcome) -> None:
 
 
 async def havoc(cluster: Cluster, outcome: Outcome, chance: random.Random) -> None:
-    """Kill, stop and end processes at random, and start what has gone, until cancelled."""
+    """Kill, pause and terminate processes at random, and restart them, until cancelled."""
     while True:
         await asyncio.sleep(chance.uniform(*PAUSE_S))
         kind = chance.choice(KINDS)
@@ -208,7 +208,7 @@ async def _redis(cluster: Cluster, fault: str, chance: random.Random) -> None:
 
 
 async def mode(cluster: Cluster, seconds: float, seed: int) -> Outcome:
-    """Rounds of sessions and jobs under faults, for that long."""
+    """Rounds of sessions and jobs under faults, for `seconds`."""
     outcome, calm = Outcome(), Outcome()
     expected = await asyncio.gather(*(live(cluster, form, calm) for form in range(len(FORMATS))))
     faults = asyncio.create_task(havoc(cluster, outcome, random.Random(seed)))

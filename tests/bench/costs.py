@@ -1,7 +1,7 @@
-"""What a live session costs Redis, and what an idle one costs everybody: python -m bench.costs
+"""The cost of a live session in Redis, and of an idle one in all processes: python -m bench.costs
 
-Sessions of continuous speech: memory of their keys, commands and bytes that Redis sees. Then sessions that
-send silence, and sessions that send nothing: the processor time of all processes, less that without sessions.
+For sessions of continuous speech: memory of their keys, commands and bytes processed by Redis. For sessions
+that send silence or nothing: the CPU time of all processes, less that without sessions.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ SESSIONS = 8
 SECONDS = 20
 IDLE = 20
 BAR_KB = 500
-BAR_IDLE = 0.002  # of a core a session
+BAR_IDLE = 0.002  # share of a core per session
 
 
 def processor_time(cluster: Cluster) -> dict[str, float]:
-    """Seconds of each process."""
+    """The CPU seconds of each process."""
     pids = {
         "gateway": cluster.gateways[0].process.pid,
         "transcriber": cluster.transcribers[0].process.pid,
@@ -34,7 +34,7 @@ def processor_time(cluster: Cluster) -> dict[str, float]:
 
 
 async def memory(cluster: Cluster) -> float:
-    """Largest kilobytes that a session's keys take, while `SESSIONS` of them speak."""
+    """The greatest size of a session's keys in kilobytes, while `SESSIONS` sessions send speech."""
     store, limit = cluster.store(), 0
     speaking = [
         asyncio.create_task(talk(cluster.ports[0], pcm))
@@ -49,7 +49,7 @@ async def memory(cluster: Cluster) -> float:
 
 
 async def idle(cluster: Cluster, sessions: int, *, sending: bool) -> dict[str, float]:
-    """Share of a core that each process takes for so many sessions that are silent, or send nothing."""
+    """The share of a core that each process uses for `sessions` that send silence, or nothing."""
     before, started = processor_time(cluster), time.monotonic()
     async with asyncio.TaskGroup() as group:
         group.create_task(asyncio.sleep(SECONDS))

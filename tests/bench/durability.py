@@ -1,7 +1,7 @@
-"""What an append-only file costs: python -m bench.durability
+"""The cost of an append-only file: python -m bench.durability
 
-A Redis in memory and one with `appendonly yes, appendfsync everysec`, in turn. Appends: 64 sessions of 20 ms
-frames in real time, each awaited; the gateway: as in `bench.intake`, at real time.
+A Redis in memory and one with `appendonly yes, appendfsync everysec`, alternately. Appends: 64 sessions of
+20 ms frames in real time, each awaited. Gateway: as in `bench.intake`, in real time.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ PCM = np.random.default_rng(1).integers(-3000, 3000, FRAME).astype("<i2").tobyte
 
 
 async def appends(url: str) -> list[float]:
-    """Milliseconds of each append."""
+    """The latency of each append in milliseconds."""
     redis = connect(url)
     sessions, took = Sessions(redis, partitions=1, ttl_s=600), []
 
@@ -54,7 +54,7 @@ def measure_appends(*, durable: bool) -> list[float]:
 
 
 def measure_gateway(*, durable: bool) -> tuple[float, float, float, int]:
-    """Frames sent a second, frames a second of the gateway's core time, Redis' cores, samples missing."""
+    """Frames sent per second, frames per second of gateway CPU time, cores used by Redis, missing samples."""
     with Cluster(transcribers=0, BUFFER_MAX_S="120", redis=RedisServer(durable=durable)) as cluster:
         stand_in(cluster)
         processes = [psutil.Process(pid) for pid in (cluster.gateways[0].process.pid, cluster.redis.pid)]

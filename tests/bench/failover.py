@@ -1,4 +1,4 @@
-"""How long words stay away when a transcriber is killed: python -m bench.failover"""
+"""The interruption of a transcript when its transcriber is killed: python -m bench.failover"""
 
 import asyncio
 import time

@@ -1,6 +1,6 @@
-"""Inputs that are nearly right, ten thousand for each front door: python -m bench.fuzz [--seed N]
+"""Ten thousand almost valid inputs for HTTP and for WebSockets each: python -m bench.fuzz [--seed N]
 
-`--only NUMBER` runs one input again through both doors and prints how it ended.
+`--only NUMBER` repeats one input of both kinds and prints the results.
 """
 
 import argparse
@@ -13,13 +13,13 @@ from support import fuzz, fuzz_http, fuzz_websocket
 from support.cluster import Cluster
 
 INPUTS = 10_000
-WARM = 2000  # inputs until memory is compared
+WARM = 2000  # inputs before the reference measurement of memory
 MAX_GROWTH_MB = 60
 DOORS = {"raw HTTP": fuzz_http.attack, "WebSocket messages": fuzz_websocket.attack}
 
 
 async def measure(cluster: Cluster, attack: fuzz.Attack, seed: int) -> tuple[list[str], list[object]]:
-    """What went wrong, and a row of the table."""
+    """The faults, and a row of the table."""
     port, started = cluster.ports[0], time.monotonic()
     wrong = await fuzz.attack(port, attack, seed, range(WARM))
     before = fuzz.memory_mb(cluster)
@@ -35,7 +35,7 @@ async def measure(cluster: Cluster, attack: fuzz.Attack, seed: int) -> tuple[lis
 
 
 def main() -> int:
-    """Run both, and publish the table; print what went wrong."""
+    """Run both, publish the table and print the faults."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--only", type=int)

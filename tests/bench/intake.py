@@ -1,7 +1,7 @@
-"""What a gateway takes in: python -m bench.intake
+"""The throughput of a gateway: python -m bench.intake
 
-200 sessions of 20 ms frames, with nobody listening behind: a made-up worker says that there's room, so
-that the gateway, Redis and the sender have the machine to themselves. Everything must be in Redis in the end.
+200 sessions of 20 ms frames without transcribers: the heartbeat of a fictitious worker reports free capacity,
+so that only the gateway, Redis and the sender use the machine. In the end all audio must be in Redis.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ SESSIONS = 200
 SECONDS = 12
 FRAME = RATE // 50
 SPEEDS = (1.0, 2.0)
-BAR = 10_000  # frames a second on one core
+BAR = 10_000  # frames per second on one core
 
 
 async def open_session(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, str]:
@@ -42,7 +42,7 @@ async def drain(reader: asyncio.StreamReader) -> None:
 
 
 async def send_all(port: int, speed: float) -> tuple[list[str], int, float]:
-    """Session ids, frames of each, and seconds that sending took."""
+    """The session ids, frames per session, and seconds that sending took."""
     opened = []
     for start in range(0, SESSIONS, 20):
         opened += await asyncio.gather(*(open_session(port) for _ in range(start, start + 20)))
@@ -66,13 +66,13 @@ async def send_all(port: int, speed: float) -> tuple[list[str], int, float]:
 
 
 def stand_in(cluster: Cluster) -> None:
-    """A worker that is there and does nothing."""
+    """Write the heartbeat of a worker that does nothing."""
     report = {"kind": "transcriber", "worker": "nobody", "at": time.time() + 600, "capacity": 10_000}
     report |= {"sessions": 0, "engine": "none", "model": "none", "why": "", "vad": "", "vad_why": ""}
     report |= {"languages": [], "tasks": ["transcribe"], "lag_ms": 0, "queue_delay_ms": 0, "chunks": 0}
     report |= {"engine_load": 0.0, "real_time_factor": None}
     cluster.store().hset("stt:workers", "nobody", json.dumps(report))
-    time.sleep(1)  # until the gateway looks again
+    time.sleep(1)  # until the gateway reads the heartbeats again
 
 
 def main() -> None:

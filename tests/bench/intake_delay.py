@@ -1,6 +1,6 @@
-"""How much later PCM is there for going through FFmpeg: python -m bench.intake_delay
+"""The delay of audio by the conversion with FFmpeg: python -m bench.intake_delay
 
-From bytes in Redis to their samples in Redis, sent in real time in pieces of 20 ms.
+Measured from bytes in Redis to their samples in Redis; sent in real time in pieces of 20 ms.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ NAMES = (
     *("wav", "webm_opus", "ogg_opus", "mp3", "mp4_aac", "flac"),
 )
 
-# Constant bit rate, so that a byte's place tells its time; blocks as short as MediaRecorder's.
+# Constant bit rate, so that a byte's offset determines its time; blocks as short as MediaRecorder's.
 RECIPES["webm_opus"] = Recipe(
     (
         "-c:a",
@@ -49,7 +49,7 @@ RECIPES["ogg_opus"] = Recipe(
 
 
 async def delays(url: str, name: str) -> np.ndarray:
-    """Milliseconds for every 10 ms of audio, but the first second (FFmpeg's start is told apart)."""
+    """The delay in ms of every 10 ms of audio, without the first second, in which FFmpeg starts."""
     redis, reader = connect(url), connect(url)
     data = encoded(JFK, name)
     stream = Stream(redis, f"delay-{name}", form_of(name))

@@ -1,7 +1,8 @@
-"""How soon one session's words are there, ours and the peers' policy: python -m bench.latency [clips]
+"""The latency of one session's words, of our cluster and of the baseline: python -m bench.latency [clips]
 
-Real speech in real time, one session at a time, as a client sees it on the socket; `clips` more of the
-larger collection, if it's there. When words end is told by the model's cross-attention, in a run of its own.
+Real speech in real time, one session at a time, measured on the client's socket; with `clips` more recordings
+of the larger collection, if present. The ends of words come from the model's cross-attention, in a separate
+run.
 """
 
 import asyncio
@@ -40,14 +41,14 @@ BARS = {"first": (450, 800), "shown": 250, "final": ENDPOINT_MS + 60}
 
 @dataclass
 class Delays:
-    """In milliseconds: first partial after onset, word shown after its end, final after the end of speech."""
+    """In ms: onset to first partial, end of a word to its first display, end of speech to the final."""
 
     first: list[float] = field(default_factory=list)
     shown: list[float] = field(default_factory=list)
     final: list[float] = field(default_factory=list)
 
     def add(self, session: Session, length_s: float, ends: list[tuple[str, float]]) -> None:
-        """Take what a session saw. `ends`: the words that were said, and when each ended, in seconds."""
+        """Add the delays of a session. `ends`: the spoken words and the end of each, in seconds."""
         events = [(at - session.started, event) for at, event in session.events]
         partials = [(at, event) for at, event in events if event["type"] == "partial" and event["text"]]
         for at, event in events:
@@ -65,7 +66,7 @@ class Delays:
 
 
 def _shown(events: list[tuple[float, dict]]) -> list[tuple[str, float]]:
-    """The words of the finals, and when a client first saw each among its neighbours."""
+    """The words of the finals, and when a client first received each among its neighbours."""
     finals = {e["segment"]: [bare(w) for w in e["text"].split()] for _, e in events if e["type"] == "final"}
     seen: dict[tuple[int, int], float] = {}
     for at, event in events:
@@ -79,7 +80,7 @@ def _shown(events: list[tuple[float, dict]]) -> list[tuple[str, float]]:
 
 
 async def words_of(pcm: np.ndarray) -> list[tuple[str, float]]:
-    """The words of a recording, and when each ends, in seconds."""
+    """The words of a recording and the end of each, in seconds."""
     engine, _ = load_engine(TranscriberSettings(stt_engine="moonshine"))
     reference = await recognise(pcm, engine, vad.load("silero"), words=True)
     finals = [event for event in reference.events if event["type"] == "final"]
@@ -87,7 +88,7 @@ async def words_of(pcm: np.ndarray) -> list[tuple[str, float]]:
 
 
 def recordings(more: int) -> list[np.ndarray]:
-    """The clips, with a second of silence behind each."""
+    """The clips, each followed by a second of silence."""
     spoken = [fixture(name) for name in CLIPS] + [load(clip.path) for clip in clips("a_english_read")[:more]]
     return [np.r_[pcm[: LONGEST_S * RATE], np.zeros(RATE, np.int16)] for pcm in spoken]
 

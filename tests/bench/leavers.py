@@ -1,7 +1,7 @@
-"""A thousand clients that leave, in every way that there is: python -m bench.leavers [clients] [minutes]
+"""A thousand clients that disconnect in different ways: python -m bench.leavers [clients] [minutes]
 
-When the last one has left, connections and sessions must be gone within the resume window and five seconds,
-no FFmpeg may be left, Redis must hold what it held before, and memory must not have grown.
+After the last one has disconnected, connections and sessions must end within the resume window and five
+seconds, no FFmpeg process may remain, Redis must hold the same keys as before, and memory must not grow.
 """
 
 import asyncio
@@ -24,16 +24,16 @@ from support.perfect import PERFECT, speak
 from support.speech import JFK
 
 WINDOW_S = 10  # RESUME_WINDOW_S
-GRACE_S = 5  # beyond it, until nothing may be left
-TTL_S = 60  # SESSION_TTL_S: then Redis forgets what was said
-WARM = 0.2  # of the clients, before memory counts
+GRACE_S = 5  # seconds after the resume window within which everything must end
+TTL_S = 60  # SESSION_TTL_S: lifetime of an ended session's keys
+WARM = 0.2  # share of the clients before the reference measurement of memory
 MB = 1 << 20
 FRAME = 640  # bytes: 20 ms
 PCM = speak(20).tobytes()
 
 
 class Client:
-    """One client on its way out."""
+    """One client, with a method for each way to disconnect."""
 
     def __init__(self, url: str, chance: random.Random) -> None:
         self._url = url
@@ -58,28 +58,28 @@ class Client:
             await asyncio.sleep(0.02)
 
     async def closes(self) -> None:
-        """A proper close in mid-stream."""
+        """Close the WebSocket in mid-stream."""
         socket, _ = await self._greeted()
         await self._stream(socket, PCM)
         await socket.close()
 
     async def aborts(self) -> None:
-        """The connection is reset in mid-stream."""
+        """Reset the connection in mid-stream."""
         socket, _ = await self._greeted()
         await self._stream(socket, PCM)
         socket.transport.abort()
 
     async def leaves_when_connected(self) -> None:
-        """Gone as soon as it's greeted."""
+        """Disconnect right after the server's first message."""
         socket, _ = await self._greeted()
         socket.transport.abort()
 
     async def leaves_before(self) -> None:
-        """Gone before it's greeted."""
+        """Disconnect before the server's first message."""
         (await self._connect()).transport.abort()
 
     async def leaves_in_a_resume(self) -> None:
-        """Comes back, and goes again in the middle of that."""
+        """Reconnect, and disconnect again during the resume."""
         socket, greeting = await self._greeted()
         await self._stream(socket, PCM)
         socket.transport.abort()
@@ -89,20 +89,20 @@ class Client:
         again.transport.abort()
 
     async def ends_and_leaves(self) -> None:
-        """Says that it's done, and doesn't wait for what comes."""
+        """Send `end` and disconnect without waiting for the answer."""
         socket, _ = await self._greeted()
         await self._stream(socket, PCM)
         await socket.send('{"type":"end"}')
         socket.transport.abort()
 
     async def leaves_in_a_container(self) -> None:
-        """Gone while FFmpeg decodes what it sent."""
+        """Disconnect while FFmpeg decodes the audio."""
         socket, _ = await self._greeted("encoding=container")
         await self._stream(socket, encoded(JFK, "webm_opus"), 2000)
         socket.transport.abort()
 
     async def stalls(self) -> None:
-        """Half a handshake, then nothing."""
+        """Send half a handshake, then nothing."""
         host, _, port = self._url.removeprefix("ws://").partition(":")
         _, writer = await asyncio.open_connection(host, int(port))
         writer.write(b"GET /v1/stt/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: web")
@@ -125,22 +125,22 @@ WAYS = (
 
 @dataclass
 class Left:
-    """What is there after the clients have gone."""
+    """What remains after the clients have disconnected."""
 
     left_s: float = 0.0
-    """Seconds from the last client's leaving until no connection, session and FFmpeg was left; inf: never."""
+    """Seconds from the last disconnection until no connection, session and FFmpeg remained; inf: never."""
     connections: int = 0
     sessions: int = 0
     ffmpegs: int = 0
     keys: set[str] = field(default_factory=set)
-    """Keys in Redis that weren't there before."""
+    """Keys in Redis that didn't exist before."""
     refused: int = 0
     memory: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Megabytes of each process when it was warm, and at the end."""
+    """Megabytes of each process at the reference measurement and at the end."""
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is left."""
+        """Whether nothing remains."""
         return not (self.connections or self.sessions or self.ffmpegs or self.keys)
 
 
@@ -172,9 +172,9 @@ def _memory(cluster: Cluster) -> dict[str, float]:
 async def leave(
     cluster: Cluster, clients: int, seconds: float, *, seed: int = 14, expire: bool = True
 ) -> Left:
-    """Have `clients` come and leave within `seconds`, and look at what they leave behind.
+    """Connect and disconnect `clients` within `seconds`, and measure what remains.
 
-    `expire`: wait until what Redis keeps of ended sessions has expired, and count the keys that haven't.
+    `expire`: wait until the keys of ended sessions have expired, and count those that haven't.
     """
     chance = random.Random(seed)
     before = set(cluster.store().scan_iter())
@@ -220,7 +220,7 @@ def _stays(key: str) -> bool:
 
 
 def cluster_of(**environment: str) -> Cluster:
-    """The cluster that the clients leave."""
+    """The cluster that the clients connect to."""
     settings = {
         "RESUME_WINDOW_S": str(WINDOW_S),
         "SESSION_TTL_S": str(TTL_S),

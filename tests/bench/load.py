@@ -1,4 +1,4 @@
-"""Many live sessions at their own pace, from one process that needs little of the machine."""
+"""Many live sessions in real time, from one process that uses little CPU time."""
 
 import asyncio
 import json
@@ -28,10 +28,10 @@ def frame(payload: bytes, *, text: bool = False) -> bytes:
 
 @dataclass
 class Session:
-    """What one client sent and got. Times in seconds of `time.monotonic`."""
+    """What one client sent and received. Times in seconds of `time.monotonic`."""
 
     started: float = 0.0
-    rate: int = RATE  # of what it sends, in Hz
+    rate: int = RATE  # sample rate of the audio sent, in Hz
     sent: int = 0  # samples
     events: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     refused: str = ""
@@ -41,17 +41,17 @@ class Session:
 
     @property
     def complete(self) -> bool:
-        """Whether it was heard to its end, every sample of it."""
+        """Whether the session was closed with the duration of all audio that was sent."""
         closed = self.of("closed")
         return bool(closed) and abs(closed[0][1]["duration"] - self.sent / self.rate) < 0.01
 
     @property
     def lost_ms(self) -> int:
-        """Audio that the server says it has dropped."""
+        """Milliseconds of audio that the server reported as lost."""
         return sum(event["ms"] for _, event in self.of("status") if event["status"] == "lost")
 
     def final_delays(self) -> list[float]:
-        """From the end of speech of each final to its arrival, for those with words."""
+        """Seconds from the end of speech to the arrival of each final that has words."""
         return [at - self.started - f["end"] for at, f in self.of("final") if f["text"]]
 
 
@@ -117,7 +117,7 @@ async def _listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, se
 
 
 def loops(pcm: np.ndarray, count: int, seconds: float) -> list[np.ndarray]:
-    """`count` pieces of `pcm` repeated, each beginning elsewhere."""
+    """`count` recordings of `pcm` repeated, each beginning at a different place."""
     length = int(seconds * RATE)
     doubled = np.tile(pcm, length // len(pcm) + 2)
     return [doubled[(start := len(pcm) * n // count) : start + length] for n in range(count)]

@@ -1,7 +1,7 @@
-"""An hour of recordings as one job: how long it takes with one transcriber and with two, and what it takes.
+"""An hour of recordings as one job: its duration with one and two transcribers, its accuracy and memory.
 
-The hour is made of real clips with silences between them, so that it's known what is said when. A live
-session is measured too, alone and beside the job.
+The hour consists of real clips with silences between them, so the words and their times are known. The
+latency of a live session is measured with and without a job beside it.
 """
 
 import asyncio
@@ -45,12 +45,12 @@ RATE = 16_000
 HOUR_S = 3600
 GAPS_S = (0.5, 0.8, 1.5, 3.0, 8.0)
 NEAR_S = 0.2
-EVERY_S = 2.0  # between two looks at the memory, which cost something too
+EVERY_S = 2.0  # interval of memory measurements, which take CPU time themselves
 normal = EnglishTextNormalizer()
 
 
 def build(seconds: float) -> tuple[np.ndarray, list[tuple[float, int]], list]:
-    """The recording, where each clip begins in it, and the clips."""
+    """The recording, the start of each clip in it, and the clips."""
     rng, spoken = np.random.default_rng(7), clips("a_english_read")
     parts, places, length = [], [], 0
     while length < seconds * RATE:
@@ -64,7 +64,7 @@ def build(seconds: float) -> tuple[np.ndarray, list[tuple[float, int]], list]:
 
 
 def onset(pcm: np.ndarray) -> float:
-    """Where the voice detector hears a clip begin when it's alone, in seconds."""
+    """The start of speech in a single clip by the voice detector, in seconds."""
     padded = np.concatenate([np.zeros(RATE, np.int16), pcm, np.zeros(4 * RATE, np.int16)])
     padded = padded[: len(padded) // FRAME * FRAME]
     pieces = ChunkPlanner().push(padded, vad.load().stream().push(to_float(padded)))
@@ -72,7 +72,7 @@ def onset(pcm: np.ndarray) -> float:
 
 
 class Memory(threading.Thread):
-    """The resident megabytes of the cluster's processes, as time passes."""
+    """Measures the resident megabytes of the cluster's processes over time."""
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(daemon=True)
@@ -105,7 +105,7 @@ def timed(cluster: Cluster, data: bytes) -> tuple[float, dict]:
 
 
 async def live(cluster: Cluster, runs: int) -> str:
-    """A live session's first partial after its first word began, its last final after its end: medians."""
+    """The median delays of a live session: first word to first partial, end of speech to last final."""
     firsts, lasts = [], []
     pcm = fixture("jfk.flac")
     padded = np.concatenate([pcm, np.zeros(2 * RATE, np.int16)])
@@ -121,7 +121,7 @@ async def live(cluster: Cluster, runs: int) -> str:
 
 
 def compare_live(cluster: Cluster, data: bytes) -> list[Row]:
-    """A live session with the cluster to itself, and beside a job."""
+    """The delays of a live session alone, and beside a job."""
     alone = asyncio.run(live(cluster, RUNS))
     submit(cluster.http(), data)
     beside = asyncio.run(live(cluster, RUNS))
@@ -148,7 +148,7 @@ def short_files() -> tuple[float, float]:
 
 
 def sherpa(folder: Path) -> sherpa_onnx.OfflineRecognizer:
-    """The peer, with its table of tokens made of ours."""
+    """sherpa-onnx with its table of tokens generated from ours."""
     pieces = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as tokens:
         for piece, token in pieces.items():
@@ -163,7 +163,7 @@ def sherpa(folder: Path) -> sherpa_onnx.OfflineRecognizer:
 
 
 def check_words(result: dict, places: list[tuple[float, int]], spoken: list) -> list[Row]:
-    """Word errors, and how far from its place each clip's first word is."""
+    """The word errors, and the distance of each clip's first word from its true time."""
     words = [word for segment in result["segments"] for word in segment["words"]]
     starts = np.array([word["start"] for word in words])
     onsets = [onset(load(clip.path)) for clip in spoken]

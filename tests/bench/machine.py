@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""The description of the machine that the figures were measured on."""
 
 import os
 import platform

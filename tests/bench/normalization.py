@@ -1,4 +1,4 @@
-"""Does `normalize` help? Word errors of whole clips with and without it: python -m bench.normalization
+"""The effect of `normalize`: word errors of whole clips with and without it: python -m bench.normalization
 
 The figures are in docs/decisions/0005. Needs the larger collection of recordings beside the checkout.
 """
@@ -25,7 +25,7 @@ WINDOW = 28 * 16_000
 
 
 def filtered(pcm: np.ndarray, *, normalize: bool) -> np.ndarray:
-    """int16 samples as the audio-processor would make them."""
+    """int16 samples as converted by the audio-processor."""
     ffmpeg = probe()
     assert ffmpeg is not None
     line = command.decode(ffmpeg.path, PcmLayout("s16le", 16_000, 1), normalize=normalize)

@@ -1,7 +1,7 @@
-"""How soon Omi's webhook answers when 100 devices send: python -m bench.omi_webhook
+"""The latency of Omi's webhook with 100 devices: python -m bench.omi_webhook
 
-Each device sends a body of one second every second; the answer comes when the bytes are in Redis. Beside it,
-in the same run, the bare HTTP server: GET on the same path.
+Each device sends a body of one second every second; the answer follows when the bytes are in Redis. For
+comparison the same run measures the HTTP server alone: GET on the same path.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ BAR_MS = 50
 
 
 async def measure(base: str, *, post: bool) -> np.ndarray:
-    """Milliseconds of all answers."""
+    """The latencies of all answers in milliseconds."""
     took: list[float] = []
     body = speak(2).tobytes()
     limits = httpx.Limits(max_connections=DEVICES, max_keepalive_connections=DEVICES)

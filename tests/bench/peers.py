@@ -1,4 +1,4 @@
-"""The baseline's processes (see `bench.baseline`), started and stopped."""
+"""Starts and stops the processes of the baseline (see `bench.baseline`)."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from parlando.embedded.redis_server import free_port
 
 @contextmanager
 def servers(count: int) -> Iterator[tuple[list[int], list[int]]]:
-    """Ports and process ids of so many baseline servers."""
+    """The ports and process ids of `count` baseline servers."""
     ports, running = [free_port() for _ in range(count)], []
     try:
         for port in ports:

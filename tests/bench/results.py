@@ -1,4 +1,4 @@
-"""Tables of figures: printed, and kept as JSON for the report."""
+"""Tables of results: printed, and stored as JSON for the report."""
 
 import json
 import os
@@ -14,7 +14,7 @@ FOLDER = Path(os.environ.get("BENCH_RESULTS", Path(__file__).parent / "results")
 
 @dataclass
 class Table:
-    """One measurement. `data` is what plots are made of; `remarks` say what a reader must know."""
+    """One measurement. `data`: the values for plots. `remarks`: notes for the reader."""
 
     name: str
     title: str

@@ -1,6 +1,6 @@
 """All measurements, and the report: python -m bench.run [--full] [--report]
 
-`--report` writes docs/benchmarks.md from what was measured before.
+`--report` writes docs/benchmarks.md from earlier results.
 """
 
 import json
@@ -49,7 +49,7 @@ ORDER = (
 
 
 def measure(scripts: tuple[tuple[str, ...], ...]) -> list[str]:
-    """Run each in a process of its own; those that failed."""
+    """Run each script in a separate process. Returns those that failed."""
     failed = []
     for name, *arguments in scripts:
         started = time.monotonic()
@@ -61,13 +61,13 @@ def measure(scripts: tuple[tuple[str, ...], ...]) -> list[str]:
 
 
 def found() -> list[dict[str, Any]]:
-    """What was measured, in the report's order."""
+    """The stored results, in the order of the report."""
     files = [FOLDER / f"{name}.json" for name in ORDER]
     return [json.loads(file.read_text()) for file in files if file.exists()]
 
 
 def write_report() -> None:
-    """Tables and plots of what was measured."""
+    """Write the tables and plots of all results."""
     results = found()
     day = datetime.now(UTC).date()
     parts = [

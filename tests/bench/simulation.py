@@ -1,7 +1,8 @@
-"""One transcriber under load, in simulated time. Pure but for the clock that `price` reads.
+"""One transcriber under load, in simulated time. Pure, except for the clock that `price` reads.
 
-Sessions say the same recording, each from elsewhere; the real segmenter tells when segments begin, pause
-and end. Windows wait for one engine, finals first, and the real cadence makes partials rarer as they wait.
+All sessions send the same recording, each from a different place; the real segmenter determines when segments
+begin, pause and end. Windows wait for one engine, finals first, and the real `PartialInterval` adapts the
+interval of partials to the queue delay.
 """
 
 import heapq
@@ -16,21 +17,21 @@ from parlando import vad
 from parlando.domain.audio import SAMPLE_RATE, seconds, to_float
 from parlando.vad import FRAME
 from transcriber.engines.base import Engine, Window
+from transcriber.pipeline.audio_input import FIRST_PARTIAL
 from transcriber.pipeline.segmenter import Ended, Paused, Resumed, Segmenter, Started
-from transcriber.pipeline.session import FIRST_PARTIAL
 from transcriber.recognition.partial_interval import PartialInterval
 from transcriber.recognition.scheduler import LIVE, Lane
 
 Happening = Callable[[float], None]
-Work = Callable[[float], tuple[float, Happening]]  # when it begins → what it costs, what happens then
+Work = Callable[[float], tuple[float, Happening]]  # start → (cost, what happens then); in seconds
 
-WARM_S = 20.0  # before delays count
+WARM_S = 20.0  # seconds before delays are counted
 LENGTH_S = 80.0
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What the segmenter says: when, and of a segment that begins to be decoded at `start`."""
+    """An event of the segmenter: its time, and the segment, whose decoding begins at `start`."""
 
     at: float
     what: str
@@ -40,7 +41,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Costs:
-    """The engine's seconds for a window: fixed, and for each second of audio in it."""
+    """Engine seconds of a window: a constant part, and a part for each second of audio."""
 
     partial: tuple[float, float]
     final: tuple[float, float]
@@ -48,38 +49,40 @@ class Costs:
 
 @dataclass
 class Load:
-    """What a number of sessions got of one transcriber."""
+    """The results of one number of sessions on one transcriber."""
 
     sessions: int
     final_p95: float
-    partials: float  # a second and session
+    partials: float  # per second and session
     busy: float
 
 
 @dataclass
 class _Segment:
     start: float
-    decoded: float | None = None  # how far a partial went
-    asked: bool = False  # whether a partial waits
-    pause: int = 0  # number of the pause that may be its end; 0 while it's spoken
+    decoded: float | None = None  # end of the last partial's window
+    asked: bool = False  # whether a partial is queued
+    pause: int = 0  # number of the pause that may end the segment; 0 during speech
     pauses: int = 0
-    heard: bool = False  # whether the final of that pause is there
-    speech_end: float | None = None  # once it has ended
+    heard: bool = False  # whether the final of that pause has been decoded
+    speech_end: float | None = None  # set when the segment has ended
 
 
 def moments(pcm: np.ndarray) -> list[Moment]:
-    """Everything that happens while `pcm` is heard."""
+    """All events of the segmenter for `pcm`."""
     segmenter, found = Segmenter(vad.load("silero").stream()), []
     for at in range(0, len(pcm), FRAME):
         for event in segmenter.push(pcm[at : at + FRAME]):
             if isinstance(event, Started | Paused | Resumed | Ended):
-                heard, of = seconds(segmenter.heard), event.utterance
-                found.append(Moment(heard, type(event).__name__, seconds(of.start), seconds(of.speech_end)))
+                detected, of = seconds(segmenter.detected), event.utterance
+                found.append(
+                    Moment(detected, type(event).__name__, seconds(of.start), seconds(of.speech_end))
+                )
     return found
 
 
 def price(engine: Engine, pcm: np.ndarray) -> Costs:
-    """What windows cost, in processor time: those of a growing segment, and finals heard once."""
+    """The CPU time of windows of a growing segment, and of finals decoded once."""
     samples, draft = to_float(pcm), ()
     lengths, partials, finals = np.arange(1.0, 9.0, 0.5), [], []
     for length in lengths:
@@ -99,7 +102,7 @@ def price(engine: Engine, pcm: np.ndarray) -> Costs:
 
 
 class Worker:
-    """One engine, and the sessions that ask it. `slower` stretches what windows cost."""
+    """One engine and its sessions. `slower`: factor of the windows' costs."""
 
     def __init__(self, costs: Costs, slower: float) -> None:
         self._costs = costs
@@ -111,7 +114,7 @@ class Worker:
         self._delays: list[float] = []
 
     def run(self, script: list[Moment], length: float, sessions: int) -> Load:
-        """`script` lasts `length` seconds and begins anew."""
+        """Simulate `sessions` that repeat `script`, which lasts `length` seconds."""
         for number in range(sessions):
             self._schedule(script, length, length * number / sessions)
         while self._events and self._events[0][0] < LENGTH_S:
@@ -237,7 +240,7 @@ class Worker:
 
 
 def fits(costs: Costs, slower: float, script: list[Moment], length: float, *, late_s: float) -> Load:
-    """The most sessions whose finals come in time."""
+    """The greatest number of sessions whose finals are not too late."""
     best = Worker(costs, slower).run(script, length, 2)
     for sessions in range(4, 120, 2):
         load = Worker(costs, slower).run(script, length, sessions)

@@ -1,9 +1,8 @@
-"""Half an hour of sessions that never end: python -m bench.soak [minutes]
+"""Half an hour of continuous sessions: python -m bench.soak [minutes]
 
-Memory of every process after the first five minutes and at the end, and whether messages and delays grow.
-One session of them is resampled, and beside them guests come and go, so that what a session leaves behind
-would be seen too. Redis keeps what was said on purpose, as long as a session lasts and for a minute after it:
-the transcripts are counted apart.
+Measures the memory of every process after the first five minutes and at the end, and whether messages and
+delays grow. One of the sessions is resampled. Short sessions run beside them, so that leaks of ended sessions
+are measured, too. Redis keeps transcripts until a minute after a session's end: they are counted separately.
 """
 
 import asyncio
@@ -18,17 +17,17 @@ from bench.results import Table
 from support.cluster import Cluster
 from support.speech import fixture
 
-SESSIONS = 7  # at 16 kHz
-LOW_RATE = 8000  # Hz, of one session more
-GUEST_S = 15.0  # how long a guest stays; the next comes when it has gone
-WARM = 5 / 30  # of the time, before it counts
+SESSIONS = 7  # number of sessions at 16 kHz
+LOW_RATE = 8000  # Hz, of one more session
+GUEST_S = 15.0  # length of a short session; the next one begins when it has ended
+WARM = 5 / 30  # share of the time before the reference measurement
 EVERY_S = 5.0
 MB = 1 << 20
-BAR = 5.0  # per cent
+BAR = 5.0  # greatest growth in per cent
 
 
 async def sample(cluster: Cluster, seen: dict[str, list[float]]) -> None:
-    """Megabytes of each process, every few seconds."""
+    """Record the megabytes of each process every few seconds."""
     named = {
         "gateway": cluster.gateways[0],
         "audio-processor": cluster.processors[0],
@@ -48,7 +47,7 @@ async def sample(cluster: Cluster, seen: dict[str, list[float]]) -> None:
 
 
 async def guests(port: int, pcm: np.ndarray, seconds: float) -> list[Session]:
-    """Short sessions, one after the other, for that long."""
+    """Short sessions, one after another, for `seconds`."""
     ends, sessions = time.monotonic() + seconds, []
     while time.monotonic() < ends:
         sessions.append(await talk(port, pcm[: int(GUEST_S * RATE)], frame_ms=100))
@@ -56,7 +55,7 @@ async def guests(port: int, pcm: np.ndarray, seconds: float) -> list[Session]:
 
 
 def tenths(sessions: list[Session], seconds: float) -> list[tuple[float, float]]:
-    """For each tenth of the time: p95 of finals' delay in seconds, mean size of their messages."""
+    """For each tenth of the time: p95 of the finals' delay in seconds, mean size of their messages."""
     found = []
     for part in range(10):
         delays, sizes = [], []
@@ -72,7 +71,7 @@ def tenths(sessions: list[Session], seconds: float) -> list[tuple[float, float]]
 async def soak(
     cluster: Cluster, seconds: float
 ) -> tuple[list[Session], list[Session], dict[str, list[float]]]:
-    """Run it: the sessions, the guests, the memory."""
+    """Run all. Returns the continuous sessions, the short sessions, and the memory of each process."""
     seen: dict[str, list[float]] = {}
     port = cluster.ports[0]
     watching = asyncio.create_task(sample(cluster, seen))

@@ -1,9 +1,9 @@
-"""What 10,000 live sessions need, from measured costs: python -m bench.ten_thousand
+"""The resources for 10,000 live sessions, from measured costs: python -m bench.ten_thousand
 
-Transcribers are simulated (`bench.simulation`) with what the engine's windows cost here, calibrated with
-`bench.capacity` at 100 % speech and checked with it at 50 %. What a session costs gateway and Redis was
-measured by `bench.capacity` and `bench.costs`; what a published event costs the other nodes of a Redis
-Cluster is measured here.
+Transcribers are simulated (`bench.simulation`) with the measured costs of the engine's windows, calibrated
+with `bench.capacity` at 100 % speech and checked with it at 50 %. The costs of a session in the gateway and
+in Redis come from `bench.capacity` and `bench.costs`. The cost of a published event on the other nodes of a
+Redis Cluster is measured here.
 """
 
 import json
@@ -22,14 +22,14 @@ from transcriber.engines.registry import load
 from transcriber.settings import TranscriberSettings
 
 SESSIONS = 10_000
-PLANNED = 0.7  # of what a core can do
+PLANNED = 0.7  # planned share of a core's capacity
 RATE = 16_000
 EVENT = b"x" * 600
 EVENTS = 20_000
 
 
 def broadcast_s() -> float:
-    """Processor seconds that an event published on one node of a Redis Cluster costs each other node."""
+    """CPU seconds on each other node of a Redis Cluster for an event published on one node."""
     servers = RedisClusterServers()
     servers.start()
     try:
@@ -48,19 +48,19 @@ def broadcast_s() -> float:
 
 
 def measured(share: int) -> dict:
-    """The step of `bench.capacity` with the most sessions that were all served."""
+    """The step of `bench.capacity` with the greatest number of sessions that succeeded."""
     steps = json.loads((FOLDER / f"capacity_{share}.json").read_text())["data"]
     return next(step for step in steps["steps"]["ours"] if step["sessions"] == steps["best"]["ours"])
 
 
 def simulated(costs: Costs, slower: float, share: int) -> Load:
-    """The most sessions of a transcriber, with speech for so many per cent of the time."""
+    """The greatest number of sessions of a transcriber, with speech for `share` per cent of the time."""
     pcm = np.tile(speech(share), 2)
     return fits(costs, slower, moments(pcm), len(pcm) / RATE, late_s=ENDPOINT_S + LATE_S)
 
 
 def calibrated(costs: Costs, sessions: float) -> float:
-    """How much longer windows take than alone on a core, if a transcriber takes so many sessions."""
+    """The factor of the windows' costs, relative to a core alone, at which a transcriber takes `sessions`."""
     low, high = 1.0, 8.0
     while high - low > 0.05:
         middle = (low + high) / 2
@@ -72,7 +72,7 @@ def main() -> None:
     """Simulate, check, count, and publish the table."""
     engine, _ = load(TranscriberSettings(stt_engine="moonshine"))
     costs, step, half = price(engine, speech(100)), measured(100), measured(50)
-    core = step["cpu"]["transcribers"] / 2  # what each of the two had
+    core = step["cpu"]["transcribers"] / 2  # share of a core of each of the two transcribers
     slower = calibrated(costs, step["sessions"] / 2)
     check = simulated(costs, slower, 50)
     alone = simulated(costs, slower * core, 100)
@@ -89,7 +89,7 @@ def main() -> None:
         ("part", "sessions a core takes", f"with {100 * PLANNED:.0f} % of it planned", "cores needed"),
     )
     table.rows = [(part, limit, limit * PLANNED, needed[part]) for part, limit in per_core.items()]
-    events = SESSIONS * (alone.partials + 0.6)  # finals and beginnings of speech
+    events = SESSIONS * (alone.partials + 0.6)  # partials, finals and starts of speech
     each = broadcast_s()
     shard = PLANNED * per_core["Redis shards, measured"]
     table.remarks += [

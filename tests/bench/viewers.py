@@ -1,7 +1,7 @@
-"""What viewers of one session cost the gateway: python -m bench.viewers
+"""The cost of a session's viewers in the gateway: python -m bench.viewers
 
-A session of real speech at its own pace, watched by nobody and then by 200 over server-sent events; the
-gateway's processor time of both, and whether each viewer got every final.
+A session of real speech in real time, without viewers and with 200 over server-sent events: the gateway's
+CPU time of both, and whether each viewer received every final.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from support.speech import fixture
 from support.streaming import send
 
 VIEWERS = 200
-BAR = 0.10  # of a core
+BAR = 0.10  # share of a core
 
 
 async def watch(port: int, sid: str, heard: list[int], number: int) -> None:
-    """Follow a session as a browser does, on a bare socket that costs little."""
+    """Follow a session as a browser does, on a plain socket, which takes little CPU time."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     request = f"GET /v1/stt/sessions/{sid}/events HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
     writer.write(request.encode())
@@ -31,7 +31,7 @@ async def watch(port: int, sid: str, heard: list[int], number: int) -> None:
 
 
 async def measure(cluster: Cluster, pcm: np.ndarray, viewers: int) -> tuple[float, float, int, list[int]]:
-    """Share of a core, events a second, finals, and the finals that each viewer got."""
+    """The share of a core, events per second, finals, and the finals that each viewer received."""
     process = psutil.Process(cluster.gateways[0].process.pid)
     heard = [0] * viewers
     events = finals = 0

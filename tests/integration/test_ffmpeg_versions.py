@@ -198,7 +198,7 @@ KNOWN = {
         b"\0\0\0\x10ftypisom\0\0\0\0\0\0\0\x88mdat" + bytes(128),
         "its index (moov) is missing",
     ),
-    "AVI": (b"RIFF\x10\0\0\0AVI LIST" + bytes(2000), "its container is none of those that are decoded here"),
+    "AVI": (b"RIFF\x10\0\0\0AVI LIST" + bytes(2000), "its container format is not supported"),
     "WAV of an unknown codec": (
         _head(0x1234, 1, 16_000, 16).replace(b"\xff\xff\xff\xff", b"\x40\0\0\0") + bytes(64),
         "there is no decoder for its codec",

@@ -23,7 +23,7 @@ from parlando.store.connection import connect
 from parlando.store.job_claims import Chunk, JobClaims, JobLog
 from parlando.store.job_store import Jobs, Source
 
-WHAT = {"start": 0, "speech": [[0, 16_000]], "stands_for": 16_000}
+WHAT = {"start": 0, "speech": [[0, 16_000]], "covered_samples": 16_000}
 
 
 class Bench:

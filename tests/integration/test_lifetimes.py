@@ -124,7 +124,7 @@ async def test_everything_of_a_job_that_is_never_finished_has_a_lifetime(redis):
     [claim] = await processor.take_new()
     job = JobLog(processor.scripts, claim)
     for index in range(2):
-        work = {"start": 0, "speech": [], "stands_for": 16_000}
+        work = {"start": 0, "speech": [], "covered_samples": 16_000}
         await job.add(Chunk(index, work, SECOND), limit=9, position=1, expected=0, language_first=False)
     _, later = [chunk for _ in range(2) for chunk in await transcriber.take_new(block_ms=100)]
     await transcriber.done(later, [], "en")  # its result waits for the first

@@ -8,7 +8,7 @@ from redis import exceptions as broken
 
 from api_gateway.live.connection import LiveConnection
 from api_gateway.live.relay import Relay
-from api_gateway.live.transport import ClientGone
+from api_gateway.live.transport import ClientDisconnected
 from api_gateway.settings import GatewaySettings
 from parlando.store.connection import connect, retried
 from parlando.store.history import History
@@ -33,7 +33,7 @@ class LeavingClient:
 
     async def receive(self) -> bytes:
         if not self._frames:
-            raise ClientGone
+            raise ClientDisconnected
         self._frames -= 1
         await asyncio.sleep(0.002)
         return bytes(640)
@@ -63,7 +63,7 @@ async def test_connections_of_clients_that_leave_in_mid_stream_all_end(redis, re
     await other.aclose()
 
     assert not alive
-    assert all(isinstance(task.exception(), ClientGone) for task in ended)
+    assert all(isinstance(task.exception(), ClientDisconnected) for task in ended)
 
 
 async def test_one_cancellation_ends_a_loop_of_redis_calls(redis):

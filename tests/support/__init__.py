@@ -1,1 +1,1 @@
-"""What the tests stand on: a real Redis, real processes, a perfect recogniser, real speech."""
+"""Helpers of the tests: a real Redis, real processes, an engine without mistakes, real speech."""

@@ -1,4 +1,4 @@
-"""Chromium with a microphone that plays a recording, and pages that notice what goes wrong in them."""
+"""Chromium with a recording as its microphone, and pages whose errors and requests are recorded."""
 
 import asyncio
 import os
@@ -33,9 +33,9 @@ _FLAGS = (
 
 @asynccontextmanager
 async def chromium(sound: np.ndarray | None = None, *, shared: str = "") -> AsyncIterator[Browser]:
-    """A browser. `sound`: int16 samples at 16 kHz that its microphone hears once, from when it's opened.
+    """A browser. `sound`: int16 samples at 16 kHz that its microphone plays once, from when it is opened.
 
-    `shared`: the title of the tab that its user chooses when asked which one to share.
+    `shared`: the title of the tab that is selected in the dialogue for tab sharing.
     """
     with tempfile.TemporaryDirectory() as folder:
         if shared:
@@ -58,7 +58,7 @@ async def chromium(sound: np.ndarray | None = None, *, shared: str = "") -> Asyn
 
 @dataclass
 class Watched:
-    """A page, and what it complained about."""
+    """A page, its warnings and errors (`complaints`), and the URLs that it requested."""
 
     page: Page
     complaints: list[str] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Watched:
 async def opened(
     browser: Browser, url: str, *, dark: bool = False, width: int = 1100, height: int = 760, **options: object
 ) -> AsyncIterator[Watched]:
-    """A fresh profile with one page in it."""
+    """One page in a new profile."""
     context = await browser.new_context(
         viewport={"width": width, "height": height},
         color_scheme="dark" if dark else "light",
@@ -83,7 +83,7 @@ async def opened(
 
 
 async def visit(context: BrowserContext, url: str) -> Watched:
-    """Another page of a profile."""
+    """Another page in the same profile."""
     watched = Watched(await context.new_page())
     page = watched.page
     page.on(
@@ -96,7 +96,7 @@ async def visit(context: BrowserContext, url: str) -> Watched:
 
 
 async def holds(page: Page, expression: str, *, within: float = 15) -> None:
-    """Wait until something is so. (The pages' policy forbids Playwright's own way, an `eval` in the page.)"""
+    """Wait until `expression` is true. Playwright's own wait uses `eval`, which the pages' policy forbids."""
     deadline = time.monotonic() + within
     while not await page.evaluate(expression):
         if time.monotonic() > deadline:
@@ -107,7 +107,7 @@ async def holds(page: Page, expression: str, *, within: float = 15) -> None:
 
 
 async def picture(page: Page, name: str, *, whole: bool = False) -> None:
-    """A screenshot for the documentation, if `SCREENSHOTS` is set."""
+    """Save a screenshot for the documentation, if `SCREENSHOTS` is set."""
     if os.environ.get("SCREENSHOTS"):
         IMAGES.mkdir(parents=True, exist_ok=True)
         await page.screenshot(path=IMAGES / f"{name}.png", full_page=whole)

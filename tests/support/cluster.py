@@ -1,4 +1,4 @@
-"""Real processes of the services on this machine, to be killed, paused and asked."""
+"""Real processes of the services on this machine, which tests can kill, pause and query."""
 
 import os
 import re
@@ -21,7 +21,7 @@ TESTS = Path(__file__).parents[1]
 
 
 class Process:
-    """One service process with its log in a file."""
+    """One service process, which logs to a file."""
 
     def __init__(self, module: str, environment: dict[str, str], log: Path) -> None:
         self.log = log
@@ -42,7 +42,7 @@ class Process:
         self.process.wait()
 
     def terminate(self, timeout: float = 15) -> int:
-        """SIGTERM; the exit status."""
+        """Send SIGTERM and wait. Returns the exit status."""
         self.process.terminate()
         return self.process.wait(timeout)
 
@@ -68,7 +68,7 @@ class Cluster:
             "LOG_FORMAT": "json",
             "OMP_NUM_THREADS": "1",
             "BLOB_URL": str(self.blobs),
-            "WORKER_SESSIONS": "12",  # measured, it would depend on what else the machine does
+            "WORKER_SESSIONS": "12",  # the measured capacity depends on the machine's load
             **environment,
         }
         self._counts = (gateways, transcribers, processors)
@@ -76,7 +76,7 @@ class Cluster:
         self.ports: list[int] = []
         self.transcribers: list[Process] = []
         self.processors: list[Process] = []
-        self.processor_port = 0  # of the one added last
+        self.processor_port = 0  # port of the audio-processor added last
 
     def __enter__(self) -> "Cluster":
         self.redis.start()
@@ -114,7 +114,7 @@ class Cluster:
         return process
 
     def restart_gateway(self, gateway: int = 0) -> None:
-        """Start one again that was killed, on its old port."""
+        """Restart a killed gateway on its old port."""
         environment = {**self.environment, "PORT": str(self.ports[gateway])}
         self.gateways[gateway] = Process("api_gateway", environment, self.gateways[gateway].log)
 
@@ -140,13 +140,13 @@ class Cluster:
         return httpx.get(f"{self.http(gateway)}/health", timeout=60).json()
 
     def connections(self, gateway: int = 0) -> int:
-        """WebSocket connections that a gateway has."""
+        """The number of WebSocket connections of a gateway."""
         text = httpx.get(f"{self.http(gateway)}/metrics", timeout=60).text
         [value] = re.findall(r"^parlando_gateway_connections ([0-9.]+)", text, re.MULTILINE)
         return int(float(value))
 
     def wait_ready(self, transcribers: int, processors: int = 0, timeout: float = 60) -> None:
-        """Wait until every gateway answers and sees that many workers."""
+        """Wait until every gateway answers and reports at least this many workers."""
         deadline = time.monotonic() + timeout
         for gateway in range(len(self.gateways)):
             while True:
@@ -168,7 +168,7 @@ class Cluster:
         return redis_client.Redis.from_url(self.redis.url, decode_responses=True)
 
     def owner(self, sid: str) -> Process | None:
-        """The transcriber that owns a session; None if it's none of ours."""
+        """The transcriber that owns a session; None if no transcriber of this cluster does."""
         owner = self.store().hget(f"stt:{{0}}:session:{sid}", "owner")
         for process in self.transcribers:
             if owner and owner in process.log.read_text():

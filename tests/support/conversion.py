@@ -1,4 +1,4 @@
-"""Sessions written by hand, and the PCM that the audio-processors make of them."""
+"""Sessions written directly to Redis, and the PCM that the audio-processors make of them."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ PIECE = 2000  # bytes
 
 
 class Converted:
-    """What became of a stream."""
+    """The PCM and the controls in a converted stream."""
 
     def __init__(self, entries) -> None:
         self.pcm = b"".join(fields[b"p"] for _, fields in entries if b"p" in fields)
@@ -26,7 +26,7 @@ class Converted:
 
 
 class Stream:
-    """One session, written by hand."""
+    """One session, written directly to Redis."""
 
     def __init__(self, redis, sid: str, form: AudioFormat) -> None:
         self.redis, self.sid, self.form = redis, sid, form

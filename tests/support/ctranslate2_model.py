@@ -1,8 +1,8 @@
-"""An openai-whisper checkpoint as a CTranslate2 model, made without the network.
+"""Converts an openai-whisper checkpoint to a CTranslate2 model, without the network.
 
-The weights go one by one into CTranslate2's own specification; the tokenizer that faster-whisper
-wants is rebuilt from the ranks that openai-whisper carries (a byte-pair merge is two tokens that
-the ranks below it leave over).
+The weights are copied one by one into CTranslate2's specification. The tokenizer that faster-whisper needs
+is rebuilt from the token ranks of openai-whisper: the merge that forms a token joins the two tokens that
+remain when only the merges of lower rank are applied to it.
 """
 
 from itertools import pairwise
@@ -96,7 +96,7 @@ def _weights(model: Whisper, tokenizer, folder: Path) -> None:
 
 
 def _byte_letters() -> dict[int, str]:
-    """The letter that byte-level tokenizers write for each byte."""
+    """The character that byte-level tokenizers use for each byte."""
     alphabet = pre_tokenizers.ByteLevel(add_prefix_space=False)
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in plain]
@@ -134,7 +134,7 @@ def _tokenizer(tokenizer) -> Tokenizer:
 
 
 def _halves(ranks: dict[bytes, int], raw: bytes, rank: int) -> list[bytes]:
-    """The two tokens whose merge made `raw`."""
+    """The two tokens whose merge forms `raw`."""
     parts = [bytes([byte]) for byte in raw]
     while len(parts) > 2:
         pairs = [ranks.get(a + b, rank) for a, b in pairwise(parts)]

@@ -1,4 +1,4 @@
-"""Queues of deliveries, and gateways' workers over one Redis."""
+"""Delivery queues and delivery workers of gateways on one Redis."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from parlando.tasks import end
 
 
 async def until(condition, *, within_s: float = 60.0):
-    """Wait for a condition."""
+    """Wait until `condition()` is true."""
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, "the condition didn't come true"
@@ -20,7 +20,7 @@ async def until(condition, *, within_s: float = 60.0):
 
 
 def working(partition: int) -> str:
-    """The deliveries that are worked on, by the end of their lease."""
+    """The key of the deliveries in progress, sorted by the end of their lease."""
     return DeliveryKeys(partition, "test").index("working")
 
 
@@ -29,13 +29,13 @@ async def select(entry: FeedEntry) -> Selected:
 
 
 async def happen(redis, number: int, *, owner: str = "a", to: str = "x", partition: int = 0, **more) -> None:
-    """Something happened that shall be delivered to `to`."""
+    """Add an event to deliver to `to`."""
     fields = {"kind": "closed", "id": number, "key": owner, "uid": to, "seq": number, "wanted": 1}
     await redis.xadd(feed(partition), fields, **more)
 
 
 class Bench:
-    """Queues and gateways' workers over one Redis."""
+    """Delivery queues and delivery workers of gateways on one Redis."""
 
     def __init__(self, redis, partitions: int = 2) -> None:
         self.redis = redis
@@ -50,7 +50,7 @@ class Bench:
         return Deliveries(self.redis, "test", partitions=self.partitions, bounds=bounds)
 
     def start(self, attempt, *, delays_s=(0.05,), attempts=100, slots=16, lease_s=30.0, **bounds):
-        """A gateway's worker, at work."""
+        """Start the delivery worker of a gateway."""
         name = f"w{len(self.workers)}"
         worker = DeliveryWorker(
             self.deliveries(attempts=attempts, **bounds),
@@ -72,7 +72,7 @@ class Bench:
             await happen(self.redis, number, owner=owner, to=to, partition=partition)
 
     async def unread(self) -> int:
-        """Entries of the feed that the group hasn't acknowledged."""
+        """The number of feed entries that the consumer group hasn't acknowledged."""
         count = 0
         for partition in range(self.partitions):
             if not await self.redis.exists(feed(partition)):
@@ -87,7 +87,7 @@ class Bench:
 
 
 async def idle(bench: Bench) -> None:
-    """Wait until nothing waits or is worked on, and every entry of the feed was dealt with."""
+    """Wait until no delivery is queued or in progress, and every feed entry is acknowledged."""
     looks = bench.deliveries()
     deadline = time.monotonic() + 60
     while await bench.unread() or any(look.waiting for look in await looks.look()):

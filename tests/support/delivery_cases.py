@@ -1,4 +1,4 @@
-"""One case for each script on deliveries, for the test that loses answers."""
+"""One case for each Lua script on deliveries, for the test of lost answers."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
@@ -27,9 +27,9 @@ async def _queued(stage: Stage, count: int = 4) -> None:
 
 
 async def _selected(stage: Stage) -> list[Selected]:
-    """All entries of the feed, taken by a gateway."""
+    """All entries of the feed, read by a gateway."""
     taken = Feed(stage.redis, "callback", worker="w", partitions=1)
-    await taken.take(10)  # makes the group
+    await taken.take(10)  # creates the consumer group
     return [Selected(each.entry, DeliveryLane("k", "host"), {}) for each in await taken.take(10)]
 
 

@@ -1,6 +1,6 @@
-"""The same recording as clients may send it, made with the FFmpeg that is installed with Parlando.
+"""One recording in the formats that clients may send, encoded by the FFmpeg installed with Parlando.
 
-Not with the one on the PATH: files of older encoders differ, such as in the blocks of a FLAC.
+The FFmpeg on the PATH is not used: files of older encoders differ, such as in the block size of a FLAC.
 """
 
 import subprocess
@@ -14,7 +14,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 
 @dataclass(frozen=True)
 class Recipe:
-    """How FFmpeg makes it, and what the client says of it in the query."""
+    """FFmpeg's options of a format, and the client's query parameters for it."""
 
     arguments: tuple[str, ...]
     query: tuple[tuple[str, Any], ...]
@@ -55,6 +55,6 @@ RECIPES = {
 
 @cache
 def encoded(path: Path, name: str) -> bytes:
-    """The recording at `path` in the format of that name."""
+    """The recording at `path` in the format `name`."""
     command = [get_ffmpeg_exe(), "-v", "error", "-i", path, *RECIPES[name].arguments, "-"]
     return subprocess.run(command, check=True, capture_output=True).stdout

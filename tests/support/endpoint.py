@@ -1,4 +1,4 @@
-"""Servers of others on this machine: one notes what it's sent, one transcribes as OpenAI does."""
+"""Stand-ins for external servers: one records its requests, one has OpenAI's transcription API."""
 
 import http.server
 import io
@@ -15,7 +15,7 @@ from transcriber.engines.base import Engine, Window
 
 
 class Server:
-    """Notes requests and answers what it's told to."""
+    """Records requests and answers as configured."""
 
     def __init__(self, answer) -> None:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
@@ -48,7 +48,7 @@ def served(answer) -> Iterator[Server]:
 
 
 class Endpoint:
-    """An OpenAI-compatible endpoint: WAVs in, what `engine` hears out. Its first `busy` answers are 429."""
+    """An OpenAI-compatible endpoint that transcribes with `engine`. Its first `busy` answers are 429."""
 
     def __init__(self, engine: Engine, *, busy: int = 0) -> None:
         self.seconds: list[float] = []

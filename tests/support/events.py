@@ -1,4 +1,4 @@
-"""Events of a session, and what lies around them, for tests of who reads them."""
+"""Events and messages of a session, for tests of the code that reads them."""
 
 from typing import Any
 
@@ -27,11 +27,11 @@ def enveloped(event: FinalTranscript | Partial | Closed) -> Envelope:
 
 
 def native(**query: str) -> Native:
-    """Our own protocol, as for a connection with that query."""
+    """The native protocol for a connection with this query."""
     return Native(Handshake(query=query))
 
 
 def only(messages: Any) -> Message:
-    """The one message, or command, that there is."""
+    """The only message or command of a sequence."""
     [message] = messages
     return message

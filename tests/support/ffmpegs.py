@@ -1,7 +1,7 @@
-"""Several versions of FFmpeg beside each other: python -m support.ffmpegs fetches those of `WHEELS`.
+"""Several versions of FFmpeg side by side: python -m support.ffmpegs downloads those of `WHEELS`.
 
-Each is a static binary out of a wheel of the package index, alone in a folder that can be put in front of the
-PATH. The Makefile has them fetched before the tests.
+Each is a static binary from a wheel of the package index, in its own folder that can be put in front of the
+PATH. The Makefile runs the download before the tests.
 """
 
 import contextlib
@@ -24,18 +24,18 @@ WHEELS = {
     "7.0": "imageio-ffmpeg==0.6.0",
 }
 ON_PATH, INSTALLED = "on-path", "installed"
-"""The FFmpeg that the machine has, and the one that is installed with Parlando."""
+"""The FFmpeg on the PATH, and the one installed with Parlando."""
 
 HERE = (INSTALLED, ON_PATH) if shutil.which("ffmpeg") else (INSTALLED,)
 VERSIONS = (*HERE, *WHEELS)
 FEW = (*HERE, OLDEST, "7.0")
-"""For tests that take long."""
+"""The versions for slow tests."""
 
-MIN_SIZE = 5 << 20  # bytes of a program that holds all of FFmpeg
+MIN_SIZE = 5 << 20  # bytes; a smaller program is no complete static FFmpeg
 
 
 def path_with(version: str) -> str:
-    """A PATH on which `ffmpeg` is that version. Skips the test where it can't be had, but never in CI."""
+    """A PATH on which `ffmpeg` is this version. Skips the test if it isn't available, but never in CI."""
     path = os.environ["PATH"]
     if version == ON_PATH:
         return path
@@ -51,7 +51,7 @@ def path_with(version: str) -> str:
 
 
 def ffmpeg_of(version: str) -> Ffmpeg:
-    """That version as the audio-processor finds it."""
+    """This version as found by the audio-processor's `probe`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", path_with(version))
         found = probe()
@@ -60,7 +60,7 @@ def ffmpeg_of(version: str) -> Ffmpeg:
 
 
 def _installed() -> Path:
-    """A folder with nothing but a link to the program in the wheel."""
+    """A folder with only a link to the program in the wheel."""
     from imageio_ffmpeg import get_ffmpeg_exe
 
     program = Path(get_ffmpeg_exe())
@@ -72,7 +72,7 @@ def _installed() -> Path:
 
 
 def fetch() -> None:
-    """Fetch the binaries out of the wheels; one that the index doesn't have is told and left out."""
+    """Download the wheels and extract the binaries; print and skip those that the index doesn't have."""
     for version, wheel in WHEELS.items():
         program = FOLDER / version / "ffmpeg"
         if program.exists():

@@ -1,6 +1,6 @@
-"""What both fuzzers share: inputs by seed and number, several at a time, and what must hold afterwards.
+"""Shared by both fuzzers: inputs by seed and number, concurrent runs, and the checks after them.
 
-An input depends on the seed and its number only, so that one that fails can be run again alone:
+An input depends only on the seed and its number, so a failed one can be repeated alone:
 `python -m bench.fuzz --seed 1 --only 4711`.
 """
 
@@ -15,7 +15,7 @@ import httpx
 from support.cluster import Cluster
 
 AT_ONCE = 48
-PATIENCE_S = 120  # until an input must have had its end, however busy the machine is
+PATIENCE_S = 120  # seconds within which the run of an input must end, even on a busy machine
 KEY = "fuzzed"
 ENVIRONMENT = {
     "API_KEYS": KEY,
@@ -33,16 +33,16 @@ ENVIRONMENT = {
 }
 
 Attack = Callable[[int, random.Random], Awaitable[str | None]]
-"""Runs one input against a port; what is wrong with how it ended, or None."""
+"""Runs one input against a port. Returns the fault, or None."""
 
 
 def chance(seed: int, number: int) -> random.Random:
-    """What an input is made of."""
+    """The random generator of one input."""
     return random.Random(f"{seed}:{number}")
 
 
 async def attack(port: int, run: Attack, seed: int, numbers: range) -> list[str]:
-    """Run inputs; what went wrong, each with the command that repeats it."""
+    """Run inputs. Returns the faults, each with the command that repeats it."""
     wrong: list[str] = []
     left = iter(numbers)
 
@@ -61,7 +61,7 @@ async def attack(port: int, run: Attack, seed: int, numbers: range) -> list[str]
 
 
 def memory_mb(cluster: Cluster) -> float:
-    """What the gateway holds."""
+    """The gateway's resident memory."""
     status = Path(f"/proc/{cluster.gateways[0].process.pid}/status").read_text()
     found = re.search(r"VmRSS:\s+(\d+)", status)
     assert found
@@ -69,7 +69,7 @@ def memory_mb(cluster: Cluster) -> float:
 
 
 def levels(cluster: Cluster) -> dict[str, float]:
-    """Connections, followers and sessions that there are; the connection that asks isn't counted."""
+    """The present connections, followers and sessions, without the connection that queries them."""
     text = httpx.get(f"{cluster.http()}/metrics", timeout=60).text
 
     def level(name: str) -> float:
@@ -86,7 +86,7 @@ def levels(cluster: Cluster) -> dict[str, float]:
 
 
 async def settled(cluster: Cluster, within_s: float = 60) -> dict[str, float]:
-    """The levels when all are 0, or those that stay."""
+    """Wait until all levels are 0. Returns the levels, after `within_s` seconds whatever they are."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within_s
     while any((found := levels(cluster)).values()) and loop.time() < deadline:
@@ -95,7 +95,7 @@ async def settled(cluster: Cluster, within_s: float = 60) -> dict[str, float]:
 
 
 def log_faults(cluster: Cluster) -> list[str]:
-    """What the gateway logged as its own fault."""
+    """The tracebacks in the gateway's log."""
     text = cluster.gateways[0].log.read_text()
     return [
         part[-2000:]

@@ -1,4 +1,4 @@
-"""Raw HTTP that is nearly right: malformed, truncated, pipelined, half-closed, aborted, in odd pieces."""
+"""Almost valid HTTP: malformed, truncated, pipelined, half-closed, aborted, in pieces of any size."""
 
 import asyncio
 import random
@@ -77,7 +77,7 @@ def _chunked(body: bytes, chance: random.Random) -> bytes:
 
 
 def request(chance: random.Random) -> bytes:
-    """One request, right or nearly."""
+    """One request, valid or almost valid."""
     posts = chance.random() < 0.55
     target = chance.choice(POSTS if posts else GETS)
     if chance.random() < 0.1:
@@ -128,7 +128,7 @@ def _damaged(data: bytes, chance: random.Random) -> bytes:
 
 
 def stream(chance: random.Random) -> bytes:
-    """All that is sent on one connection."""
+    """All bytes sent on one connection."""
     match chance.choice(
         ["one"] * 5 + ["damaged"] * 5 + ["pipelined", "damaged pipeline", "noise", "headers"]
     ):
@@ -150,7 +150,7 @@ def stream(chance: random.Random) -> bytes:
 
 
 async def attack(port: int, chance: random.Random) -> str | None:
-    """See `fuzz.Attack`: no 500, no answer that isn't HTTP, and the server closes without being asked."""
+    """See `fuzz.Attack`: every answer is HTTP and not 500, and the server closes the connection itself."""
     data = stream(chance)
     pieces = chance.choice([1, 1, 1, 2, 3, 10])
     cuts = sorted(chance.randrange(len(data) + 1) for _ in range(pieces - 1))
@@ -158,7 +158,7 @@ async def attack(port: int, chance: random.Random) -> str | None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     got = b""
     try:
-        with suppress(OSError):  # the server was faster
+        with suppress(OSError):  # the server has closed the connection
             for start, stop in zip([0, *cuts], [*cuts, len(data)], strict=True):
                 writer.write(data[start:stop])
                 await writer.drain()

@@ -1,4 +1,4 @@
-"""WebSocket messages that are nearly right: types, nesting, numbers, base64, bytes, frames, endings."""
+"""Almost valid WebSocket messages: types, nesting, numbers, base64, bytes, frames, ways to end."""
 
 import asyncio
 import json
@@ -60,7 +60,7 @@ def message(chance: random.Random) -> str | bytes:
 
 
 def query(chance: random.Random) -> str:
-    """A query, with the key in most."""
+    """A query, in most cases with the API key."""
     pairs = [("token", KEY)] if chance.random() < 0.85 else []
     for name in chance.sample(FIELDS, chance.choice([0, 0, 0, 1, 2])):
         value = chance.choice([v for v in VALUES if isinstance(v, str | int | float)])
@@ -82,7 +82,7 @@ async def _send(socket: ClientConnection, chance: random.Random) -> None:
 
 
 async def attack(port: int, chance: random.Random) -> str | None:
-    """See `fuzz.Attack`: who waits for a close code gets one, and none tells of a fault of the gateway."""
+    """See `fuzz.Attack`: a client that waits receives a close code, and never one of an internal error."""
     url = f"ws://127.0.0.1:{port}{chance.choice(PATHS)}?{query(chance)}"
     ending = chance.choice(["close", "close", "end", "end", "abort", "leave"])
     told: list[str] = []

@@ -1,4 +1,4 @@
-"""A live session without Redis: the real session, segmenter, scheduler and engine, and a pen that notes."""
+"""A live session without Redis: the real session, segmenter, scheduler and engine, with a recording log."""
 
 import asyncio
 from typing import Any
@@ -19,8 +19,8 @@ from transcriber.recognition.partial_interval import PartialInterval
 from transcriber.recognition.scheduler import Scheduler
 
 
-class NotingPen:
-    """Stands where `SessionLog` stands."""
+class RecordingLog:
+    """A stand-in for `SessionLog` that records what is published and stored."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -52,8 +52,8 @@ class NotingPen:
         return " ".join(text for text in self.finals if text)
 
 
-def claim(session_log: NotingPen | None = None, **config: Any) -> RecognitionClaim:
-    """A new session's claim, or the claim of whoever takes over from `session_log`."""
+def claim(session_log: RecordingLog | None = None, **config: Any) -> RecognitionClaim:
+    """The claim of a new session, or of a worker that takes over from `session_log`."""
     return RecognitionClaim(
         keys=SessionKeys("s", 0),
         entry="1-0",
@@ -69,11 +69,11 @@ def claim(session_log: NotingPen | None = None, **config: Any) -> RecognitionCla
 
 
 class Killed(Exception):
-    """Raised by a pen when its worker shall die."""
+    """Raised by `FailingLog` to simulate the death of its worker."""
 
 
-class MortalPen(NotingPen):
-    """Dies instead of its n-th write."""
+class FailingLog(RecordingLog):
+    """Raises `Killed` instead of its n-th write."""
 
     def __init__(self, writes: int) -> None:
         super().__init__()
@@ -95,9 +95,9 @@ class MortalPen(NotingPen):
 
 async def with_takeovers(
     pcm: np.ndarray, engine: Engine, vad: VadModel, *, every: int, frame_ms: int = 20, **config: Any
-) -> NotingPen:
-    """What a session says of `pcm` when its worker dies at every `every`-th write."""
-    session_log = MortalPen(every)
+) -> RecordingLog:
+    """The output of a session with audio `pcm` whose worker dies at every `every`-th write."""
+    session_log = FailingLog(every)
     pen_claim = claim(**config)
     step = frame_ms * 16
     while True:
@@ -140,9 +140,9 @@ async def recognise(
     options: SegmenterOptions | None = None,
     controls: dict[int, SessionCommand] | None = None,
     **config: Any,
-) -> NotingPen:
-    """Everything a session says of `pcm`, with fixed cadence. `controls`: sample → command."""
-    session_log = NotingPen()
+) -> RecordingLog:
+    """The output of a session with audio `pcm` and fixed cadence. `controls`: sample → command."""
+    session_log = RecordingLog()
     scheduler = Scheduler(engine, PartialInterval(interval_ms * 16))
     serving = asyncio.create_task(scheduler.run())
     session = LiveSession(

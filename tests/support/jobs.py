@@ -27,7 +27,7 @@ def wav(pcm: np.ndarray, *, channels: int = 1) -> bytes:
 def submit(
     base: str, file: Path | bytes, *, key: str | None = None, headers: dict | None = None, **fields: str
 ) -> dict[str, Any]:
-    """Submit a file; the answer's body."""
+    """Submit a file. Returns the body of the answer."""
     answer = httpx.post(
         f"{base}/v1/stt/jobs",
         files={"file": ("audio", file) if isinstance(file, bytes) else (file.name, file.read_bytes())},
@@ -39,11 +39,11 @@ def submit(
     return answer.json()
 
 
-_client = httpx.Client(timeout=60)  # a new one each time costs 30 ms of computing
+_client = httpx.Client(timeout=60)  # creating a client takes 30 ms
 
 
 def look(base: str, job: str, *, key: str | None = None) -> dict[str, Any]:
-    """Where a job stands."""
+    """The present state of a job."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     answer = _client.get(f"{base}/v1/stt/jobs/{job}", headers=headers)
     assert answer.status_code == 200, answer.text
@@ -51,7 +51,7 @@ def look(base: str, job: str, *, key: str | None = None) -> dict[str, Any]:
 
 
 def wait(base: str, job: str, *, within_s: float = 60, key: str | None = None) -> dict[str, Any]:
-    """The job when it has ended."""
+    """Wait until a job has ended. Returns its state."""
     deadline = time.monotonic() + within_s
     while True:
         found = look(base, job, key=key)
@@ -62,14 +62,14 @@ def wait(base: str, job: str, *, within_s: float = 60, key: str | None = None) -
 
 
 def transcribe(base: str, file: Path | bytes, **fields: str) -> dict[str, Any]:
-    """The result of a file."""
+    """Submit a file and wait. Returns the result."""
     done = wait(base, submit(base, file, **fields)["job_id"])
     assert done["status"] == "completed", done
     return done["result"]
 
 
 def events(base: str, job: str, *, after: int = 0) -> list[dict[str, Any]]:
-    """All events of a job up to its end, as a viewer gets them."""
+    """All events of a job up to its end, as sent to a viewer."""
     with httpx.stream(
         "GET", f"{base}/v1/stt/jobs/{job}/events", headers={"Last-Event-ID": str(after)}, timeout=60
     ) as answer:

@@ -1,4 +1,4 @@
-"""Which keys may stay in a Redis for ever; every other key must have a lifetime."""
+"""The keys that may exist in Redis without a time to live; every other key must have one."""
 
 import re
 from typing import Final
@@ -13,13 +13,13 @@ STAYING: Final = {
     r"stt:schema": "one number: the version of the data",
     r"stt:workers": "one field per worker; a report that is a minute old is removed by whoever reads it",
 }
-"""Patterns of whole names, and why these may stay."""
+"""Patterns of whole key names, and why these need no time to live."""
 
 ANSWER_S: Final = 10.0
 
 
 def staying(port: int) -> list[str]:
-    """Keys in the Redis at `port` that should have a lifetime and have none; nothing if it doesn't answer."""
+    """Keys in the Redis at `port` that lack a required time to live; none if Redis doesn't answer."""
     client = redis.Redis(port=port, decode_responses=True, socket_timeout=ANSWER_S)
     try:
         return sorted(
@@ -34,5 +34,5 @@ def staying(port: int) -> list[str]:
 
 
 def complain(keys: list[str]) -> None:
-    """Fail if there are any."""
+    """Fail if `keys` isn't empty."""
     assert not keys, f"keys without a lifetime: {', '.join(keys[:20])} (see tests/support/lifetimes.py)"

@@ -1,4 +1,4 @@
-"""A Redis whose answers get lost: a script runs, and then the connection breaks before its answer comes."""
+"""Lost answers of Redis: a script runs, but the connection breaks before the answer is received."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from parlando.store.script_sources import SOURCES
 
 
 class LostAnswer:
-    """Takes hold of a client; once `armed`, the first answer of the script named `script` is lost."""
+    """Patches a client; once `armed`, the first answer of the script named `script` is lost."""
 
     def __init__(self, client: Redis, script: str) -> None:
         self.armed = False

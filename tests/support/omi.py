@@ -1,4 +1,4 @@
-"""Omi's backend as a sender: bursts of one-second bodies, its retries and its circuit breaker.
+"""Simulates Omi's backend as a sender: bursts of one-second bodies, its retries and its circuit breaker.
 
 The rules are those of docs/omi.md. Pauses can be shortened with `speed`.
 """
@@ -20,12 +20,12 @@ RETRIED = {408, 429}
 
 @dataclass
 class Backend:
-    """One process of Omi's backend; the breaker of a path is shared by all users of it."""
+    """One process of Omi's backend; all users share the circuit breaker of a path."""
 
     base: str
     speed: float = 1.0
     seed: int = 0
-    jitter_s: float = 0.003  # by which a body is late on its way
+    jitter_s: float = 0.003  # random network delay of a body
     statuses: Counter = field(default_factory=Counter)
     times: list[float] = field(default_factory=list)
     _failures: Counter = field(default_factory=Counter)
@@ -38,9 +38,9 @@ class Backend:
         self.chance = random.Random(self.seed)
 
     async def burst(self, path: str, uid: str, rate: int, audio: bytes, *, lossy: float = 0.0) -> bool:
-        """The new form: bodies of at most a second, one after another; False drops the rest.
+        """Send bodies of at most one second, one after another, as new versions do.
 
-        With probability `lossy` an answer is lost on its way, and the body is sent again.
+        With probability `lossy` an answer is lost and the body is sent again. False if the rest was dropped.
         """
         if self._open_until.get(path, 0) > time.monotonic():
             return False
@@ -84,7 +84,7 @@ class Backend:
         return answer.status_code
 
     async def old(self, url: str, uid: str, rate: int, audio: bytes) -> int:
-        """The old form: everything in one body, the query glued to whatever URL there is, no retry."""
+        """Send everything in one body, without retries, as old versions do; the query is appended."""
         glued = f"{self.base}{url}?sample_rate={rate}&uid={uid}"
         answer = await self.client.post(glued, content=audio, timeout=15.0)
         self.statuses[answer.status_code] += 1

@@ -1,9 +1,9 @@
-"""A recogniser that makes no mistakes, and the audio that it understands.
+"""An engine that makes no mistakes, and synthetic audio for it.
 
-Every sample of a word carries the word's number in its amplitude, so the engine reads words off the
+Every sample of a word encodes the word's number in its amplitude, so the engine computes words from
 samples. A word counts if more than half of it lies in the window: however the audio is cut, each word
-is heard exactly once. The word at the end of a growing window is misheard until it is complete, as
-real recognisers do.
+is recognised exactly once. The last word of a growing window is recognised wrongly until it is complete, as
+with real engines.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
+from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window, Word
 
 PERFECT = {"STT_ENGINE": "support.perfect:engine", "VAD": "rms"}  # for a Cluster
 RATE = 16_000
@@ -28,7 +28,7 @@ def word(number: int) -> str:
 
 
 def speak(count: int, *, first: int = 0, gap: int = GAP, word_length: int = WORD) -> np.ndarray:
-    """int16 audio of `count` words with `gap` samples of silence behind each."""
+    """int16 audio of `count` words, each followed by `gap` samples of silence."""
     parts = []
     for number in range(first, first + count):
         burst = np.full(word_length, BASE + number, np.int16)
@@ -43,12 +43,12 @@ def silence(seconds: float) -> np.ndarray:
 
 
 def script(first: int, count: int) -> list[str]:
-    """The words that `speak` says."""
+    """The words in the audio of `speak`."""
     return [word(number) for number in range(first, first + count)]
 
 
-class PerfectEngine:
-    """See the module; PERFECT_DELAY_MS makes each call last so long."""
+class PerfectEngine(Engine):
+    """See the module. `PERFECT_DELAY_MS`: how long each call takes."""
 
     def __init__(self, *, primes: bool = False, batch: int = 1) -> None:
         self.delay_s = float(os.environ.get("PERFECT_DELAY_MS", "0")) / 1000
@@ -67,9 +67,9 @@ class PerfectEngine:
         """The words of each window."""
         if self.delay_s:
             time.sleep(self.delay_s)
-        return [self._hear(window) for window in windows]
+        return [self._transcribe(window) for window in windows]
 
-    def _hear(self, window: Window) -> Hypothesis:
+    def _transcribe(self, window: Window) -> Hypothesis:
         loud = np.rint(np.abs(window.samples) * 32768).astype(int)
         loud[loud < BASE] = 0
         edges = np.flatnonzero(np.diff(loud)) + 1

@@ -1,4 +1,4 @@
-"""A recogniser that fails on one word, and dies of another. STT_ENGINE=support.poison:engine."""
+"""An engine that fails on one word, and ends its process on another. STT_ENGINE=support.poison:engine."""
 
 import os
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ KILLS = word(999)
 
 
 class PoisonedEngine(PerfectEngine):
-    """Perfect otherwise."""
+    """Makes no mistakes on other words."""
 
     def transcribe(self, windows: Sequence[Window]) -> list[Hypothesis]:
-        """The words of each window, if it can."""
-        heard = super().transcribe(windows)
-        said = {word.text for hypothesis in heard for word in hypothesis.words}
-        if KILLS in said:
+        """The words of each window. Raises `EngineError` on the word `FAILS`."""
+        hypotheses = super().transcribe(windows)
+        texts = {word.text for hypothesis in hypotheses for word in hypothesis.words}
+        if KILLS in texts:
             os._exit(1)
-        if FAILS in said:
+        if FAILS in texts:
             raise EngineError("word 666 is too much")
-        return heard
+        return hypotheses
 
 
 def engine(settings: Any) -> PoisonedEngine:

@@ -1,10 +1,10 @@
-"""HTTP byte by byte, for requests that no library would send."""
+"""HTTP on a plain socket, for requests that no library sends."""
 
 import asyncio
 from contextlib import suppress
 from typing import NamedTuple
 
-PATIENCE_S = 60  # far beyond any time limit of the gateways under test
+PATIENCE_S = 60  # seconds; longer than any time-out of the gateways under test
 
 
 class Answer(NamedTuple):
@@ -18,7 +18,7 @@ class Answer(NamedTuple):
 
 
 def answer_of(raw: bytes, *, closed: bool) -> Answer:
-    """Read what came."""
+    """Parse the bytes received on a connection."""
     head, _, body = raw.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     if not first.startswith("HTTP/1.1 "):
@@ -44,7 +44,7 @@ class Raw:
             await self.writer.wait_closed()
 
     async def send(self, data: bytes) -> bool:
-        """Send; False if the server has closed meanwhile."""
+        """Send; False if the server has closed the connection."""
         try:
             self.writer.write(data)
             await asyncio.wait_for(self.writer.drain(), PATIENCE_S)
@@ -53,7 +53,7 @@ class Raw:
         return True
 
     async def until_closed(self, within_s: float = PATIENCE_S) -> Answer:
-        """All that comes until the server closes; it's an error if it doesn't."""
+        """The answer, read until the server closes the connection; fails if the server doesn't."""
         got = bytearray()
         async with asyncio.timeout(within_s):
             with suppress(ConnectionError):
@@ -74,7 +74,7 @@ class Raw:
 
 
 async def ask(port: int, *pieces: bytes) -> Answer:
-    """Send pieces on a connection of their own; the answer, when the server has closed."""
+    """Send pieces on a new connection. Returns the answer when the server has closed the connection."""
     async with Raw(port) as raw:
         for piece in pieces:
             if not await raw.send(piece):

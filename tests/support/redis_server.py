@@ -1,4 +1,4 @@
-"""A Redis of one's own, which must hold nothing without a lifetime when a test is over."""
+"""A separate Redis for a test; at the end its keys must have a time to live."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from support.lifetimes import complain, staying
 
 
 class RedisServer:
-    """Runs on a free port of this machine; memory only, unless it's `durable`."""
+    """A Redis on a free port of this machine, in memory only unless `durable`."""
 
     def __init__(self, *, durable: bool = False) -> None:
         self.port = free_port()
@@ -53,7 +53,7 @@ class RedisServer:
         self._process.wait()
 
     def stop(self, *, check: bool = True) -> None:
-        """End it. Fails, if `check`, when a key would have stayed for ever."""
+        """Stop the server. If `check`, fails when a key lacks a required time to live."""
         alive = self._process is not None and self._process.poll() is None
         left = staying(self.port) if alive and check else []
         self.kill()

@@ -1,4 +1,4 @@
-"""More than one Redis: a cluster of three, and a master with a replica that Sentinels watch."""
+"""Several Redis servers: a cluster of three masters, and a master and a replica with Sentinels."""
 
 import random
 import subprocess
@@ -16,12 +16,12 @@ SLOTS = 16_384
 
 
 def _cluster_port() -> int:
-    """A free port whose bus port, 10,000 above, is one too."""
+    """A free port whose cluster bus port (10,000 higher) is also free."""
     return random.randrange(20_000, 30_000) if (port := free_port()) > 50_000 else port
 
 
 class _Servers:
-    """Redis processes of this machine, memory only, in folders of their own."""
+    """Redis processes on this machine, in memory only, each with its own folder."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory()
@@ -42,7 +42,7 @@ class _Servers:
         self._processes[port].wait()
 
     def stop(self, *, check: bool = True) -> None:
-        """End them. Fails, if `check`, when a key would have stayed for ever."""
+        """Stop the servers. If `check`, fails when a key lacks a required time to live."""
         alive = [port for port in self.holding if self._processes[port].poll() is None] if check else []
         left = [key for port in alive for key in staying(port)]
         for port in self._processes:
@@ -52,12 +52,12 @@ class _Servers:
 
     @property
     def holding(self) -> list[int]:
-        """Ports of those that hold keys."""
+        """The ports of the servers that hold keys."""
         raise NotImplementedError
 
 
 class RedisClusterServers(_Servers):
-    """Three masters, a third of the slots each."""
+    """Three masters with a third of the slots each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class RedisClusterServers(_Servers):
 
 
 class SentinelServers(_Servers):
-    """A master, a replica, and three Sentinels that agree within a second."""
+    """A master, a replica, and three Sentinels that detect a failure within a second."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ SECOND = b"\1\0" * 16_000
 MOST = 1 << 30
 RAW = AudioFormat(encoding=Encoding.MULAW, sample_rate=8000)
 JOB = "j_" + "a" * 30
-WORK = {"start": 0, "speech": [[0, 16_000]], "stands_for": 16_000}
+WORK = {"start": 0, "speech": [[0, 16_000]], "covered_samples": 16_000}
 
 
 class Stage:

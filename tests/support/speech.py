@@ -1,4 +1,4 @@
-"""Real recordings: those in `fixtures/speech`, and a larger collection beside the checkout if it's there."""
+"""Real recordings: those in `fixtures/speech`, and a larger collection beside the checkout if present."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ class Clip:
 
 
 def rows(category: str) -> list[tuple[Path, dict[str, Any]]]:
-    """The files of a category with what the manifest says of them; those of the collection if it's there."""
+    """The files of a category with their entries of the manifest; from the collection if it is present."""
     folder = COLLECTION if COLLECTION.exists() else FIXTURES / "speech"
     lines = (folder / "manifest.jsonl").read_text().splitlines()
     found = [json.loads(line) for line in lines]
@@ -39,7 +39,7 @@ def rows(category: str) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def clips(category: str, *, language: str | None = None) -> list[Clip]:
-    """The clips of a category with known words."""
+    """The clips of a category whose words are known."""
     return [
         Clip(path, row.get("text") or "", category)
         for path, row in rows(category)
@@ -53,7 +53,7 @@ def fixture(name: str) -> np.ndarray:
 
 
 def words(name: str) -> str:
-    """What is said in a clip in `fixtures/speech`."""
+    """The text of a clip in `fixtures/speech`."""
     lines = (FIXTURES / "speech" / "manifest.jsonl").read_text().splitlines()
     [said] = [row["text"] for row in map(json.loads, lines) if row["file"] == name]
     return said
@@ -61,7 +61,7 @@ def words(name: str) -> str:
 
 @cache
 def load(path: Path) -> np.ndarray:
-    """int16 samples at 16 kHz, mono; whatever isn't so is converted with FFmpeg."""
+    """int16 samples at 16 kHz, mono; other formats are converted with FFmpeg."""
     try:
         samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
     except soundfile.LibsndfileError:

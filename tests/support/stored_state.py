@@ -1,4 +1,4 @@
-"""All that a Redis holds, as values that two runs of the same calls can be compared by."""
+"""The contents of a Redis in a form that is equal after two runs of the same calls."""
 
 import re
 from typing import Any
@@ -15,7 +15,7 @@ _TIMES = (
 
 
 def without_times(value: Any) -> str:
-    """A value as text, with its times and the entry ids made of times left out."""
+    """A value as text, without times and without the entry ids that contain times."""
     text = repr(value)
     for pattern, mask in _TIMES:
         text = pattern.sub(mask, text)
@@ -23,7 +23,7 @@ def without_times(value: Any) -> str:
 
 
 async def stored_state(redis: Redis) -> list[str]:
-    """One line for each key: its name, whether it has a lifetime, what it holds."""
+    """One line for each key: its name, whether it has a time to live, and its value."""
     lines = []
     for key in await redis.keys():
         kind = (await redis.type(key)).decode()

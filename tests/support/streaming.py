@@ -1,4 +1,4 @@
-"""Sending audio as clients do, and noting what comes back."""
+"""Sends audio as clients do, and records the messages received."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ RATE = 16_000
 
 @dataclass
 class Heard:
-    """Everything a client got, with the time since its first audio."""
+    """All messages a client received, with the time since its first audio."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Heard:
 async def send(
     session: ClientSession, pcm: np.ndarray, *, frame_ms: int = 20, speed: float | None = 1.0
 ) -> None:
-    """Send int16 samples in frames, `speed` times real time, or as fast as it goes (None)."""
+    """Send int16 samples in frames at `speed` times real time, or as fast as possible (None)."""
     step = frame_ms * RATE // 1000
     started = time.monotonic()
     for at in range(0, len(pcm), step):
@@ -58,7 +58,7 @@ async def stream(
     timeout: float = 120,
     **options: Any,
 ) -> Heard:
-    """One whole session: everything sent, everything heard until `closed`."""
+    """One complete session: sends all audio. Returns all messages received until `closed`."""
     heard = Heard()
     async with asyncio.timeout(timeout), connect(url, **options) as session:
         heard.session = session
@@ -78,7 +78,7 @@ async def stream(
 
 
 def check_promises(heard: Heard) -> None:
-    """What must hold for every session (docs/architecture.md, "What always holds")."""
+    """Check the invariants of every session (docs/architecture.md, "What always holds")."""
     finals = heard.finals
     assert [final["segment"] for final in finals] == list(range(len(finals))), (
         "one final per segment, in order"
@@ -96,7 +96,7 @@ def check_promises(heard: Heard) -> None:
             assert event["text"].startswith(event["stable"])
             stable[segment] = event["stable"]
         elif event["type"] == "connected" and event.get("reopened"):
-            stable.clear()  # what Redis lost of an open segment is recognised anew
+            stable.clear()  # an open segment whose state Redis has lost is recognised again
         elif event["type"] == "final":
             done.add(event["segment"])
             assert event["text"].startswith(stable.get(event["segment"], "")), (

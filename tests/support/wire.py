@@ -5,9 +5,9 @@ from contextlib import suppress
 
 
 class Wire:
-    """Use as a context manager. While it's down nothing passes, and nobody is told: as without network.
+    """Use as a context manager. While it is down, connections stay open but no bytes pass.
 
-    Who gave up meanwhile was never there.
+    Connections that clients give up meanwhile never reach the server.
     """
 
     def __init__(self, target: int) -> None:

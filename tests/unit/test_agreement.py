@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transcriber.engines.base import Word
-from transcriber.pipeline.agreement import NEWEST, LocalAgreement, tail_behind
+from transcriber.pipeline.agreement import UNCOMMITTED_WORDS, LocalAgreement, tail_behind
 
 
 def _words(line: str, probability: float | None = None) -> tuple[Word, ...]:
@@ -73,7 +73,7 @@ def test_a_growing_perfect_hypothesis_is_committed_up_to_its_newest_words(count)
     for end in range(1, count + 1):
         agreement.insert(_words(" ".join(f"w{n}" for n in range(end))))
 
-    assert len(agreement.committed) == max(0, min(count - 1, count - NEWEST))
+    assert len(agreement.committed) == max(0, min(count - 1, count - UNCOMMITTED_WORDS))
     assert _line(agreement.settle(_words(" ".join(f"w{n}" for n in range(count))))).split() == [
         f"w{n}" for n in range(count)
     ]

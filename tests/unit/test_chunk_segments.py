@@ -9,7 +9,7 @@ S = 16_000
 
 def work(*speech: tuple[float, float], start: float = 0.0, speaker: str | None = None) -> ChunkSpec:
     spans = tuple((round(a * S), round(b * S)) for a, b in speech)
-    return ChunkSpec(start=round(start * S), speech=spans, stands_for=0, speaker=speaker)
+    return ChunkSpec(start=round(start * S), speech=spans, covered_samples=0, speaker=speaker)
 
 
 def heard(text: str, times: list[tuple[float, float]] | None = None) -> Hypothesis:

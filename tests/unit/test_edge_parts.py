@@ -14,9 +14,9 @@ from websockets.frames import Frame, Opcode
 
 from api_gateway import metrics
 from api_gateway.deliveries.signature import verify
-from api_gateway.live.connection import Finished
+from api_gateway.live.connection import SessionFinished
 from api_gateway.live.serve import counted
-from api_gateway.live.transport import ClientGone
+from api_gateway.live.transport import ClientDisconnected
 from api_gateway.server.config import ServerConfig
 from api_gateway.server.connections import CLOSING_S, STALLED_S, Connections, client_of, max_connections
 from api_gateway.server.header_values import host_name, origin_name, whole_number
@@ -216,7 +216,7 @@ class Accepted:
 
     async def close(self, code: int, reason: str = "") -> None:
         if self.gone:
-            raise ClientGone
+            raise ClientDisconnected
         self.closed = code
 
     async def serve(self, ends: BaseException) -> None:
@@ -228,9 +228,9 @@ class Accepted:
 @pytest.mark.parametrize(
     ("ends", "told", "closed"),
     [
-        (Finished(1000), [], 1000),
+        (SessionFinished(1000), [], 1000),
         (AtCapacityError("full"), ["at_capacity"], 1013),
-        (ClientGone(), [], None),
+        (ClientDisconnected(), [], None),
         (ZeroDivisionError(), ["internal"], 1011),
         (ExceptionGroup("both", [ZeroDivisionError(), KeyError()]), ["internal"], 1011),
     ],
@@ -243,7 +243,7 @@ async def test_every_end_of_a_connection_is_told(ends, told, closed):
 
 
 async def test_a_client_that_is_faster_is_no_fault():
-    for ends in (Finished(1000), ZeroDivisionError()):
+    for ends in (SessionFinished(1000), ZeroDivisionError()):
         await Accepted(gone=True).serve(ends)
     assert metrics.level(metrics.CONNECTIONS) == 0
 

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 import pytest
 
-from api_gateway.live.connection import COMMAND_BYTES, MAX_BUFFERED, Finished, LiveConnection
-from api_gateway.live.transport import ClientGone
+from api_gateway.live.connection import COMMAND_BYTES, MAX_BUFFERED, LiveConnection, SessionFinished
+from api_gateway.live.transport import ClientDisconnected
 from api_gateway.settings import GatewaySettings
 from parlando.domain.commands import Configure, Flush, SessionCommand, Settle
 from parlando.domain.formats import CANONICAL
@@ -37,7 +37,7 @@ class Played:
 
     async def receive(self) -> str:
         if "gone" in self.now:
-            raise ClientGone
+            raise ClientDisconnected
         if "bug" in self.now:
             raise ZeroDivisionError
         return await asyncio.Future()
@@ -65,20 +65,20 @@ class Played:
 
 async def test_who_finds_its_session_ended_waits_for_the_event_that_says_why():
     played = Played("ended", closed_after=0.2)
-    with pytest.raises(Finished):
+    with pytest.raises(SessionFinished):
         await asyncio.wait_for(played.connection().run(), 60)
     assert [orjson.loads(message)["type"] for message in played.sent] == ["closed"]
 
 
 @pytest.mark.parametrize("also", ["gone", "no redis"])
 async def test_the_end_of_a_session_matters_more_than_what_else_ends_the_connection(also):
-    with pytest.raises(Finished) as end:
+    with pytest.raises(SessionFinished) as end:
         await Played(also, closed_after=0).connection().run()
     assert end.value.code == 1000
 
 
 async def test_a_client_that_goes_while_redis_does_is_gone():
-    with pytest.raises(ClientGone):
+    with pytest.raises(ClientDisconnected):
         await Played("gone", "no redis").connection().run()
 
 
@@ -232,7 +232,7 @@ async def test_an_ack_tells_only_what_is_settled_by_finals_that_were_sent():
 
     async def receive() -> str:
         if await turn.get() == "leave":
-            raise ClientGone
+            raise ClientDisconnected
         return '{"type":"audio","chunk":"AAAA","index":0}'
 
     async def append(pcm: bytes, limit: int) -> SimpleNamespace:
@@ -256,7 +256,7 @@ async def test_an_ack_tells_only_what_is_settled_by_finals_that_were_sent():
 
     played.receive, played.append, played.batches, played.send = receive, append, batches, send
     turn.put_nowait("speak")
-    with pytest.raises(ClientGone):
+    with pytest.raises(ClientDisconnected):
         await asyncio.wait_for(played.connection().run(), 60)
     assert [(ack["settled"], ack["settled_ms"]) for ack in acks] == [(0, 0), (2048, 131)]
 

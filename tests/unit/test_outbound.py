@@ -116,7 +116,7 @@ async def test_a_download_that_drips_is_given_up(client, monkeypatch):
             yield b"x"
             await asyncio.sleep(0.02)
 
-    async with Server(drip) as server, client.get(server.url, slowest=1_000_000) as answer:
+    async with Server(drip) as server, client.get(server.url, min_bytes_per_s=1_000_000) as answer:
         assert answer.status == 200
         with pytest.raises(SendError) as refused:
             async for _ in answer.parts():
@@ -130,7 +130,7 @@ async def test_a_download_comes_whole(client):
         for _ in range(10):
             yield PIECE
 
-    async with Server(body) as server, client.get(server.url, slowest=1) as answer:
+    async with Server(body) as server, client.get(server.url, min_bytes_per_s=1) as answer:
         assert b"".join([part async for part in answer.parts()]) == 10 * PIECE
 
 
@@ -147,7 +147,7 @@ async def test_a_head_that_drips_is_given_up(client, monkeypatch):
 
     async with Server(drip) as server:
         with pytest.raises(SendError) as refused:
-            async with client.get(server.url, slowest=1):
+            async with client.get(server.url, min_bytes_per_s=1):
                 pass
     assert refused.value.code == "timeout"
 
@@ -156,7 +156,7 @@ async def test_redirects_are_followed_a_few_times(client):
     async def around():
         yield head("302 Found", "Location: /", "Content-Length: 0")
 
-    async with Server(around) as server, client.get(server.url, slowest=1) as answer:
+    async with Server(around) as server, client.get(server.url, min_bytes_per_s=1) as answer:
         assert answer.status == 302
 
 

@@ -30,7 +30,7 @@ from transcriber.engines.word_times import align
 from transcriber.pipeline.context import SettledContext
 from transcriber.pipeline.open_segment import OpenSegment
 from transcriber.pipeline.segmenter import Utterance
-from transcriber.recognition.partial_interval import PATIENCE, PartialInterval
+from transcriber.recognition.partial_interval import CALM_OBSERVATIONS, PartialInterval
 from transcriber.recognition.recognizer import Recognizer
 from transcriber.recognition.scheduler import Lane, Scheduler
 
@@ -64,7 +64,7 @@ def test_load_widens_the_interval_step_by_step_and_calm_narrows_it_again():
     assert list(dict.fromkeys(seen)) == [8000, 16_000, 32_000, None]
     assert not cadence.relaxed
 
-    for _ in range(10 * PATIENCE):
+    for _ in range(10 * CALM_OBSERVATIONS):
         cadence.observe(0.0)
     assert cadence.interval == 4000, "with nothing to wait for it's half of what is set"
 
@@ -133,7 +133,7 @@ async def test_finals_go_before_partials_and_cancelled_windows_are_never_run():
     order = []
 
     def window(name: str) -> Window:
-        order.append((name, scheduler.finals_wait))
+        order.append((name, scheduler.has_queued_finals))
         return Window(speak(1).astype(np.float32) / 32768)
 
     partial = scheduler.submit(Lane.PARTIAL, lambda: window("partial"))
@@ -187,7 +187,7 @@ def test_under_load_windows_are_heard_once_and_without_context():
     audio = AudioBuffer()
     audio.append(np.zeros(5 * 16_000, np.int16))
     segmenter = SimpleNamespace(audio=audio)
-    scheduler = SimpleNamespace(engine=engine, partial_interval=cadence, finals_wait=False)
+    scheduler = SimpleNamespace(engine=engine, partial_interval=cadence, has_queued_finals=False)
     listener = Recognizer(scheduler, segmenter, SettledContext(8 * 16_000), always_redecode=False)
     listener.context.add(0, 30_000, (Word("before"),))
     segment, utterance = OpenSegment(1, 32_000, 33_000), Utterance(1, 32_000, 33_000, 79_000, 40_000, 80_000)
@@ -199,7 +199,7 @@ def test_under_load_windows_are_heard_once_and_without_context():
     for _ in range(40):
         cadence.observe(1.0)
     assert listener.window(segment, 80_000, SessionConfig(), utterance).redecode, "no other final waits"
-    scheduler.finals_wait = True
+    scheduler.has_queued_finals = True
     loaded = listener.window(segment, 80_000, SessionConfig(), utterance)
     assert not loaded.redecode
     assert not listener.window(segment, 80_000, SessionConfig()).redecode

@@ -1,1 +1,1 @@
-"""The FFmpeg service: any container, codec or rate to 16 kHz mono PCM."""
+"""The FFmpeg service: decodes any container, codec and rate to 16 kHz mono PCM."""

@@ -1,4 +1,4 @@
-"""The HTTP side of the audio-processor, and the owner of its worker."""
+"""The HTTP API of the audio-processor; it also runs the worker."""
 
 import asyncio
 import os
@@ -13,14 +13,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from audio_processor.ffmpeg import OLDEST, Ffmpeg
+from audio_processor.ffmpeg import MIN_VERSION, Ffmpeg
 from audio_processor.files import Files
 from audio_processor.settings import ProcessorSettings
 from audio_processor.worker import ProcessorWorker
 from parlando import __version__
 from parlando.errors import InvalidAudioError, ParlandoError, TooBigError
 
-MISSING: Final = f"FFmpeg {OLDEST} or newer is needed, on the PATH or by `pip install imageio-ffmpeg`"
+MISSING: Final = f"FFmpeg {MIN_VERSION} or newer is needed, on the PATH or by `pip install imageio-ffmpeg`"
 
 log = structlog.get_logger(part="app")
 
@@ -31,7 +31,7 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 
 
 def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
-    """The service as an ASGI app. Without an FFmpeg it only says so."""
+    """The service as an ASGI app. Without FFmpeg it only answers requests, with an error or its health."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -39,13 +39,13 @@ def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
             yield
             return
         app.state.worker = worker = ProcessorWorker(settings, ffmpeg)
-        working = asyncio.create_task(worker.run())
-        working.add_done_callback(_end_with)
+        task = asyncio.create_task(worker.run())
+        task.add_done_callback(_end_process_on_failure)
         try:
             yield
         finally:
             worker.drain()
-            await asyncio.wait([working])
+            await asyncio.wait([task])
 
     app = FastAPI(title="Parlando audio-processor", version=__version__, lifespan=lifespan)
     app.state.worker = None
@@ -80,12 +80,12 @@ def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
 
     @app.get("/health", tags=["operation"])
     async def health() -> dict[str, Any]:
-        """How the service is. Always 200."""
+        """The state of the service. The status is always 200."""
         return report()
 
     @app.get("/ready", tags=["operation"], responses={503: {"description": "Redis or FFmpeg is missing"}})
     async def ready() -> JSONResponse:
-        """200 when Redis answers and FFmpeg is there, else 503."""
+        """200 when Redis is connected and FFmpeg was found, else 503."""
         found = report()
         return JSONResponse(found, 200 if found["status"] == "healthy" else 503)
 
@@ -96,7 +96,7 @@ def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
 
     @app.post("/v1/audio/probe", tags=["audio"], responses=_REFUSED)
     async def probe(request: Request) -> dict[str, Any]:
-        """Codec, sample rate, channels and duration of the file that is the request's body."""
+        """Codec, sample rate, channels and duration of the file in the request's body."""
         return await _needed(decoder).probe(request.stream())
 
     @app.post(
@@ -106,7 +106,7 @@ def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
         response_class=StreamingResponse,
     )
     async def convert(request: Request) -> StreamingResponse:
-        """The file that is the request's body as a 16 kHz mono WAV, as it's decoded."""
+        """The file in the request's body as a 16 kHz mono WAV, streamed while it is decoded."""
         pieces = _needed(decoder).convert(request.stream())
         return _Pieces(await anext(pieces), pieces)
 
@@ -114,27 +114,27 @@ def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
 
 
 class _Pieces(StreamingResponse):
-    """A WAV that is sent as it's decoded. The generator is closed when the client has it all, or has left."""
+    """A WAV sent while it is decoded. The generator is closed at the end, or when the client disconnects."""
 
     def __init__(self, first: bytes, rest: AsyncGenerator[bytes]) -> None:
         self._rest = rest
 
-        async def every() -> AsyncIterator[bytes]:
+        async def pieces() -> AsyncIterator[bytes]:
             yield first
             async for piece in rest:
                 yield piece
 
-        super().__init__(every(), media_type="audio/wav")
+        super().__init__(pieces(), media_type="audio/wav")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._rest):
             await super().__call__(scope, receive, send)
 
 
-def _end_with(working: "asyncio.Task[None]") -> None:
-    """A process whose worker has failed must not look alive: it ends, for its supervisor to start it anew."""
-    if not working.cancelled() and working.exception() is not None:
-        log.critical("worker.failed", exc_info=working.exception())
+def _end_process_on_failure(task: "asyncio.Task[None]") -> None:
+    """End the process if the worker has failed, so that the supervisor restarts it."""
+    if not task.cancelled() and task.exception() is not None:
+        log.critical("worker.failed", exc_info=task.exception())
         os.kill(os.getpid(), signal.SIGINT)
 
 

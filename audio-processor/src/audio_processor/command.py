@@ -1,8 +1,8 @@
 """FFmpeg's command lines, built with ffmpeg-python. Pure.
 
-The resampler is swresample with a Kaiser window of 64 taps (each as long as the lower rate needs): as clean
-as soxr, but a sample of the output depends on a few milliseconds of input only. So it comes out at once,
-and FFmpeg can be started anywhere and gives the same samples (docs/decisions/0005).
+The resampler is swresample with a Kaiser window of 64 taps, as accurate as soxr. A sample of its output
+depends on only a few milliseconds of input. So the delay is short, and an FFmpeg started at any place of the
+input gives the same samples (docs/decisions/0005).
 """
 
 import re
@@ -29,13 +29,13 @@ DEMUXERS: Final = (
     "w64",
     "mpegts",
 )
-"""Demuxers that may run: single streams of audio, nothing that names other files."""
+"""Allowed demuxers: formats of audio in one file, none that refers to other files."""
 
 DURATION: Final = re.compile(r"Duration: (?P<h>\d+):(?P<m>\d\d):(?P<s>\d\d\.\d+)")
-"""Where FFmpeg prints, at level info, how long a file's header says it is."""
+"""FFmpeg's line, at log level info, with the duration in a file's header."""
 
-_PACKETS: Final = 8  # raw PCM is read in an eighth of FFmpeg's usual pieces: 10 ms instead of 80
-_PROBE: Final = 16_384  # bytes within which FFmpeg must know what it is, and how
+_PACKETS: Final = 8  # divisor of the declared rate of raw PCM, so that packets have 10 ms instead of 80
+_PROBE: Final = 16_384  # bytes within which FFmpeg must recognise the format
 _GLOBAL: Final = ("-hide_banner", "-nostats", "-nostdin", "-max_error_rate", "1", "-loglevel")
 _RESAMPLER: Final = {
     "resampler": "swr",
@@ -46,7 +46,7 @@ _RESAMPLER: Final = {
     "internal_sample_fmt": "fltp",
 }
 _LIMITER: Final = {"limit": 0.9, "attack": 5, "release": 50, "level": "disabled"}
-_LOOK_AHEAD: Final = 79  # samples by which the limiter is late: its attack of 5 ms, less one
+_LOOK_AHEAD: Final = 79  # samples of the limiter's delay: its attack of 5 ms, less one sample
 
 
 def decode(
@@ -61,12 +61,12 @@ def decode(
     split: bool = False,
     level: str = "error",
 ) -> list[str]:
-    """The command that turns `source` into 16 kHz mono s16le on standard output.
+    """The command that decodes `source` to 16 kHz mono s16le on standard output.
 
-    `descriptor`: the open file to read, for `source` "fd:". `form`: "s16le" or "wav". `split`: not mono, but
-    all channels. `level`: how much FFmpeg says.
+    `descriptor`: the open file to read, for `source` "fd:". `channel`: the only channel to decode; None to
+    mix all. `form`: "s16le" or "wav". `split`: keep all channels instead of one. `level`: FFmpeg's log level.
 
-    No `-fflags nobuffer`: before 9.0 it drops the packets that FFmpeg had read to recognise its input.
+    No `-fflags nobuffer`: before 9.0 it drops the packets that FFmpeg has read to recognise its input.
     """
     options: dict[str, Any] = {
         "protocol_whitelist": "fd" if source == "fd:" else source.partition(":")[0],
@@ -107,10 +107,10 @@ def decode(
 
 
 def _normalized(stream: Any) -> Any:
-    """High-pass at 70 Hz and limiter at 0.9; the limiter's delay is taken off again.
+    """High-pass at 70 Hz and limiter at 0.9; the limiter's delay is compensated.
 
-    In double precision, in which every version of FFmpeg computes the same samples. The limiter's own option
-    for its delay (`latency`) came with 5.1.
+    In double precision every version of FFmpeg computes the same samples. The limiter's own option to
+    compensate its delay (`latency`) needs FFmpeg 5.1.
     """
     stream = stream.filter("aformat", sample_fmts="dblp").filter("highpass", f=70)
     stream = stream.filter("apad", pad_len=_LOOK_AHEAD).filter("alimiter", **_LIMITER)
@@ -118,7 +118,7 @@ def _normalized(stream: Any) -> Any:
 
 
 def _mono(stream: Any, layout: Layout, channel: int | None) -> Any:
-    """One channel of many: the one asked for, or all mixed alike (a container's by FFmpeg's own rules)."""
+    """One channel: the requested one, or all mixed with equal gain (in a container by FFmpeg's rules)."""
     if isinstance(layout, PcmLayout) and layout.channels == 1:
         return stream
     if channel is not None:
@@ -126,4 +126,4 @@ def _mono(stream: Any, layout: Layout, channel: int | None) -> Any:
     if isinstance(layout, ContainerLayout):
         return stream.filter("aformat", channel_layouts="mono")
     mixed = "+".join(f"c{number}" for number in range(layout.channels))
-    return stream.filter("pan", f"mono|c0<{mixed}")  # "<" shares the gain out so that it adds up to 1
+    return stream.filter("pan", f"mono|c0<{mixed}")  # "<" normalises the gains to a sum of 1

@@ -1,7 +1,7 @@
-"""From a session's bytes to its PCM, through FFmpeg. Says nothing of Redis: `emit` gets the PCM.
+"""Converts a session's bytes to PCM with FFmpeg. Independent of Redis: `emit` gets the PCM.
 
-What comes out depends on the bytes alone, not on their pieces or on who converts them: a conversion that
-begins anew in the middle puts out exactly what the one before it would have.
+The output depends only on the bytes, not on how they are divided or on the process that converts them: a
+conversion restarted in the middle gives exactly the samples that the previous one would have given.
 """
 
 import asyncio
@@ -21,24 +21,25 @@ from parlando.domain.formats import AudioFormat
 from parlando.errors import InvalidAudioError
 from parlando.tasks import end, finish
 
-WARM_UP_S: Final = 2  # of input before the first sample that is put out
-KEEP_S: Final = 2 * WARM_UP_S + 1  # of input that a restart may want
-BURST_S: Final = 30  # of audio that a container may hold for nothing …
-MIN_BYTES_PER_S: Final = 25  # … and what each further second must weigh, or it's no recording
-QUIET_S: Final = 0.06  # without output, until a container's FFmpeg has nothing more to say for now …
-QUIET_LOOKS: Final = 10  # … and how often that is looked at
-MAX_ATTEMPTS: Final = 3  # with an FFmpeg that somebody kills
+WARM_UP_S: Final = 2  # seconds of input decoded before the first sample that is emitted after a restart
+KEEP_S: Final = 2 * WARM_UP_S + 1  # seconds of input kept for a restart
+BURST_S: Final = 30  # seconds of audio that a container may hold in any number of bytes …
+MIN_BYTES_PER_S: Final = 25  # … and bytes that it must have for each further second
+QUIET_S: Final = 0.06  # seconds without output after which FFmpeg has decoded all bytes of a container …
+QUIET_LOOKS: Final = 10  # … and the greatest number of such waits
+MAX_ATTEMPTS: Final = 3  # failures of FFmpeg after which the conversion fails
 
 Emit = Callable[[bytes], Awaitable[None]]
-"""Takes whole samples; waits while there's no room for them."""
+"""Takes whole samples; waits while there is no room for them."""
 
 log = structlog.get_logger(part="conversion")
 
 
 class Conversion(ABC):
-    """One owner's conversion of one session. `emitted` counts samples, those of owners before included.
+    """The conversion of one session by one owner. `emitted`: samples, including those of earlier owners.
 
-    `stopped` is called when FFmpeg's output has ended, perhaps between two calls; `check` tells why.
+    `stopped` is called when FFmpeg's output has ended, which may be between two calls; `check` then raises
+    the reason.
     """
 
     def __init__(
@@ -51,32 +52,32 @@ class Conversion(ABC):
         self._stopped = stopped
         self._process: FfmpegProcess | None = None
         self._pump: asyncio.Task[None] | None = None
-        self._complaint = ""
+        self._reason = ""  # why the last FFmpeg failed
 
     @property
     @abstractmethod
     def converted(self) -> int:
-        """Bytes of the input that are done with."""
+        """Bytes of the input that have been converted."""
 
     @property
     @abstractmethod
     def needed(self) -> int:
-        """The first byte that a new owner would want."""
+        """The first byte that a new owner needs."""
 
     @abstractmethod
     async def write(self, start: int, data: bytes) -> None:
-        """Take the bytes from `start` on, which follow those before. Raises `InvalidAudioError`."""
+        """Convert the next bytes, from offset `start` on. Raises `InvalidAudioError`."""
 
     @abstractmethod
     async def cut(self) -> None:
-        """Put out what came so far, as far as the format allows."""
+        """Emit all samples of the bytes received so far, as far as the format allows."""
 
     @abstractmethod
     async def finish(self) -> None:
-        """No more bytes will come: put out everything. Raises `InvalidAudioError`."""
+        """Emit all remaining samples; no more bytes follow. Raises `InvalidAudioError`."""
 
     async def close(self) -> None:
-        """End the process, whatever it does; it is gone even if the caller is cancelled meanwhile."""
+        """Kill the process. It has ended on return, even if the caller is cancelled meanwhile."""
         await finish(self._close(), within_s=2 * REAP_S)
 
     async def _close(self) -> None:
@@ -87,7 +88,7 @@ class Conversion(ABC):
         self._process = self._pump = None
 
     async def _start(self, line: list[str], drop: int, *, descriptors: Sequence[int] = ()) -> FfmpegProcess:
-        """Start FFmpeg; its first `drop` samples are already there."""
+        """Start FFmpeg with command `line`; its first `drop` samples were emitted before."""
         self._process = await FfmpegProcess.start(line, descriptors=descriptors)
         self._pump = asyncio.create_task(self._deliver(self._process, drop * BYTES_PER_SAMPLE))
         return self._process
@@ -96,7 +97,7 @@ class Conversion(ABC):
         try:
             await self._deliver_all(process, drop)
         except BaseException:
-            process.stop()  # nobody reads its output any more
+            process.stop()  # its output is not read any more
             raise
         finally:
             self._stopped()
@@ -116,11 +117,11 @@ class Conversion(ABC):
                 self.emitted += whole // BYTES_PER_SAMPLE
                 process.progressed(self.emitted / SAMPLE_RATE)
 
-    def _check_rate(self) -> None:  # noqa: B027 only containers can
-        """Refuse audio that grows out of nothing."""
+    def _check_rate(self) -> None:  # noqa: B027 only containers are compressed enough
+        """Refuse input that decodes to far more audio than its size allows."""
 
     async def _end_process(self) -> str | None:
-        """Let the process finish; why it failed, else None."""
+        """Let the process finish. Returns why it failed, or None."""
         process, pump = self._process, self._pump
         if process is None or pump is None:
             return None
@@ -128,17 +129,17 @@ class Conversion(ABC):
         await pump
         status = await process.wait()
         self._process = self._pump = None
-        self._complaint = process.reason()
-        return self._complaint if status else None
+        self._reason = process.reason()
+        return self._reason if status else None
 
     async def check(self) -> None:
-        """Raise what went wrong since the last call."""
+        """Raise the error that ended the output since the last call, if any."""
         if self._pump is not None and self._pump.done():
             self._pump.result()
 
 
 class PcmConversion(Conversion):
-    """Of plain samples. FFmpeg may be started at any second; what it needs for that is kept at hand."""
+    """Conversion of PCM. FFmpeg may be restarted at any second; the bytes needed for that are kept."""
 
     def __init__(
         self,
@@ -161,17 +162,17 @@ class PcmConversion(Conversion):
 
     @property
     def converted(self) -> int:
-        """See `Conversion`; to the sample."""
+        """See `Conversion`; exact to the sample."""
         layout = self._layout
         return layout.skip + self.emitted * layout.rate // SAMPLE_RATE * layout.frame
 
     @property
     def needed(self) -> int:
-        """See `Conversion`; the second at which a new FFmpeg would begin."""
+        """See `Conversion`; the second at which a new FFmpeg begins."""
         return self._byte(max(0, self.emitted // SAMPLE_RATE - WARM_UP_S))
 
     async def write(self, start: int, data: bytes) -> None:
-        """See `Conversion`. What lies before the samples or behind them is left out."""
+        """See `Conversion`. Bytes before the first sample and behind the last one are ignored."""
         data = self._samples(start, data)
         if not data:
             return
@@ -182,10 +183,10 @@ class PcmConversion(Conversion):
         if self._process is None:
             await self._restart()
         elif not await self._process.write(data):
-            await self._again()
+            await self._retry()
 
     def _samples(self, start: int, data: bytes) -> bytes:
-        """The part of `data` that is to be fed, and is not there yet."""
+        """The part of `data` that holds samples and wasn't received before."""
         have = self._recent_from + len(self._recent)
         data = data[max(0, have - start) :]
         if self._layout.size is not None:
@@ -193,19 +194,19 @@ class PcmConversion(Conversion):
         return data
 
     def _forget(self) -> None:
-        gone = max(0, min(self.needed - self._recent_from, len(self._recent)))
-        del self._recent[:gone]
-        self._recent_from += gone
+        freed = max(0, min(self.needed - self._recent_from, len(self._recent)))
+        del self._recent[:freed]
+        self._recent_from += freed
 
     async def _restart(self) -> None:
-        """Begin two seconds before the first sample that is missing."""
+        """Start FFmpeg `WARM_UP_S` seconds before the next sample to emit."""
         second = max(0, self.emitted // SAMPLE_RATE - WARM_UP_S)
         process = await self._start(self._line, self.emitted - second * SAMPLE_RATE)
         if not await process.write(bytes(self._recent[self._byte(second) - self._recent_from :])):
-            await self._again()
+            await self._retry()
 
-    async def _again(self) -> None:
-        """FFmpeg has ended in the middle: somebody killed it, or it can't do what it's asked for."""
+    async def _retry(self) -> None:
+        """Restart an FFmpeg that has ended early: it was killed, or it failed."""
         process = self._process
         assert process is not None
         why = await self._end_process()
@@ -216,7 +217,7 @@ class PcmConversion(Conversion):
         await self._restart()
 
     async def cut(self) -> None:
-        """See `Conversion`: everything to the last sample comes out; what follows begins anew."""
+        """See `Conversion`: emits everything to the last sample; the next bytes start a new FFmpeg."""
         while self._process is not None and (why := await self._end_process()) is not None:
             self._attempts += 1
             if self._attempts >= MAX_ATTEMPTS:
@@ -230,10 +231,10 @@ class PcmConversion(Conversion):
 
 
 class ContainerConversion(Conversion):
-    """Of anything that must be read from its beginning.
+    """Conversion of formats that must be decoded from their first byte.
 
-    `again` reads all bytes of the session once more: an MP4 may have its index at its end, and can only
-    then be opened.
+    `keep`: bytes of the stream that Redis keeps for a new owner. `again`: reads all bytes of the session
+    once more, for an MP4 whose index is at the end.
     """
 
     def __init__(
@@ -254,7 +255,7 @@ class ContainerConversion(Conversion):
         self._again = again
         self._before = emitted
         self._fed = 0
-        self._ended = False  # FFmpeg takes no more
+        self._ended = False  # FFmpeg takes no more bytes
 
     @property
     def converted(self) -> int:
@@ -263,16 +264,16 @@ class ContainerConversion(Conversion):
 
     @property
     def needed(self) -> int:
-        """See `Conversion`: all of it, unless it's too much."""
+        """See `Conversion`: all bytes, unless they are more than `keep`."""
         return 0 if self._fed <= self._keep else self._fed
 
-    def _line(self, **more: object) -> list[str]:
+    def _line(self, **options: object) -> list[str]:
         return command.decode(
             self._ffmpeg.path,
             self._layout,
             channel=self._format.channel,
             normalize=self._format.normalize,
-            **more,  # type: ignore[arg-type]
+            **options,  # type: ignore[arg-type]
         )
 
     async def write(self, start: int, data: bytes) -> None:
@@ -293,23 +294,23 @@ class ContainerConversion(Conversion):
             await self._finish_process()
 
     async def check(self) -> None:
-        """See `Conversion`; FFmpeg may have ended because it can't decode what came."""
+        """See `Conversion`; also raises if FFmpeg has ended because it can't decode the input."""
         await super().check()
         if self._pump is not None and self._pump.done():
             await self._finish_process()
 
     async def _finish_process(self) -> None:
         self._ended = True
-        if await self._end_process() is not None and not self._may_need_its_end:
-            raise InvalidAudioError(f"The audio can't be decoded: {self._complaint}")
+        if await self._end_process() is not None and not self._may_have_index_at_end:
+            raise InvalidAudioError(f"The audio can't be decoded: {self._reason}")
 
     @property
-    def _may_need_its_end(self) -> bool:
-        """Whether it's an MP4 of which nothing could be decoded yet."""
+    def _may_have_index_at_end(self) -> bool:
+        """Whether the input is an MP4 of which nothing has been decoded yet."""
         return self._layout.demuxer == "mov" and self.emitted == self._before
 
     def _check_keep(self) -> None:
-        if self._may_need_its_end and self._fed > self._keep:
+        if self._may_have_index_at_end and self._fed > self._keep:
             raise InvalidAudioError(
                 f"Expected an MP4 with its index (moov) at the beginning, but it isn't in the first "
                 f"{self._keep >> 20} MB"
@@ -323,7 +324,7 @@ class ContainerConversion(Conversion):
             )
 
     async def cut(self) -> None:
-        """See `Conversion`. A container can't be cut: this waits until FFmpeg has put out what it can."""
+        """See `Conversion`. FFmpeg can't be restarted here: this waits until it has no more output."""
         for _ in range(QUIET_LOOKS):
             await self.check()
             before = self.emitted
@@ -337,13 +338,13 @@ class ContainerConversion(Conversion):
             raise InvalidAudioError("Expected audio, but no bytes came")
         if not self._ended:
             await self._finish_process()
-        if self._may_need_its_end:
+        if self._may_have_index_at_end:
             await self._decode_whole()
         if self.emitted == 0:
-            raise InvalidAudioError(f"The audio can't be decoded: {self._complaint}")
+            raise InvalidAudioError(f"The audio can't be decoded: {self._reason}")
 
     async def _decode_whole(self) -> None:
-        """Give FFmpeg a file that it can seek in; in memory, for audio never goes to disk."""
+        """Decode all bytes from a seekable file; in memory, because audio is never written to disk."""
         file = os.memfd_create("audio")
         try:
             async for part in self._again():
@@ -356,4 +357,4 @@ class ContainerConversion(Conversion):
         finally:
             os.close(file)
         if failed:
-            raise InvalidAudioError(f"The audio can't be decoded: {self._complaint}")
+            raise InvalidAudioError(f"The audio can't be decoded: {self._reason}")

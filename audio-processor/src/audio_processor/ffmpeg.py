@@ -1,4 +1,4 @@
-"""Which FFmpeg runs: the one on the PATH, else the one in the wheel imageio-ffmpeg; both 4.2 or newer."""
+"""Finds the FFmpeg to run: on the PATH, else in the package imageio-ffmpeg; it must be 4.2 or newer."""
 
 import re
 import shutil
@@ -9,40 +9,40 @@ from typing import Final
 
 import structlog
 
-OLDEST: Final = "4.2"
-"""The oldest FFmpeg that gives the samples that newer ones give: 4.1 puts Opus 6.5 ms late."""
+MIN_VERSION: Final = "4.2"
+"""The oldest FFmpeg with the same samples as newer ones: 4.1 delays Opus by 6.5 ms."""
 
-_OLDEST_LIBAVFORMAT: Final = (58, 29)  # of FFmpeg 4.2; a build from git has no other number
+_OLDEST_LIBAVFORMAT: Final = (58, 29)  # of FFmpeg 4.2; builds from git have no other version number
 _VERSION: Final = re.compile(r"^ffmpeg version (\S+)", re.MULTILINE)
 _LIBAVFORMAT: Final = re.compile(r"^libavformat\s+(\d+)\.\s*(\d+)\.", re.MULTILINE)
-_WAIT_S: Final = 30  # for an answer, on a machine under load
+_TIMEOUT_S: Final = 30  # of `ffmpeg -version`; long enough for a machine under load
 
 log = structlog.get_logger(part="ffmpeg")
 
 
 @dataclass(frozen=True, slots=True)
 class Ffmpeg:
-    """An FFmpeg. `opens_descriptors`: whether it has the `fd:` protocol (6.0 and newer)."""
+    """An FFmpeg program. `opens_descriptors`: whether it has the `fd:` protocol (6.0 and newer)."""
 
     path: str
     version: str
     opens_descriptors: bool
 
     def source(self, descriptor: int) -> tuple[str, int | None]:
-        """How to name an open file to it: a URL, and the number that goes with it, if one does."""
+        """The URL of an open file for this FFmpeg, and the value of its option `fd` if the URL needs it."""
         if self.opens_descriptors:
             return "fd:", descriptor
         return f"file:/proc/self/fd/{descriptor}", None
 
 
 def find() -> str | None:
-    """The path of the FFmpeg that `probe` takes, or None."""
+    """The path of the FFmpeg that `probe` selects, or None."""
     found = probe()
     return found.path if found else None
 
 
 def probe() -> Ffmpeg | None:
-    """The first FFmpeg that can be used, or None. Why another one can't be used is logged."""
+    """The first usable FFmpeg, or None. The reasons why others are unusable are logged."""
     for path in _installed():
         try:
             return _examine(path)
@@ -63,7 +63,7 @@ def _installed() -> Iterator[str]:
 
 
 def _examine(path: str) -> Ffmpeg:
-    """Ask an FFmpeg for its version and its protocols.
+    """Query the version and the protocols of the FFmpeg at `path`.
 
     Raises
     ------
@@ -73,16 +73,16 @@ def _examine(path: str) -> Ffmpeg:
         if it doesn't run.
 
     """
-    said = _ask(path, "-version")
-    version, library = _VERSION.search(said), _LIBAVFORMAT.search(said)
+    printed = _output(path, "-version")
+    version, library = _VERSION.search(printed), _LIBAVFORMAT.search(printed)
     if version is None or library is None:
-        raise ValueError(f"Expected an FFmpeg that says its version, but `{path} -version` doesn't")
+        raise ValueError(f"Expected an FFmpeg, but `{path} -version` doesn't print its version")
     if (int(library[1]), int(library[2])) < _OLDEST_LIBAVFORMAT:
-        raise ValueError(f"Expected FFmpeg {OLDEST} or newer, but {path} is {version[1]}")
-    protocols = _ask(path, "-hide_banner", "-protocols").partition("Input:")[2].partition("Output:")[0]
+        raise ValueError(f"Expected FFmpeg {MIN_VERSION} or newer, but {path} is {version[1]}")
+    protocols = _output(path, "-hide_banner", "-protocols").partition("Input:")[2].partition("Output:")[0]
     return Ffmpeg(path, version[1], "fd" in protocols.split())
 
 
-def _ask(path: str, *options: str) -> str:
+def _output(path: str, *options: str) -> str:
     line = [path, *options]
-    return subprocess.run(line, capture_output=True, text=True, check=True, timeout=_WAIT_S).stdout  # noqa: S603
+    return subprocess.run(line, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S).stdout  # noqa: S603

@@ -1,7 +1,7 @@
-"""Whole files over HTTP: what they are, and what they sound like as 16 kHz mono.
+"""Files uploaded over HTTP: their properties, and their audio as 16 kHz mono.
 
-An upload is held in memory, for audio never goes to disk, and many clients read no answer before they have
-sent everything. What comes out is passed on as it's decoded.
+An upload is received completely, because many clients read no answer before they have sent everything. It is
+held in memory, because audio is never written to disk. The decoded audio is streamed.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from audio_processor.process import FfmpegProcess
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
 from parlando.errors import InvalidAudioError, TooBigError
 
-AT_ONCE: Final = 4  # files in memory; others wait
-HEAD: Final = 1 << 16  # bytes that tell what a file is
+AT_ONCE: Final = 4  # uploads held in memory; further requests wait
+HEAD: Final = 1 << 16  # first bytes from which a file's format is recognised
 _STREAM: Final = re.compile(r"Stream #\S+ *Audio: (?P<codec>\w+).*?, (?P<rate>\d+) Hz, (?P<layout>[^,]+)")
-_NAMED: Final = {
+_CHANNELS: Final = {
     "mono": 1,
     "stereo": 2,
     "2.1": 3,
@@ -35,7 +35,7 @@ _NAMED: Final = {
 
 
 class Files:
-    """Decodes uploads of at most `limit` bytes, a few at once."""
+    """Decodes uploads of at most `limit` bytes, `AT_ONCE` at a time."""
 
     def __init__(self, ffmpeg: Ffmpeg, limit: int) -> None:
         self._ffmpeg = ffmpeg
@@ -46,7 +46,7 @@ class Files:
     async def _decoding(
         self, body: AsyncIterator[bytes], form: str, *, level: str = "error"
     ) -> AsyncGenerator[FfmpegProcess]:
-        """An FFmpeg that decodes the upload into `form` ("s16le" or "wav")."""
+        """An FFmpeg that decodes the upload to `form` ("s16le" or "wav")."""
         async with self._room:
             memory = os.memfd_create("audio")
             try:
@@ -77,7 +77,7 @@ class Files:
         )
 
     async def probe(self, body: AsyncIterator[bytes]) -> dict[str, Any]:
-        """Codec, rate in Hz, channels and duration in seconds of a file; it's decoded from end to end.
+        """Codec, rate in Hz, channels and duration in seconds of a file, which is decoded completely.
 
         Raises
         ------
@@ -97,21 +97,21 @@ class Files:
         return {
             "codec": process.found["codec"],
             "sample_rate": int(process.found["rate"]),
-            "channels": int(counted[1]) if counted else _NAMED.get(layout.split("(")[0], 0),
+            "channels": int(counted[1]) if counted else _CHANNELS.get(layout.split("(")[0], 0),
             "layout": layout,
             "duration": round(size / BYTES_PER_SAMPLE / SAMPLE_RATE, 3),
         }
 
     async def convert(self, body: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-        """A file as a 16 kHz mono WAV, piece by piece; the first holds the header and the first samples.
+        """A file as a 16 kHz mono WAV, in pieces; the first has the header and the first samples.
 
-        The generator owns an FFmpeg: close it (`contextlib.aclosing`).
+        The generator owns an FFmpeg process: close it (`contextlib.aclosing`).
 
         Raises
         ------
         InvalidAudioError
-            before the first piece if nothing can be decoded. A file that's damaged further on gives what
-            comes before.
+            before the first piece if nothing can be decoded. A file that's damaged further on gives the
+            audio before the damage.
 
         """
         head, sent = b"", 0
@@ -131,6 +131,6 @@ class Files:
 
 
 def _has_samples(head: bytes) -> bool:
-    """Whether the first bytes of FFmpeg's own WAV go beyond its header."""
+    """Whether the first bytes of a WAV by FFmpeg have samples behind the header."""
     layout = sniff(head, complete=False)
     return isinstance(layout, PcmLayout) and len(head) > layout.skip

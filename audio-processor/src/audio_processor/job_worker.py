@@ -1,4 +1,4 @@
-"""The jobs of one process: let in, owned while they are cut up, handed back when the process leaves."""
+"""The jobs of one process: admitted, owned while they are split into chunks, released at a drain."""
 
 import asyncio
 from typing import Final
@@ -13,65 +13,65 @@ from parlando.store.job_claims import JobClaim, JobClaims, JobLog, JobRenewal
 from parlando.store.leases import LeasePool, PoolMetrics
 from parlando.tasks import end
 
-LOOK_EVERY_S: Final = 0.1  # for waiting jobs, with up to …
-LOOK_PARTITIONS: Final = 16  # … so many partitions; with more, less often
-RENEW_EVERY_S: Final = 0.4  # a cancelled job's preparation ends within this
-EXTRA: Final = 4  # times the usual number of jobs, for keys that have none running
+LOOK_EVERY_S: Final = 0.1  # interval of polls for waiting jobs, with up to …
+LOOK_PARTITIONS: Final = 16  # … this many partitions; longer in proportion with more
+RENEW_EVERY_S: Final = 0.4  # interval of lease renewals, at which a cancelled job is detected
+EXTRA: Final = 4  # factor of the usual number of jobs, for API keys that have no running job
 SWEEP_EVERY_S: Final = 3600.0
-FORGOTTEN_S: Final = 8 * 24 * 3600.0  # a blob that old belongs to no job any more
+FORGOTTEN_S: Final = 8 * 24 * 3600.0  # age from which a blob belongs to no existing job
 
 log = structlog.get_logger(part="jobs")
 
 
 class JobWork:
-    """One claimed job: its audio is cut up, unless it has ended, and then deleted."""
+    """A claimed job: its audio is split into chunks, unless the job has ended, and then deleted."""
 
     def __init__(self, claim: JobClaim, claims: JobClaims, deps: SplitDeps) -> None:
         self.claim = claim
         self._claims = claims
-        self._preparation = JobSplitter(claim, JobLog(claims.scripts, claim), deps)
-        self._preparing: asyncio.Task[None] | None = None
-        self._over = claim.record.status.ended
+        self._splitter = JobSplitter(claim, JobLog(claims.scripts, claim), deps)
+        self._splitting: asyncio.Task[None] | None = None
+        self._ended = claim.record.status.ended
 
     async def run(self) -> None:
-        """Do it.
+        """Split the job, delete its audio and release it.
 
         Raises
         ------
         FencedError, UnavailableError, StorageError
 
         """
-        if not self._over:
-            await self._prepare()
-        await self._preparation.delete_audio()
+        if not self._ended:
+            await self._split()
+        await self._splitter.delete_audio()
         await self._claims.leave(self.claim)
 
-    async def _prepare(self) -> None:
-        self._preparing = asyncio.create_task(self._preparation.run())
+    async def _split(self) -> None:
+        self._splitting = asyncio.create_task(self._splitter.run())
         try:
-            await asyncio.wait([self._preparing])
+            await asyncio.wait([self._splitting])
         finally:
-            await end(self._preparing)
+            await end(self._splitting)
         try:
-            self._preparing.result()
+            self._splitting.result()
         except JobEndedError:
             pass
         except asyncio.CancelledError:
-            if not self._over:
+            if not self._ended:
                 raise
 
     def stop(self) -> None:
-        """Stop preparing: the job has ended. Its audio is still deleted. Repeating it changes nothing."""
-        if not self._over:
-            self._over = True
-            if self._preparing is not None:
-                self._preparing.cancel()
+        """Stop splitting, because the job has ended. `run` still deletes its audio. Idempotent."""
+        if not self._ended:
+            self._ended = True
+            if self._splitting is not None:
+                self._splitting.cancel()
 
 
 def job_pool(
     claims: JobClaims, deps: SplitDeps, *, room: int, partitions: int
 ) -> LeasePool[JobClaim, JobRenewal, JobWork]:
-    """Up to `room` jobs at once, and some more for keys that have none running."""
+    """A pool of up to `room` jobs, and more for API keys that have no running job."""
 
     async def admit(held: int) -> bool:
         return await claims.admit(room=held < room)
@@ -94,7 +94,7 @@ def job_pool(
 
 
 async def sweep_loop(blobs: Blobs) -> None:
-    """Delete blobs that belong to no job: uploads cut off with their gateway, jobs that expired."""
+    """Delete blobs without a job: uploads interrupted with their gateway, audio of expired jobs."""
     while True:
         try:
             for name in await blobs.older_than(FORGOTTEN_S):

@@ -1,7 +1,7 @@
-"""What the first bytes of a stream say about the rest. Pure.
+"""Recognises the format of a stream from its first bytes. Pure.
 
-PCM, raw or in a WAV, is described by a `PcmLayout`: any second of it can be found again. Everything else
-is a container, for which FFmpeg is told the demuxer that its first bytes name.
+PCM, raw or in a WAV, has a `PcmLayout`, from which the offset of any sample can be computed. Everything else
+has a `ContainerLayout` with FFmpeg's demuxer for it.
 """
 
 import struct
@@ -14,7 +14,7 @@ from parlando.errors import InvalidAudioError
 
 LONGEST_HEAD: Final = 1 << 16  # bytes within which a WAV's samples must begin
 HIGHEST_WAV_RATE: Final = 192_000
-_ENDLESS: Final = (0, 0xFFFFFFFF)  # sizes that writers of live WAVs put down
+_ENDLESS: Final = (0, 0xFFFFFFFF)  # data sizes in the headers of WAVs written live
 
 _RAW: Final = {
     Encoding.PCM_S16LE: "s16le",
@@ -46,7 +46,7 @@ _WIDTHS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class PcmLayout:
-    """Samples of one size, behind `skip` bytes of header; `size` bytes of them, or None for all that come."""
+    """PCM samples. `skip`: bytes of header before them. `size`: bytes of samples; None if unknown."""
 
     codec: str
     rate: int
@@ -56,18 +56,18 @@ class PcmLayout:
 
     @property
     def frame(self) -> int:
-        """Bytes of one sample of all channels."""
+        """Bytes of one sample in all channels."""
         return _WIDTHS[self.codec] * self.channels
 
     @property
     def second(self) -> int:
-        """Bytes of a second."""
+        """Bytes of one second."""
         return self.frame * self.rate
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerLayout:
-    """A container; `demuxer` is FFmpeg's name for it, None if its first bytes don't tell."""
+    """A container. `demuxer`: FFmpeg's name of its format; None if the first bytes don't determine it."""
 
     demuxer: str | None
 
@@ -81,12 +81,14 @@ def of_raw(form: AudioFormat) -> PcmLayout:
 
 
 def sniff(head: bytes, *, complete: bool) -> Layout | None:
-    """The layout that the first bytes tell; None if more of them are needed (never if `complete`).
+    """The layout of a stream with the first bytes `head`; None if more bytes are needed.
+
+    `complete`: no more bytes are available; the result is not None.
 
     Raises
     ------
     InvalidAudioError
-        if it's a WAV whose header can't be true.
+        if it's a WAV with an invalid header.
 
     """
     if len(head) < 12 and not complete:
@@ -99,7 +101,7 @@ def sniff(head: bytes, *, complete: bool) -> Layout | None:
 
 
 def _behind_tag(head: bytes, *, complete: bool) -> ContainerLayout | None:
-    """An ID3 tag (www.id3.org, its size in four times 7 bits) may stand before MP3, AAC or FLAC."""
+    """The layout behind an ID3 tag (www.id3.org; size in four times 7 bits), as in MP3, AAC or FLAC."""
     a, b, c, d = (byte & 0x7F for byte in head[6:10])
     stop = 10 + (a << 21 | b << 14 | c << 7 | d)
     if len(head) < stop + 4 and not complete and stop < LONGEST_HEAD:
@@ -164,7 +166,7 @@ def _wav_format(chunk: bytes) -> Layout:
         tag = struct.unpack_from("<H", chunk, 24)[0]
     codec = _WAV.get((tag, bits))
     if codec is None:
-        return ContainerLayout("wav")  # ADPCM and the like: FFmpeg knows
+        return ContainerLayout("wav")  # compressed, such as ADPCM: FFmpeg decodes it
     if not 1 <= channels <= MAX_CHANNELS or not 1000 <= rate <= HIGHEST_WAV_RATE:
         raise InvalidAudioError(
             f"Expected a WAV of 1 to {MAX_CHANNELS} channels at 1000 to {HIGHEST_WAV_RATE} Hz, "

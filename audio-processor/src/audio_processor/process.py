@@ -1,4 +1,4 @@
-"""One FFmpeg process: bytes in, PCM out, its complaints kept, its means limited."""
+"""One FFmpeg process: bytes in, PCM out, with limited resources; its error messages are classified."""
 
 import asyncio
 import contextlib
@@ -17,20 +17,20 @@ from parlando.tasks import finish
 if sys.platform == "linux":
     import resource
 
-READ: Final = 32_000  # bytes read at a time: a second, the largest entry of a stream
+READ: Final = 32_000  # bytes per read: one second, the largest entry of a stream
 MAX_MEMORY: Final = 1 << 30  # bytes of address space
-CPU_BASE_S: Final = 20  # CPU time that a process gets in advance …
-CPU_SHARE: Final = 0.5  # … and of each second of audio it makes
-MAX_LINES: Final = 20  # of complaints
-MAX_LOGGED: Final = 3  # … that go to the log
+CPU_BASE_S: Final = 20  # seconds of CPU time that a process may use …
+CPU_SHARE: Final = 0.5  # … plus this for each second of audio decoded
+MAX_LINES: Final = 20  # last lines of standard error that are kept …
+MAX_LOGGED: Final = 3  # … and that are logged
 LONGEST_LINE: Final = 4096
-REAP_S: Final = 10.0  # seconds that a process may take to be gone after SIGKILL
-GONE: Final = (BrokenPipeError, ConnectionResetError)
+REAP_S: Final = 10.0  # time-out for the process to end after SIGKILL
+INPUT_CLOSED: Final = (BrokenPipeError, ConnectionResetError)
 
 log = structlog.get_logger(part="ffmpeg")
 
 _REASONS: Final = (
-    (r"not on whitelist", "its container is none of those that are decoded here"),
+    (r"not on whitelist", "its container format is not supported"),
     (r"moov atom not found", "its index (moov) is missing"),
     (r"matches no streams|does not contain any stream", "it holds no audio stream"),
     (r"no decoder found for|Decoder \(codec \S+\) not found", "there is no decoder for its codec"),
@@ -38,22 +38,25 @@ _REASONS: Final = (
     (r"Invalid data found|Invalid argument|Input/output error", "it is no known audio format, or damaged"),
     (r"End of file", "it ends before its first audio"),
 )
-"""Patterns of what FFmpeg (any version) prints, the most telling first, and what a client is told then.
+"""Patterns of FFmpeg's error messages (any version), the most specific first, and the reason sent to clients.
 
-Nothing that FFmpeg prints goes to a client: its lines hold paths, addresses and options of ours.
+FFmpeg's own messages are never sent to clients: they contain internal paths, addresses and options.
 """
 
 
 class FfmpegProcess:
-    """Start it with `start`; it's gone when `kill` has returned, or the `async with` block has ended."""
+    """A process started by `start`. It has ended after `kill`, or after the `async with` block.
+
+    `watch`: a pattern to search for in the lines of standard error.
+    """
 
     def __init__(self, process: asyncio.subprocess.Process, watch: re.Pattern[str] | None = None) -> None:
         self.found: re.Match[str] | None = None
-        """Where `watch` matched first in what it printed."""
+        """The first match of `watch`."""
         self._watch = watch
         self._process = process
-        self._complaints: deque[str] = deque(maxlen=MAX_LINES)
-        self._earned_s = 0.0
+        self._errors: deque[str] = deque(maxlen=MAX_LINES)
+        self._decoded_s = 0.0  # seconds of audio at the last change of the CPU limit
         self._draining = asyncio.create_task(self._drain())
         self._allow(0.0)
 
@@ -61,7 +64,7 @@ class FfmpegProcess:
     async def start(
         cls, command: Sequence[str], *, descriptors: Sequence[int] = (), watch: re.Pattern[str] | None = None
     ) -> "FfmpegProcess":
-        """Run `command`; `descriptors` stay open in it, `watch` is looked for in what it prints."""
+        """Run `command`. `descriptors`: files that stay open in it. `watch`: see `FfmpegProcess`."""
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
@@ -85,7 +88,7 @@ class FfmpegProcess:
         return self._process.pid
 
     def _allow(self, audio_s: float) -> None:
-        """Limit what the process may use, having made `audio_s` seconds of audio."""
+        """Set the resource limits of a process that has decoded `audio_s` seconds of audio."""
         if sys.platform != "linux":
             return
         cpu = int(CPU_BASE_S + CPU_SHARE * audio_s)
@@ -101,34 +104,34 @@ class FfmpegProcess:
                     resource.prlimit(self.pid, what, (limit, limit))
 
     def progressed(self, audio_s: float) -> None:
-        """Say how many seconds of audio it has made: they earn it CPU time."""
-        if audio_s >= self._earned_s + CPU_BASE_S:
-            self._earned_s = audio_s
+        """Raise the CPU limit after `audio_s` seconds of decoded audio."""
+        if audio_s >= self._decoded_s + CPU_BASE_S:
+            self._decoded_s = audio_s
             self._allow(audio_s)
 
     def stop(self) -> None:
-        """Have it killed; `wait` or `kill` waits for it."""
+        """Send SIGKILL; `wait` or `kill` waits for the end."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
     async def write(self, data: bytes) -> bool:
-        """Give it bytes, as fast as it takes them; False if it doesn't take any more."""
+        """Write bytes to its input, as fast as it reads them; False if it has closed its input or ended."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(data)
             await self._process.stdin.drain()
-        except GONE:
+        except INPUT_CLOSED:
             return False
         return self._process.returncode is None
 
     def close_input(self) -> None:
-        """Say that no more bytes come; it puts out what it holds, and ends."""
+        """Close its input; it then writes its remaining output and ends."""
         assert self._process.stdin is not None
-        with contextlib.suppress(*GONE):
+        with contextlib.suppress(*INPUT_CLOSED):
             self._process.stdin.close()
 
     async def read(self) -> bytes:
-        """Some of its output; b"" when there will be no more."""
+        """Up to `READ` bytes of its output; b"" at the end."""
         assert self._process.stdout is not None
         return await self._process.stdout.read(READ)
 
@@ -142,19 +145,19 @@ class FfmpegProcess:
         self._note([rest])
 
     def _note(self, lines: list[str]) -> None:
-        # Indented lines describe the input at level "info": its title and the like, which no log needs.
-        self._complaints.extend(line for line in lines if line.strip() and not line.startswith(" "))
+        # At level "info" indented lines describe the input, with its title: they must not be logged.
+        self._errors.extend(line for line in lines if line.strip() and not line.startswith(" "))
         if self._watch is not None and self.found is None:
             self.found = next((match for line in lines if (match := self._watch.search(line))), None)
 
     async def wait(self) -> int:
-        """Wait until it has ended; its exit status, negative for a signal."""
+        """Wait for the end. Returns the exit status, negative for a signal."""
         status = await self._process.wait()
         await asyncio.wait([self._draining])
         return status
 
     async def kill(self) -> None:
-        """End it, whatever it does; it is gone even if the caller is cancelled meanwhile."""
+        """Kill the process. It has ended on return, even if the caller is cancelled meanwhile."""
         self.stop()
         self.close_input()
         await finish(self._reap(), within_s=REAP_S)
@@ -163,18 +166,18 @@ class FfmpegProcess:
         await self.wait()
         assert self._process.stdout is not None
         while await self._process.stdout.read(1 << 20):
-            pass  # a pipe is closed when its end has been read
+            pass  # asyncio closes a pipe when it has been read to its end
 
     def reason(self) -> str:
-        """Why it couldn't go on: a sentence for clients. What FFmpeg itself says goes to the log."""
+        """Why decoding failed, as a clause for clients. FFmpeg's own messages are logged."""
         status = self._process.returncode
-        log.info("ffmpeg.failed", status=status, said=list(self._complaints)[-MAX_LOGGED:])
+        log.info("ffmpeg.failed", status=status, printed=list(self._errors)[-MAX_LOGGED:])
         if status == -signal.SIGXCPU:
             return "decoding took more computing time than such audio may need"
-        said = "\n".join(self._complaints)
-        for pattern, meaning in _REASONS:
-            if re.search(pattern, said):
-                return meaning
+        printed = "\n".join(self._errors)
+        for pattern, reason in _REASONS:
+            if re.search(pattern, printed):
+                return reason
         if status is not None and status < 0:
             return f"FFmpeg was ended by signal {-status}"
         return "no audio was found in it"

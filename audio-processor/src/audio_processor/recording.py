@@ -1,4 +1,4 @@
-"""One file as PCM: FFmpeg decodes it as fast as it's read, mixed to one channel or each for itself."""
+"""Decodes one file to PCM with FFmpeg, mixed to one channel or with all channels."""
 
 import os
 from collections.abc import AsyncGenerator
@@ -14,12 +14,12 @@ from parlando.background import yield_to_others
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, Pcm16, WholeFrames
 from parlando.errors import InvalidAudioError
 
-HEAD: Final = 1 << 16  # bytes that tell what a file is
-HEADER: Final = 12  # bytes of the WAV's header at least
+HEAD: Final = 1 << 16  # first bytes from which a file's format is recognised
+HEADER: Final = 12  # least bytes by which a WAV is recognised
 
 
 class Recording:
-    """A file behind `descriptor`. `split`: all its channels, else one that's mixed of them."""
+    """The file open as `descriptor`. `split`: keep all its channels instead of a mix of them."""
 
     def __init__(self, ffmpeg: Ffmpeg, descriptor: int, *, split: bool) -> None:
         self._ffmpeg = ffmpeg
@@ -28,8 +28,8 @@ class Recording:
         self.channels = 1
         self.samples = 0
         """Samples read so far, in each channel."""
-        self.promised = 0
-        """Samples that the file's header says it has; 0 if it says nothing."""
+        self.expected_samples = 0
+        """Samples by the duration in the file's header; 0 if there is none."""
 
     def _line(self) -> list[str]:
         found = sniff(os.pread(self._descriptor, HEAD, 0), complete=True)
@@ -46,10 +46,10 @@ class Recording:
         )
 
     async def pcm(self) -> AsyncGenerator[Pcm16]:
-        """Its samples at 16 kHz, int16 of shape (n, channels), as they're decoded.
+        """Blocks of samples at 16 kHz, int16 of shape (n, channels), as they are decoded.
 
-        A file that's damaged further on gives what comes before. The generator owns an FFmpeg: close it
-        (`contextlib.aclosing`).
+        A file that's damaged further on gives the audio before the damage. The generator owns an FFmpeg
+        process: close it (`contextlib.aclosing`).
 
         Raises
         ------
@@ -70,7 +70,7 @@ class Recording:
                 if whole := frames.push(data):
                     block = np.frombuffer(whole, "<i2").reshape(-1, self.channels)
                     self.samples += len(block)
-                    self.promised = self._promised(process)
+                    self.expected_samples = self._promised(process)
                     process.progressed(self.samples * self.channels / SAMPLE_RATE)
                     yield block
                 if not (data := await process.read()):
@@ -80,7 +80,7 @@ class Recording:
                 raise InvalidAudioError(f"The file can't be decoded: {process.reason()}")
 
     async def _header(self, process: FfmpegProcess) -> bytes:
-        """Read FFmpeg's own WAV header; the bytes behind it."""
+        """Read the WAV header of FFmpeg's output. Returns the bytes read behind it."""
         head = b""
         while data := await process.read():
             head += data

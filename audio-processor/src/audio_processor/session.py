@@ -1,6 +1,6 @@
-"""One live conversion of its owner: bytes in, PCM and controls out, in their order.
+"""One live conversion in its owner: bytes and controls in, PCM and controls out, in the same order.
 
-`feed` only notes; `run` converts, one entry after another. What it emits carries what a new owner needs.
+`feed` queues entries; `run` converts them one by one. Each emission stores the state that a new owner needs.
 """
 
 import asyncio
@@ -20,15 +20,20 @@ from parlando.errors import InvalidAudioError, SessionLostError
 from parlando.store.audio_streams import Control, Entry, Frame, position_at, unread
 from parlando.store.conversion_claims import ConversionClaim, ConversionLog
 
-MAX_QUEUED: Final = 1 << 20  # bytes read but not converted, before reading stops
-REPORT_EVERY: Final = 1 << 19  # bytes taken without any PCM, before Redis is told that they're taken
+MAX_QUEUED: Final = 1 << 20  # bytes read but not converted at which reading stops
+REPORT_EVERY: Final = 1 << 19  # bytes converted without any PCM after which progress is stored in Redis
 FULL_RETRY_S: Final = 0.1
 
 log = structlog.get_logger(part="session")
 
 
 class ConversionSession:
-    """A claimed conversion. `run` returns when it is done; it raises `FencedError` when it's lost."""
+    """A claimed conversion. `run` returns when it is complete, and raises `FencedError` when another worker
+    has claimed it.
+
+    `max_backlog`: samples that may wait in Redis for a transcriber. `keep`, `again`: see
+    `ContainerConversion`.
+    """
 
     def __init__(
         self,
@@ -67,11 +72,11 @@ class ConversionSession:
 
     @property
     def wants_input(self) -> bool:
-        """Whether reading on makes sense; else the bytes wait in Redis."""
+        """Whether more entries should be read; else the bytes wait in Redis."""
         return not self._done and self._queued < MAX_QUEUED
 
     def feed(self, entries: Iterable[Entry]) -> None:
-        """Take what was read of the session's stream, in order."""
+        """Queue entries of the session's stream, in order."""
         entries = list(entries)
         if entries:
             self.position = entries[-1].id
@@ -81,12 +86,12 @@ class ConversionSession:
         self._wake.set()
 
     async def run(self) -> None:
-        """Convert until the session's end, or until its audio proves to be none."""
+        """Convert until the end of the session, or until its audio can't be decoded."""
         try:
             await self._convert()
         except (InvalidAudioError, SessionLostError) as error:
             log.info("audio.refused", session=self.sid, why=error.message)
-            await self._close()  # before the session ends: no process outlives it
+            await self._close()  # before the session ends, so that no process outlives it
             await self._conversion_log.refuse(error)
         finally:
             self._done = True
@@ -112,7 +117,7 @@ class ConversionSession:
             if isinstance(entry, Frame):
                 self._queued -= len(entry.pcm)
                 await self._take(entry)
-            elif await self._obey(entry):
+            elif await self._execute(entry):
                 return
 
     @property
@@ -130,7 +135,7 @@ class ConversionSession:
             await self._emit(b"")
 
     def _decide(self, *, complete: bool) -> None:
-        """Once the first bytes tell what the stream is, begin."""
+        """Begin the conversion as soon as the first bytes determine the format."""
         self._layout = sniff(bytes(self._head), complete=complete)
         if self._layout is not None:
             self._begin(self._layout)
@@ -156,8 +161,8 @@ class ConversionSession:
                 again=self._again,
             )
 
-    async def _obey(self, control: Control) -> bool:
-        """Do what a control asks of the audio and carry it over; whether it was the end."""
+    async def _execute(self, control: Control) -> bool:
+        """Execute a control and forward it behind the PCM. Returns whether it was the end."""
         command = control.command
         ends = isinstance(command, End)
         discards = isinstance(command, End) and command.discard
@@ -180,7 +185,7 @@ class ConversionSession:
         return ends
 
     def _samples(self, lost: int) -> int:
-        """How many samples of PCM so many bytes would have been; of a container nobody can tell."""
+        """The number of samples in `lost` bytes; 0 for a container, where it is unknown."""
         if isinstance(self._layout, PcmLayout):
             return lost // self._layout.frame * SAMPLE_RATE // self._layout.rate
         return 0

@@ -1,4 +1,4 @@
-"""One job in the hands of its owner: its file is fetched, decoded, cut into chunks, and deleted."""
+"""One job in its owner: its file is fetched, decoded, split into chunks, and deleted."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from audio_processor.chunking import EAGER, LONG, ChunkPlanner, PlannedChunk
+from audio_processor.chunking import LONG_CHUNKS, SHORT_CHUNKS, ChunkPlanner, PlannedChunk
 from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.recording import Recording
 from parlando.blobs import Blobs
@@ -23,16 +23,16 @@ from parlando.store.chunk_claims import ChunkSpec
 from parlando.store.job_claims import Chunk, JobClaim, JobLog
 from parlando.vad import FRAME, VadModel
 
-BLOCK: Final = 256 * FRAME  # samples that the voice detector hears at once: 8 s
-WAIT_S: Final = 0.05  # until a full queue is tried again
-AWAY_S: Final = 0.5  # … if it's Redis that is full, or away …
-PATIENCE_S: Final = 60.0  # … for so long, before the job is left to another
+BLOCK: Final = 256 * FRAME  # samples per call of the voice detector: 8 s
+FULL_RETRY_S: Final = 0.05  # interval of attempts while the queue of chunks is full
+UNAVAILABLE_RETRY_S: Final = 0.5  # interval of attempts while Redis is full or unavailable …
+UNAVAILABLE_TIMEOUT_S: Final = 60.0  # … and the time after which the job is left to another worker
 
 log = structlog.get_logger(part="jobs")
 
 
 class JobFailedError(ParlandoError):
-    """Raised when a job can't be done, whoever tries; `code` is what its submitter is told."""
+    """Raised when a job can't be split by any worker. `code`: the error code sent to the submitter."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -41,10 +41,10 @@ class JobFailedError(ParlandoError):
 
 @dataclass(frozen=True, slots=True)
 class SplitDeps:
-    """What every preparation needs.
+    """The dependencies and limits of `JobSplitter`.
 
-    `slowest`: bytes a second that a fetched URL must bring.
-    `languages`: how many the cluster's engines know, 0 for any.
+    `min_bytes_per_s`: least bytes per second of a fetched URL. `languages`: returns the number of languages
+    that the cluster's engines support; 0 for any.
     """
 
     blobs: Blobs
@@ -52,7 +52,7 @@ class SplitDeps:
     vad: VadModel
     thread: Executor
     outbound: Outbound | None
-    slowest: float
+    min_bytes_per_s: float
     max_bytes: int
     max_chunks: int
     max_samples: int
@@ -60,7 +60,7 @@ class SplitDeps:
 
 
 class JobSplitter:
-    """A claimed job. `run` returns when all its chunks are queued, or when it has failed."""
+    """Splits a claimed job. `run` returns when all its chunks are queued, or when the job has failed."""
 
     def __init__(self, claim: JobClaim, job_log: JobLog, deps: SplitDeps) -> None:
         self.claim = claim
@@ -70,7 +70,7 @@ class JobSplitter:
         self._index = 0
 
     async def run(self) -> None:
-        """Do it; a job that can't be done is ended with the reason.
+        """Split the job; if that is impossible, end it with the reason.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class JobSplitter:
         """
         try:
             if not self._record.cut:
-                await self._cut_up()
+                await self._split()
         except (JobFailedError, InvalidAudioError) as error:
             await self._job_log.fail(error.code, error.message)
 
@@ -87,7 +87,7 @@ class JobSplitter:
         """Delete the audio."""
         await self._deps.blobs.delete(self._record.source.blob)
 
-    async def _cut_up(self) -> None:
+    async def _split(self) -> None:
         descriptor = await self._open()
         try:
             recording = Recording(
@@ -120,7 +120,7 @@ class JobSplitter:
         if self._deps.outbound is None:
             raise JobFailedError("url_refused", "URLs are not fetched here; ALLOW_URL_FETCH=1 allows it")
         try:
-            async with self._deps.outbound.get(url, slowest=self._deps.slowest) as answer:
+            async with self._deps.outbound.get(url, min_bytes_per_s=self._deps.min_bytes_per_s) as answer:
                 if answer.status != 200:
                     raise JobFailedError("url_failed", f"The URL answered {answer.status}")
                 await self._deps.blobs.put(self._record.source.blob, self._limited(answer))
@@ -140,12 +140,12 @@ class JobSplitter:
     # --- cutting ------------------------------------------------------------------------------
 
     async def _planned(self, recording: Recording) -> AsyncGenerator[tuple[PlannedChunk, str | None]]:
-        """The chunks of all channels, each channel's in order, and whose they are."""
+        """The chunks of all channels, each channel's in order, and the speaker of each chunk."""
         channels: list[_Channel] = []
         async with aclosing(recording.pcm()) as decoded:
             async for pcm in decoded:
                 if not channels:
-                    pauses = EAGER if self._record.options.eager else LONG
+                    pauses = SHORT_CHUNKS if self._record.options.eager else LONG_CHUNKS
                     channels = [
                         _Channel(ChunkPlanner(pauses), self._deps, number)
                         for number in range(recording.channels)
@@ -167,38 +167,38 @@ class JobSplitter:
         return f"SPEAKER_{channel.number:02d}" if self._record.options.channels == "split" else None
 
     async def _add(self, planned: PlannedChunk, speaker: str | None, recording: Recording) -> None:
-        """Queue a chunk, as soon as there's room for it."""
+        """Queue a chunk as soon as there is room for it."""
         work = ChunkSpec(
             start=planned.start,
             speech=planned.speech,
-            stands_for=planned.turn_end - planned.turn_start,
+            covered_samples=planned.span_end - planned.span_start,
             speaker=speaker,
         )
         chunk = Chunk(self._index, work.model_dump(exclude_none=True), planned.pcm.tobytes())
-        asks_language = self._record.options.language is None and self._deps.languages() != 1
-        deadline = time.monotonic() + PATIENCE_S
+        detects_language = self._record.options.language is None and self._deps.languages() != 1
+        deadline = time.monotonic() + UNAVAILABLE_TIMEOUT_S
         while True:
             try:
                 if await self._job_log.add(
                     chunk,
                     limit=self._deps.max_chunks,
                     position=recording.samples * recording.channels,
-                    expected=recording.promised * recording.channels,
-                    language_first=asks_language,
+                    expected=recording.expected_samples * recording.channels,
+                    language_first=detects_language,
                 ):
                     break
-                deadline = time.monotonic() + PATIENCE_S
+                deadline = time.monotonic() + UNAVAILABLE_TIMEOUT_S
             except UnavailableError as error:
                 log.warning("chunk.waits", job=self._record.job, error=error.message)
                 if time.monotonic() > deadline:
                     raise
-                await asyncio.sleep(AWAY_S)
-            await asyncio.sleep(WAIT_S)
+                await asyncio.sleep(UNAVAILABLE_RETRY_S)
+            await asyncio.sleep(FULL_RETRY_S)
         self._index += 1
 
 
 class _Channel:
-    """One channel on its way through the voice detector to its planner."""
+    """Passes one channel through the voice detector to its planner."""
 
     def __init__(self, planner: ChunkPlanner, deps: SplitDeps, number: int) -> None:
         self.number = number
@@ -209,17 +209,18 @@ class _Channel:
         self._size = 0
 
     async def push(self, pcm: Pcm16) -> list[PlannedChunk]:
-        """Take samples; the chunks that they complete."""
+        """Add samples of shape (n,). Returns the chunks that they complete."""
         self._waiting.append(pcm)
         self._size += len(pcm)
-        return await self._hear() if self._size >= BLOCK else []
+        return await self._plan() if self._size >= BLOCK else []
 
     async def finish(self) -> list[PlannedChunk]:
-        """The chunks that are left."""
-        found = await self._hear()
+        """The remaining chunks."""
+        found = await self._plan()
         return found + self._planner.finish(np.concatenate([*self._waiting, np.zeros(0, np.int16)]))
 
-    async def _hear(self) -> list[PlannedChunk]:
+    async def _plan(self) -> list[PlannedChunk]:
+        """Pass all whole frames through the detector and the planner, in the background thread."""
         if self._size < FRAME:
             return []
         joined = np.concatenate(self._waiting)

@@ -1,6 +1,6 @@
-"""The worker: converts the sessions that it has claimed, each with an FFmpeg of its own, and cuts up jobs.
+"""The worker: converts claimed sessions, each with its own FFmpeg process, and splits claimed jobs.
 
-The owner of all the service's tasks.
+It owns all tasks of the service.
 """
 
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -29,13 +29,13 @@ from parlando.store.session_reader import SessionReader
 from parlando.worker.service import Pool, WorkerService
 
 DRAIN_S: Final = 10.0
-SPREAD: Final = 12  # conversions held, from which on a worker waits longest before it claims another
+SPREAD: Final = 12  # conversions held at which a worker waits longest before it claims another
 
 log = structlog.get_logger(part="worker")
 
 
 class ProcessorWorker(WorkerService):
-    """One process of the FFmpeg service: up to `processor_sessions` conversions."""
+    """One process of the FFmpeg service: up to `processor_sessions` conversions, and jobs."""
 
     kind = "processor"
 
@@ -85,7 +85,7 @@ class ProcessorWorker(WorkerService):
             vad=vad.load(settings.vad),
             thread=self._thread,
             outbound=self._outbound,
-            slowest=settings.url_min_kb_per_s * 1000,
+            min_bytes_per_s=settings.url_min_kb_per_s * 1000,
             max_bytes=settings.max_upload_mb << 20,
             max_chunks=settings.max_chunks,
             max_samples=int(settings.max_job_hours * 3600 * SAMPLE_RATE),
@@ -97,17 +97,17 @@ class ProcessorWorker(WorkerService):
 
     @property
     def jobs(self) -> int:
-        """How many jobs it's cutting up."""
+        """The number of jobs being split."""
         return self._jobs.count
 
     def _languages(self) -> int:
-        """How many languages the transcribers' engines tell apart; 0 for any."""
+        """The number of languages that the transcribers' engines support; 0 for any or unknown."""
         known = [set(report["languages"]) for report in self._fleet if report["kind"] == "transcriber"]
         return len(set.union(*known)) if known and all(known) else 0
 
     @property
     def sessions(self) -> int:
-        """How many sessions it converts."""
+        """The number of sessions being converted."""
         return self._conversions.count
 
     def pools(self) -> Sequence[Pool]:
@@ -115,11 +115,11 @@ class ProcessorWorker(WorkerService):
         return [self._conversions, self._jobs]
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
-        """The reader of the sessions' bytes, and the removal of blobs that nobody needs."""
+        """The reader of the sessions' bytes, and the removal of unused blobs."""
         return [self._reader.run(), sweep_loop(self._blobs)]
 
     async def close(self) -> None:
-        """Close what it holds besides Redis."""
+        """Close its HTTP client and its thread."""
         if self._outbound is not None:
             await self._outbound.aclose()
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -135,7 +135,7 @@ class ProcessorWorker(WorkerService):
         )
 
     async def _all_bytes(self, key: str) -> AsyncIterator[bytes]:
-        """Every byte of a raw stream, from its beginning."""
+        """All bytes of a raw stream, from its beginning."""
         after = "-"
         while True:
             start = after
@@ -152,5 +152,5 @@ class ProcessorWorker(WorkerService):
         return {"sessions": self.sessions, "capacity": self._settings.processor_sessions, "jobs": self.jobs}
 
     async def after_beat(self) -> None:
-        """Look which languages the transcribers know."""
+        """Read the heartbeats of all workers, for the languages of the transcribers."""
         self._fleet = await alive(self.redis)

@@ -118,10 +118,10 @@ class Outbound:
             )
 
     @asynccontextmanager
-    async def get(self, url: str, *, slowest: float) -> AsyncIterator[Download]:
+    async def get(self, url: str, *, min_bytes_per_s: float) -> AsyncIterator[Download]:
         """GET an answer. Redirects are followed, to addresses that are checked.
 
-        `slowest`: bytes a second that its body must bring on average, after `GRACE_S`.
+        `min_bytes_per_s`: bytes a second that its body must bring on average, after `GRACE_S`.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class Outbound:
             except TimeoutError as error:
                 raise SendError("timeout", f"{target.host} didn't answer within {HEAD_S:g} s") from error
             assert answer is not None
-            yield Download(answer.status_code, answer, slowest)
+            yield Download(answer.status_code, answer, min_bytes_per_s)
         finally:
             if answer is not None:
                 await answer.aclose()

@@ -1,1 +1,1 @@
-"""The worker that turns sessions' audio into events."""
+"""The transcriber: turns the audio of sessions and jobs into transcripts."""

@@ -14,7 +14,7 @@ log = structlog.get_logger(part="main")
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; 0 after a drain, 1 if the engine can't be loaded."""
+    """Run until SIGTERM or SIGINT. The exit status: 0 after a drain, 1 if the engine can't be loaded."""
     settings = TranscriberSettings()
 
     def make() -> Worker:

@@ -17,7 +17,7 @@ INFERENCE: Final = Histogram("parlando_inference_seconds", "One call of the engi
 SETTLED: Final = Counter("parlando_segments_total", "Finals published, by outcome", ["outcome"])
 ENGINE_ERRORS: Final = Counter("parlando_engine_errors_total", "Windows on which the engine failed")
 BILLED: Final = Counter("parlando_billed_seconds_total", "Audio that a paid engine has billed")
-CHUNKS: Final = Counter("parlando_chunks_total", "Chunks of jobs heard, by outcome", ["outcome"])
+CHUNKS: Final = Counter("parlando_chunks_total", "Chunks of jobs decoded, by outcome", ["outcome"])
 CHUNKS_HELD: Final = Gauge("parlando_transcriber_chunks", "Chunks of jobs this worker owns")
 CHUNK_CLAIMS: Final = Counter("parlando_transcriber_chunk_claims_total", "Chunks claimed", ["kind"])
 CHUNKS_FENCED: Final = Counter("parlando_transcriber_chunks_fenced_total", "Chunks lost to another worker")
@@ -28,7 +28,7 @@ STAGE_FAILURES: Final = Counter(
     "parlando_stage_failures_total", "Calls of a stage that failed or took too long", ["stage", "kind", "why"]
 )
 LATENCIES: Final = Latencies()
-"""The last minute, by stage, for the heartbeat: `queue` (waiting for the engine), `engine`, and `final`
-(from the endpoint being heard to the final being published)."""
+"""Latencies of the last minute for the heartbeat: `queue` (waiting for the engine), `engine`, and `final`
+(from the detection of the endpoint to the publication of the final)."""
 
 LAG: Final = Gauge("parlando_lag_seconds", "The greatest lag among this worker's sessions")

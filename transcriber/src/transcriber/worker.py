@@ -1,6 +1,6 @@
-"""The worker: recognises the sessions and chunks that it has claimed, with one engine.
+"""The worker: decodes the sessions and chunks that it has claimed, with one engine.
 
-The composition root of the service, and the owner of all its tasks.
+It is the composition root of the service and owns all its tasks.
 """
 
 import time
@@ -29,14 +29,14 @@ from transcriber.recognition.partial_interval import PartialInterval
 from transcriber.recognition.scheduler import Scheduler
 from transcriber.settings import TranscriberSettings
 
-SPREAD: Final = 12  # sessions held, from which on a worker waits longest before it claims another
-PACE_BEATS: Final = 30  # the real-time factor is that of so many beats
+SPREAD: Final = 12  # sessions held at which a worker waits longest before it claims another
+PACE_BEATS: Final = 30  # heartbeats over which the real-time factor is measured
 
 log = structlog.get_logger(part="worker")
 
 
 class Worker(WorkerService):
-    """One process that owns sessions, as many as its engine has time for."""
+    """One process that owns live sessions, as many as its engine can decode, and chunks of jobs."""
 
     kind = "transcriber"
 
@@ -75,12 +75,12 @@ class Worker(WorkerService):
         )
         self._chunks = chunk_pool(self._chunk_claims, self._scheduler)
         self._capacity = Capacity(settings.worker_sessions or None)
-        self._cost_before = (0.0, 0.0, 0.0)
-        self._pace = deque([(0.0, 0.0)], maxlen=PACE_BEATS)  # engine's and audio's seconds, beat by beat
+        self._cost_before = (0.0, 0.0, 0.0)  # scheduler's totals at the previous heartbeat
+        self._pace = deque([(0.0, 0.0)], maxlen=PACE_BEATS)  # (engine, audio) seconds at each heartbeat
         self._billed_ms = 0
 
     async def prepare(self) -> None:
-        """Create the queues that it takes work from."""
+        """Create the consumer groups of its queues."""
         await self._claims.queue.ensure_groups()
         await self._chunk_claims.queue.ensure_groups()
 
@@ -93,11 +93,11 @@ class Worker(WorkerService):
         return [self._reader.run()]
 
     def services(self) -> Sequence[Coroutine[Any, Any, None]]:
-        """The scheduler: what the engine is at when the worker drains may still be published."""
+        """The scheduler, which runs until the drain ends: running decodes may still be published."""
         return [self._scheduler.run()]
 
     async def close(self) -> None:
-        """End the engine's threads."""
+        """Stop the engine's threads."""
         self._scheduler.close()
 
     # --- sessions -----------------------------------------------------------------------------
@@ -116,7 +116,7 @@ class Worker(WorkerService):
         )
 
     async def _renewed(self, session: LiveSession, renewal: SessionRenewal) -> None:
-        """End a session whose client has gone for good; settle one whose audio has stopped coming."""
+        """End a session whose client didn't reconnect in time; end the segment if no more audio comes."""
         session.observe(renewal, time.monotonic())
         if renewal.overdue_s > 0:
             log.info("session.abandoned", session=session.sid)
@@ -127,8 +127,8 @@ class Worker(WorkerService):
     # --- heartbeats and bills -------------------------------------------------------------------
 
     async def after_beat(self) -> None:
-        """Add what a paid engine has billed since the last time to the month's account."""
-        billed_ms = round(self._scheduler.engine.info.billed_s * 1000)
+        """Add the seconds billed since the previous heartbeat to the month's total in Redis."""
+        billed_ms = round(self._scheduler.engine.billed_s * 1000)
         if billed_ms > self._billed_ms:
             more = billed_ms - self._billed_ms
             await self._claims.scripts.run(
@@ -146,7 +146,7 @@ class Worker(WorkerService):
         self._observe_cost()
         before = self._pace[-1][0]
         self._pace.append((self._scheduler.busy_s, self._scheduler.settled_s))
-        busy, heard = (now - then for now, then in zip(self._pace[-1], self._pace[0], strict=True))
+        busy, audio = (now - then for now, then in zip(self._pace[-1], self._pace[0], strict=True))
         load = self._scheduler.busy_s - before
         return {
             "sessions": len(sessions),
@@ -165,15 +165,16 @@ class Worker(WorkerService):
             "lag_ms": round(lag * 1000),
             "queue_delay_ms": round(self._scheduler.partial_interval.delay_s * 1000),
             "engine_load": round(min(load, 1.0), 3),
-            "real_time_factor": round(busy / heard, 4) if heard else None,
+            "real_time_factor": round(busy / audio, 4) if audio else None,
             "latencies": metrics.LATENCIES.report(),
         }
 
     def _observe_cost(self) -> None:
-        seen = (self._scheduler.finals_s, self._scheduler.live_settled_s, self._scheduler.redecode_s)
-        finals, heard, redecode = (now - then for now, then in zip(seen, self._cost_before, strict=True))
-        self._cost_before = seen
-        # Under load an engine with context saves it, and hearing again; not where finals are always patient.
+        totals = (self._scheduler.finals_s, self._scheduler.live_settled_s, self._scheduler.redecode_s)
+        finals, audio, redecode = (now - then for now, then in zip(totals, self._cost_before, strict=True))
+        self._cost_before = totals
+        # Under load, finals of an engine with context are decoded once and without context, which saves time.
+        # With a fixed cadence they are always decoded in full.
         fixed = self._settings.partial_cadence == "fixed"
         saves = self._scheduler.engine.info.context_s > 0 and not fixed
-        self._capacity.observe(finals, heard, redecode_s=redecode if saves else 0.0)
+        self._capacity.observe(finals, audio, redecode_s=redecode if saves else 0.0)

@@ -26,7 +26,7 @@ from api_gateway.doors.base import (
 )
 from api_gateway.live.opening import received_by
 from api_gateway.live.relay import Relay
-from api_gateway.live.transport import ClientGone, Transport
+from api_gateway.live.transport import ClientDisconnected, Transport
 from api_gateway.settings import GatewaySettings
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, PcmDecoder, WholeFrames, milliseconds
 from parlando.domain.commands import Configure, End, Flush, Settle
@@ -65,7 +65,7 @@ class IdleError(ParlandoError):
     retryable = True
 
 
-class Finished(Exception):
+class SessionFinished(Exception):
     """Raised in a connection's tasks when the session has closed. `code`: the WebSocket close code."""
 
     def __init__(self, code: int) -> None:
@@ -321,7 +321,7 @@ class LiveConnection:
                 if isinstance(event, Partial):
                     metrics.LATENCIES.observe("deliver", age_s(event.timestamp))
                 elif isinstance(event, Closed):
-                    raise Finished(self._protocol.close_code(event))
+                    raise SessionFinished(self._protocol.close_code(event))
 
     async def _send(self, notice: Notice) -> None:
         for message in self._protocol.notice(notice):
@@ -368,7 +368,7 @@ class LiveConnection:
 
 def _primary_error(group: ExceptionGroup[Exception]) -> Exception:
     """The exception that explains best why a connection ended: an unexpected one, else by rank of `kinds`."""
-    kinds = (Finished, ClientGone, ParlandoError)
+    kinds = (SessionFinished, ClientDisconnected, ParlandoError)
     if all(isinstance(error, kinds) for error in group.exceptions):
         return min(
             group.exceptions, key=lambda error: [isinstance(error, kind) for kind in kinds].index(True)

@@ -10,10 +10,10 @@ from api_gateway import metrics
 from api_gateway.auth import Principal, authenticate
 from api_gateway.dependencies import Services
 from api_gateway.doors.base import ClientCommand, LiveProtocol, Message, Start
-from api_gateway.live.connection import Finished, LiveConnection
+from api_gateway.live.connection import LiveConnection, SessionFinished
 from api_gateway.live.opening import Opening
 from api_gateway.live.relay import AnnotationsFrom, Relay
-from api_gateway.live.transport import ClientGone, Transport
+from api_gateway.live.transport import ClientDisconnected, Transport
 from parlando.errors import NotAllowedError, ParlandoError
 
 log = structlog.get_logger(part="live")
@@ -71,7 +71,7 @@ async def _serve(transport: Transport, protocol: LiveProtocol, services: Service
         )
         try:
             await live.run(first[1:] if first and isinstance(first[0], Start) else first)
-        except ClientGone:
+        except ClientDisconnected:
             await live.leave()
             raise
 
@@ -98,12 +98,12 @@ async def counted(transport: Transport, protocol: LiveProtocol) -> AsyncIterator
     try:
         try:
             yield
-        except Finished as finished:
+        except SessionFinished as finished:
             await transport.close(finished.code)
         except ParlandoError as error:
             metrics.REFUSED.labels(error.code).inc()
             await _refuse(transport, protocol, error)
-        except ClientGone:
+        except ClientDisconnected:
             raise
         except Exception:
             log.exception("connection.failed")
@@ -111,7 +111,7 @@ async def counted(transport: Transport, protocol: LiveProtocol) -> AsyncIterator
             await _refuse(
                 transport, protocol, ParlandoError("Internal error; the gateway's log has the details")
             )
-    except ClientGone:
+    except ClientDisconnected:
         return
     finally:
         metrics.CONNECTIONS.dec()

@@ -14,7 +14,7 @@ from api_gateway.doors.framing import Framing
 from api_gateway.doors.table import Door, TcpDoor
 from api_gateway.handshake import Handshake
 from api_gateway.live.serve import serve
-from api_gateway.live.transport import ClientGone
+from api_gateway.live.transport import ClientDisconnected
 from api_gateway.server.connections import Connections
 from parlando.errors import TooBigError
 from parlando.tasks import end
@@ -71,9 +71,9 @@ class TcpTransport:
             try:
                 data = await self._reader.read(READ)
             except ConnectionError as error:
-                raise ClientGone from error
+                raise ClientDisconnected from error
             if not data:
-                raise ClientGone
+                raise ClientDisconnected
             self._messages.extend(self._framing.push(data))
             if self._framing.pending > self._max_message:
                 raise TooBigError(f"Expected a message of at most {self._max_message >> 10} KB")
@@ -88,7 +88,7 @@ class TcpTransport:
                 self.stalled_since = asyncio.get_running_loop().time()
                 await self._writer.drain()
             except ConnectionError as error:
-                raise ClientGone from error
+                raise ClientDisconnected from error
             finally:
                 self.stalled_since = math.inf
 

@@ -5,12 +5,12 @@ from typing import Protocol
 from api_gateway.doors.base import Message
 
 
-class ClientGone(Exception):
+class ClientDisconnected(Exception):
     """Raised when the client has disconnected."""
 
 
 class Transport(Protocol):
-    """One client's connection. Every method raises `ClientGone` when it has disconnected."""
+    """One client's connection. Every method raises `ClientDisconnected` when it has disconnected."""
 
     async def receive(self) -> Message:
         """Wait for the next message."""

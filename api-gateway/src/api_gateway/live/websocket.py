@@ -10,7 +10,7 @@ from api_gateway.dependencies import services
 from api_gateway.doors.base import Message
 from api_gateway.doors.table import WebSocketDoor
 from api_gateway.live.serve import serve
-from api_gateway.live.transport import ClientGone
+from api_gateway.live.transport import ClientDisconnected
 
 
 class WebSocketTransport:
@@ -29,7 +29,7 @@ class WebSocketTransport:
         """See `Transport`."""
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
-            raise ClientGone
+            raise ClientDisconnected
         data: Message | None = message.get("text")
         return data if data is not None else message["bytes"]
 
@@ -42,14 +42,14 @@ class WebSocketTransport:
                 else:
                     await self._websocket.send_bytes(message)
             except (WebSocketDisconnect, RuntimeError) as error:  # closed meanwhile
-                raise ClientGone from error
+                raise ClientDisconnected from error
 
     async def close(self, code: int, reason: str = "") -> None:
         """See `Transport`. Before `accept` this refuses the handshake."""
         try:
             await self._websocket.close(code, reason)
         except (WebSocketDisconnect, RuntimeError) as error:
-            raise ClientGone from error
+            raise ClientDisconnected from error
 
 
 def add_routes(app: FastAPI, doors: Iterable[WebSocketDoor]) -> None:

@@ -26,14 +26,14 @@ class ChunkSpec(BaseModel):
     """What a chunk is. Positions in samples of the file.
 
     Its audio begins at `start`. `speech` are the stretches in which the voice detector heard speech.
-    `stands_for`: the samples of the file that are done with when it is, silence included.
+    `covered_samples`: the samples of the file that are done with when it is, silence included.
     """
 
     model_config = ConfigDict(frozen=True)
 
     start: int
     speech: tuple[tuple[int, int], ...]
-    stands_for: int
+    covered_samples: int
     speaker: str | None = None
 
 
@@ -115,7 +115,7 @@ class ChunkClaims(Claims[ChunkClaim, Renewal]):
             [segment.model_dump(exclude={"segment"}, exclude_defaults=True) for segment in segments]
         )
         await self._scripts.run(
-            "part", claim.keys.all(claim.key), [claim.index, body, claim.work.stands_for, language or ""]
+            "part", claim.keys.all(claim.key), [claim.index, body, claim.work.covered_samples, language or ""]
         )
 
     async def hand_back(self, claim: ChunkClaim) -> None:

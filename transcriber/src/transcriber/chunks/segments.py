@@ -1,4 +1,4 @@
-"""From what an engine heard of a chunk to segments: pieces to read, as subtitles want them. Pure."""
+"""Divides the hypothesis of a chunk into segments of a length fit for subtitles. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from parlando.domain.transcript import FinalSegment, TimedWord, join
 from parlando.store.chunk_claims import ChunkSpec
 from transcriber.engines.base import Hypothesis, Word
 
-APART_S: Final = 0.4  # silence between two utterances
-PAUSE_S: Final = 1.0  # silence that ends a segment, wherever it is in the sentence
-SENTENCE_S: Final = 1.0  # a segment ends with its sentence, if it's longer than this …
-CLAUSE_S: Final = 6.0  # … with a comma, if it's longer than this …
-LONGEST_S: Final = 10.0  # … and with any word, if it's longer than this
-SNAP_S: Final = 0.6  # by how much a word's time may miss the edge of the utterance that it begins or ends
+APART_S: Final = 0.4  # shortest silence between two utterances
+PAUSE_S: Final = 1.0  # silence that ends a segment anywhere in a sentence
+SENTENCE_S: Final = 1.0  # a segment longer than this ends at the end of a sentence …
+CLAUSE_S: Final = 6.0  # … one longer than this at a comma …
+LONGEST_S: Final = 10.0  # … and one longer than this at any word
+SNAP_S: Final = 0.6  # largest correction of a word's time to the start or end of its utterance
 _SENTENCE_ENDS: Final = (".", "?", "!", "…", "。", "？", "！")
 _CLAUSE_ENDS: Final = (",", ";", ":", "、", "，")
 
@@ -29,24 +29,25 @@ class _Timed:
 
 
 def segments(work: ChunkSpec, hypothesis: Hypothesis, *, words: bool) -> list[FinalSegment]:
-    """What was heard, in sentences, or parts of long ones; with their words if `words`.
+    """The hypothesis as sentences, or parts of long sentences; with word times if `words`.
 
-    Where the voice detector heard speech begin and end counts for more than the engine's word times, which
-    may miss by a third of a second. Without word times it's all one segment. Times rise.
+    The start and end of speech found by the voice detector correct the engine's word times, whose error may
+    be a third of a second. Without word times the result is one segment. Times increase.
     """
     if not hypothesis.words:
         return []
     found = []
     for group in _groups(_placed(work, hypothesis.words)):
         texts = [timed.word.text for timed in group]
-        sure = [timed.word.probability for timed in group if timed.word.probability is not None]
+        probabilities = [timed.word.probability for timed in group if timed.word.probability is not None]
+        mean = round(sum(probabilities) / len(probabilities), 4) if probabilities else None
         found.append(
             FinalSegment(
                 segment=0,
                 start=round(group[0].start, 3),
                 end=round(group[-1].end, 3),
                 text=join(texts, hypothesis.language),
-                confidence=round(sum(sure) / len(sure), 4) if sure else hypothesis.confidence,
+                confidence=hypothesis.confidence if mean is None else mean,
                 language=hypothesis.language,
                 words=tuple(
                     TimedWord(
@@ -64,7 +65,7 @@ def segments(work: ChunkSpec, hypothesis: Hypothesis, *, words: bool) -> list[Fi
 
 
 def _placed(work: ChunkSpec, words: Sequence[Word]) -> list[_Timed]:
-    """Words with times in the file, which rise: each in the utterance that it's nearest to."""
+    """Words with increasing times in the file: each is put into the nearest utterance."""
     spoken = _utterances(work)
     origin, last = work.start / SAMPLE_RATE, spoken[0][0]
     placed: list[_Timed] = []
@@ -83,7 +84,7 @@ def _placed(work: ChunkSpec, words: Sequence[Word]) -> list[_Timed]:
 
 
 def _utterances(work: ChunkSpec) -> list[tuple[float, float]]:
-    """Where speech begins and ends, in seconds of the file; short silences are a part of it."""
+    """(start, end) of each utterance in seconds of the file; short silences don't end one."""
     found: list[tuple[float, float]] = []
     for start, end in work.speech:
         if found and start / SAMPLE_RATE - found[-1][1] < APART_S:
@@ -96,7 +97,7 @@ def _utterances(work: ChunkSpec) -> list[tuple[float, float]]:
 def _snapped(
     placed: Sequence[_Timed], at: Sequence[int], spoken: Sequence[tuple[float, float]]
 ) -> list[_Timed]:
-    """The first and last word of each utterance moved to where it begins and ends."""
+    """`placed`, with the first and last word of each utterance extended to the utterance's start and end."""
     found = list(placed)
     for number, (timed, where) in enumerate(zip(placed, at, strict=True)):
         first = number == 0 or at[number - 1] != where
@@ -121,7 +122,7 @@ def _groups(words: Sequence[_Timed]) -> list[list[_Timed]]:
 
 def _ends_before(group: Sequence[_Timed], after: _Timed) -> bool:
     last, length = group[-1], group[-1].end - group[0].start
-    if after.start == group[0].start and after.end == group[0].end:  # no word has a time of its own
+    if after.start == group[0].start and after.end == group[0].end:  # the words have no times
         return False
     text = last.word.text
     silence = after.start - last.end

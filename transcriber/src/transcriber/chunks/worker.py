@@ -1,4 +1,4 @@
-"""Chunks of jobs: claimed when no live window waits, decoded, given in; failed ones go to other workers."""
+"""Chunks of jobs: claimed while no live window waits, and decoded; the results go to Redis."""
 
 from typing import Final
 
@@ -13,11 +13,11 @@ from transcriber.chunks.segments import segments
 from transcriber.engines.base import Hypothesis, Window
 from transcriber.recognition.scheduler import Lane, Scheduler
 
-WAITING: Final = 1  # chunks beyond those in the engine, so that it never waits for Redis
+WAITING: Final = 1  # chunks claimed in advance, so that the engine doesn't wait for Redis
 
 
 class ChunkWork:
-    """One chunk. `run` raises what went wrong; the pool counts it as a failed attempt."""
+    """A claimed chunk. If `run` raises, the pool counts a failed attempt, and another worker may retry."""
 
     def __init__(self, claim: ChunkClaim, claims: ChunkClaims, scheduler: Scheduler) -> None:
         self._claim = claim
@@ -25,7 +25,7 @@ class ChunkWork:
         self._scheduler = scheduler
 
     async def run(self) -> None:
-        """Decode it and give the result in.
+        """Decode the chunk and store its segments.
 
         Raises
         ------
@@ -41,16 +41,16 @@ class ChunkWork:
             metrics.ENGINE_ERRORS.inc()
             metrics.CHUNKS.labels("failed").inc()
             raise
-        heard = hypothesis or Hypothesis(())
-        found = segments(claim.work, heard, words=claim.options.words)
-        language = claim.options.language or claim.language or heard.language
+        hypothesis = hypothesis or Hypothesis(())
+        found = segments(claim.work, hypothesis, words=claim.options.words)
+        language = claim.options.language or claim.language or hypothesis.language
         await self._claims.done(claim, found, language)
         metrics.CHUNKS.labels("done").inc()
         self._scheduler.note_settled(len(claim.pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE, live=False)
 
 
 def chunk_pool(claims: ChunkClaims, scheduler: Scheduler) -> LeasePool[ChunkClaim, Renewal, ChunkWork]:
-    """The chunks of one process: one more than the engine decodes at once, none while live windows wait."""
+    """The pool of one process: one chunk more than the engine decodes at once; 0 while live windows wait."""
     info = scheduler.engine.info
     limit = info.batch * info.parallel + WAITING
     return LeasePool(

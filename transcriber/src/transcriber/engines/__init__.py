@@ -1,1 +1,1 @@
-"""What recognises speech, behind one protocol (`base`), chosen in one table (`registry`)."""
+"""Speech recognition engines: their interface (`base`), and the table to select one from (`registry`)."""

@@ -1,6 +1,6 @@
-"""The seam between the worker and whatever recognises speech.
+"""The interface between the worker and the speech recognition engines.
 
-An engine knows nothing of sessions, Redis or time: it gets windows and gives hypotheses.
+An engine turns windows of audio into hypotheses; it depends on neither sessions nor Redis nor the clock.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from parlando.domain.audio import Float32
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word as an engine heard it.
+    """One word of a hypothesis.
 
-    `start` and `end` in seconds of the window, None where the engine wasn't asked or can't say.
-    `tokens` are the engine's own ids for it, for priming and drafts; they mean nothing elsewhere.
+    `start` and `end`: seconds of the window; None where they weren't requested or the engine has none.
+    `tokens`: the engine's own ids of the word, used only by that engine, for prefixes and drafts.
     """
 
     text: str
@@ -37,15 +37,16 @@ def load_words(words: Sequence[dict[str, Any]]) -> tuple[Word, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What an engine is asked to hear.
+    """Audio to decode, and the options of the decode.
 
     `samples`: float32 of shape (n,), 16 kHz, in [-1, 1).
-    `context`: settled words of the first `context_samples` samples, which belong to segments before;
-    the hypothesis is of what lies behind them, its times too. Only where `info.context_s` is not 0.
+    `context`: final words of the first `context_samples` samples, which belong to earlier segments; the
+    hypothesis and its times begin behind these samples. Only where `info.context_s` is not 0.
     `prefix`: words already committed; the hypothesis begins with them where `info.primes`.
-    `draft`: the previous hypothesis behind the prefix, for engines that can check it cheaply.
-    `voiced_s`: how many seconds of the window the voice detector took for speech.
-    `redecode`: whether a window may be heard several times to be surer of it.
+    `draft`: the previous hypothesis behind the prefix, which some engines verify faster than they decode.
+    `words`: whether word times are requested.
+    `voiced_s`: seconds of the window that the voice detector classified as speech.
+    `redecode`: whether the engine may decode the window several times to improve the result.
     """
 
     samples: Float32
@@ -64,9 +65,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What an engine says of a window. Nothing in it is settled.
+    """An engine's result for a window.
 
-    `reason` says why there are no words: `no_speech`, `suppressed` or `too_short`.
+    `confidence`: in [0, 1]. `reason`: why there are no words: `no_speech`, `suppressed` or `too_short`.
     """
 
     words: tuple[Word, ...]
@@ -80,23 +81,16 @@ class Hypothesis:
         return " ".join(word.text for word in self.words)
 
 
-@dataclass(slots=True)
-class Bill:
-    """What an engine costs."""
-
-    seconds: float = 0.0
-
-
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine can do; the worker adapts to it.
+    """The capabilities of an engine; the worker adapts to them.
 
-    `max_window_s`: longest window in seconds. `batch`: windows worth giving in one call (1: no gain).
-    `parallel`: calls that may run at the same time, each in a thread of its own: requests to a server, say.
-    `primes`: honours `Window.prefix`. `context_s`: seconds of earlier segments that help.
-    `languages`: ISO 639-1 codes, empty for any. `metered`: every window costs money, so only finals are
-    heard; `Bill.seconds` says how much was billed. `concurrent`: may hear chunks of jobs in one thread while
-    it hears live windows in another.
+    `languages`: ISO 639-1 codes, empty for any. `max_window_s`: longest window in seconds.
+    `batch`: largest useful number of windows in one call (1: batching brings no gain).
+    `primes`: honours `Window.prefix`. `context_s`: seconds of earlier segments that improve the result.
+    `metered`: every window costs money, so only finals are decoded (see `Engine.billed_s`).
+    `concurrent`: may decode chunks of jobs in one thread while it decodes live windows in another.
+    `parallel`: calls that may run at the same time, each in its own thread, such as requests to a server.
     """
 
     name: str
@@ -111,20 +105,21 @@ class EngineInfo:
     details: dict[str, Any] = field(default_factory=dict)
     metered: bool = False
     concurrent: bool = False
-    bill: Bill = field(default_factory=Bill)
     parallel: int = 1
-
-    @property
-    def billed_s(self) -> float:
-        """Seconds of audio that the engine was billed for, in this process."""
-        return self.bill.seconds
 
 
 class Engine(Protocol):
-    """Blocking; used from one thread at a time, unless `info.concurrent` or `info.parallel` say otherwise."""
+    """The base class of engines.
+
+    Its calls block. It is used from one thread at a time, unless `info.concurrent` or `info.parallel` allow
+    more.
+    """
 
     info: EngineInfo
 
+    billed_s: float = 0.0
+    """Seconds of audio billed to this process so far; 0 for an engine that costs nothing."""
+
     def transcribe(self, windows: Sequence[Window]) -> list[Hypothesis]:
-        """One hypothesis per window, in the same order. Raises `EngineError`, never half a batch."""
+        """One hypothesis per window, in the same order. Raises `EngineError` for the batch as a whole."""
         ...

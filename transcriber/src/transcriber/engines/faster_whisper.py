@@ -1,7 +1,7 @@
 """Whisper on CTranslate2: several times faster than torch, int8 on the CPU, no torch needed.
 
-Partials are encoded in as many positions as they need instead of the 30 s of finals, and heard in full if
-they can't be believed so (see `whisper.py`).
+Partials are encoded in a shorter context than the 30 s of finals, and decoded again in the full one if the
+result isn't plausible (see `whisper.py`).
 """
 
 import math
@@ -15,27 +15,27 @@ from faster_whisper.tokenizer import Tokenizer
 
 from parlando.domain.audio import SAMPLE_RATE
 from parlando.errors import EngineError, ModelError
-from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
+from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window, Word
 from transcriber.engines.guards import MAX_COMPRESSION
 from transcriber.engines.whisper_text import (
     TEMPERATURES,
-    believable,
     context_s,
-    nothing,
-    silent,
+    empty_hypothesis,
+    is_plausible,
+    is_silent,
     words_of,
 )
 
 
-class FasterWhisperEngine:
-    """A converted Whisper model by size or folder."""
+class FasterWhisperEngine(Engine):
+    """A converted Whisper model, by size or folder."""
 
     def __init__(self, model: str, *, device: str = "auto") -> None:
         try:
             self._model = WhisperModel(
                 model, device="cpu" if device == "mps" else device, compute_type="auto", cpu_threads=1
             )
-        except Exception as error:  # the hub client and CTranslate2 raise many kinds
+        except Exception as error:  # the hub client and CTranslate2 raise many types
             raise ModelError(
                 f"faster-whisper model {model!r} can't be loaded: {error}. Give a converted model's folder, "
                 "or a size that can be downloaded"
@@ -61,7 +61,7 @@ class FasterWhisperEngine:
             raise EngineError(f"faster-whisper failed on a window: {error}") from error
 
     def _partial(self, window: Window) -> Hypothesis | None:
-        """A partial in a short context, greedily; None for what wants the full one."""
+        """Decode a partial greedily in a short context; None if the window needs the full context."""
         seconds = context_s(window)
         if seconds is None:
             return None
@@ -74,8 +74,8 @@ class FasterWhisperEngine:
         if multilingual:
             language = (window.language or "").split("-")[0] or self._language(states)
         tokenizer = Tokenizer(self._model.hf_tokenizer, multilingual, window.task, language)
-        before = tokenizer.encode(" " + window.prompt.strip()) if window.prompt else []
-        prompt = self._model.get_prompt(tokenizer, before, without_timestamps=True)
+        previous = tokenizer.encode(" " + window.prompt.strip()) if window.prompt else []
+        prompt = self._model.get_prompt(tokenizer, previous, without_timestamps=True)
         [result] = self._model.model.generate(
             states,
             [prompt],
@@ -88,9 +88,9 @@ class FasterWhisperEngine:
         tokens = result.sequences_ids[0]
         text = tokenizer.decode(tokens).strip()
         logprob = result.scores[0] * len(tokens) / (len(tokens) + 1)
-        if silent(result.no_speech_prob, logprob):
-            return nothing(language, "no_speech")
-        if not believable(text, logprob):
+        if is_silent(result.no_speech_prob, logprob):
+            return empty_hypothesis(language, "no_speech")
+        if not is_plausible(text, logprob):
             return None
         words = words_of(text, language)
         return Hypothesis(words, language, round(math.exp(logprob), 4), None if words else "no_speech")
@@ -113,12 +113,12 @@ class FasterWhisperEngine:
         seconds = len(window.samples) / SAMPLE_RATE
         segments = [segment for segment in found if segment.start < seconds]  # the rest is padding
         if not segments:
-            return nothing(info.language, "no_speech")
+            return empty_hypothesis(info.language, "no_speech")
         logprob = sum(s.avg_logprob for s in segments) / len(segments)
-        if silent(max(s.no_speech_prob for s in segments), logprob):
-            return nothing(info.language, "no_speech")
+        if is_silent(max(s.no_speech_prob for s in segments), logprob):
+            return empty_hypothesis(info.language, "no_speech")
         if window.final and max(s.compression_ratio for s in segments) > MAX_COMPRESSION:
-            return nothing(info.language, "suppressed")
+            return empty_hypothesis(info.language, "suppressed")
         if window.words:
             words = tuple(
                 Word(word.word.strip(), float(word.start), float(word.end), float(word.probability))

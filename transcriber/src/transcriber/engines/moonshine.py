@@ -1,8 +1,8 @@
-"""Moonshine tiny on onnxruntime: the embedded default. English; one thread; no batching gain.
+"""Moonshine tiny on onnxruntime: the embedded default. English; one thread; no gain from batching.
 
-Greedy decoding with the committed words forced and the last hypothesis as a draft that one forward
-pass checks; where it misses, decoding goes on from there and offers the rest of the draft again.
-Model: Jeffries et al., "Moonshine: Speech Recognition for Live Transcription and Voice Commands",
+Decoding is greedy. The committed words are forced, and the previous hypothesis is a draft that one forward
+pass verifies; at the first difference decoding continues from there and verifies the rest of the draft
+again. Model: Jeffries et al., "Moonshine: Speech Recognition for Live Transcription and Voice Commands",
 2024. Measurements behind each choice: docs/decisions/0003-moonshine.md.
 """
 
@@ -19,7 +19,7 @@ import structlog
 
 from parlando.domain.audio import SAMPLE_RATE, Float32
 from parlando.errors import EngineError
-from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
+from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window, Word
 from transcriber.engines.guards import cut_loop
 from transcriber.engines.word_times import align
 
@@ -28,21 +28,26 @@ HEADS: Final = 8
 HEAD_DIM: Final = 36
 BOS: Final = 1
 EOS: Final = 2
-ADDED: Final = 32_000  # first id of the added tokens, none of which is text
-TOKENS_PER_SECOND: Final = 6.5  # English speech needs 2.4 to 5.1
-CHUNK: Final = 8  # draft tokens checked by one later forward
+FIRST_ADDED_TOKEN: Final = 32_000  # id from which on tokens are special, not text
+TOKENS_PER_SECOND: Final = 6.5  # limit of a hypothesis; English speech needs 2.4 to 5.1
+DRAFT_TOKENS: Final = 8  # draft tokens verified by one forward pass after the first
 FRAME_S: Final = 384 / SAMPLE_RATE  # seconds per encoder frame
-SHORTEST: Final = SAMPLE_RATE // 2  # samples; shorter windows are padded with silence
-PARTIAL_PADDING: Final = SAMPLE_RATE // 5  # samples of silence put behind a partial's window
-CLEAR: Final = 0.95  # confidence at which a final isn't heard again
-PATIENCE_S: Final = 28.0  # seconds of audio heard for one final, in all ways together: about 250 ms of work
-DEAF_S: Final = 0.5  # seconds of speech from which an empty final is heard again
-WORST_LOGPROB: Final = -1.0  # mean per token; below it a hypothesis is not worth showing
+MIN_SAMPLES: Final = SAMPLE_RATE // 2  # shorter windows are padded with silence
+PARTIAL_PADDING: Final = SAMPLE_RATE // 5  # samples of silence appended to a partial's window
+REDECODE_CONFIDENCE: Final = 0.95  # a final below this confidence is decoded again
+MAX_DECODED_S: Final = 28.0  # seconds of audio in all decodes of one final: about 250 ms of computing
+MIN_VOICED_S: Final = 0.5  # seconds of detected speech from which an empty final is decoded again
+MIN_LOGPROB: Final = -1.0  # mean per token; a hypothesis below it is suppressed
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """How to hear a window: with the context in front or not, samples skipped, level, padding behind."""
+class _Variant:
+    """A variant of a window's audio to decode.
+
+    `context`: whether the samples and words of earlier segments are included. `skip`: samples left out at
+    the segment's beginning, if not. `peak`: peak level to scale to; 0 leaves the level unchanged. `padding`:
+    samples of silence appended for a final.
+    """
 
     context: bool
     skip: int = 0
@@ -50,25 +55,29 @@ class _Way:
     padding: int = SAMPLE_RATE * 3 // 10
 
 
-FIRST_WAY: Final = _Way(context=True, padding=SAMPLE_RATE * 8 // 10)
-OTHER_WAYS: Final = (
-    _Way(context=False, skip=SAMPLE_RATE // 5, padding=SAMPLE_RATE * 8 // 10),
-    _Way(context=False, peak=0.25),
-    _Way(context=True, peak=0.25),
+FIRST_VARIANT: Final = _Variant(context=True, padding=SAMPLE_RATE * 8 // 10)
+UNCERTAIN_FINAL_VARIANTS: Final = (
+    _Variant(context=False, skip=SAMPLE_RATE // 5, padding=SAMPLE_RATE * 8 // 10),
+    _Variant(context=False, peak=0.25),
+    _Variant(context=True, peak=0.25),
 )
-DEAF_WAYS: Final = (
-    _Way(context=False, skip=SAMPLE_RATE * 3 // 10, padding=0),
-    _Way(context=False, peak=0.25),
+EMPTY_FINAL_VARIANTS: Final = (
+    _Variant(context=False, skip=SAMPLE_RATE * 3 // 10, padding=0),
+    _Variant(context=False, peak=0.25),
 )
-EARLY_WAYS: Final = (
-    _Way(context=False, skip=SAMPLE_RATE * 3 // 10),
-    _Way(context=False, skip=SAMPLE_RATE * 4 // 10),
+EMPTY_PARTIAL_VARIANTS: Final = (
+    _Variant(context=False, skip=SAMPLE_RATE * 3 // 10),
+    _Variant(context=False, skip=SAMPLE_RATE * 4 // 10),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
-    """What one way of hearing gave; `start`: where the segment begins in it, in seconds."""
+    """The result of decoding one variant.
+
+    `states`: the encoder's output. `tokens`: those of `context` and `words`. `start`: where the segment
+    begins in the variant, in seconds.
+    """
 
     words: tuple[Word, ...]
     confidence: float
@@ -106,15 +115,15 @@ class Vocabulary:
             self.begins_word[token] = piece.startswith("▁") and piece.strip("▁") != ""
 
     def text(self, tokens: Sequence[int]) -> str:
-        """The text of `tokens`, without the space in front."""
-        raw = b"".join(self._bytes[token] for token in tokens if EOS < token < ADDED)
+        """The text of `tokens`, without the leading space."""
+        raw = b"".join(self._bytes[token] for token in tokens if EOS < token < FIRST_ADDED_TOKEN)
         return raw.decode("utf-8", "replace").replace("▁", " ").strip()
 
     def words(self, tokens: Sequence[int]) -> list[list[int]]:
-        """`tokens` cut where words begin; tokens that aren't text are left out."""
+        """`tokens` grouped by word; tokens that aren't text are left out."""
         words: list[list[int]] = []
         for token in tokens:
-            if not EOS < token < ADDED:
+            if not EOS < token < FIRST_ADDED_TOKEN:
                 continue
             if self.begins_word[token] or not words:
                 words.append([])
@@ -127,14 +136,14 @@ def _log_softmax(row: Float32) -> Float32:
     return shifted - np.log(np.exp(shifted).sum())  # type: ignore[no-any-return]
 
 
-class MoonshineEngine:
+class MoonshineEngine(Engine):
     """Moonshine tiny, int8, from a folder of the model store."""
 
     def __init__(self, folder: Path, *, name: str = "tiny") -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3  # the merged file holds weights that neither half needs
+        options.log_severity_level = 3  # hides warnings about weights of the merged file that aren't used
 
         def session(path: Path) -> ort.InferenceSession:
             return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -150,7 +159,7 @@ class MoonshineEngine:
             self._first, self._next = session(first), session(following)
             self._merged = False
         except (ImportError, OSError, ValueError) as error:
-            log.warning("moonshine.merged", why=str(error), effect="decoding costs about twice")
+            log.warning("moonshine.merged", why=str(error), effect="decoding takes about twice the time")
             options.add_session_config_entry("session.disable_quant_qdq", "1")
             self._first = self._next = session(folder / "decoder_model_merged.onnx")
             self._merged = True
@@ -174,52 +183,56 @@ class MoonshineEngine:
         )
 
     def transcribe(self, windows: Sequence[Window]) -> list[Hypothesis]:
-        """See `Engine.transcribe`; windows are run one by one."""
+        """See `Engine.transcribe`; windows are decoded one by one."""
         try:
             return [self._transcribe(window) for window in windows]
-        except Exception as error:  # onnxruntime raises several kinds; all mean that this window failed
+        except Exception as error:  # onnxruntime raises several types
             raise EngineError(f"moonshine failed on a window: {error}") from error
 
     def _transcribe(self, window: Window) -> Hypothesis:
-        """Hear a window; a final that isn't clear is heard again in other ways, and the surest wins.
+        """Decode a window; if it gave no words, or a final of low confidence, decode variants of it.
 
-        Moonshine is deaf to some quiet or oddly cut windows, and to the first second of many segments;
-        shifted or at another level it hears them.
+        Moonshine gives no words for some quiet windows, for some cut close to speech, and for the first
+        second of many segments; shifted or at another level, it decodes many of them.
         """
         expected = window.prefix + window.draft
-        best = self._listen(window, FIRST_WAY, expected)
+        best = self._decode_variant(window, FIRST_VARIANT, expected)
         if not best.words:
-            for way in self._other_ways(window):
-                best = self._listen(window, way, ())
+            for variant in self._variants_of_empty(window):
+                best = self._decode_variant(window, variant, ())
                 if best.words:
                     break
         elif window.final and window.redecode:
-            left = PATIENCE_S - len(window.samples) / SAMPLE_RATE
-            for way in OTHER_WAYS:
-                length = (len(window.samples) - (0 if way.context else window.context_samples)) / SAMPLE_RATE
-                if best.confidence < CLEAR and length <= left and (window.context or not way.context):
-                    best = max(best, self._listen(window, way, best.words), key=lambda h: h.confidence)
-                    left -= length
+            left_s = MAX_DECODED_S - len(window.samples) / SAMPLE_RATE
+            for variant in UNCERTAIN_FINAL_VARIANTS:
+                if best.confidence >= REDECODE_CONFIDENCE:
+                    break
+                skipped = 0 if variant.context else window.context_samples
+                length_s = (len(window.samples) - skipped) / SAMPLE_RATE
+                if length_s <= left_s and (window.context or not variant.context):
+                    decoded = self._decode_variant(window, variant, best.words)
+                    best = max(best, decoded, key=lambda each: each.confidence)
+                    left_s -= length_s
         if not best.words:
             return Hypothesis((), "en", None, best.reason)
         words = self._timed(best) if window.words and not self._merged else best.words
         return Hypothesis(tuple(words), "en", round(best.confidence, 4))
 
     @staticmethod
-    def _other_ways(window: Window) -> tuple["_Way", ...]:
-        """How to hear a window again that gave no words."""
+    def _variants_of_empty(window: Window) -> tuple[_Variant, ...]:
+        """The variants to decode of a window that gave no words."""
         if not window.final:
-            return EARLY_WAYS if window.redecode else ()
-        return DEAF_WAYS if window.voiced_s >= DEAF_S else ()
+            return EMPTY_PARTIAL_VARIANTS if window.redecode else ()
+        return EMPTY_FINAL_VARIANTS if window.voiced_s >= MIN_VOICED_S else ()
 
-    def _listen(self, window: Window, way: "_Way", expected: Sequence[Word]) -> "_Decoded":
-        """One decoding. `expected`: the words that it probably yields, checked in few forwards."""
-        begin = 0 if way.context else min(window.context_samples + way.skip, len(window.samples))
+    def _decode_variant(self, window: Window, variant: _Variant, expected: Sequence[Word]) -> _Decoded:
+        """Decode one variant. `expected`: the probable words of the result, used as a draft."""
+        begin = 0 if variant.context else min(window.context_samples + variant.skip, len(window.samples))
         samples = window.samples[begin:]
-        context = window.context if way.context else ()
-        if way.peak:
-            samples = samples * np.float32(way.peak / max(float(np.abs(samples).max(initial=0)), 1e-6))
-        padding = max(way.padding if window.final else PARTIAL_PADDING, SHORTEST - len(samples))
+        context = window.context if variant.context else ()
+        if variant.peak:
+            samples = samples * np.float32(variant.peak / max(float(np.abs(samples).max(initial=0)), 1e-6))
+        padding = max(variant.padding if window.final else PARTIAL_PADDING, MIN_SAMPLES - len(samples))
         padded = np.concatenate([samples, np.zeros(padding, np.float32)])
         states = self._encoder.run(None, {"input_values": padded[None]})[0]
         forced = [token for word in (*context, *window.prefix) for token in word.tokens]
@@ -229,7 +242,7 @@ class MoonshineEngine:
         words = self._words(tokens, logprobs)[len(context) :]
         new = logprobs[len(forced) : len(tokens)] or logprobs
         mean = float(np.mean(new)) if new else -np.inf
-        if not words or mean < WORST_LOGPROB:
+        if not words or mean < MIN_LOGPROB:
             reason = "suppressed" if words else "no_speech"
             return _Decoded(window.prefix, 0.0, reason, states, tokens, context, 0.0)
         start = (window.context_samples - begin) / SAMPLE_RATE
@@ -248,10 +261,10 @@ class MoonshineEngine:
     def _decode(
         self, states: Float32, seconds: float, prefix: list[int], draft: list[int]
     ) -> tuple[list[int], list[float]]:
-        """Greedy tokens, `prefix` first, and a log-probability for each.
+        """Greedily decoded tokens, which begin with `prefix`, and the log-probability of each.
 
-        `states`: float32 (1, frames, 288). The first free token must begin a word, so that a
-        committed word never grows.
+        `states`: float32 of shape (1, frames, 288). The first token behind the prefix must begin a word, so
+        that no committed word changes.
         """
         limit = max(int(seconds * TOKENS_PER_SECOND) + 2, len(prefix) + 2)
         draft = draft.copy()
@@ -279,7 +292,7 @@ class MoonshineEngine:
             keep = past[_SELF[0]].shape[2] - (len(logits) - at)
             for name in _SELF:
                 past[name] = past[name][:, :, :keep]
-            given, base = [token, *draft[:CHUNK]], len(tokens)
+            given, base = [token, *draft[:DRAFT_TOKENS]], len(tokens)
             logits, past = self._next_step(given, states, past)
 
     def _first_step(self, given: list[int], states: Float32) -> tuple[Float32, dict[str, Float32]]:
@@ -299,19 +312,19 @@ class MoonshineEngine:
         logits, *own = self._next.run(self._next_outputs, feed)
         return logits[0], {**past, **dict(zip(_SELF, own, strict=True))}
 
-    def _timed(self, heard: "_Decoded") -> list[Word]:
-        """Word times from the cross-attention of one forward over the final tokens."""
+    def _timed(self, decoded: _Decoded) -> list[Word]:
+        """The words with times from the cross-attention of one forward pass over the final tokens."""
         from transcriber.engines.moonshine_graph import ATTENTION
 
         feed = {
-            "input_ids": np.array([[BOS, *heard.tokens]], np.int64),
-            "encoder_hidden_states": heard.states,
+            "input_ids": np.array([[BOS, *decoded.tokens]], np.int64),
+            "encoder_hidden_states": decoded.states,
         }
         weights = np.stack([layer[0] for layer in self._first.run(list(ATTENTION), feed)])
-        words = (*heard.context, *heard.words)
-        # The row of a token tells where the model looked for the next one, so the last row is spare.
+        words = (*decoded.context, *decoded.words)
+        # Row i holds the attention with which token i + 1 was predicted, so the last row is not needed.
         spans = align(weights[:, :, :-1], [len(word.tokens) for word in words], FRAME_S)
         return [
-            replace(word, start=max(0.0, start - heard.start), end=max(0.0, end - heard.start))
-            for word, (start, end) in zip(heard.words, spans[len(heard.context) :], strict=True)
+            replace(word, start=max(0.0, start - decoded.start), end=max(0.0, end - decoded.start))
+            for word, (start, end) in zip(decoded.words, spans[len(decoded.context) :], strict=True)
         ]

@@ -1,9 +1,9 @@
-"""Moonshine's merged decoder file, cut in two at the first start.
+"""Splits Moonshine's merged decoder file into two models, at the first start.
 
-The published decoder holds two branches under one `If`: the first forward of an utterance, and
-later ones with a cache. Cut into `first.onnx` and `next.onnx`, with the tied embedding of the logits
-multiplied in int8, a token costs about half (docs/decisions/0003-moonshine.md). `first.onnx` also
-gives the cross-attention weights, from which word times come.
+The published decoder has two branches under one `If`: the first forward pass of an utterance, and later
+ones with a cache. Split into `first.onnx` and `next.onnx`, with the tied embedding of the logits multiplied
+in int8, a token takes about half the time (docs/decisions/0003-moonshine.md). `first.onnx` also has the
+cross-attention weights as outputs, for word times.
 """
 
 import os
@@ -20,11 +20,11 @@ ATTENTION: Final = tuple(f"attention.{layer}" for layer in range(LAYERS))
 
 
 def split(folder: Path) -> tuple[Path, Path]:
-    """The paths of first.onnx and next.onnx under `folder`, made if they aren't there."""
-    made = folder / VERSION
-    first, following = made / "first.onnx", made / "next.onnx"
+    """The paths of first.onnx and next.onnx under `folder`; the files are created if they don't exist."""
+    target = folder / VERSION
+    first, following = target / "first.onnx", target / "next.onnx"
     if not (first.exists() and following.exists()):
-        made.mkdir(exist_ok=True)
+        target.mkdir(exist_ok=True)
         merged = onnx.load(str(folder / "decoder_model_merged.onnx"))
         branch = next(node for node in merged.graph.node if node.op_type == "If")
         branches = {attribute.name: attribute.g for attribute in branch.attribute}
@@ -34,7 +34,7 @@ def split(folder: Path) -> tuple[Path, Path]:
 
 
 def _save(model: ModelProto, path: Path) -> None:
-    """Write beside the target and rename: two workers may start at the same moment."""
+    """Write a temporary file and rename it: several workers may start at the same time."""
     descriptor, name = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(descriptor, "wb") as out:
         out.write(model.SerializeToString())
@@ -47,7 +47,7 @@ def _first(merged: ModelProto, branch: GraphProto) -> ModelProto:
     for layer, name in enumerate(ATTENTION):
         weights = f"/model/decoder/layers.{layer}/encoder_attn/Softmax_output_0"
         if weights not in produced:
-            raise ValueError(f"expected {weights} in the decoder, but it isn't there")
+            raise ValueError(f"expected an output {weights} in the decoder, but there is none")
         graph.node.append(helper.make_node("Identity", [weights], [name]))
         graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     return _model(merged, graph)
@@ -55,18 +55,19 @@ def _first(merged: ModelProto, branch: GraphProto) -> ModelProto:
 
 def _next(merged: ModelProto, branch: GraphProto) -> ModelProto:
     graph = _graph(merged, branch, "next")
-    kept = [output for output in graph.output if ".encoder." not in output.name]  # junk in this branch
+    # The encoder's part of the cache is not computed in this branch.
+    kept = [output for output in graph.output if ".encoder." not in output.name]
     del graph.output[:]
     graph.output.extend(kept)
     return _model(merged, graph)
 
 
 def _graph(merged: ModelProto, branch: GraphProto, name: str) -> GraphProto:
-    """A branch as a graph of its own, with the inputs and weights that it used of the outer graph."""
+    """A branch as a separate graph, with the inputs and weights that it uses from the outer graph."""
     graph = GraphProto()
     graph.CopyFrom(branch)
     graph.name = name
-    used = {read for node in graph.node for read in node.input}
+    used = {name for node in graph.node for name in node.input}
     graph.input.extend(value for value in merged.graph.input if value.name in used)
     graph.initializer.extend(value for value in merged.graph.initializer if value.name in used)
     _dequantise_after_lookup(graph)
@@ -81,7 +82,7 @@ def _model(merged: ModelProto, graph: GraphProto) -> ModelProto:
 
 
 def _dequantise_after_lookup(graph: GraphProto) -> None:
-    """Look token embeddings up in uint8 and dequantise the few rows, not the whole table."""
+    """Look up token embeddings in uint8 and dequantise only these rows instead of the whole table."""
     for node in list(graph.node):
         if node.op_type != "Gather":
             continue
@@ -95,17 +96,17 @@ def _dequantise_after_lookup(graph: GraphProto) -> None:
 
 
 def _multiply_logits_in_int8(graph: GraphProto) -> None:
-    """Quantise the last hidden state instead of dequantising 32768 x 288 weights for every token."""
+    """Quantise the last hidden state, instead of dequantising 32768 x 288 weights for every token."""
     producers = {output: node for node in graph.node for output in node.output}
     product = producers["logits"]
     hidden, weights = product.input
     dequantise = producers[weights]
     transpose = producers[dequantise.input[0]]
     table = next(value for value in graph.initializer if value.name == transpose.input[0])
-    turned = onnx.numpy_helper.from_array(
+    transposed = onnx.numpy_helper.from_array(
         onnx.numpy_helper.to_array(table).T.copy(), "logits_weight_quantized"
     )
-    graph.initializer.append(turned)
+    graph.initializer.append(transposed)
     _, scale, zero_point = dequantise.input
     _replace(
         graph,
@@ -113,7 +114,7 @@ def _multiply_logits_in_int8(graph: GraphProto) -> None:
         [
             helper.make_node("DynamicQuantizeLinear", [hidden], ["hidden_q", "hidden_s", "hidden_z"]),
             helper.make_node(
-                "MatMulInteger", ["hidden_q", turned.name, "hidden_z", zero_point], ["logits_i"]
+                "MatMulInteger", ["hidden_q", transposed.name, "hidden_z", zero_point], ["logits_i"]
             ),
             helper.make_node("Cast", ["logits_i"], ["logits_f"], to=TensorProto.FLOAT),
             helper.make_node("Mul", ["hidden_s", scale], ["logits_s"]),
@@ -127,7 +128,7 @@ def _readers(graph: GraphProto, name: str) -> int:
 
 
 def _replace(graph: GraphProto, old: list[onnx.NodeProto], new: list[onnx.NodeProto]) -> None:
-    """Put `new` where the last of `old` stood."""
+    """Replace the nodes `old` by `new`, at the place of the last of them."""
     outputs = {node.output[0] for node in old}
     at = max(index for index, node in enumerate(graph.node) if node.output[0] in outputs)
     before = [node for node in graph.node[: at + 1] if node.output[0] not in outputs]

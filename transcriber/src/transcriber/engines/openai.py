@@ -1,7 +1,7 @@
-"""Any endpoint that speaks OpenAI's transcription API: Groq, OpenAI, another Parlando.
+"""A client of any endpoint with OpenAI's transcription API: Groq, OpenAI, another Parlando.
 
-Every request is billed for some seconds at least, so it gets finals only, and long ones where nobody waits
-for them (`OMI_MODE=batch`).
+Every request is billed for a minimum number of seconds. So only finals are sent, and long ones where
+latency doesn't matter (`OMI_MODE=batch`).
 """
 
 import io
@@ -16,14 +16,14 @@ from openai import OpenAI, OpenAIError, omit
 from parlando.domain.audio import SAMPLE_RATE, Float32
 from parlando.domain.languages import CODES
 from parlando.errors import EngineError
-from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
-from transcriber.engines.whisper_text import nothing, silent, words_of
+from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window, Word
+from transcriber.engines.whisper_text import empty_hypothesis, is_silent, words_of
 
-AT_ONCE: Final = 8  # requests under way
+PARALLEL: Final = 8  # requests at the same time
 
 
-class OpenAIEngine:
-    """A client of `base_url`. `min_billed_s`: what the shortest request costs (Groq: 10 s)."""
+class OpenAIEngine(Engine):
+    """A client of `base_url`. `min_billed_s`: seconds billed for the shortest request (Groq: 10 s)."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class OpenAIEngine:
             concurrent=True,
             max_window_s=30.0,
             batch=1,
-            parallel=AT_ONCE,
+            parallel=PARALLEL,
             word_times=True,
             primes=False,
             metered=True,
@@ -56,9 +56,9 @@ class OpenAIEngine:
 
     def transcribe(self, windows: Sequence[Window]) -> list[Hypothesis]:
         """See `Engine.transcribe`."""
-        return [self._hear(window) for window in windows]
+        return [self._transcribe(window) for window in windows]
 
-    def _hear(self, window: Window) -> Hypothesis:
+    def _transcribe(self, window: Window) -> Hypothesis:
         language = window.language.split("-")[0] if window.language else omit
         common: dict[str, Any] = {
             "file": ("audio.wav", _wav(window.samples), "audio/wav"),
@@ -78,7 +78,7 @@ class OpenAIEngine:
                 )
         except OpenAIError as error:
             raise EngineError(f"{self._client.base_url.host} can't transcribe: {error}") from error
-        self.info.bill.seconds += max(self._min_billed_s, len(window.samples) / SAMPLE_RATE)
+        self.billed_s += max(self._min_billed_s, len(window.samples) / SAMPLE_RATE)
         return _hypothesis(answer, window)
 
 
@@ -93,7 +93,7 @@ def _wav(samples: Float32) -> bytes:
 
 
 def _number(segment: Any, name: str) -> float:
-    """A probability of a segment; 0 where the server gives none, as for one that is surely speech."""
+    """A (log-)probability of a segment; 0, which counts as speech, where the server sends none."""
     value = getattr(segment, name, None)
     return 0.0 if value is None else float(value)
 
@@ -102,16 +102,16 @@ def _hypothesis(answer: Any, window: Window) -> Hypothesis:
     named = (getattr(answer, "language", None) or window.language or "").lower()
     language = CODES.get(named, named.split("-")[0]) or None
     segments = getattr(answer, "segments", None) or []
-    heard = [s for s in segments if not silent(_number(s, "no_speech_prob"), _number(s, "avg_logprob"))]
-    text = answer.text.strip() if not segments else "".join(s.text for s in heard).strip()
+    voiced = [s for s in segments if not is_silent(_number(s, "no_speech_prob"), _number(s, "avg_logprob"))]
+    text = answer.text.strip() if not segments else "".join(s.text for s in voiced).strip()
     if not text:
-        return nothing(language, "no_speech")
+        return empty_hypothesis(language, "no_speech")
     confidence = None
-    if heard and all(getattr(s, "avg_logprob", None) is not None for s in heard):
-        confidence = round(math.exp(sum(s.avg_logprob for s in heard) / len(heard)), 4)
-    spoken = getattr(answer, "words", None) or []
-    if window.words and spoken:
-        words = tuple(Word(w.word.strip(), float(w.start), float(w.end)) for w in spoken if w.word.strip())
+    if voiced and all(getattr(s, "avg_logprob", None) is not None for s in voiced):
+        confidence = round(math.exp(sum(s.avg_logprob for s in voiced) / len(voiced)), 4)
+    timed = getattr(answer, "words", None) or []
+    if window.words and timed:
+        words = tuple(Word(w.word.strip(), float(w.start), float(w.end)) for w in timed if w.word.strip())
     else:
         words = words_of(text, language)
     return Hypothesis(words, language, confidence, None if words else "no_speech")

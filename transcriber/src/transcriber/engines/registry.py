@@ -1,4 +1,4 @@
-"""The table of engines, and the choice among them."""
+"""The table of engines, and the selection of one."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -64,16 +64,17 @@ ENGINES: Final[dict[str, Callable[[TranscriberSettings], Engine]]] = {
     "faster-whisper": _faster_whisper,
     "openai": _openai,
 }
-"""Name → factory. A new engine is one file and one line here, or `package.module:factory` outside."""
+"""Name → factory. To add an engine, write one file and add one line here, or name `package.module:factory`
+in `STT_ENGINE`."""
 
 
 def load(settings: TranscriberSettings) -> tuple[Engine, str]:
-    """The engine that the settings ask for, and why it is this one.
+    """The engine that the settings select, and the reason of the choice for `/health` and the log.
 
     Raises
     ------
     EngineError, ModelError
-        if an engine that was asked for by name can't be loaded; it's never replaced silently.
+        if the engine can't be loaded. There is no fallback to another engine.
 
     """
     name = settings.stt_engine
@@ -94,12 +95,12 @@ def load(settings: TranscriberSettings) -> tuple[Engine, str]:
 
 def _choose(settings: TranscriberSettings) -> tuple[str, str]:
     if settings.whisper_model:
-        asked = f"WHISPER_MODEL={_shown(settings.whisper_model)}"
+        setting = f"WHISPER_MODEL={_shown(settings.whisper_model)}"
         if settings.whisper_model.endswith(".pt"):
-            return "whisper", f"{asked} is an openai-whisper checkpoint"
+            return "whisper", f"{setting} is an openai-whisper checkpoint"
         if find_spec("faster_whisper"):
-            return "faster-whisper", f"{asked}, and faster-whisper is installed"
-        return "whisper", asked
+            return "faster-whisper", f"{setting}, and faster-whisper is installed"
+        return "whisper", setting
     cached = Path.home() / ".cache" / "whisper" / "base.pt"
     if find_spec("whisper") and cached.exists():
         return "whisper", "~/.cache/whisper/base.pt is on this machine"
@@ -107,5 +108,5 @@ def _choose(settings: TranscriberSettings) -> tuple[str, str]:
 
 
 def _shown(model: str) -> str:
-    """A model as anybody may read it on /health: of a path its last part only."""
+    """The model's name for `/health`, which is public: only the last part of a path."""
     return Path(model).name if Path(model).is_absolute() else model

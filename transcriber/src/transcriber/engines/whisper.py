@@ -1,11 +1,11 @@
 """OpenAI Whisper on torch: the reference engine; CPU, CUDA or MPS.
 
 Windows are encoded together; those with the same options are decoded together. A final is decoded
-again at higher temperatures while it isn't believable, as in openai-whisper's `transcribe`.
+again at higher temperatures while it isn't plausible, as in openai-whisper's `transcribe`.
 
-On the CPU the encoder is most of a partial's cost, for it takes 30 s whatever there is to hear. There
-partials are encoded in as many positions as they need, and finals in all of them: the weights were
-trained on 30 s, and hear them best.
+Whisper pads every window to 30 s. On the CPU that padding makes the encoder most of a partial's cost, so
+partials are encoded in fewer positions there. Finals always have all positions: the weights were trained
+on 30 s, and are most accurate with them.
 """
 
 import math
@@ -24,32 +24,39 @@ from whisper.tokenizer import get_tokenizer
 
 from parlando.domain.audio import SAMPLE_RATE
 from parlando.errors import EngineError, ModelError
-from transcriber.engines.base import EngineInfo, Hypothesis, Window, Word
+from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window, Word
 from transcriber.engines.guards import MAX_COMPRESSION, compression
-from transcriber.engines.whisper_text import TEMPERATURES, believable, context_s, nothing, silent, words_of
+from transcriber.engines.whisper_text import (
+    TEMPERATURES,
+    context_s,
+    empty_hypothesis,
+    is_plausible,
+    is_silent,
+    words_of,
+)
 
-BATCH: Final = {"cuda": 16, "mps": 8, "cpu": 1}  # windows worth decoding at once
+BATCH: Final = {"cuda": 16, "mps": 8, "cpu": 1}  # windows decoded in one call
 LEADING: Final = "\"'“¿([{-"
 TRAILING: Final = "\"'.。,，!！?？:：”)]}、"
 
 
-def choose_device(wish: str) -> str:
-    """`auto` is the fastest that there is."""
-    if wish != "auto":
-        return wish
+def choose_device(requested: str) -> str:
+    """The device to run on: `requested`, or the fastest one present for "auto"."""
+    if requested != "auto":
+        return requested
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 class _Decoding(DecodingTask):  # type: ignore[misc]
-    """Decoding of what is encoded already, in however many positions."""
+    """Decodes audio that is already encoded, in any number of positions."""
 
     def _get_audio_features(self, mel: torch.Tensor) -> torch.Tensor:
         return mel
 
 
-class WhisperEngine:
+class WhisperEngine(Engine):
     """A Whisper checkpoint by size or path."""
 
     def __init__(self, model: str, *, device: str = "auto") -> None:
@@ -86,27 +93,27 @@ class WhisperEngine:
             raise EngineError(f"whisper failed on a window: {error}") from error
 
     def _transcribe(self, windows: Sequence[Window]) -> list[Hypothesis]:
-        """Each window in the context that it needs; in the full one if it can't be believed there."""
+        """Decode each window in a context that fits it; again in the full one if that isn't plausible."""
         contexts: dict[int, list[int]] = defaultdict(list)
         for number, window in enumerate(windows):
             contexts[self._context(window)].append(number)
         answers: dict[int, Hypothesis] = {}
         for frames, numbers in contexts.items():
-            heard = self._hear([windows[number] for number in numbers], frames)
-            for number, hypothesis in zip(numbers, heard, strict=True):
+            hypotheses = self._decode_windows([windows[number] for number in numbers], frames)
+            for number, hypothesis in zip(numbers, hypotheses, strict=True):
                 if hypothesis is None:
-                    [hypothesis] = self._hear([windows[number]], N_FRAMES)
+                    [hypothesis] = self._decode_windows([windows[number]], N_FRAMES)
                 assert hypothesis is not None
                 answers[number] = hypothesis
         return [answers[number] for number in range(len(windows))]
 
     def _context(self, window: Window) -> int:
-        """How many frames of log-mel, of 10 ms, a window is heard in."""
+        """The number of log-mel frames, of 10 ms each, in which a window is encoded."""
         seconds = context_s(window) if self._device == "cpu" else None
         return int(N_FRAMES if seconds is None else seconds * FRAMES_PER_SECOND)
 
-    def _hear(self, windows: Sequence[Window], frames: int) -> list[Hypothesis | None]:
-        """Windows that share a context; None for one that can't be believed in less than the full one."""
+    def _decode_windows(self, windows: Sequence[Window], frames: int) -> list[Hypothesis | None]:
+        """Decode windows in a context of `frames`; None for one that isn't plausible in a short context."""
         mels = torch.stack([self._mel(window) for window in windows]).to(self._device)
         features = self._encode((mels.half() if self._device == "cuda" else mels)[..., :frames])
         alike: dict[tuple[str, str, str], list[int]] = defaultdict(list)
@@ -120,9 +127,9 @@ class WhisperEngine:
             for number, result in zip(numbers, results, strict=True):
                 window, feature = windows[number], features[number : number + 1]
                 if window.final:
-                    result = self._again(feature, options, result)
-                settled = silent(result.no_speech_prob, result.avg_logprob)
-                if frames == N_FRAMES or settled or believable(result.text, result.avg_logprob):
+                    result = self._at_higher_temperatures(feature, options, result)
+                settled = is_silent(result.no_speech_prob, result.avg_logprob)
+                if frames == N_FRAMES or settled or is_plausible(result.text, result.avg_logprob):
                     answers[number] = self._hypothesis(window, mels[number], result, language)
         return answers
 
@@ -157,9 +164,10 @@ class WhisperEngine:
         results: list[Any] = _Decoding(self._model, chosen).run(features)
         return results
 
-    def _again(self, feature: torch.Tensor, options: dict[str, Any], result: Any) -> Any:
+    def _at_higher_temperatures(self, feature: torch.Tensor, options: dict[str, Any], result: Any) -> Any:
+        """`result`, or the first plausible one at a higher temperature; the last if none is."""
         for temperature in TEMPERATURES[1:]:
-            if believable(result.text, result.avg_logprob) or silent(
+            if is_plausible(result.text, result.avg_logprob) or is_silent(
                 result.no_speech_prob, result.avg_logprob
             ):
                 break
@@ -167,10 +175,10 @@ class WhisperEngine:
         return result
 
     def _hypothesis(self, window: Window, mel: torch.Tensor, result: Any, language: str) -> Hypothesis:
-        if silent(result.no_speech_prob, result.avg_logprob):
-            return nothing(language, "no_speech")
+        if is_silent(result.no_speech_prob, result.avg_logprob):
+            return empty_hypothesis(language, "no_speech")
         if window.final and compression(result.text) > MAX_COMPRESSION:
-            return nothing(language, "suppressed")
+            return empty_hypothesis(language, "suppressed")
         words = words_of(result.text, language)
         if window.words and words:
             words = self._timed(window, mel, result, language)

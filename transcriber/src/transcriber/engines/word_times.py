@@ -16,7 +16,8 @@ _EXCHANGES: Final = (
     *((0, 5), (0, 3), (1, 6), (2, 4), (0, 1), (3, 5), (2, 6)),
     *((2, 3), (3, 6), (4, 5), (1, 4), (1, 3), (3, 4)),
 )
-"""Compare and swap these, and the median of seven is the fourth (Devillard, "Fast median search", 1998)."""
+"""A sorting network: after these compare-and-swap steps the median of seven values is the fourth
+(Devillard, "Fast median search", 1998)."""
 
 Weights = npt.NDArray[np.floating[Any]]
 
@@ -24,8 +25,8 @@ Weights = npt.NDArray[np.floating[Any]]
 def align(weights: Weights, lengths: Sequence[int], frame_s: float) -> list[tuple[float, float]]:
     """Start and end in seconds of each word.
 
-    `weights`: (layers, heads, tokens, frames), rows of the tokens in order; `lengths`: tokens per
-    word, together `tokens`.
+    `weights`: attention of shape (layers, heads, tokens, frames). `lengths`: tokens of each word; their sum
+    is the number of tokens. `frame_s`: seconds of one frame.
     """
     if not lengths:
         return []
@@ -44,20 +45,20 @@ def align(weights: Weights, lengths: Sequence[int], frame_s: float) -> list[tupl
 
 
 def _median_filtered(rows: Weights) -> Weights:
-    """`rows` of shape (rows, frames), each frame the median of the seven around it; mirrored at the edges."""
+    """`rows` of shape (rows, frames), each value the median of 7 frames; mirrored at the edges."""
     edge = MEDIAN_WIDTH // 2
     frames = rows.shape[1]
     if frames <= edge:
         return rows
     padded = np.pad(rows, ((0, 0), (edge, edge)), mode="reflect")
-    seven = [padded[:, at : at + frames] for at in range(MEDIAN_WIDTH)]
+    shifted = [padded[:, at : at + frames] for at in range(MEDIAN_WIDTH)]
     for a, b in _EXCHANGES:
-        seven[a], seven[b] = np.minimum(seven[a], seven[b]), np.maximum(seven[a], seven[b])
-    return seven[edge]
+        shifted[a], shifted[b] = np.minimum(shifted[a], shifted[b]), np.maximum(shifted[a], shifted[b])
+    return shifted[edge]
 
 
 def _first_frames(cost: Weights) -> list[int]:
-    """The frame at which each row (token) begins on the cheapest monotonic path. `cost`: (rows, frames)."""
+    """The first frame of each row (token) on the cheapest monotonic path. `cost`: shape (rows, frames)."""
     rows, frames = cost.shape
     total = np.full((rows + 1, frames + 1), np.inf)
     total[0, 0] = 0.0

@@ -1,1 +1,1 @@
-"""One live session: audio to segments to finals."""
+"""Live sessions: from audio to segments to final transcripts."""

@@ -1,7 +1,7 @@
-"""LocalAgreement-2: a word is stable once two hypotheses in a row say it. Pure.
+"""LocalAgreement-2: a word is stable once two consecutive hypotheses contain it. Pure.
 
 Source: Liu, Spanakis, Niehues, "Low-Latency Sequence-to-Sequence Speech Recognition and Translation
-by Partial Hypothesis Selection" (2020). It holds only for windows that all begin at the same sample.
+by Partial Hypothesis Selection" (2020). It requires that all windows begin at the same sample.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from typing import Final
 from parlando.domain.transcript import bare
 from transcriber.engines.base import Word
 
-NEWEST: Final = 2  # words at the end of a hypothesis that are never committed
-SURE: Final = 0.95  # probability that both hypotheses must give a word, where the engine tells it
+UNCOMMITTED_WORDS: Final = 2  # words at the end of a hypothesis that are never committed
+MIN_PROBABILITY: Final = 0.95  # of a word in both hypotheses, where the engine gives probabilities
 
 Words = tuple[Word, ...]
 
@@ -20,15 +20,15 @@ def _same(a: Word, b: Word) -> bool:
     return bare(a.text) == bare(b.text)
 
 
-def _sure(word: Word) -> bool:
-    return word.probability is None or word.probability >= SURE
+def _is_probable(word: Word) -> bool:
+    return word.probability is None or word.probability >= MIN_PROBABILITY
 
 
 def tail_behind(committed: Sequence[Word], words: Words) -> Words:
-    """The part of a hypothesis behind the committed words.
+    """The words of a hypothesis that follow the committed words.
 
-    Engines that honour a prefix begin with the committed words; for others the cut that costs the
-    fewest word edits is taken, the one nearest to the number of committed words among equals.
+    If the hypothesis doesn't begin with the committed words, the cut with the smallest word edit distance
+    to them is used; among equals, the one nearest to the number of committed words.
     """
     if len(words) >= len(committed) and all(_same(a, b) for a, b in zip(committed, words, strict=False)):
         return words[len(committed) :]
@@ -51,21 +51,22 @@ class LocalAgreement:
         self.tail = tail
 
     def insert(self, words: Words, *, hold: bool = False) -> None:
-        """Take a hypothesis of the whole segment so far.
+        """Add a hypothesis of the whole segment so far.
 
-        Commits what it shares with the one before and both are sure of, but never its newest words,
-        and nothing if `hold`. A word committed wrongly spoils its final: hence the caution.
+        Commits the words that it has in common with the previous hypothesis and that are probable in both,
+        except its newest words; commits nothing if `hold`. The rule is strict because committed words can't
+        be corrected by the final.
         """
         tail = tail_behind(self.committed, words)
         agreed = 0
         if not hold:
-            for old, new in zip(self.tail, tail[:-NEWEST], strict=False):
-                if not (_same(old, new) and _sure(old) and _sure(new)):
+            for old, new in zip(self.tail, tail[:-UNCOMMITTED_WORDS], strict=False):
+                if not (_same(old, new) and _is_probable(old) and _is_probable(new)):
                     break
                 agreed += 1
         self.committed += tail[:agreed]
         self.tail = tail[agreed:]
 
     def settle(self, words: Words) -> Words:
-        """The final words: what was committed, then what the last hypothesis has behind it."""
+        """The final words: the committed ones, then those that follow them in the last hypothesis."""
         return self.committed + tail_behind(self.committed, words)

@@ -1,7 +1,7 @@
-"""The side of a live session that reads: entries of its audio stream become steps to be done.
+"""The input side of a live session: turns entries of its audio stream into a queue of steps.
 
-`feed` only queues what was read. `run` passes it through the segmenter and notes, in the order of the audio,
-what there is to do; `session_output` does it.
+`feed` queues entries. `run` passes them through the segmenter and appends steps in the order of the audio;
+`session_output` executes the steps.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from parlando.store.session_claims import SessionRenewal
 from parlando.store.session_log import Checkpoint, RecognitionClaim
 from parlando.vad import VadStream
 from transcriber.pipeline.batching import BatchCollector, BatchOptions
-from transcriber.pipeline.context import FORGET
+from transcriber.pipeline.context import MAX_GAP
 from transcriber.pipeline.segmenter import (
     Ended,
     Paused,
@@ -37,21 +37,20 @@ from transcriber.pipeline.steps import FinishStep, OpenStep, PartialStep, Specul
 FIRST_PARTIAL: Final = samples(300)
 """Samples of speech before a segment's first partial."""
 MAX_SILENCE: Final = samples(100)
-"""Samples of silence behind which no partial is decoded."""
+"""No partial is decoded after more samples of silence than this."""
 MAX_UNFINISHED: Final = 3
-"""Segments that wait for their final before reading stops."""
+"""Segments waiting for their final at which reading stops."""
 BATCH_OPTIONS: Final = SegmenterOptions(silence=5 * SAMPLE_RATE, soft=11 * SAMPLE_RATE, hard=28 * SAMPLE_RATE)
-"""Pieces of 10 to 28 s, cut in silences: a paid engine bills at least 10 s for each."""
+"""Segments of 10 to 28 s, cut in silences: a paid engine bills at least 10 s for each."""
 
 
 class AudioInput:
-    """See the module. `steps` is what there is to do; `changed` is set when something was added to it.
+    """See the module. `steps`: the queue; `changed` is set when steps were added.
 
-    `context`: samples before a segment that help to recognise it. `fixed_interval`: samples between two
-    partials, if they are counted in samples and not adapted to the load. `metered`: whether every window
-    costs money.
-    `on_drained` is called when everything that was read has been segmented, `on_endpoint` when a window that
-    was queued before is needless, because the segment may have ended.
+    `context`: samples before a segment that improve its recognition. `fixed_interval`: samples between two
+    partials; None if the interval adapts to the load. `metered`: whether every window costs money.
+    `on_drained` is called when all entries have been segmented; `on_endpoint` when a queued partial has
+    become superfluous because the segment may have ended.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class AudioInput:
         self._arrived = asyncio.Event()
         self._next_partial = 0
         self._ending = False
-        self._quiet_since = claim.start  # where the last segment ended, as far as the audio was read
+        self._quiet_since = claim.start  # end of the last segment that the segmenter has ended
         if claim.checkpoint is not None:
             self._restore(claim.checkpoint)
         self._adopt(self.config)
@@ -98,44 +97,44 @@ class AudioInput:
         self.segmenter.restore(checkpoint.offset, snapshot["segmenter"])
         self._quiet_since = snapshot["quiet_since"]
         self.position = position_at(checkpoint.offset)
-        if self.segmenter.open is not None:  # the checkpoint lies at a cut in the middle of speech
+        if self.segmenter.open is not None:  # the checkpoint is at a cut in the middle of speech
             self._begin(self.segmenter.open)
 
     @property
     def wants_input(self) -> bool:
-        """Whether reading on makes sense; else the audio waits in Redis."""
+        """Whether more entries should be read; else the audio waits in Redis."""
         collected = self._collector is None or self._collector.opens(self.segmenter.received)
         busy = self._read or self._ending or len(self.unfinished) >= MAX_UNFINISHED
         return collected and not busy
 
     @property
-    def decodes_early(self) -> bool:
-        """Whether windows are decoded that may not be a segment's last: not where each costs money."""
+    def decodes_partials(self) -> bool:
+        """Whether windows are decoded before a segment has ended; not where each window costs money."""
         return not (self.config.batch or self._metered)
 
     @property
     def first_needed(self) -> int:
-        """The first sample that steps still to be done may want, without the context before it."""
+        """The first sample that the queued steps need, without the context before it."""
         starts = [step.utterance.start for step in self.unfinished if step.utterance]
         starts += [step.utterance.start for step in self.steps if isinstance(step, OpenStep)]
         return min([*starts, self.segmenter.needed])
 
     def observe(self, renewal: SessionRenewal, now: float) -> None:
-        """Take note of how much audio lies in Redis; `now` in seconds."""
+        """Process the amount of audio in Redis, as reported by a lease renewal; `now` in seconds."""
         if self._collector is not None:
             self._collector.observe(
                 received=renewal.received, read=self.segmenter.received, ending=renewal.ending, now=now
             )
 
     def feed(self, entries: Iterable[Entry]) -> None:
-        """Queue what was read of the session's stream, in order."""
+        """Queue entries of the session's stream, in order."""
         self._read.extend(entries)
         if self._read:
             self.position = self._read[-1].id
         self._arrived.set()
 
     async def run(self) -> None:
-        """Pass what was read through the segmenter, an entry (up to a second of audio) at a time."""
+        """Pass the queued entries through the segmenter, one (up to a second of audio) at a time."""
         while True:
             if not self._read:
                 self._on_drained()
@@ -144,7 +143,7 @@ class AudioInput:
                 await self._arrived.wait()
             for entry in unread([self._read[0]], self._last_command):
                 if isinstance(entry, Control):
-                    self._obey(entry)
+                    self._execute(entry)
                 else:
                     pcm = np.frombuffer(entry.pcm, "<i2")
                     self._segment(pcm[max(0, self.segmenter.received - entry.start) :])
@@ -160,7 +159,7 @@ class AudioInput:
                     self._begin(utterance)
                 case SpeechFrame(utterance, end, silence):
                     self._partial(utterance, end, silence)
-                case Paused(utterance) if self.decodes_early:
+                case Paused(utterance) if self.decodes_partials:
                     self.steps.append(SpeculateStep(utterance, self.config))
                     self._on_endpoint()
                 case Resumed() if self._fixed_interval is None:
@@ -177,7 +176,7 @@ class AudioInput:
     def _partial(self, utterance: Utterance, end: int, silence: int) -> None:
         if (
             self._fixed_interval is not None
-            and self.decodes_early
+            and self.decodes_partials
             and end >= self._next_partial
             and silence <= MAX_SILENCE
         ):
@@ -194,7 +193,7 @@ class AudioInput:
         if utterance is not None:
             self._quiet_since = utterance.end
         settled = max(offset, snapshot["floor"])
-        if offset - self._quiet_since < FORGET:  # a segment may begin here that wants the context
+        if offset - self._quiet_since < MAX_GAP:  # the next segment may need the context
             offset = max(self.segmenter.audio.start, offset - self._context)
         state = {
             "segmenter": snapshot,
@@ -210,21 +209,21 @@ class AudioInput:
 
     # --- commands -----------------------------------------------------------------------------
 
-    def _obey(self, control: Control) -> None:
+    def _execute(self, control: Control) -> None:
         self._last_command = control.number
         match control.command:
             case Configure(changes=changes):
                 self._adopt(SessionConfig(**{**self.config.model_dump(), **changes}))
             case Flush() as flush:
-                self._stop_here(flush)
+                self._end_segment(flush)
             case Settle():
-                self._stop_here(None)
+                self._end_segment(None)
             case End() as end:
                 self._ending = True
                 lost = end.lost or max(0, control.at - self.segmenter.received)
-                self._stop_here(end.model_copy(update={"lost": lost}))
+                self._end_segment(end.model_copy(update={"lost": lost}))
 
-    def _stop_here(self, command: Flush | End | None) -> None:
+    def _end_segment(self, command: Flush | End | None) -> None:
         for event in self.segmenter.settle():
             match event:
                 case Ended(utterance, offset, snapshot):

@@ -1,30 +1,30 @@
-"""When a session that isn't live is read: in windows of time or size, for engines that are paid. Pure."""
+"""When the audio of a batch session is read: in windows of time or size, for paid engines. Pure."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class BatchOptions:
-    """A window is read when its oldest audio has waited `window_s`, or `limit` samples wait."""
+    """A window is read when its oldest audio has waited `window_s` seconds, or `limit` samples wait."""
 
     window_s: float
     limit: int
 
 
 class BatchCollector:
-    """Holds one session's audio back in Redis until its window is full."""
+    """Delays the reading of one session's audio from Redis until its window is full."""
 
     def __init__(self, options: BatchOptions) -> None:
         self._options = options
-        self._until: float = 0  # samples that may be read
-        self._since: float | None = None  # when the oldest unread audio was first seen
+        self._until: float = 0  # the sample up to which audio may be read
+        self._since: float | None = None  # when the oldest unread audio was first observed
 
     def opens(self, read: int) -> bool:
-        """Whether audio behind sample `read` may be read now."""
+        """Whether audio from sample `read` on may be read now."""
         return read < self._until
 
     def observe(self, *, received: int, read: int, ending: bool, now: float) -> None:
-        """Take note of how much has come (samples) and how much of it was read; `now` in seconds."""
+        """Update with the number of samples received and read; `now` in seconds."""
         if ending:
             self._until = float("inf")
         elif self.opens(read) or received <= read:

@@ -1,7 +1,7 @@
-"""A segment whose final is still to come: its agreement, and what may be said of it. Pure.
+"""A segment without a final yet: its hypotheses, and the partials and the final made of them. Pure.
 
-`dump` is stored with every partial, so that a new owner goes on where the old one stopped: what
-clients have seen as stable stays the beginning of the final.
+`dump` is stored with every partial. A new owner continues from it, so that the text that clients received as
+stable stays the beginning of the final.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from transcriber.pipeline.segmenter import Utterance
 
 
 class OpenSegment:
-    """The words of an open segment. Positions in samples; `end` is how far it has been decoded."""
+    """The words of an open segment. Positions in samples; it has been decoded up to `end`."""
 
     def __init__(self, index: int, start: int, onset: int) -> None:
         self.index = index
@@ -29,12 +29,14 @@ class OpenSegment:
 
     @property
     def has_words(self) -> bool:
-        """Whether anything has been heard in it."""
+        """Whether any word has been recognised in it."""
         return bool(self.agreement.committed or self.agreement.tail)
 
     def take(self, hypothesis: Hypothesis, end: int, *, hold_from: int) -> None:
-        """Agree on a hypothesis of [start, end); from `hold_from` samples on nothing new is committed,
-        because a cut may yet fall there.
+        """Add a hypothesis of [start, end).
+
+        Nothing new is committed if the segment is longer than `hold_from` samples, because it may be cut
+        before its newest words.
         """
         self.end = end
         if hypothesis is not self.speculation:
@@ -43,7 +45,7 @@ class OpenSegment:
         self.agreement.insert(hypothesis.words, hold=end - self.start > hold_from)
 
     def partial(self, sid: str) -> Partial:
-        """What is known of the segment now."""
+        """A partial with the present words."""
         committed, tail = self.agreement.committed, self.agreement.tail
         return Partial(
             session_id=sid,
@@ -58,7 +60,7 @@ class OpenSegment:
     def final(
         self, sid: str, utterance: Utterance, hypothesis: Hypothesis, *, words: bool
     ) -> FinalTranscript:
-        """The settled text: what was stable, then the rest of the last hypothesis."""
+        """The final: the stable words, then the rest of the last hypothesis."""
         settled = self.agreement.settle(hypothesis.words)
         return FinalTranscript(
             session_id=sid,
@@ -73,8 +75,8 @@ class OpenSegment:
         )
 
     def _timed(self, settled: Words, detected: Words, utterance: Utterance) -> list[TimedWord]:
-        """Words with rising times inside the segment; where the engine gave none, by their length."""
-        if len(settled) == len(detected):  # committed words got their times in the last decoding
+        """Words with increasing times inside the segment; estimated from their length where unknown."""
+        if len(settled) == len(detected):  # the last hypothesis has times for the committed words, too
             settled = tuple(
                 Word(word.text, timed.start, timed.end, timed.probability)
                 for word, timed in zip(settled, detected, strict=True)
@@ -82,13 +84,13 @@ class OpenSegment:
         first, last = utterance.onset / SAMPLE_RATE, utterance.speech_end / SAMPLE_RATE
         offset = self.start / SAMPLE_RATE
         letters = sum(len(word.text) + 1 for word in settled)
-        timed, spoken, at = [], 0, first
+        timed, passed, at = [], 0, first
         for word in settled:
-            guess = first + (last - first) * spoken / max(letters, 1)
-            spoken += len(word.text) + 1
-            guess_end = first + (last - first) * spoken / max(letters, 1)
-            start = guess if word.start is None else offset + word.start
-            end = guess_end if word.end is None else offset + word.end
+            estimated_start = first + (last - first) * passed / max(letters, 1)
+            passed += len(word.text) + 1
+            estimated_end = first + (last - first) * passed / max(letters, 1)
+            start = estimated_start if word.start is None else offset + word.start
+            end = estimated_end if word.end is None else offset + word.end
             start = min(max(start, at), last)
             at = end = min(max(end, start), last)
             timed.append(
@@ -122,16 +124,16 @@ class OpenSegment:
 
     @classmethod
     def load(cls, state: dict[str, Any] | None) -> "OpenSegment | None":
-        """The segment that `dump` described; None for None."""
+        """The segment from a `dump`; None for None."""
         if not state:
             return None
         segment = cls(state["index"], state["start"], state["onset"])
         segment.end = state["end"]
         segment.agreement = LocalAgreement(load_words(state["committed"]), load_words(state["tail"]))
         segment.confidence, segment.language = state["confidence"], state["language"]
-        guess = state["speculation"]
-        if guess:
+        saved = state["speculation"]
+        if saved:
             segment.speculation = Hypothesis(
-                load_words(guess["words"]), guess["language"], guess["confidence"], guess["reason"]
+                load_words(saved["words"]), saved["language"], saved["confidence"], saved["reason"]
             )
         return segment

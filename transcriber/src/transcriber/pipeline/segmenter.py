@@ -1,28 +1,24 @@
 """Cuts a session's audio into utterances. Pure: samples in, events out, no clock, no I/O.
 
-The same audio gives the same events however it is sliced, and `restore(snapshot())` goes on as if
-nothing had happened. All positions are samples on the session's clock.
+The same audio gives the same events however it is sliced. A segmenter restored from a snapshot gives the
+same further events as the one that made it. All positions are samples of the session.
 
-A segment begins at two frames of speech in a row, with padding in front; it ends after `silence`.
-From `soft` on it is cut at the first dip, at `hard` at the quietest place of the last `lookback`.
+A segment begins at two consecutive frames of speech, with padding in front; it ends after `silence`.
+From length `soft` on it is cut at the first dip, at length `hard` at the quietest place of the last
+`lookback` samples.
 """
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-import numpy as np
-
 from parlando.domain.audio import SAMPLE_RATE, Float32, Pcm16, samples, to_float
 from parlando.domain.audio_buffer import AudioBuffer
+from parlando.domain.speech import ONSET_FRAMES, is_speech, onset_frames, quietest
 from parlando.vad import FRAME, VadStream
 
-ENTER: Final = 0.5  # probability at which silence becomes speech
-LEAVE: Final = 0.35  # below it speech becomes silence
-ONSET_FRAMES: Final = 2  # frames of speech that open a segment
-DIP: Final = samples(60)  # silence at which a long segment may be cut
-PAUSE: Final = samples(192)  # silence at which it's worth decoding the segment as if it had ended
-QUIET_EVERY: Final = SAMPLE_RATE  # in silence, a new checkpoint that often
-BLOCK: Final = samples(30)  # resolution of the search for the quietest place
+DIP: Final = samples(60)  # shortest silence at which a long segment may be cut
+PAUSE: Final = samples(192)  # silence at which the segment is decoded as if it had ended
+QUIET_EVERY: Final = SAMPLE_RATE  # samples of silence between two checkpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +32,7 @@ class SegmenterOptions:
 
     @property
     def lookback(self) -> int:
-        """How far back a hard cut may fall; words there aren't committed before."""
+        """Samples before the end within which a hard cut may fall; words there aren't committed early."""
         return self.hard // 3
 
 
@@ -44,8 +40,9 @@ class SegmenterOptions:
 class Utterance:
     """A segment, open or ended.
 
-    `start`: where decoding begins (padding included); `onset`: where speech begins; `speech_end`:
-    where speech was last heard; `end`: where decoding ends; `voiced`: samples taken for speech.
+    Positions in samples. `start`: where decoding begins (padding included); `onset`: where speech begins;
+    `speech_end`: where the last frame of speech ends; `end`: where decoding ends; `voiced`: number of
+    samples detected as speech; `paused`: a `Paused` event was sent for the present silence.
     """
 
     index: int
@@ -66,7 +63,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class SpeechFrame:
-    """One more frame of an open segment; `silence` samples since speech was heard."""
+    """One more frame of an open segment. `silence`: samples since the last frame of speech."""
 
     utterance: Utterance
     end: int
@@ -75,21 +72,21 @@ class SpeechFrame:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """Silence that may become the endpoint; if it does, the segment's `end` is this one."""
+    """Silence that may become the endpoint. If it does, the segment ends at this utterance's `end`."""
 
     utterance: Utterance
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The pause was none."""
+    """Speech continued after `Paused`."""
 
     utterance: Utterance
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The segment is complete. `checkpoint` is where a new owner would begin, with `snapshot`."""
+    """The segment is complete. A new owner continues from sample `checkpoint` with `snapshot`."""
 
     utterance: Utterance
     checkpoint: int
@@ -98,7 +95,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """Silence outside segments; audio below `checkpoint` isn't needed any more."""
+    """Silence outside segments. Audio before sample `checkpoint` is no longer needed."""
 
     checkpoint: int
     snapshot: dict[str, Any]
@@ -110,7 +107,8 @@ SegmentEvent = Started | SpeechFrame | Paused | Resumed | Ended | Quiet
 class Segmenter:
     """One session's audio, its voice activity and its open segment.
 
-    The audio begins at sample `start`, the segments at number `index`; none begins before sample `floor`.
+    `start`: the first sample of the audio. `index`: number of the next segment. `floor`: no segment begins
+    before this sample.
     """
 
     def __init__(
@@ -125,10 +123,10 @@ class Segmenter:
         self._vad = vad
         self.options = options or SegmenterOptions()
         self.audio = AudioBuffer(start)
-        self._detected = start  # samples that went through the VAD
-        self._floor = max(start, floor)  # no segment may begin before it
-        self._run = 0  # frames of speech in a row, outside segments
-        self._index = index  # of the next segment
+        self._detected = start
+        self._floor = max(start, floor)
+        self._run = 0  # consecutive frames of speech, outside segments
+        self._index = index
         self._checkpoint = start
         self.open: Utterance | None = None
 
@@ -139,19 +137,19 @@ class Segmenter:
 
     @property
     def detected(self) -> int:
-        """Samples that went through the voice detector."""
+        """Samples that the voice detector has processed."""
         return self._detected
 
     def push(self, pcm: Pcm16) -> list[SegmentEvent]:
-        """Take int16 samples of shape (n,) that follow those before."""
+        """Process int16 samples of shape (n,) that follow the previous ones."""
         self.audio.append(pcm)
         whole = (self.audio.end - self._detected) // FRAME * FRAME
         if whole <= 0:
             return []
         frames: Float32 = to_float(self.audio.slice(self._detected, self._detected + whole))
         events: list[SegmentEvent] = []
-        # One frame at a time into the rules, but one call into the model; a snapshot taken at an
-        # event must hold the model's state at that frame, so the call ends where one may be due.
+        # The rules take one frame at a time, but one call of the detector takes many frames. A snapshot must
+        # hold the detector's state at its frame, so frames that may cause a snapshot get a call each.
         start = 0
         while start < len(frames):
             stop = len(frames) if self._far_from_snapshot(len(frames) - start) else start + FRAME
@@ -161,7 +159,7 @@ class Segmenter:
         return events
 
     def settle(self) -> list[SegmentEvent]:
-        """End the open segment where the audio ends now (a flush, or the end of the stream)."""
+        """End the open segment at the end of the received audio (a flush, or the end of the stream)."""
         self._run = 0
         if self.open is None:
             return [self._quiet()]
@@ -170,7 +168,7 @@ class Segmenter:
         return events
 
     def release(self, keep_from: int) -> None:
-        """Forget audio that is needed neither from `keep_from` on nor by the segmenter itself."""
+        """Free audio before sample `keep_from` that the segmenter doesn't need itself."""
         self.audio.trim(min(keep_from, self.needed))
 
     def snapshot(self) -> dict[str, Any]:
@@ -185,9 +183,9 @@ class Segmenter:
         }
 
     def restore(self, start: int, snapshot: dict[str, Any]) -> None:
-        """Go on from a snapshot; the next samples pushed are those from `start` on.
+        """Continue from a snapshot; the next samples pushed begin at `start`.
 
-        `start` may lie anywhere before the checkpoint that came with the snapshot.
+        `start` must not lie behind the checkpoint that came with the snapshot.
         """
         self._detected = snapshot["detected"]
         self._floor = snapshot["floor"]
@@ -199,7 +197,7 @@ class Segmenter:
         self._checkpoint = self.needed
 
     def _far_from_snapshot(self, ahead: int) -> bool:
-        """Whether `ahead` more samples can neither end a segment nor earn a checkpoint in silence."""
+        """Whether `ahead` more samples can neither end a segment nor cause a checkpoint in silence."""
         after = self._detected + ahead
         if self.open is None:
             return (
@@ -217,7 +215,7 @@ class Segmenter:
             self._inside(self.open, probability, events)
 
     def _outside(self, probability: float, events: list[SegmentEvent]) -> None:
-        self._run = self._run + 1 if probability >= ENTER else 0
+        self._run = onset_frames(self._run, probability)
         if self._run < ONSET_FRAMES:
             if not self._run and self.needed - self._checkpoint >= QUIET_EVERY:
                 events.append(self._quiet())
@@ -232,8 +230,7 @@ class Segmenter:
         events += [Started(self.open), SpeechFrame(self.open, self._detected, 0)]
 
     def _inside(self, before: Utterance, probability: float, events: list[SegmentEvent]) -> None:
-        in_speech = before.speech_end >= self._detected - FRAME
-        if probability >= ENTER or (in_speech and probability >= LEAVE):
+        if is_speech(probability, after_speech=before.speech_end >= self._detected - FRAME):
             utterance = replace(
                 before,
                 speech_end=self._detected,
@@ -248,7 +245,7 @@ class Segmenter:
         self.open = utterance
         silence = self._detected - utterance.speech_end
         length = self._detected - utterance.start
-        if silence + FRAME > self.options.silence:  # the last frame that ends within it
+        if silence + FRAME > self.options.silence:  # the next frame would exceed the allowed silence
             self._end(utterance, min(utterance.speech_end + PAUSE, self._detected), events)
         elif length >= self.options.soft and silence >= self._dip(length):
             self._end(utterance, utterance.speech_end + silence // 2, events)
@@ -261,9 +258,9 @@ class Segmenter:
             events.append(SpeechFrame(utterance, self._detected, silence))
 
     def _dip(self, length: int) -> int:
-        """The silence at which a segment of `length` is cut: the longer it gets, the less will do."""
-        patience = (self.options.hard - self.options.lookback // 2 - length) / (5 * SAMPLE_RATE)
-        return max(DIP, min(PAUSE, int(PAUSE * patience)))
+        """The silence at which a segment of `length` samples is cut; shorter for longer segments."""
+        factor = (self.options.hard - self.options.lookback // 2 - length) / (5 * SAMPLE_RATE)
+        return max(DIP, min(PAUSE, int(PAUSE * factor)))
 
     def _end(self, utterance: Utterance, end: int, events: list[SegmentEvent]) -> None:
         self.open = None
@@ -271,8 +268,8 @@ class Segmenter:
         self._ended(replace(utterance, end=end), events)
 
     def _cut(self, utterance: Utterance, events: list[SegmentEvent]) -> None:
-        """End a segment in the middle of speech; the next one is open at once, from the cut on."""
-        place = self._quietest(self._detected - self.options.lookback, self._detected)
+        """End a segment in the middle of speech; the next one begins at the cut."""
+        place = quietest(self.audio, self._detected - self.options.lookback, self._detected)
         self._floor = place
         self.open = Utterance(
             self._index,
@@ -296,15 +293,9 @@ class Segmenter:
 
     @property
     def needed(self) -> int:
-        """The first sample that a later segment may want, or that the VAD has not heard."""
+        """The first sample that a later segment may include or that the detector hasn't processed."""
         if self.open is not None:
             return min(self.open.start, self._detected)
         return min(
             self._detected, max(self._floor, self._detected - self.options.padding - self._run * FRAME)
         )
-
-    def _quietest(self, start: int, end: int) -> int:
-        """The middle of the quietest block between `start` and `end`; the first of equals."""
-        pcm = to_float(self.audio.slice(start, end))
-        blocks = pcm[: len(pcm) // BLOCK * BLOCK].reshape(-1, BLOCK)
-        return start + int(np.square(blocks).sum(axis=1).argmin()) * BLOCK + BLOCK // 2

@@ -1,7 +1,7 @@
-"""One live session of its owner: audio in, events out, in the order of the audio.
+"""One live session in its owner: audio in, events out, in the order of the audio.
 
-Two tasks: `audio_input` passes the audio through the segmenter and notes what there is to do,
-`session_output` does it.
+It runs two tasks: `audio_input` passes the audio through the segmenter and queues steps, `session_output`
+executes them.
 """
 
 import asyncio
@@ -25,7 +25,9 @@ from transcriber.recognition.scheduler import Scheduler
 
 
 class LiveSession:
-    """A claimed session. `run` returns when it is closed; it raises `FencedError` when it's lost."""
+    """A claimed session. `run` returns when the session is closed, and raises `FencedError` when another
+    worker has claimed it.
+    """
 
     def __init__(
         self,
@@ -81,7 +83,7 @@ class LiveSession:
 
     @property
     def lag(self) -> int:
-        """Samples read but not decoded yet."""
+        """Samples read but not decoded yet; 0 outside segments."""
         open_work = self._input.unfinished or self._output.is_open
         return self._input.segmenter.received - self._output.decoded if open_work else 0
 
@@ -91,15 +93,15 @@ class LiveSession:
         return self._input.segmenter.open is not None
 
     def observe(self, renewal: SessionRenewal, now: float) -> None:
-        """Take note of how much audio lies in Redis; `now` in seconds."""
+        """Process the amount of audio in Redis, as reported by a lease renewal; `now` in seconds."""
         self._input.observe(renewal, now)
 
     def feed(self, entries: Iterable[Entry]) -> None:
-        """Queue what was read of the session's stream, in order."""
+        """Queue entries of the session's stream, in order."""
         self._input.feed(entries)
 
     async def run(self) -> None:
-        """Do the session's work until it is closed.
+        """Process the session until it is closed.
 
         Raises
         ------

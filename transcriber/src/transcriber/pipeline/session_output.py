@@ -1,6 +1,6 @@
-"""The side of a live session that works: decode, agree, run the stages, publish, one step after another.
+"""The output side of a live session: executes its steps, which decode, run the stages and publish.
 
-Whatever is published carries the state from which another worker could go on.
+Every publication stores the state from which another worker can continue.
 """
 
 import time
@@ -36,15 +36,16 @@ from transcriber.recognition.recognizer import Recognizer, note_failure
 from transcriber.recognition.scheduler import Lane, Scheduler, Ticket
 
 RETRY_PARTIAL: Final = samples(128)
-"""Samples of new audio behind which a segment without words is decoded again."""
+"""Samples of new audio after which a segment without words is decoded again."""
 
 log = structlog.get_logger(part="session")
 
 
 class SessionOutput:
-    """Does the steps of `source`. `decoded` and `settled` are samples up to which that has been done.
+    """Executes the steps of `source`.
 
-    `hold_from`: samples of a segment from which on no new word is committed, because it may be cut there.
+    `hold_from`: length of a segment, in samples, from which on no new word is committed, because the segment
+    may be cut. `fixed_interval`: see `AudioInput`.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class SessionOutput:
 
     @property
     def decoded(self) -> int:
-        """Samples decoded so far."""
+        """The sample up to which audio has been decoded."""
         return self._decoded
 
     @property
@@ -84,21 +85,21 @@ class SessionOutput:
         return self._current is not None
 
     async def run(self) -> None:
-        """Do what there is to do until the session is closed. Raises `FencedError`, `UnavailableError`."""
-        steps = self._source
+        """Execute steps until the session is closed. Raises `FencedError`, `UnavailableError`."""
+        source = self._source
         while True:
-            if steps.steps:
-                step = steps.steps.popleft()
-                await self._do(step)
+            if source.steps:
+                step = source.steps.popleft()
+                await self._execute(step)
                 if isinstance(step, FinishStep) and isinstance(step.command, End):
                     return
             elif self._ticket is not None:
                 await self._partial(self._ticket)
             else:
-                steps.changed.clear()
-                await steps.changed.wait()
+                source.changed.clear()
+                await source.changed.wait()
 
-    async def _do(self, step: Step) -> None:
+    async def _execute(self, step: Step) -> None:
         match step:
             case OpenStep(utterance):
                 await self._open(utterance)
@@ -120,9 +121,9 @@ class SessionOutput:
     # --- partials -----------------------------------------------------------------------------
 
     def request_partial(self) -> None:
-        """Queue a partial if one is due at the pace that the load allows.
+        """Submit a partial to the engine if one is due at the interval that the load allows.
 
-        A final or a speculation that is queued makes it needless.
+        None is submitted while steps are queued: a final or a speculation would make it superfluous.
         """
         source, segment = self._source, self._current
         utterance = source.segmenter.open
@@ -130,7 +131,7 @@ class SessionOutput:
         if (
             self._fixed_interval is not None
             or interval is None
-            or not source.decodes_early
+            or not source.decodes_partials
             or not source.config.interim
             or self._ticket is not None
             or source.steps
@@ -148,7 +149,7 @@ class SessionOutput:
             self._ticket = self._scheduler.submit(lane, self._newest_window)
 
     def cancel_partial(self) -> None:
-        """Take a queued partial back, unless the engine is at it."""
+        """Withdraw a queued partial, unless its decode has started."""
         if self._ticket is not None:
             self._ticket.cancel()
 
@@ -174,7 +175,7 @@ class SessionOutput:
     async def _fixed_partial(self, end: int, config: SessionConfig) -> None:
         segment = self._current
         if segment is None or end <= segment.end or not config.interim:
-            return  # a new owner replays; this one was published before
+            return  # a new owner processes the audio again; the previous owner published this partial
         lane = Lane.PARTIAL if segment.has_words else Lane.FIRST_PARTIAL
         hypothesis = await self._recognizer.recognize(segment, end, config, lane)
         if hypothesis is not None:
@@ -186,7 +187,7 @@ class SessionOutput:
         if segment is None or (
             utterance.end <= segment.end and (self._fixed_interval or segment.speculation)
         ):
-            return  # a new owner replays; this one was published before
+            return  # a new owner processes the audio again; the previous owner published this partial
         hypothesis = await self._recognizer.recognize(segment, utterance.end, config, Lane.FINAL, utterance)
         if hypothesis is None:
             return
@@ -197,7 +198,7 @@ class SessionOutput:
     async def _publish(
         self, segment: OpenSegment, hypothesis: Hypothesis, end: int, config: SessionConfig
     ) -> None:
-        """Agree on a hypothesis and publish the partial that it makes, with the state behind it."""
+        """Add a hypothesis to the segment, and publish the partial together with the segment's state."""
         segment.take(hypothesis, end, hold_from=self._hold_from)
         self._decoded = max(self._decoded, end)
         body = b""
@@ -217,7 +218,7 @@ class SessionOutput:
         resumed = self._resumable
         self._resumable = None
         if resumed is not None and resumed.index == utterance.index:
-            self._current = resumed  # its start and its stable text have been shown already
+            self._current = resumed  # the previous owner published its start and its stable text
             return
         self._current = OpenSegment(utterance.index, utterance.start, utterance.onset)
         event = SpeechStarted(session_id=self._sid, segment=utterance.index, start=seconds(utterance.onset))
@@ -225,7 +226,7 @@ class SessionOutput:
         self.request_partial()
 
     async def _finish(self, step: FinishStep) -> None:
-        """Publish a segment's final (and what follows it) and store the checkpoint, in one step."""
+        """Publish a segment's final and the events that follow it, and store the checkpoint, atomically."""
         events: list[PersistedEvent] = []
         utterance = step.utterance
         if utterance is not None:
@@ -266,7 +267,7 @@ class SessionOutput:
             hypothesis = await self._recognizer.recognize(
                 segment, utterance.end, config, Lane.FINAL, utterance
             )
-        if hypothesis is None:  # the engine failed: what was stable is all there is
+        if hypothesis is None:  # the engine failed: the final has only the stable words
             final = segment.final(
                 self._sid, utterance, Hypothesis((), reason="engine_failed"), words=config.words
             )
@@ -290,7 +291,7 @@ class SessionOutput:
     # --- the end ------------------------------------------------------------------------------
 
     def _closing(self, end: End, received: int) -> list[PersistedEvent]:
-        """What every session closes with: at least one final, what went wrong, and that it is closed."""
+        """The last events of a session: a final if there was none, lost audio, the error, and `Closed`."""
         events: list[PersistedEvent] = []
         if not self._segments:
             events.append(self._no_speech(received))

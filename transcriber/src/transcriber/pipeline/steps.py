@@ -1,4 +1,4 @@
-"""What a session has to do for its audio, in the order of the audio. Values only."""
+"""The steps of a session's processing, queued in the order of the audio. Values only."""
 
 import time
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ from transcriber.pipeline.segmenter import Utterance
 
 @dataclass(frozen=True, slots=True)
 class OpenStep:
-    """A segment began."""
+    """Announce that a segment began."""
 
     utterance: Utterance
 
 
 @dataclass(frozen=True, slots=True)
 class PartialStep:
-    """Decode a partial of the window that ends at `end` (fixed interval only)."""
+    """Decode a partial of the window that ends at sample `end` (fixed interval only)."""
 
     utterance: Utterance
     end: int
@@ -27,7 +27,7 @@ class PartialStep:
 
 @dataclass(frozen=True, slots=True)
 class SpeculateStep:
-    """Decode as if the segment had ended; it's the final if no more speech comes."""
+    """Decode the segment as if it had ended; the result becomes the final if no more speech follows."""
 
     utterance: Utterance
     config: SessionConfig
@@ -37,8 +37,8 @@ class SpeculateStep:
 class FinishStep:
     """Publish the final of `utterance`, if there is one, and store the checkpoint.
 
-    `command`: the flush to answer, or the end with which to close the session, in the same step.
-    `detected_at`: when the endpoint was detected, in seconds of `time.monotonic`.
+    `received`: samples received so far. `command`: a flush to answer, or the end that closes the session, in
+    the same transaction. `detected_at`: when the endpoint was detected, in seconds of `time.monotonic`.
     """
 
     utterance: Utterance | None

@@ -1,1 +1,1 @@
-"""Access to the engine: windows, scheduling, capacity."""
+"""Access to the engine: windows, scheduling and capacity."""

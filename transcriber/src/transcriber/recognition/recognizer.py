@@ -1,4 +1,4 @@
-"""How a session asks the engine: windows cut from its audio, with what is known of them already."""
+"""Cuts a session's windows with their context, prefix and draft, and has the engine decode them."""
 
 import structlog
 
@@ -12,7 +12,7 @@ from transcriber.pipeline.open_segment import OpenSegment
 from transcriber.pipeline.segmenter import Segmenter, Utterance
 from transcriber.recognition.scheduler import Lane, Scheduler
 
-log = structlog.get_logger(part="listening")
+log = structlog.get_logger(part="recognizer")
 
 
 def note_failure(error: EngineError) -> None:
@@ -22,7 +22,9 @@ def note_failure(error: EngineError) -> None:
 
 
 class Recognizer:
-    """One session's way to the engine. `context` is what was said in the segments before."""
+    """One session's access to the engine. `context`: the earlier segments. `always_redecode`: windows may be
+    decoded again even under load.
+    """
 
     def __init__(
         self, scheduler: Scheduler, segmenter: Segmenter, context: SettledContext, *, always_redecode: bool
@@ -40,7 +42,7 @@ class Recognizer:
         lane: Lane,
         utterance: Utterance | None = None,
     ) -> Hypothesis | None:
-        """The engine's hypothesis of the segment up to `end`; None if it failed."""
+        """The engine's hypothesis of the segment up to sample `end`; None if the engine failed."""
         ticket = self._scheduler.submit(lane, lambda: self.window(segment, end, config, utterance))
         try:
             return await ticket.answer
@@ -51,7 +53,7 @@ class Recognizer:
     def window(
         self, segment: OpenSegment, end: int, config: SessionConfig, utterance: Utterance | None = None
     ) -> Window:
-        """Cut the window; with the `utterance` that ends there it's for a final."""
+        """The segment's window up to sample `end`; for a final if `utterance` is given."""
         committed, tail = segment.agreement.committed, segment.agreement.tail
         audio = self._segmenter.audio
         if utterance is None:
@@ -63,9 +65,9 @@ class Recognizer:
                 prompt=config.prompt,
                 redecode=self._always_redecode or self._scheduler.partial_interval.relaxed,
             )
-        # A final is decoded freely, so that a word committed wrongly costs itself and no more.
-        # While others wait it is heard once, and without what was said before: that's half of its cost.
-        redecode = self._always_redecode or not self._scheduler.finals_wait
+        # A final has no prefix, so that a wrongly committed word doesn't affect the words that follow it.
+        # While other finals wait, it is decoded once and without context, which takes about half the time.
+        redecode = self._always_redecode or not self._scheduler.has_queued_finals
         begin, context = self.context.before(segment.start)
         if begin < audio.start or not redecode:
             begin, context = segment.start, ()

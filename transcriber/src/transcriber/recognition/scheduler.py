@@ -1,10 +1,10 @@
-"""One queue in front of the engine: finals, then first partials, then partials; then chunks of jobs.
+"""The priority queue of the engine: finals, first partials, further partials, chunks of jobs.
 
-An engine that allows it decodes chunks in a thread of lower priority, so that no live window waits for one,
-and windows in as many threads as its `parallel` says, so that none waits for another's answer.
+If `EngineInfo.concurrent`, chunks are decoded in a thread of lower priority, so that no live window waits for
+a chunk. Calls run in `EngineInfo.parallel` threads.
 
-A window is cut from the audio when the engine is free for it, so a partial is never older than it must be.
-Whatever goes wrong with a window is the failure of its own ticket.
+A window is cut from the audio when the engine is free to decode it, so a partial includes the newest audio.
+An error of one window fails only its own ticket.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ log = structlog.get_logger(part="scheduler")
 
 
 class Lane(IntEnum):
-    """Who goes first; lower is sooner."""
+    """The priority of a window; lower values are decoded first."""
 
     FINAL = 0
     FIRST_PARTIAL = 1
@@ -39,7 +39,7 @@ LIVE: Final = (Lane.FINAL, Lane.FIRST_PARTIAL, Lane.PARTIAL)
 
 
 class Ticket:
-    """A place in the queue. Await `answer`: the hypothesis, or None if it was cancelled in time."""
+    """A queued window. Await `answer`: the hypothesis, or None if the ticket was cancelled."""
 
     __slots__ = ("_started", "answer", "lane", "make_window", "queued_at")
 
@@ -51,30 +51,30 @@ class Ticket:
         self._started = False
 
     def start(self) -> bool:
-        """Whether the engine should run it; from then on it can't be cancelled."""
+        """Mark the ticket as started, after which it can't be cancelled; False if it was cancelled before."""
         self._started = not self.answer.done()
         return self._started
 
     def cancel(self) -> None:
-        """Leave the queue, unless the engine is at it already."""
+        """Leave the queue, unless the decode has started."""
         if not self._started and not self.answer.done():
             self.answer.set_result(None)
 
 
 class Scheduler:
-    """The only door to the engine."""
+    """Decides which windows the engine decodes next, and measures the time they take."""
 
     def __init__(self, engine: Engine, partial_interval: PartialInterval) -> None:
         self.engine = engine
         self.partial_interval = partial_interval
         self.busy_s = 0.0
-        """Seconds the engine has worked."""
+        """Seconds of engine time …"""
         self.finals_s = 0.0
-        """… of these, on finals of live sessions …"""
+        """… of these, for finals of live sessions …"""
         self.redecode_s = 0.0
-        """… and of these, on such that were heard patiently."""
+        """… of these, for finals that may be decoded again (`Window.redecode`)."""
         self.settled_s = 0.0
-        """Seconds of audio that are settled, as told by `note_settled` …"""
+        """Seconds of audio with a final, as reported by `note_settled` …"""
         self.live_settled_s = 0.0
         """… of these, of live sessions."""
         self._lanes: dict[Lane, deque[Ticket]] = {lane: deque() for lane in Lane}
@@ -87,21 +87,21 @@ class Scheduler:
             self._background = ThreadPoolExecutor(parallel) if several else background_thread("chunks")
 
     def submit(self, lane: Lane, make_window: Callable[[], Window]) -> Ticket:
-        """Queue a window; `make_window` is called when the engine is ready for it."""
+        """Queue a window; `make_window` is called when the engine is ready to decode it."""
         ticket = Ticket(lane, make_window)
         self._lanes[lane].append(ticket)
         self._wake.set()
         return ticket
 
     def note_settled(self, seconds: float, *, live: bool) -> None:
-        """Count audio that is settled: what the engine's work was good for."""
+        """Add `seconds` of audio whose transcript is final; the real-time factor is relative to these."""
         self.settled_s += seconds
         if live:
             self.live_settled_s += seconds
 
     @property
-    def finals_wait(self) -> bool:
-        """Whether another final waits for the one whose turn it is."""
+    def has_queued_finals(self) -> bool:
+        """Whether finals are in the queue."""
         return bool(self._lanes[Lane.FINAL])
 
     @property
@@ -128,9 +128,9 @@ class Scheduler:
             await self._serve(tickets)
 
     def _next(self, lanes: Sequence[Lane]) -> list[Ticket]:
-        """The next tickets to run together: as many as the engine gains from, best lanes first.
+        """The next tickets to decode in one call: at most `EngineInfo.batch`, highest priority first.
 
-        Chunks only when nothing live waits, for a live window would have to wait for them.
+        A batch never mixes chunks with live windows, because a live window would wait for the chunks.
         """
         chosen: list[Ticket] = []
         for lane in lanes:
@@ -161,7 +161,7 @@ class Scheduler:
             alone = len(cut) == 1
             answers = [error] if alone else [await self._alone(window, ticket.lane) for ticket, window in cut]
         for (ticket, _), answer in zip(cut, answers, strict=True):
-            if ticket.answer.done():  # its session is gone
+            if ticket.answer.done():  # cancelled with its session
                 continue
             if isinstance(answer, EngineError):
                 ticket.answer.set_exception(answer)
@@ -169,14 +169,14 @@ class Scheduler:
                 ticket.answer.set_result(answer)
 
     async def _alone(self, window: Window, lane: Lane) -> Hypothesis | EngineError:
-        """One window of a batch that failed: the others of the batch must not fail for it."""
+        """Decode one window of a failed batch, so that only the windows that cause the failure fail."""
         try:
             return (await self._infer([window], lane))[0]
         except EngineError as error:
             return error
 
     async def _infer(self, windows: list[Window], lane: Lane) -> list[Hypothesis]:
-        """Have the engine decode windows. Raises `EngineError`, whatever the engine raises."""
+        """Have the engine decode windows. Raises `EngineError` for every exception of the engine."""
         started = time.monotonic()
         threads = self._background if lane is Lane.CHUNK else self._threads
         try:
@@ -197,20 +197,20 @@ class Scheduler:
         metrics.INFERENCE.observe(took)
         if lane is not Lane.CHUNK:
             metrics.LATENCIES.observe("engine", took)
-        each = took / self.engine.info.parallel / len(windows)
+        each = took / self.engine.info.parallel / len(windows)  # engine time of one window
         self.busy_s += each * len(windows)
         if lane is not Lane.CHUNK:
             self.finals_s += each * sum(window.final for window in windows)
             self.redecode_s += each * sum(window.final and window.redecode for window in windows)
 
     def close(self) -> None:
-        """Let the inference thread end."""
+        """Stop the threads when their current calls return."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._background.shutdown(wait=False, cancel_futures=True)
 
 
 def _cut(ticket: Ticket) -> Window | None:
-    """The ticket's window; None if it can't be cut, which is then the ticket's failure."""
+    """The ticket's window; None if `make_window` failed, which fails the ticket."""
     try:
         return ticket.make_window()
     except Exception as error:

@@ -1,1 +1,1 @@
-"""Stages: what is added to a segment after the engine, such as speakers and translations."""
+"""Stages: processing of segments after the engine, such as speakers and translations."""

@@ -1,7 +1,7 @@
-"""What a stage is: it adds to the partials and finals of the sessions that ask for it. One file per stage.
+"""The interface of stages, which add to the partials and finals of the sessions that request them.
 
-A stage object serves all sessions of a worker; what it knows of one session lies in that session's state,
-which is stored with the session's checkpoint, so that another worker goes on with it.
+One stage object serves all sessions of a worker. What it remembers of a session must be in that session's
+state, which is stored with the session's checkpoint, so that another worker can continue. One file per stage.
 """
 
 from abc import ABC
@@ -13,13 +13,13 @@ from parlando.domain.config import SessionConfig
 from parlando.domain.events import FinalTranscript, Partial
 
 State = dict[str, Any]
-"""What a stage knows of a session: JSON-able values, empty at the session's beginning."""
+"""A stage's state of one session: JSON-able values, empty at the session's beginning."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageAudio:
-    """A segment's audio. `pcm`: float32 of shape (n,), 16 kHz, in [-1, 1). `start`: seconds of the
-    session.
+    """A segment's audio. `pcm`: float32 of shape (n,), 16 kHz, in [-1, 1). `start`: seconds since the
+    session's beginning.
     """
 
     pcm: Float32
@@ -27,11 +27,11 @@ class StageAudio:
 
 
 class Stage(ABC):
-    """One stage.
+    """The base class of stages.
 
-    It may change `speaker`, `language`, `translations` and `words` of what it is given (`model_copy`); text
-    and times are the engine's. What raises, or takes longer than `budget_s`, costs the stage's contribution
-    to that segment only. Work that computes for longer than some milliseconds belongs into a thread.
+    A stage may change `speaker`, `language`, `translations` and `words` of a segment (`model_copy`), not its
+    text and times. If a call raises or takes longer than `budget_s`, the segment is published without the
+    stage's changes. Computations of more than a few milliseconds must run in a thread.
     """
 
     name: ClassVar[str]
@@ -41,13 +41,13 @@ class Stage(ABC):
     """Seconds that one call may take. Finals wait for it."""
 
     def is_wanted(self, config: SessionConfig) -> bool:
-        """Whether a session with this config asks for the stage."""
+        """Whether a session with this config requests the stage."""
         return self.name in config.stage_names
 
     async def on_partial(self, segment: Partial, audio: StageAudio, state: State) -> Partial:
-        """The partial with what the stage adds. Changes of `state` may be lost."""
+        """The partial with the stage's changes. Changes of `state` are not stored."""
         return segment
 
     async def on_final(self, segment: FinalTranscript, audio: StageAudio, state: State) -> FinalTranscript:
-        """The final with what the stage adds. Changes of `state` are stored with the final, in one step."""
+        """The final with the stage's changes. Changes of `state` are stored with the final, atomically."""
         return segment

@@ -1,4 +1,4 @@
-"""The stages of one session, one behind the other, each isolated from the others."""
+"""Runs the stages of one session in order, and isolates their failures from each other."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ S = TypeVar("S", Partial, FinalTranscript)
 
 
 class StageChain:
-    """Runs a session's stages. `states`: what each knew when the session's checkpoint was stored."""
+    """Runs a session's stages. `states`: the state of each in the session's checkpoint."""
 
     def __init__(self, sid: str, stages: Sequence[Stage], states: dict[str, State] | None = None) -> None:
         self._sid = sid
@@ -32,7 +32,7 @@ class StageChain:
         self._states = states or {}
 
     def wanted(self, config: SessionConfig) -> list[Stage]:
-        """The stages that the config asks for, in the order of the table."""
+        """The stages that the config requests, in the order of the table."""
         return [stage for stage in self._stages if stage.is_wanted(config)]
 
     def dump(self) -> dict[str, State]:
@@ -40,7 +40,7 @@ class StageChain:
         return self._states
 
     async def partial(self, partial: Partial, stages: Sequence[Stage], audio: StageAudio) -> Partial:
-        """The partial with what `stages` add."""
+        """The partial with the changes of `stages`."""
         for stage in stages:
             state = deepcopy(self._states.get(stage.name, {}))
             found = await self._call(stage, stage.on_partial, partial, audio, state, OF_PARTIALS)
@@ -50,7 +50,7 @@ class StageChain:
     async def final(
         self, final: FinalTranscript, stages: Sequence[Stage], audio: StageAudio
     ) -> FinalTranscript:
-        """The final with what `stages` add."""
+        """The final with the changes of `stages`."""
         for stage in stages:
             state = deepcopy(self._states.get(stage.name, {}))
             found = await self._call(stage, stage.on_final, final, audio, state, OF_FINALS)
@@ -68,7 +68,7 @@ class StageChain:
         state: State,
         fields: Sequence[str],
     ) -> S | None:
-        """The segment with the `fields` that the stage gives it; None if it failed or took too long."""
+        """The segment with the `fields` as changed by the stage; None if it failed or took too long."""
         kind, started = segment.type, time.monotonic()
         try:
             async with asyncio.timeout(stage.budget_s):

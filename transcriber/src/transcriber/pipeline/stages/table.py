@@ -1,4 +1,4 @@
-"""The table of stages. A new one is a file in this folder and a line here."""
+"""The table of stages. To add a stage, add a file to this folder and a line here."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -7,11 +7,11 @@ from parlando import plugins
 from transcriber.pipeline.stages.base import Stage
 
 STAGES: Final[tuple[Callable[[], Stage], ...]] = ()
-"""What makes each stage, in the order in which they see a segment."""
+"""The factories of the stages, in the order in which they process a segment."""
 
 
 def load(further: Sequence[str] = ()) -> list[Stage]:
-    """The stages of the table, and those that `package.module:Class` name.
+    """The stages of the table, then those named by `further` as `package.module:Class`.
 
     Raises
     ------
