@@ -104,9 +104,10 @@ def request(chance: random.Random) -> bytes:
                 lines.append(f"Content-Length: {len(body) // 2}")
             case "long":
                 lines.append(f"Content-Length: {len(body) + chance.choice([1, 1000, 1 << 30])}")
-    chance.shuffle(lines[1:])
+    first, *headers = lines
+    chance.shuffle(headers)
     end = chance.choice(["\r\n"] * 12 + ["\n", "\r", "\r\n\r\n"])
-    return end.join([*lines, "", ""]).encode("latin-1", "replace") + body
+    return end.join([first, *headers, "", ""]).encode("latin-1", "replace") + body
 
 
 def _damaged(data: bytes, chance: random.Random) -> bytes:

@@ -6,6 +6,7 @@ latency doesn't matter (`OMI_MODE=batch`).
 
 import io
 import math
+import threading
 import wave
 from collections.abc import Sequence
 from typing import Any, Final
@@ -40,6 +41,7 @@ class OpenAIEngine(Engine):
         self._client = OpenAI(base_url=base_url, api_key=api_key, timeout=timeout_s, max_retries=retries)
         self._model = model
         self._min_billed_s = min_billed_s
+        self._billing = threading.Lock()  # several threads transcribe
         self.info = EngineInfo(
             name="openai",
             model=model,
@@ -78,7 +80,8 @@ class OpenAIEngine(Engine):
                 )
         except OpenAIError as error:
             raise EngineError(f"{self._client.base_url.host} can't transcribe: {error}") from error
-        self.billed_s += max(self._min_billed_s, len(window.samples) / SAMPLE_RATE)
+        with self._billing:
+            self.billed_s += max(self._min_billed_s, len(window.samples) / SAMPLE_RATE)
         return _hypothesis(answer, window)
 
 
