@@ -1,8 +1,8 @@
 -- with expiry
--- Append audio to a session. Safe to repeat: the entry's id is the offset of its end.
+-- Append PCM to a session. Safe to repeat: the entry's id is the offset of its end.
 -- KEYS  1 session hash   2 pcm stream
--- ARGV  1 writer number   2 offset of the first sample   3 PCM bytes   4 most samples not checkpointed
--- Returns {"ok", received, samples beyond the checkpoint, samples before which all is in finals, seq of the last},
+-- ARGV  1 writer number   2 offset of the first sample   3 PCM bytes   4 maximum samples beyond the checkpoint
+-- Returns {"ok", samples received, samples beyond the checkpoint, samples covered by finals, seq of the last event},
 --         {"full", received, backlog}, {"missing"}, {"superseded"} or {"closed"}.
 local s = redis.call('HMGET', KEYS[1], 'state', 'writer', 'received', 'checkpoint', 'settled', 'seq')
 if not s[1] then return {'missing'} end

@@ -1,8 +1,8 @@
 -- with expiry
--- Append bytes to a session whose audio FFmpeg makes. Safe to repeat: the entry's id is the byte at its end.
+-- Append bytes to a session whose audio FFmpeg converts. Safe to repeat: the entry's id is the offset of its end.
 -- KEYS  1 session hash   2 raw stream
--- ARGV  1 writer number   2 offset of the first byte   3 bytes   4 most bytes not converted
--- Returns {"ok", bytes received, bytes not converted, samples before which all is in finals, seq of the last},
+-- ARGV  1 writer number   2 offset of the first byte   3 bytes   4 maximum bytes not yet converted
+-- Returns {"ok", bytes received, bytes not converted, samples covered by finals, seq of the last event},
 --         {"full", received, not converted}, {"missing"}, {"superseded"} or {"closed"}.
 local s = redis.call('HMGET', KEYS[1], 'state', 'writer', 'raw', 'raw_done', 'settled', 'seq')
 if not s[1] then return {'missing'} end

@@ -1,9 +1,9 @@
 -- with once
--- Before the first audio: it comes in another format, and so perhaps by another way.
+-- Change the format of a session before its first audio; this may add or remove the conversion.
 -- KEYS  1 session hash   2 intake stream
--- ARGV  1 writer number   2 session id   3 input format, JSON ('' if the bytes are PCM as we keep it)   4 group
---       5 the format that the client sends, JSON
--- Returns {"ok", samples of audio before the first}, {"missing"}, {"superseded"} or {"closed"}.
+-- ARGV  1 writer number   2 session id   3 input format, JSON ('' if the bytes are 16 kHz mono s16le)   4 group
+--       5 format sent by the client, JSON
+-- Returns {"ok", position of the first sample}, {"missing"}, {"superseded"} or {"closed"}.
 local s = redis.call('HMGET', KEYS[1], 'state', 'writer', 'received', 'raw', 'intake_entry', 'start')
 if not s[1] then return {'missing'} end
 if s[2] ~= ARGV[1] then return {'superseded'} end

@@ -1,7 +1,7 @@
 -- with expiry
--- A gateway still has the client of a session. Repeating it changes nothing.
--- KEYS  1 session hash   2… what lives as long as the hash: audio, events, arrivals
--- ARGV  1 writer number   2 ttl, seconds
+-- Record that a gateway has the client's connection. Safe to repeat.
+-- KEYS  1 session hash   2… keys with the lifetime of the hash: audio, events, arrivals
+-- ARGV  1 writer number   2 TTL, seconds
 -- Returns "ok", "missing", "superseded" or "closed".
 local s = redis.call('HMGET', KEYS[1], 'state', 'writer')
 if not s[1] then return 'missing' end
