@@ -1,4 +1,4 @@
-"""`parlando follow PACKAGE.MODULE:CLASS …`: a worker that runs followers of the feed."""
+"""`parlando follow PACKAGE.MODULE:CLASS …`: a worker process that runs followers of the feed."""
 
 import importlib
 import sys
@@ -11,7 +11,7 @@ from parlando.worker.service import run_worker
 
 
 def load(places: list[str]) -> list[Follower]:
-    """The followers that are named. Raises `ParlandoError` for a name behind which there is none."""
+    """Import and instantiate followers. Raises `ParlandoError` if a name does not refer to one."""
     sys.path.insert(0, str(Path.cwd()))
     followers: list[Follower] = []
     for place in places:
