@@ -262,4 +262,4 @@ class Deliveries:
 
 
 def _unknown(identifier: str) -> DeliveryNotFoundError:
-    return DeliveryNotFoundError(f"Delivery {identifier} does not exist; it may be done, dropped or expired")
+    return DeliveryNotFoundError(f"No delivery {identifier} is known; it may be done, dropped or expired")
