@@ -20,7 +20,7 @@ PAGE: Final = 200
 def unknown(job: str) -> JobNotFoundError:
     """The error for a job that does not exist."""
     return JobNotFoundError(
-        f"Job {job} does not exist: it was deleted, it has expired, or Redis restarted without its data; in "
+        f"No job {job} is known: it was deleted, it has expired, or Redis restarted without its data; in "
         "that case submit it again (with REDIS_DURABLE=1 jobs survive)"
     )
 
