@@ -26,9 +26,7 @@ LEASE_S: Final = 15.0  # longer than a failover of Redis takes
 CLOSE_S: Final = 3.0  # for handing back interrupted attempts
 JITTER: Final = 0.2  # relative, in both directions, so that joint failures are not retried at the same time
 MAX_DETAIL: Final = 300  # characters
-UNKNOWN: Final = DeliveryLane(
-    "unknown", "unknown"
-)  # lane of a delivery that can't be decoded; its attempts will fail
+UNKNOWN: Final = DeliveryLane("unknown", "unknown")  # of undecodable deliveries; their attempts will fail
 
 log = structlog.get_logger(part="deliveries")
 
