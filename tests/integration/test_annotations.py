@@ -68,7 +68,7 @@ async def test_what_is_gone_can_not_be_annotated(annotations, session, redis, mo
     monkeypatch.setattr(module, "MAX_ANNOTATIONS", 2)
     await _add(annotations, "a")
     await _add(annotations, "b")
-    with pytest.raises(ConflictError, match="the most"):
+    with pytest.raises(ConflictError, match="the maximum"):
         await _add(annotations, "c")
     await History(redis, partitions=1).forget("s")
     with pytest.raises(SessionNotFoundError):

@@ -1,3 +1,3 @@
-"""The library that Parlando's services share: words, audio, the Redis log, models and the client."""
+"""The library shared by Parlando's services: data types, audio, the Redis store, models and the client."""
 
 __version__ = "0.1.0"

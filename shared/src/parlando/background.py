@@ -1,4 +1,4 @@
-"""Threads for work that nobody waits for: the machine's other work goes first."""
+"""Low-priority threads and processes for background work."""
 
 import contextlib
 import os
@@ -11,12 +11,12 @@ NICE: Final = 10
 
 
 def yield_to_others(pid: int = 0) -> None:
-    """Give a process, or this thread, a lower priority (on Linux; elsewhere a thread has none of its own)."""
+    """Lower the priority of process `pid`, or of this thread if 0. Linux only; no effect elsewhere."""
     if sys.platform == "linux":
-        with contextlib.suppress(ProcessLookupError):  # it may have ended already
+        with contextlib.suppress(ProcessLookupError):  # the process may have ended already
             os.setpriority(os.PRIO_PROCESS, pid or threading.get_native_id(), NICE)
 
 
 def background_thread(name: str) -> ThreadPoolExecutor:
-    """One thread that runs when others don't need the processor."""
+    """An executor with one thread of low priority."""
     return ThreadPoolExecutor(1, thread_name_prefix=name, initializer=yield_to_others)

@@ -1,4 +1,4 @@
-"""The blob store: the audio of jobs, from their upload until it has been cut up."""
+"""The blob store: the audio files of jobs, from the upload until all chunks are queued."""
 
 import asyncio
 import os
@@ -18,39 +18,44 @@ from parlando.objects import FAILURES, data_folder, open_store
 from parlando.settings import ServiceSettings
 
 FOLDER: Final = "jobs"
-PART: Final = 5 << 20  # bytes sent at a time: S3's smallest part
-AT_ONCE: Final = 2  # parts on their way
-COPIED: Final = 1 << 20  # bytes written to a file at a time, at least
+PART: Final = 5 << 20  # bytes per part of an upload: the minimum of S3
+AT_ONCE: Final = 2  # parts uploaded concurrently
+COPIED: Final = 1 << 20  # minimum bytes per write when a blob is copied to a local file
 
 
 class BlobSettings(ServiceSettings):
-    """Where the audio of jobs lies, for gateway and audio-processor alike."""
+    """Location and limits of the job audio, for gateway and audio-processor."""
 
     blob_url: str = Field(
         "",
-        description="Where the audio of jobs lies until it's decoded: a folder that gateways and "
-        "audio-processors share, or `s3://bucket/prefix`; empty for `~/.local/share/parlando/blobs`",
+        description="Where the audio of jobs is stored until it is decoded: a folder shared by gateways and "
+        "audio-processors, or `s3://bucket/prefix`; empty for `~/.local/share/parlando/blobs`",
     )
-    blob_endpoint: str = Field("", description="URL of an S3 that isn't Amazon's (MinIO, R2 …)")
+    blob_endpoint: str = Field(
+        "", description="URL of an S3-compatible store (MinIO, R2 …); empty for Amazon S3"
+    )
     blob_region: str = Field("auto", description="Region of the bucket")
-    blob_access_key_id: str = Field("", description="Key of the bucket")
-    blob_secret_access_key: str = Field("", description="Its secret")
-    allow_url_fetch: bool = Field(False, description="Whether a job may name a URL instead of a file")
-    allow_private_urls: bool = Field(
-        False, description="Whether URLs of jobs (`url`, `callback_url`) may be of a private network"
+    blob_access_key_id: str = Field("", description="Access key id for the bucket")
+    blob_secret_access_key: str = Field("", description="Secret access key for the bucket")
+    allow_url_fetch: bool = Field(
+        False, description="Whether a job may specify a URL instead of uploading a file"
     )
-    max_upload_mb: int = Field(2048, ge=1, description="Largest file of a job")
+    allow_private_urls: bool = Field(
+        False,
+        description="Whether URLs of jobs (`url`, `callback_url`) may point to private-network addresses",
+    )
+    max_upload_mb: int = Field(2048, ge=1, description="Maximum size of a job's file, in megabytes")
 
 
 class Blobs:
-    """Blobs by name. Every call raises `StorageError` if the store can't be reached, or is full."""
+    """Blobs by name. Every call raises `StorageError` if the store is unreachable or full."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
     @classmethod
     def of(cls, settings: BlobSettings) -> "Blobs":
-        """The store that the settings name."""
+        """The store configured by `settings`."""
         return cls(
             open_store(
                 settings.blob_url or str(data_folder("blobs")),
@@ -62,14 +67,14 @@ class Blobs:
         )
 
     async def put(self, name: str, body: AsyncIterator[bytes]) -> None:
-        """Store what `body` gives, as it comes. What `body` raises is raised."""
+        """Store the bytes of `body` under `name`, streaming. Re-raises what `body` raises."""
         raised: list[BaseException] = []
 
         async def watched() -> AsyncIterator[bytes]:
             try:
                 async for part in body:
                     yield part
-            except GeneratorExit:  # the store gave up and let go of `body`: nothing of its own went wrong
+            except GeneratorExit:  # the store failed and closed the generator: not an error of `body`
                 raise
             except BaseException as error:
                 raised.append(error)
@@ -92,9 +97,9 @@ class Blobs:
             raise
 
     async def open(self, name: str) -> int | None:
-        """A descriptor of a file with the blob's bytes, which can seek; None if there's no such blob.
+        """A seekable file descriptor of the blob; None if the blob does not exist.
 
-        What isn't on this machine is copied into a file without a name, gone when it's closed.
+        A blob of a remote store is copied to an anonymous temporary file, which is deleted when it is closed.
         """
         try:
             if isinstance(self._store, LocalStore):
@@ -112,7 +117,7 @@ class Blobs:
             raise StorageError(f"The file can't be read: {error}") from error
 
     async def delete(self, name: str) -> None:
-        """Delete a blob, if it's there."""
+        """Delete a blob if it exists."""
         try:
             await obstore.delete_async(self._store, _path(name))
         except (NotFoundError, FileNotFoundError):
@@ -121,7 +126,7 @@ class Blobs:
             raise StorageError(f"The file can't be deleted: {error}") from error
 
     async def older_than(self, seconds: float) -> list[str]:
-        """The names of blobs that were stored longer ago than that."""
+        """The names of the blobs stored more than `seconds` ago."""
         now = datetime.now(UTC)
         try:
             return [

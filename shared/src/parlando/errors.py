@@ -1,10 +1,10 @@
-"""What can go wrong, each with a code; the borders map codes to HTTP statuses and close codes."""
+"""Errors, each with a code. The gateway maps the codes to HTTP statuses and WebSocket close codes."""
 
 
 class ParlandoError(Exception):
-    """Base of all errors a caller may handle.
+    """Base class of all errors that a caller may handle.
 
-    `code` names the error on the wire; `retryable` says whether the same call may work later.
+    `code`: the error's name on the wire. `retryable`: whether the same call may succeed later.
     """
 
     code = "internal"
@@ -16,13 +16,13 @@ class ParlandoError(Exception):
 
 
 class InvalidRequestError(ParlandoError):
-    """Raised when a message or parameter isn't understood."""
+    """Raised when a message or parameter is invalid."""
 
     code = "invalid_request"
 
 
 class InvalidAudioError(ParlandoError):
-    """Raised when audio can't be taken as it is."""
+    """Raised when audio is invalid or can't be decoded."""
 
     code = "invalid_audio"
 
@@ -34,25 +34,25 @@ class TooBigError(ParlandoError):
 
 
 class NotAllowedError(ParlandoError):
-    """Raised when a key or token is missing, wrong, or not enough."""
+    """Raised when a key or token is missing, wrong, or lacks the permission."""
 
     code = "not_allowed"
 
 
 class SessionTakenError(ParlandoError):
-    """Raised when a session id belongs to somebody else."""
+    """Raised when a session id is in use by another client."""
 
     code = "session_taken"
 
 
 class SessionNotFoundError(ParlandoError):
-    """Raised when no session of that id is known (never opened, or expired)."""
+    """Raised when the session does not exist (never opened, or expired)."""
 
     code = "session_not_found"
 
 
 class ViewerNotFoundError(ParlandoError):
-    """Raised when a session has no viewer of that id."""
+    """Raised when the session has no viewer with this id."""
 
     code = "viewer_not_found"
 
@@ -64,65 +64,65 @@ class SessionClosedError(ParlandoError):
 
 
 class SessionLostError(ParlandoError):
-    """Raised when Redis no longer knows an open session: it restarted without its data."""
+    """Raised when Redis has lost an open session, after a restart without its data."""
 
     code = "session_lost"
     retryable = True
 
 
 class SupersededError(ParlandoError):
-    """Raised when a newer connection has taken the session over."""
+    """Raised when a newer connection has taken over the session."""
 
     code = "superseded"
 
 
 class TooManyControlsError(ParlandoError):
-    """Raised when too many flush or config messages of a session wait to be processed."""
+    """Raised when too many flush or config messages of a session are unprocessed."""
 
     code = "too_many_controls"
     retryable = True
 
 
 class AtCapacityError(ParlandoError):
-    """Raised when no worker has room for one more session."""
+    """Raised when no worker has capacity for another session, or a queue is full."""
 
     code = "at_capacity"
     retryable = True
 
 
 class JobNotFoundError(ParlandoError):
-    """Raised when no job of that id is known (never submitted, deleted, or expired)."""
+    """Raised when the job does not exist (never submitted, deleted, or expired)."""
 
     code = "job_not_found"
 
 
 class JobNotReadyError(ParlandoError):
-    """Raised when the result of a job is asked for that hasn't got one."""
+    """Raised when the result of a job is requested before the job is completed."""
 
     code = "job_not_ready"
     retryable = True
 
 
 class JobEndedError(ParlandoError):
-    """Raised when something is done to a job that has ended."""
+    """Raised when an operation requires a running job and the job has ended."""
 
     code = "job_ended"
 
 
 class ConflictError(ParlandoError):
-    """Raised when an idempotency key is used again for something else."""
+    """Raised when an idempotency key is reused for a different request."""
 
     code = "conflict"
 
 
 class DeliveryNotFoundError(ParlandoError):
-    """Raised when no delivery of that id is known (done, dropped, or expired)."""
+    """Raised when the delivery does not exist (done, dropped, or expired)."""
 
     code = "delivery_not_found"
 
 
 class DeliveryFailedError(ParlandoError):
-    """Raised when an attempt at a delivery has failed; `permanent` if no other attempt can succeed."""
+    """Raised when an attempt at a delivery has failed. `permanent`: further attempts would fail too."""
 
     def __init__(self, code: str, message: str, *, permanent: bool = False) -> None:
         super().__init__(message)
@@ -131,27 +131,27 @@ class DeliveryFailedError(ParlandoError):
 
 
 class StorageError(ParlandoError):
-    """Raised when the blob store can't be reached, or is full."""
+    """Raised when the blob store is unreachable or full."""
 
     code = "storage_unavailable"
     retryable = True
 
 
 class FencedError(ParlandoError):
-    """Raised when a worker writes for a session that another worker owns by now."""
+    """Raised when a worker writes to work that another worker now owns."""
 
     code = "fenced"
 
 
 class UnavailableError(ParlandoError):
-    """Raised when Redis can't be reached in time."""
+    """Raised when Redis is unreachable within the time limit, or is full."""
 
     code = "unavailable"
     retryable = True
 
 
 class EngineError(ParlandoError):
-    """Raised when an engine can't be loaded or fails on a window."""
+    """Raised when an engine can't be loaded, or fails to decode a window."""
 
     code = "engine_failed"
 

@@ -1,4 +1,4 @@
-"""Durations by stage over the last minute, in a form in which those of many processes add up."""
+"""Histograms of durations by stage over the last minute, which can be summed over processes."""
 
 import math
 import time
@@ -8,28 +8,28 @@ from typing import Final
 
 SLOT_S: Final = 10.0
 SLOTS: Final = 6
-MIN_S: Final = 1e-4  # the first bucket ends here
-GROWTH: Final = 1.1  # each further bucket is that much wider: a quantile is off by a tenth at most
+MIN_S: Final = 1e-4  # upper bound of the first bucket
+GROWTH: Final = 1.1  # ratio of successive bucket bounds: the error of a quantile is at most 10 %
 BUCKETS: Final = 145  # up to 100 s
 
 Counts = Mapping[str, int]
-"""How many durations fell into each bucket; keys are bucket numbers, as JSON has them."""
+"""Number of durations per bucket; keys are bucket numbers as strings (JSON)."""
 
 
 class Latencies:
-    """What one process has measured. `clock` gives seconds that only go up."""
+    """The durations measured by one process. `clock`: monotonic time in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._slots: dict[int, dict[str, Counter[str]]] = {}
 
     def observe(self, stage: str, seconds: float) -> None:
-        """Take note that a stage took `seconds`."""
+        """Record that `stage` took `seconds`."""
         slot = self._slots.setdefault(self._number(), {})
         slot.setdefault(stage, Counter())[str(_bucket(seconds))] += 1
 
     def report(self) -> dict[str, dict[str, int]]:
-        """Stage → counts of the last minute."""
+        """Stage → histogram of the last minute."""
         newest = self._number()
         self._slots = {n: slot for n, slot in self._slots.items() if n > newest - SLOTS}
         return {stage: dict(counts) for stage, counts in merge(self._slots.values()).items()}
@@ -39,7 +39,7 @@ class Latencies:
 
 
 def merge(reports: Iterable[Mapping[str, Counts]]) -> dict[str, Counter[str]]:
-    """Reports of several processes as one."""
+    """The sum of the reports of several processes."""
     merged: dict[str, Counter[str]] = {}
     for report in reports:
         for stage, counts in report.items():
@@ -48,7 +48,7 @@ def merge(reports: Iterable[Mapping[str, Counts]]) -> dict[str, Counter[str]]:
 
 
 def quantile(counts: Counts, q: float) -> float | None:
-    """The duration in seconds under which a share `q` of all lies; None if there are none."""
+    """The `q` quantile (0 to 1) in seconds; None if there are no durations."""
     rank = q * sum(counts.values())
     passed = 0
     for bucket, count in sorted((int(bucket), count) for bucket, count in counts.items()):

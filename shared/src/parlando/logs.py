@@ -1,4 +1,4 @@
-"""Structured logs: one event a line, JSON unless somebody watches. Never audio, never text."""
+"""Structured logs: one event per line, JSON except on a terminal. Audio and transcripts are never logged."""
 
 import logging
 import sys
@@ -36,5 +36,5 @@ def configure(
 
 
 def get(name: str) -> Any:
-    """A logger that binds the module's short name."""
+    """A logger with `part` bound to the last component of the module name."""
     return structlog.get_logger(part=name.rpartition(".")[2])

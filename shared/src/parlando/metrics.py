@@ -1,4 +1,4 @@
-"""Metrics that several services share, and the buckets that all of them use."""
+"""Metrics shared by several services, and the histogram buckets used by all."""
 
 from typing import Final
 
@@ -8,5 +8,5 @@ LATENCY_BUCKETS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0
 """Seconds."""
 
 REDIS_RETRIES: Final = Counter(
-    "parlando_redis_retries_total", "Redis calls tried again after a broken connection or failover"
+    "parlando_redis_retries_total", "Redis calls retried after a broken connection or failover"
 )

@@ -1,4 +1,4 @@
-"""Object stores by URL: a folder of this machine, or anything that speaks S3."""
+"""Object stores by URL: a local folder or an S3-compatible store."""
 
 import os
 from pathlib import Path
@@ -12,11 +12,11 @@ from parlando.errors import StorageError
 
 TIMEOUT: Final = "10s"
 FAILURES: Final = (BaseError, OSError)
-"""What a store raises that can't be reached, or is full."""
+"""Exceptions raised by a store that is unreachable or full."""
 
 
 def data_folder(name: str) -> Path:
-    """Where this machine's user keeps Parlando's data of that kind (XDG base directories)."""
+    """The user's data folder `parlando/<name>` (XDG base directories)."""
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data) / "parlando" / name
 
@@ -24,14 +24,15 @@ def data_folder(name: str) -> Path:
 def open_store(
     url: str, *, endpoint: str = "", region: str = "auto", access_key_id: str = "", secret: str = ""
 ) -> ObjectStore:
-    """The store at `url`: a folder, which is made, or `s3://bucket/prefix`; nothing is connected yet.
+    """The store at `url`: a folder (created if missing) or `s3://bucket/prefix`. Opens no connection.
 
-    `endpoint`: URL of an S3 that isn't Amazon's. Without a key the environment's credentials are used.
+    `endpoint`: URL of an S3-compatible store, "" for Amazon S3. Without `access_key_id` the credentials of
+    the environment are used.
 
     Raises
     ------
     StorageError
-        if the folder can't be made.
+        if the folder can't be created.
 
     """
     if not url.startswith("s3://"):
@@ -40,7 +41,7 @@ def open_store(
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(
-                f"The folder {folder} can't be made ({error}); name one that can, or an S3"
+                f"The folder {folder} can't be created ({error}); configure a writable folder or an s3:// URL"
             ) from error
         return LocalStore(folder)
     parts = urlsplit(url)

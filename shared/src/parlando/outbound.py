@@ -1,8 +1,8 @@
-"""HTTP to where users want it: not into private networks, unless that's allowed.
+"""HTTP client for URLs chosen by users. Refuses private-network addresses unless they are allowed.
 
-The name is resolved once, its addresses are checked, and the connection goes to the address that was
-checked; redirects are followed for a GET only. Whatever the other side does, a call ends in bounded time and
-memory.
+The host name is resolved once, all its addresses are checked, and the connection is made to a checked address
+(no DNS rebinding). Only a GET follows redirects. Time and memory of a call are bounded whatever the server
+sends.
 """
 
 import asyncio
@@ -18,22 +18,22 @@ import httpx
 from parlando.errors import ParlandoError
 from parlando.public_addresses import is_public
 
-TIMEOUT_S: Final = 10.0  # for connecting, for each read and write
+TIMEOUT_S: Final = 10.0  # for connecting, and for each read and write
 POST_S: Final = 15.0  # for a whole POST
-HEAD_S: Final = 30.0  # for a GET up to the head of its answer, redirects included
-GRACE_S: Final = 30.0  # of a download, before its rate counts
+HEAD_S: Final = 30.0  # for a GET until the response headers, redirects included
+GRACE_S: Final = 30.0  # of a download, before the minimum rate applies
 MAX_REDIRECTS: Final = 5
-MAX_ANSWER: Final = 4096  # bytes of an answer to a POST that are read
+MAX_ANSWER: Final = 4096  # bytes read of the response to a POST
 
 
 class RefusedAddressError(ParlandoError):
-    """Raised when a URL isn't one that this cluster may call."""
+    """Raised when the cluster must not call a URL."""
 
     code = "refused_address"
 
 
 class SendError(ParlandoError):
-    """Raised when a call has failed: `timeout`, `unreachable`, `too_slow`, `http_<status>`."""
+    """Raised when a call fails. `code`: `timeout`, `unreachable`, `too_slow` or `http_<status>`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -42,19 +42,19 @@ class SendError(ParlandoError):
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """An answer whose body isn't read yet."""
+    """A response whose body has not been read yet."""
 
     status: int
     _answer: httpx.Response
-    _slowest: float
+    _min_rate: float
 
     async def parts(self) -> AsyncIterator[bytes]:
-        """Its body, as it comes.
+        """Stream the body.
 
         Raises
         ------
         SendError
-            if the connection breaks, or is slower on average than it may be.
+            if the connection breaks, or its average rate is below the minimum.
 
         """
         began, size = time.monotonic(), 0
@@ -62,13 +62,15 @@ class Download:
             async for part in self._answer.aiter_bytes():
                 size += len(part)
                 counted_s = time.monotonic() - began - GRACE_S
-                if counted_s > 0 and size < self._slowest * counted_s:
-                    raise SendError("too_slow", f"It sends less than {self._slowest / 1000:g} kB a second")
+                if counted_s > 0 and size < self._min_rate * counted_s:
+                    raise SendError(
+                        "too_slow", f"The server sends less than {self._min_rate / 1000:g} kB per second"
+                    )
                 yield part
 
 
 class Outbound:
-    """A client for URLs that others have chosen. `setting`: what allows private addresses, for errors."""
+    """A client for URLs chosen by users. `setting`: name of the setting that allows private addresses."""
 
     def __init__(self, *, allow_private: bool, setting: str) -> None:
         self._allow_private = allow_private
@@ -81,7 +83,7 @@ class Outbound:
         )
 
     async def check(self, url: str) -> None:
-        """Raises `RefusedAddressError` if it's not a URL that may be called."""
+        """Check a URL without calling it. Raises `RefusedAddressError` if it must not be called."""
         await self._request("GET", _parsed(url), {})
 
     async def post(
@@ -93,7 +95,7 @@ class Outbound:
         params: dict[str, str] | None = None,
         within_s: float = POST_S,
     ) -> None:
-        """POST a body; returns when it was answered with 2xx. At most a few kB of the answer are read.
+        """POST a body; returns after a 2xx response. Reads at most `MAX_ANSWER` bytes of the response.
 
         Raises
         ------
@@ -107,21 +109,21 @@ class Outbound:
                 with _failures():
                     answer = await self._client.send(request, stream=True)
                     try:
-                        said = await _beginning(answer)
+                        beginning = await _beginning(answer)
                     finally:
                         await answer.aclose()
         except TimeoutError as error:
             raise SendError("timeout", f"{target.host} didn't answer within {within_s:g} s") from error
         if not answer.is_success:
             raise SendError(
-                f"http_{answer.status_code}", f"{target.host} answered {answer.status_code}: {said}"
+                f"http_{answer.status_code}", f"{target.host} answered {answer.status_code}: {beginning}"
             )
 
     @asynccontextmanager
     async def get(self, url: str, *, min_bytes_per_s: float) -> AsyncIterator[Download]:
-        """GET an answer. Redirects are followed, to addresses that are checked.
+        """GET a response. Follows redirects; the address of each target is checked.
 
-        `min_bytes_per_s`: bytes a second that its body must bring on average, after `GRACE_S`.
+        `min_bytes_per_s`: minimum average rate of the body, after `GRACE_S`.
 
         Raises
         ------
@@ -171,7 +173,7 @@ class Outbound:
     async def _public_address(self, host: str, port: int) -> str:
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, ValueError, OverflowError) as error:  # of a label or port that can't be
+        except (OSError, ValueError, OverflowError) as error:  # invalid label or port
             raise RefusedAddressError(f"{host[:80]} can't be resolved: {error}") from error
         addresses = [str(entry[4][0]) for entry in found]
         for address in addresses:
@@ -182,33 +184,33 @@ class Outbound:
         return addresses[0]
 
     async def aclose(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         await self._client.aclose()
 
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    """What httpx and the socket raise, as `SendError`."""
+    """Convert exceptions of httpx and the socket to `SendError`."""
     try:
         yield
     except httpx.TimeoutException as error:
-        raise SendError("timeout", f"It took too long: {type(error).__name__}") from error
+        raise SendError("timeout", f"The server took too long: {type(error).__name__}") from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, OverflowError) as error:
         raise SendError("unreachable", f"{type(error).__name__}: {error}") from error
 
 
 async def _beginning(answer: httpx.Response) -> str:
-    """The first bytes of an answer. One that is read to its end leaves the connection for the next call."""
-    said = b""
+    """The first bytes of a response. Reading up to its end allows httpx to reuse the connection."""
+    body = b""
     async for part in answer.aiter_raw():
-        said += part
-        if len(said) >= MAX_ANSWER:
+        body += part
+        if len(body) >= MAX_ANSWER:
             break
-    return said[:200].decode("utf-8", "replace")
+    return body[:200].decode("utf-8", "replace")
 
 
 def destination_of(url: str) -> str:
-    """The host that a URL names, with its port if that is an unusual one; "" if it isn't a URL."""
+    """The host of a URL, with the port if it is not the default; "" if the URL is invalid."""
     try:
         return httpx.URL(url).netloc.decode().lower()
     except (httpx.InvalidURL, ValueError):

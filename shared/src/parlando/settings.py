@@ -1,6 +1,6 @@
-"""Settings that every service has. A service's own stand in its `settings.py`.
+"""Settings common to all services. Each service adds its own in its `settings.py`.
 
-Each field is an environment variable of the same name in capitals; a `.env` file is read too.
+Each field is read from the environment variable of the same name in capitals, or from a `.env` file.
 """
 
 from typing import Literal
@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class ServiceSettings(BaseSettings):
-    """Redis, logs and the shape of the keyspace."""
+    """Redis, logs and session lifetimes."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
 
@@ -21,20 +21,22 @@ class ServiceSettings(BaseSettings):
     )
     redis_durable: bool = Field(
         False,
-        description="Whether the Redis of `make run` keeps an append-only file in "
-        "`~/.local/share/parlando/redis`: sessions, jobs and transcripts survive its death, but live audio "
-        "goes to disk",
+        description="Whether the Redis of `make run` writes an append-only file in "
+        "`~/.local/share/parlando/redis`: sessions, jobs and transcripts survive a crash of Redis, but live "
+        "audio is written to disk",
     )
     partitions: int = Field(
-        1, ge=1, le=1024, description="Hash-tag partitions of the keys; the same in all services"
+        1, ge=1, le=1024, description="Hash-tag partitions of the keys; must be equal in all services"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="How much goes to the log"
+        "INFO", description="Minimum level of the log events written"
     )
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="`json`, `console`, or `auto`: console on a terminal"
     )
     session_ttl_s: int = Field(
-        3600, ge=60, description="Seconds that a session's events stay in Redis after its end"
+        3600, ge=60, description="Seconds for which a session's events stay in Redis after its end"
     )
-    resume_window_s: float = Field(60, gt=0, description="Seconds that a session lives on without a client")
+    resume_window_s: float = Field(
+        60, gt=0, description="Seconds for which a session stays open without a client"
+    )

@@ -1,4 +1,4 @@
-"""Ending tasks, and clean-up that a cancellation must not break off."""
+"""Ending asyncio tasks, and clean-up that a cancellation must not interrupt."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -10,7 +10,7 @@ log = structlog.get_logger(part="tasks")
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and wait until they have ended. Their results and exceptions stay in them."""
+    """Cancel tasks and wait until they have ended. Does not raise their exceptions."""
     for task in tasks:
         task.cancel()
     if tasks:
@@ -18,9 +18,10 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
 
 
 async def finish(cleanup: Coroutine[Any, Any, None], *, within_s: float) -> None:
-    """Run `cleanup` to its end although the caller is cancelled meanwhile, for at most `within_s` seconds.
+    """Run `cleanup` to its end even if the caller is cancelled, for at most `within_s` seconds.
 
-    A cancellation is raised when the clean-up has ended. One that takes longer is cancelled, which is logged.
+    A cancellation of the caller is raised after the clean-up has ended. A clean-up that exceeds `within_s` is
+    cancelled and logged.
 
     Raises
     ------
@@ -47,4 +48,4 @@ async def _bounded(cleanup: Coroutine[Any, Any, None], within_s: float) -> None:
         async with asyncio.timeout(within_s):
             await cleanup
     except TimeoutError:
-        log.warning("cleanup.gave_up", after_s=within_s)
+        log.warning("cleanup.timed_out", after_s=within_s)

@@ -23,11 +23,11 @@ app = typer.Typer(
 app.add_typer(models.app, name="models", help="Model weights: list, pull, path.")
 
 app.add_typer(jobs.app, name="jobs", help="Jobs: list, show, cancel.")
-app.add_typer(deliveries.app, name="deliveries", help="What wasn't delivered: list, retry, drop.")
+app.add_typer(deliveries.app, name="deliveries", help="Undelivered results: list, retry, drop.")
 
 
 class Format(StrEnum):
-    """What a result can be written as."""
+    """Output formats of a result."""
 
     TEXT = "text"
     JSON = "json"
@@ -41,18 +41,18 @@ def transcribe_command(
     files: Annotated[list[str], typer.Argument(help="Audio or video files of any format, or globs.")],
     url: Url = HERE,
     key: Key = None,
-    form: Annotated[Format, typer.Option("--format", help="How the result is written.")] = Format.TEXT,
+    form: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.TEXT,
     out: Annotated[
-        Path | None, typer.Option(file_okay=False, help="A folder for the results; none to print them.")
+        Path | None, typer.Option(file_okay=False, help="Folder for the results; none to print them.")
     ] = None,
-    parallel: Annotated[int, typer.Option(min=1, max=32, help="Files at a time.")] = 4,
+    parallel: Annotated[int, typer.Option(min=1, max=32, help="Files processed at a time.")] = 4,
     language: Annotated[str, typer.Option(help="ISO 639-1; none to detect it.")] = "",
     prompt: Annotated[str, typer.Option(help="Names and terms that are spoken.")] = "",
-    words: Annotated[bool, typer.Option("--words", help="Word times, in json.")] = False,
-    translate: Annotated[bool, typer.Option("--translate", help="Into English.")] = False,
-    split: Annotated[bool, typer.Option("--split", help="Every channel is a speaker of its own.")] = False,
+    words: Annotated[bool, typer.Option("--words", help="Include word times (json only).")] = False,
+    translate: Annotated[bool, typer.Option("--translate", help="Translate into English.")] = False,
+    split: Annotated[bool, typer.Option("--split", help="Treat each channel as a separate speaker.")] = False,
 ) -> None:
-    """Transcribe recorded files, as jobs. Exits with 1 if one of them failed."""
+    """Transcribe recorded files as jobs. Exits with 1 if a file failed."""
     fields = {
         "language": language,
         "prompt": prompt,
@@ -66,14 +66,14 @@ def transcribe_command(
 
 @app.command("live")
 def live_command(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Any audio file.")],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Audio file of any format.")],
     url: Url = HERE,
     key: Key = None,
-    fast: Annotated[bool, typer.Option("--fast", help="As fast as it goes, not in real time.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Send as fast as possible, not in real time.")] = False,
     language: Annotated[str | None, typer.Option(help="ISO 639-1; none to detect it.")] = None,
     prompt: Annotated[str, typer.Option(help="Names and terms that will be spoken.")] = "",
 ) -> None:
-    """Stream a file through the live path; stable text is bold, the rest may still change."""
+    """Stream a file as live audio. Stable text is bold; the rest may still change."""
     asyncio.run(live.run(file, url=url, key=key, fast=fast, language=language, prompt=prompt))
 
 
@@ -84,7 +84,7 @@ def listen_command(
     language: Annotated[str | None, typer.Option(help="ISO 639-1; none to detect it.")] = None,
     prompt: Annotated[str, typer.Option(help="Names and terms that will be spoken.")] = "",
 ) -> None:
-    """The microphone, live, until Ctrl-C. Needs the package sounddevice."""
+    """Transcribe the microphone live until Ctrl-C. Requires the package sounddevice."""
     asyncio.run(listen.run(url=url, key=key, language=language, prompt=prompt))
 
 
@@ -92,13 +92,13 @@ def listen_command(
 def tail_command(
     session: Annotated[str, typer.Argument(help="A session's id.")], url: Url = HERE, key: Key = None
 ) -> None:
-    """Somebody's captions, from the beginning and as they come."""
+    """Show the captions of a session, from its beginning and as they arrive."""
     asyncio.run(tail.run(session, url=url, key=key))
 
 
 @app.command("status")
 def status_command(url: Url = HERE) -> None:
-    """How the cluster is: Redis, engine, workers, lag."""
+    """Show the health of the cluster: Redis, engine, workers, lag."""
     raise typer.Exit(status.run(url))
 
 
@@ -108,7 +108,7 @@ def up_command(
         int, typer.Option(envvar="STREAMING_WORKERS", min=0, help="Worker processes; 0 for one per core.")
     ] = 0,
 ) -> None:
-    """Run the whole cluster on this machine until Ctrl-C (what `make run` does)."""
+    """Run the whole cluster on this machine until Ctrl-C (used by `make run`)."""
     raise typer.Exit(asyncio.run(up.run(transcribers)))
 
 
@@ -117,12 +117,12 @@ def follow_command(
     followers: Annotated[list[str], typer.Argument(help="package.module:Class of each follower.")],
     metrics_port: Annotated[int, typer.Option(envvar="METRICS_PORT", min=0, max=65535)] = 0,
 ) -> None:
-    """Run followers: code that is called for what happens to sessions and jobs (docs/extending.md)."""
+    """Run followers: plug-ins that process the events of sessions and jobs (docs/extending.md)."""
     raise typer.Exit(follow.run(followers, metrics_port=metrics_port))
 
 
 def main() -> None:
-    """The entry point; our own errors are one sentence, not a traceback."""
+    """The entry point. Prints Parlando's own errors as one sentence, without a traceback."""
     try:
         app()
     except (ParlandoError, ClientError) as error:

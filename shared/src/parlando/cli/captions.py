@@ -1,4 +1,4 @@
-"""Captions on a terminal: finals as lines, the open segment below them, stable text in bold."""
+"""Captions in a terminal: finals as lines, the open segment below them, stable text in bold."""
 
 from types import TracebackType
 from typing import Any, Self
@@ -9,7 +9,7 @@ from rich.text import Text
 
 
 class Captions:
-    """Use as a context manager; `show` every event of a session."""
+    """A context manager; call `show` with every event of a session."""
 
     def __init__(self) -> None:
         self._console = Console()
@@ -25,7 +25,7 @@ class Captions:
         self._live.__exit__(kind, error, trace)
 
     def show(self, event: dict[str, Any]) -> None:
-        """Show what is new."""
+        """Update the captions with one event."""
         match event["type"]:
             case "partial":
                 stable = event["stable"]
@@ -35,6 +35,8 @@ class Captions:
                 self._live.update("")
                 self._console.print(Text(event["text"]), soft_wrap=True)
             case "unprotected":
-                self._console.print("[yellow]So much waits that not all of it could be sent again[/]")
+                self._console.print(
+                    "[yellow]Too much audio is unsettled: if Redis lost its data, part of it would be lost[/]"
+                )
             case "status":
                 self._console.print(f"[yellow]{event['status']}: {event['ms']} ms ({event['reason']})[/]")

@@ -1,4 +1,4 @@
-"""`parlando deliveries list|retry|drop`: what an archive, a webhook or a `callback_url` hasn't taken."""
+"""`parlando deliveries list|retry|drop`: undelivered results for an archive, webhook or `callback_url`."""
 
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from parlando.client.http import refusal
 from parlando.errors import UnavailableError
 
 TIMEOUT_S = 30.0
-MOST = 1000  # deliveries that a gateway lists at once
+MAX_PAGE = 1000  # maximum deliveries that a gateway lists at once
 
 app = typer.Typer(no_args_is_help=True)
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids of deliveries, as `list` shows them.")]
@@ -20,7 +20,7 @@ All = Annotated[bool, typer.Option("--all", help="All dead letters of this key."
 
 
 def _ask(method: str, path: str, url: str, key: str | None, **params: Any) -> dict[str, Any]:
-    """A gateway's answer. Raises `ClientError`, `UnavailableError`."""
+    """The gateway's response as JSON. Raises `ClientError`, `UnavailableError`."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     address = f"{url.rstrip('/')}/v1/deliveries{path}"
     try:
@@ -34,17 +34,17 @@ def _ask(method: str, path: str, url: str, key: str | None, **params: Any) -> di
 
 
 def _each(method: str, path: str, ids: list[str] | None, every: bool, url: str, key: str | None) -> None:
-    """Do the same to each delivery that is named, or to all dead letters."""
+    """Send the same request for each of `ids`, or for all dead letters."""
     if bool(ids) == every:
-        raise typer.BadParameter("Expected ids, or --all")
+        raise typer.BadParameter("Expected either ids or --all")
     while True:
         page = ids or [
-            each["id"] for each in _ask("GET", "", url, key, state="dead", limit=MOST)["deliveries"]
+            each["id"] for each in _ask("GET", "", url, key, state="dead", limit=MAX_PAGE)["deliveries"]
         ]
         for identifier in page:
-            said = _ask(method, f"/{identifier}{path}", url, key)
-            print(f"{said['id']}  {said['status']}")
-        if ids or len(page) < MOST:
+            answer = _ask(method, f"/{identifier}{path}", url, key)
+            print(f"{answer['id']}  {answer['status']}")
+        if ids or len(page) < MAX_PAGE:
             return
 
 
@@ -53,11 +53,11 @@ def list_command(
     url: Url = HERE,
     key: Key = None,
     waiting: Annotated[
-        bool, typer.Option("--waiting", help="Those that wait or are worked on, not the dead letters.")
+        bool, typer.Option("--waiting", help="Show waiting and running deliveries instead of dead letters.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, max=MOST, help="So many, newest first.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_PAGE, help="Maximum number, newest first.")] = 100,
 ) -> None:
-    """The dead letters of this key: deliveries that were given up."""
+    """List the dead letters of this key: deliveries that are no longer retried."""
     table = Table("delivery", "to", "about", "attempts", "queued", "next attempt", "error", box=None)
     table.columns[0].no_wrap = True
     state = "waiting" if waiting else "dead"
@@ -76,11 +76,11 @@ def list_command(
 
 @app.command("retry")
 def retry_command(ids: Ids = None, every: All = False, url: Url = HERE, key: Key = None) -> None:
-    """Have deliveries tried again now."""
+    """Retry deliveries now."""
     _each("POST", "/retry", ids, every, url, key)
 
 
 @app.command("drop")
 def drop_command(ids: Ids = None, every: All = False, url: Url = HERE, key: Key = None) -> None:
-    """Delete deliveries: they are never tried again."""
+    """Delete deliveries; they are not retried."""
     _each("DELETE", "", ids, every, url, key)

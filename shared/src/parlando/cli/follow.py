@@ -1,4 +1,4 @@
-"""`parlando follow PACKAGE.MODULE:CLASS …`: a worker that runs followers of the feed."""
+"""`parlando follow PACKAGE.MODULE:CLASS …`: a worker process that runs followers of the feed."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ from parlando.worker.service import run_worker
 
 
 def load(places: list[str]) -> list[Follower]:
-    """The followers that are named. Raises `PluginError`."""
+    """Import and instantiate followers. Raises `PluginError`."""
     sys.path.insert(0, str(Path.cwd()))
     followers: list[Follower] = []
     for place in places:

@@ -28,9 +28,9 @@ def _row(job: dict[str, Any]) -> tuple[str, ...]:
 def list_command(
     url: Url = HERE,
     key: Key = None,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="So many, newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="Maximum number, newest first.")] = 20,
 ) -> None:
-    """The newest jobs of this key."""
+    """List the newest jobs of this key."""
     table = Table("job", "status", "done", "audio", "file", box=None)
     table.columns[0].no_wrap = True
     table.columns[0].min_width = 32
@@ -42,7 +42,7 @@ def list_command(
 
 @app.command("show")
 def show_command(job: Job, url: Url = HERE, key: Key = None) -> None:
-    """Where a job stands, and its text once it's completed."""
+    """Show the state of a job, and its text if it is completed."""
     with Parlando(url, api_key=key) as parlando:
         document = parlando.job(job)
     result = document.pop("result", None)

@@ -1,4 +1,4 @@
-"""`parlando listen`: the microphone, live."""
+"""`parlando listen`: live transcription of the microphone."""
 
 import asyncio
 from typing import Any, Final
@@ -9,7 +9,7 @@ from parlando.client import ClientError, connect
 from parlando.domain.audio import SAMPLE_RATE
 
 FRAME: Final = SAMPLE_RATE // 25  # samples: 40 ms
-MAX_WAITING: Final = 500  # frames that the network may be behind
+MAX_WAITING: Final = 500  # maximum frames waiting to be sent; newer ones are dropped
 
 
 def _sounddevice() -> Any:
@@ -19,7 +19,7 @@ def _sounddevice() -> Any:
         raise ClientError(
             "no_microphone", "The package sounddevice is missing: .venv/bin/pip install sounddevice"
         ) from error
-    except OSError as error:  # it found no PortAudio
+    except OSError as error:  # the PortAudio library is missing
         raise ClientError(
             "no_microphone", f"{error}; install it (Debian and Ubuntu: apt install libportaudio2)"
         ) from error
@@ -27,7 +27,7 @@ def _sounddevice() -> Any:
 
 
 async def run(*, url: str, key: str | None, language: str | None, prompt: str) -> None:
-    """Send the microphone until Ctrl-C, and show what is heard."""
+    """Send the microphone's audio until Ctrl-C and show the captions. Raises `ClientError`."""
     sound = _sounddevice()
     loop = asyncio.get_running_loop()
     frames: asyncio.Queue[bytes] = asyncio.Queue(MAX_WAITING)
@@ -38,7 +38,7 @@ async def run(*, url: str, key: str | None, language: str | None, prompt: str) -
     try:
         microphone = sound.RawInputStream(SAMPLE_RATE, FRAME, channels=1, dtype="int16", callback=take)
     except sound.PortAudioError as error:
-        raise ClientError("no_microphone", f"There's no microphone to use: {error}") from error
+        raise ClientError("no_microphone", f"No microphone can be opened: {error}") from error
     options: dict[str, Any] = {"language": language, "prompt": prompt or None}
     with Captions() as captions, microphone:
         async with connect(
@@ -53,7 +53,7 @@ async def run(*, url: str, key: str | None, language: str | None, prompt: str) -
                     await session.end()
 
             sending = asyncio.create_task(send())
-            loop.add_signal_handler(2, sending.cancel)  # Ctrl-C: the tail is still heard
+            loop.add_signal_handler(2, sending.cancel)  # Ctrl-C: remaining audio is still transcribed
             async for event in session:
                 captions.show(event)
 

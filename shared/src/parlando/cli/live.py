@@ -1,4 +1,4 @@
-"""`parlando live FILE`: a file through the live path, with the text as it settles."""
+"""`parlando live FILE`: stream a file as live audio and show its captions."""
 
 import asyncio
 import time
@@ -13,14 +13,14 @@ from parlando.client import ClientSession, connect
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
 from parlando.tasks import end
 
-CONNECT_S: Final = 10.0  # until there must be a first connection
-FRAME_S: Final = 0.04  # of audio sent at a time
-FAST_BYTES: Final = 16_000  # … or so many bytes, as fast as it goes
+CONNECT_S: Final = 10.0  # time-out of the first connection
+FRAME_S: Final = 0.04  # audio per message in real time
+FAST_BYTES: Final = 16_000  # bytes per message with --fast
 
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """What is sent: its bytes, how many of them are a second (None if nobody can tell), in which format."""
+    """The audio to send. `second`: bytes per second of audio, None if unknown. `query`: its format."""
 
     data: bytes
     second: float | None
@@ -28,7 +28,7 @@ class LocalFile:
 
 
 def load(file: Path) -> LocalFile:
-    """A file as it's sent: 16 kHz mono as plain PCM, everything else as it is."""
+    """Read a file: 16 kHz mono as PCM, every other format unchanged as a container."""
     try:
         samples, rate = soundfile.read(file, dtype="int16", always_2d=True)
     except soundfile.LibsndfileError:
@@ -53,7 +53,7 @@ async def _send(session: ClientSession, recording: LocalFile, *, fast: bool) -> 
 async def run(
     file: Path, *, url: str, key: str | None, fast: bool, language: str | None, prompt: str
 ) -> None:
-    """Stream the file and print finals as lines; on a terminal the open segment shows below them."""
+    """Stream the file and print its captions. Raises `ClientError`."""
     recording = load(file)
     socket_url = url.replace("http", "ws", 1)
     async with connect(

@@ -11,12 +11,12 @@ from parlando.models.catalogue import MODELS
 from parlando.models.store import ModelStore, find
 
 app = typer.Typer(no_args_is_help=True)
-Name = Annotated[str, typer.Argument(help="A model of the catalogue.")]
+Name = Annotated[str, typer.Argument(help="Name of a model of the catalogue.")]
 
 
 @app.command("list")
 def list_models() -> None:
-    """The models of the catalogue, and which are on this machine."""
+    """List the models of the catalogue, and whether they are on this machine."""
     store = ModelStore()
     table = Table("model", "engine", "languages", "size", "licence", "here")
     for model in MODELS.values():
@@ -29,13 +29,13 @@ def list_models() -> None:
 
 @app.command()
 def path(name: Name) -> None:
-    """Where a model is."""
+    """Print the folder of a model."""
     print(ModelStore().path(find(name)))
 
 
 @app.command()
 def pull(name: Name = "moonshine-tiny") -> None:
-    """Fetch a model, unless it is here."""
+    """Download a model, unless it is on this machine."""
     store, model = ModelStore(), find(name)
     if store.has(model):
         print(f"{name} is in {store.folder(model)}")

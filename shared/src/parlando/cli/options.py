@@ -1,9 +1,9 @@
-"""Options that several commands have."""
+"""Options shared by several commands."""
 
 from typing import Annotated, Final
 
 import typer
 
-Url = Annotated[str, typer.Option("--url", envvar="PARLANDO_URL", help="A gateway.")]
-Key = Annotated[str | None, typer.Option("--key", envvar="PARLANDO_API_KEY", help="An API key.")]
+Url = Annotated[str, typer.Option("--url", envvar="PARLANDO_URL", help="URL of a gateway.")]
+Key = Annotated[str | None, typer.Option("--key", envvar="PARLANDO_API_KEY", help="API key.")]
 HERE: Final = "http://127.0.0.1:8000"

@@ -1,4 +1,4 @@
-"""`parlando status`: a gateway's /health, for people."""
+"""`parlando status`: a gateway's /health as a table."""
 
 import httpx
 from rich.console import Console
@@ -8,7 +8,14 @@ from parlando.errors import UnavailableError
 
 
 def run(url: str) -> int:
-    """Print it; 0 if the cluster is healthy, 1 if not. Raises `UnavailableError` if nobody answers."""
+    """Print the health. Returns 0 if the cluster is healthy, else 1.
+
+    Raises
+    ------
+    UnavailableError
+        if no gateway answers.
+
+    """
     try:
         report = httpx.get(f"{url.rstrip('/')}/health", timeout=5).raise_for_status().json()
     except httpx.HTTPError as error:

@@ -1,4 +1,4 @@
-"""`parlando tail SESSION`: somebody's captions, from the beginning and as they come."""
+"""`parlando tail SESSION`: the captions of a session, from its beginning and as they arrive."""
 
 from contextlib import aclosing
 
@@ -9,7 +9,7 @@ from parlando.client.http import PATIENCE_S, follow
 
 
 async def run(session: str, *, url: str, key: str | None) -> None:
-    """Follow a session until it's closed. Raises `ClientError` if there's none."""
+    """Follow a session until it closes. Raises `ClientError` if it does not exist."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     path = f"{url.rstrip('/')}/v1/stt/sessions/{session}/events"
     with Captions() as captions:

@@ -1,4 +1,4 @@
-"""`parlando transcribe FILE…`: files as jobs, several at a time, with a bar for each."""
+"""`parlando transcribe FILE…`: files as jobs, several at a time, with a progress bar for each."""
 
 import asyncio
 import glob
@@ -13,13 +13,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from parlando.client import ClientError, JobsClient
 
-PIECE: Final = 1 << 18  # bytes of a file sent at a time
 SUFFIXES: Final = {"text": "txt", "json": "json", "srt": "srt", "vtt": "vtt", "tsv": "tsv"}
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is done with each file."""
+    """What to do with each file. `form`: output format. `fields`: options of the job."""
 
     form: str
     folder: Path | None
@@ -27,7 +26,7 @@ class Order:
 
 
 def files_of(patterns: Sequence[str]) -> list[Path]:
-    """The files that names and globs stand for. Raises `ClientError` for one that stands for none."""
+    """Expand names and globs to files. Raises `ClientError` for a pattern without a match."""
     found: list[Path] = []
     for pattern in patterns:
         names = (
@@ -43,7 +42,7 @@ def files_of(patterns: Sequence[str]) -> list[Path]:
 
 
 async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | None, parallel: int) -> int:
-    """Transcribe; 0 if every file was, 1 if one failed."""
+    """Transcribe files. Returns 0, or 1 if a file failed."""
     files = files_of(patterns)
     console, errors = Console(), Console(stderr=True)
     room = asyncio.Semaphore(parallel)
@@ -71,7 +70,7 @@ async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | Non
 
             stems = Counter(file.stem for file in files)
             tasks = [asyncio.create_task(one(file)) for file in files]
-            for task in tasks:  # results in the order of the files
+            for task in tasks:  # prints results in the order of the files
                 file, result = await task
                 if isinstance(result, ClientError):
                     failures += 1
@@ -89,7 +88,7 @@ async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | Non
 
 
 async def _transcribe(gateway: JobsClient, file: Path, order: Order, progress: Progress, bar: TaskID) -> str:
-    """Upload, follow, fetch. A job that's given up (Ctrl-C) is cancelled."""
+    """Upload a file, follow its job, and fetch the result. On cancellation (Ctrl-C) the job is cancelled."""
     size = _size(file)
 
     def sent(count: int) -> None:

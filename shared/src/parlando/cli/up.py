@@ -1,4 +1,4 @@
-"""`parlando up`: Redis, gateway, audio-processor and transcribers under one supervisor."""
+"""`parlando up`: run Redis, gateway, audio-processor and transcribers under one supervisor."""
 
 import asyncio
 import os
@@ -16,12 +16,12 @@ from parlando.embedded.supervisor import Service, Supervisor
 from parlando.settings import ServiceSettings
 
 READY_WITHIN_S: Final = 120
-# A service starts its own numeric libraries with one thread: a machine runs one worker per core.
+# Numeric libraries use one thread, because there is one worker process per core.
 ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def read_procfile(path: Path) -> dict[str, list[str]]:
-    """Name → command of each line; `python` becomes the interpreter that runs this."""
+    """Parse a Procfile into name → command. `python` is replaced by the current interpreter."""
     commands = {}
     for line in path.read_text().splitlines():
         name, colon, command = line.partition(":")
@@ -32,7 +32,7 @@ def read_procfile(path: Path) -> dict[str, list[str]]:
 
 
 async def run(transcribers: int) -> int:
-    """Run until SIGINT or SIGTERM; 0, or 1 if the cluster doesn't get ready."""
+    """Run until SIGINT or SIGTERM. Returns 0, or 1 if the cluster does not become ready in time."""
     count = transcribers or os.cpu_count() or 1
     stop = asyncio.Event()
     for ending in (signal.SIGINT, signal.SIGTERM):
@@ -67,8 +67,8 @@ async def run(transcribers: int) -> int:
 async def _announce(supervisor: Supervisor, environment: dict[str, str]) -> bool:
     """Wait until the gateway is ready and the audio-processor answers, then print the addresses.
 
-    False if either takes longer than READY_WITHIN_S. An audio-processor that answers and is not ready has
-    no usable FFmpeg; its log says so, and the cluster still serves 16 kHz PCM.
+    Returns False if either takes longer than READY_WITHIN_S. An audio-processor that answers but is not ready
+    has no usable FFmpeg: it logs the reason, and the cluster serves 16 kHz PCM only.
     """
     gateway = f"http://127.0.0.1:{os.environ.get('PORT') or 8000}"
     processor = f"http://127.0.0.1:{os.environ.get('PROCESSOR_PORT') or 8001}"
@@ -94,7 +94,7 @@ async def _announce(supervisor: Supervisor, environment: dict[str, str]) -> bool
 
 
 async def _status(client: httpx.AsyncClient, url: str) -> int:
-    """The status code of a GET, or 0 if nothing listens or answers in time."""
+    """The status code of a GET, or 0 without a response in time."""
     try:
         return (await client.get(url)).status_code
     except httpx.HTTPError:

@@ -1,4 +1,4 @@
-"""The Python client: `connect` for live audio, `JobsClient` for recordings, `Parlando` without `await`."""
+"""The Python client: `connect` for live audio, `JobsClient` for recordings, `Parlando` without asyncio."""
 
 from parlando.client.jobs import JobsClient
 from parlando.client.session import ClientError, ClientSession, connect

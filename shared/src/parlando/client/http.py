@@ -1,4 +1,4 @@
-"""What the REST clients share: refusals as errors, and server-sent events over broken connections."""
+"""Shared by the REST clients: error responses as exceptions, and server-sent events with reconnection."""
 
 import asyncio
 import math
@@ -11,16 +11,16 @@ import orjson
 
 from parlando.client.session import ClientError
 
-WAIT_S: Final = 0.5  # until a connection that broke is tried again …
-TRIES: Final = 60  # … so many times in a row
+WAIT_S: Final = 0.5  # pause between two connection attempts
+TRIES: Final = 60  # maximum consecutive failed attempts
 PATIENCE_S: Final = 60.0
-"""For `follow`ing a session: that long Redis may have lost it, until its owner has opened it anew."""
-UNKNOWN: Final = (401, 404)  # what is answered meanwhile, to a viewer and to the owner
-AWAY: Final = (502, 503, 504)  # what is answered while a gateway restarts
+"""`patience_s` of `follow` for a session: if Redis has lost it, its owner has so long to reopen it."""
+UNKNOWN: Final = (401, 404)  # responses for a lost session, to a viewer and to the owner
+AWAY: Final = (502, 503, 504)  # responses while a gateway restarts
 
 
 def refusal(answer: httpx.Response) -> ClientError:
-    """The error that a gateway's answer means; its body must have been read."""
+    """The error in a gateway's response, whose body must have been read."""
     try:
         problem = answer.json()
         return ClientError(problem["code"], problem["detail"])
@@ -31,16 +31,17 @@ def refusal(answer: httpx.Response) -> ClientError:
 async def follow(
     client: httpx.AsyncClient, url: str, *, after: int = 0, patience_s: float = 0
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """The events behind number `after`, each once, for as long as the caller wants more.
+    """Yield the events after number `after`, each once; reconnects after a broken connection.
 
-    `restarted` says that a session was opened anew: all events of its new life follow.
+    An event `restarted` reports that a session was reopened; all events since then follow.
 
-    What was followed may be unknown for up to `patience_s` seconds.
+    `patience_s`: seconds for which the gateway may report the session or job as unknown after it was
+    followed.
 
     Raises
     ------
     ClientError
-        if the gateway refuses, or can't be reached for half a minute.
+        if the gateway refuses the request, or is unreachable for half a minute.
 
     """
     failures, seen_at, position = 0, -math.inf, str(after)

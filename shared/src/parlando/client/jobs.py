@@ -1,4 +1,4 @@
-"""Recorded files as jobs, over a gateway's REST API.
+"""Transcription of recorded files as jobs, over a gateway's REST API.
 
 async with JobsClient("http://127.0.0.1:8000") as jobs:
     result = await jobs.transcribe("talk.m4a", words=True)
@@ -24,28 +24,27 @@ Document = dict[str, Any]
 
 
 class _Counted:
-    """A file that tells how much of it was read."""
+    """A file that reports the number of bytes read so far to `progress`."""
 
-    def __init__(self, file: BinaryIO, told: Callable[[int], None]) -> None:
+    def __init__(self, file: BinaryIO, progress: Callable[[int], None]) -> None:
         self._file = file
-        self._told = told
+        self._progress = progress
 
     def read(self, size: int = -1) -> bytes:
-        """Some of it."""
+        """Read up to `size` bytes."""
         data = self._file.read(size)
-        self._told(self._file.tell())
+        self._progress(self._file.tell())
         return data
 
     def fileno(self) -> int:
-        """For whoever wants to know how long it is."""
+        """The file descriptor, from which httpx determines the file's length."""
         return self._file.fileno()
 
 
 class JobsClient:
-    """Connections to one gateway. Every call raises `ClientError` if it refuses, or can't be reached.
+    """A client of one gateway. Every call raises `ClientError` if the gateway refuses it or is unreachable.
 
-    `options` of a job are those of docs/protocols.md: language, prompt, words, task, channels, callback_url,
-    priority.
+    `options` of a job (docs/protocols.md): language, prompt, words, task, channels, callback_url, priority.
     """
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None) -> None:
@@ -83,7 +82,7 @@ class JobsClient:
         sent: Callable[[int], None] | None = None,
         **options: Any,
     ) -> Document:
-        """Upload a file; where the job stands then. `sent` is told how many of its bytes have gone."""
+        """Upload a file; returns the job. `sent` is called with the number of bytes uploaded so far."""
         path, opened = _opened(file)
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         fields = {name: _field(value) for name, value in options.items() if value is not None}
@@ -94,7 +93,7 @@ class JobsClient:
         return cast(Document, answer.json())
 
     async def events(self, job_id: str, *, after: int = 0) -> AsyncIterator[Document]:
-        """A job's events behind number `after`, up to the last one, over broken connections."""
+        """Yield a job's events after number `after`, up to the last one; reconnects."""
         async with aclosing(follow(self._client, f"{self._jobs}/{job_id}/events", after=after)) as events:
             async for event in events:
                 yield event
@@ -102,7 +101,10 @@ class JobsClient:
                     return
 
     async def wait(self, job_id: str) -> Document:
-        """The job when it has ended, with its result. Raises `ClientError` if it failed or was cancelled."""
+        """Wait until a job is completed; returns it with its result.
+
+        Raises `ClientError` if it failed or was cancelled.
+        """
         async for event in self.events(job_id):
             if event["type"] in ("failed", "cancelled"):
                 error = event.get("error", {"code": "cancelled", "message": "The job was cancelled"})
@@ -110,7 +112,7 @@ class JobsClient:
         return await self.job(job_id)
 
     async def transcribe(self, file: str | os.PathLike[str], **options: Any) -> Document:
-        """What is said in a file: the result of a job, which is cancelled if the caller is."""
+        """Transcribe a file; returns the result. The job is cancelled if the caller is."""
         submitted = await self.submit(file, **options)
         try:
             return cast(Document, (await self.wait(submitted["job_id"]))["result"])
@@ -123,7 +125,7 @@ class JobsClient:
         return (await self._ask("GET", f"/{job_id}/result", params={"format": form})).text
 
     async def job(self, job_id: str) -> Document:
-        """Where a job stands; with its result once it's completed."""
+        """A job, with its result if it is completed."""
         return cast(Document, (await self._ask("GET", f"/{job_id}")).json())
 
     async def list(self, *, limit: int = 20, before: str | None = None) -> list[Document]:

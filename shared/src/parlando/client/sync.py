@@ -1,4 +1,4 @@
-"""Recordings and live audio without `await`.
+"""Synchronous client for recordings and live audio.
 
 with Parlando("http://127.0.0.1:8000") as parlando:
     print(parlando.transcribe("talk.m4a")["text"])
@@ -18,7 +18,7 @@ from parlando.client.session import Event
 
 
 class Parlando:
-    """`JobsClient` and `connect`, each call of which waits. For one thread, outside of event loops."""
+    """Blocking versions of `JobsClient` and `connect`. For one thread, outside of event loops."""
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None) -> None:
         self._runner = asyncio.Runner()
@@ -40,14 +40,14 @@ class Parlando:
         self._runner.close()
 
     def transcribe(self, file: str | os.PathLike[str], **options: Any) -> Document:
-        """What is said in a file: the result of a job."""
+        """Transcribe a file; returns the result."""
         return self._runner.run(self._jobs.transcribe(file, **options))
 
     def live(self, chunks: Iterable[bytes], **options: Any) -> Iterator[Event]:
-        """Send audio (16 kHz mono s16le) as `chunks` gives it; the events as they come, up to `closed`.
+        """Send the audio of `chunks` (16 kHz mono s16le) and yield events as they arrive, up to `closed`.
 
-        `chunks` is read in another thread and may wait, for a microphone say. `options` are those of
-        `connect`. Raises `ClientError`, and what `chunks` raises.
+        `chunks` is iterated in another thread and may block, for example on a microphone. `options` are those
+        of `connect`. Raises `ClientError`, and exceptions of `chunks`.
         """
         return threaded.live(self._socket_url, chunks, api_key=self._api_key, **options)
 
@@ -59,13 +59,13 @@ class Parlando:
         sent: Callable[[int], None] | None = None,
         **options: Any,
     ) -> Document:
-        """Upload a file; where the job stands then."""
+        """Upload a file; returns the job. `sent` is called with the number of bytes uploaded so far."""
         return self._runner.run(
             self._jobs.submit(file, idempotency_key=idempotency_key, sent=sent, **options)
         )
 
     def events(self, job_id: str, *, after: int = 0) -> Iterator[Document]:
-        """A job's events behind number `after`, up to the last one."""
+        """Yield a job's events after number `after`, up to the last one."""
         events = self._jobs.events(job_id, after=after)
 
         async def following() -> Document | None:
@@ -75,7 +75,10 @@ class Parlando:
             yield event
 
     def wait(self, job_id: str) -> Document:
-        """The job when it has ended, with its result. Raises `ClientError` if it failed or was cancelled."""
+        """Wait until a job is completed; returns it with its result.
+
+        Raises `ClientError` if it failed or was cancelled.
+        """
         return self._runner.run(self._jobs.wait(job_id))
 
     def result(self, job_id: str, form: str = "text") -> str:
@@ -83,7 +86,7 @@ class Parlando:
         return self._runner.run(self._jobs.result(job_id, form))
 
     def job(self, job_id: str) -> Document:
-        """Where a job stands; with its result once it's completed."""
+        """A job, with its result if it is completed."""
         return self._runner.run(self._jobs.job(job_id))
 
     def list(self, *, limit: int = 20, before: str | None = None) -> list[Document]:

@@ -1,4 +1,4 @@
-"""A live session for those without an event loop: it runs in a thread of its own."""
+"""A live session for synchronous code: its event loop runs in a separate thread."""
 
 import asyncio
 import queue
@@ -11,10 +11,10 @@ from parlando.client.session import ClientSession, Event, connect
 
 
 def live(url: str, chunks: Iterable[bytes], *, api_key: str | None, **options: Any) -> Iterator[Event]:
-    """Send what `chunks` gives, and yield the events as they come. See `Parlando.live`."""
+    """Send the audio of `chunks` and yield events as they arrive. See `Parlando.live`."""
     events: queue.Queue[Event | BaseException | None] = queue.Queue()
     loop = asyncio.new_event_loop()
-    task = loop.create_task(_talk(url, chunks, events.put, api_key, options))
+    task = loop.create_task(_run_session(url, chunks, events.put, api_key, options))
 
     def run() -> None:
         try:
@@ -33,12 +33,12 @@ def live(url: str, chunks: Iterable[bytes], *, api_key: str | None, **options: A
             if isinstance(event, BaseException):
                 raise event
             yield event
-    finally:  # also when the caller wants no more
+    finally:  # also when the caller stops iterating
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(task.cancel)
 
 
-async def _talk(
+async def _run_session(
     url: str,
     chunks: Iterable[bytes],
     put: Callable[[Event], None],

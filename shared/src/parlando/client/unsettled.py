@@ -1,8 +1,8 @@
-"""What a client has said and may have to say again, in its order: audio and controls. Pure.
+"""The audio and controls that a client has sent and may have to resend, in order. No I/O.
 
-Positions are bytes of the session's audio. Three of them rise: `settled` (before it everything is in finals
-that the client has), `stored` (before it everything is in the cluster) and `end` (everything that was said).
-A new connection goes on from `stored`; if the cluster has lost its data, from `settled`.
+Positions count bytes of the session's audio. Three positions only increase: `settled` (audio before it is in
+finals that the client has received), `stored` (audio before it is in the cluster) and `end` (all audio).
+A new connection continues from `stored`; if the cluster has lost its data, from `settled`.
 """
 
 from collections import deque
@@ -33,10 +33,10 @@ class _Control:
 
 
 class Unsettled:
-    """Keeps audio until it is settled, and controls until they are certainly obeyed.
+    """Keeps audio until it is settled, and controls until they are certainly executed.
 
-    `limit` bounds the bytes of stored audio that are kept; what isn't stored is always kept. A container
-    (`whole`) can't be decoded from its middle: it is kept from its first byte on, or not at all.
+    `limit`: maximum bytes of stored audio kept; audio that is not stored is always kept. A container
+    (`whole`) can only be decoded from its first byte: it is kept completely, or not at all.
     """
 
     def __init__(self, *, limit: int, whole: bool = False) -> None:
@@ -46,37 +46,37 @@ class Unsettled:
         self.size = 0
         """Bytes kept."""
         self.config: dict[str, Any] = {}
-        """Changes of the session's config by controls that are not kept any more."""
+        """Config changes of controls that are no longer kept."""
         self._limit = limit
         self._whole = whole
-        self._start = 0  # audio before it is not kept
+        self._start = 0  # position of the first byte kept
         self._audio: deque[_Audio] = deque()
         self._controls: list[_Control] = []
         self._outgoing: deque[bytes | str] = deque()
 
-    # --- what the caller says -----------------------------------------------------------------------
+    # --- from the caller ----------------------------------------------------------------------------
 
     def add(self, data: bytes) -> None:
-        """Take audio bytes that follow those before."""
+        """Append audio bytes."""
         self._audio.append(_Audio(self.end, data))
         self._outgoing.append(data)
         self.end += len(data)
         self.size += len(data)
 
     def control(self, message: dict[str, Any]) -> None:
-        """Take a message of type `flush`, `config` or `end` that belongs behind the audio so far."""
+        """Append a message of type `flush`, `config` or `end` after the audio so far."""
         control = _Control(self.end, message)
         self._controls.append(control)
         self._outgoing.append(control.text)
 
     def next(self) -> bytes | str | None:
-        """The next message for the connection; None if all were taken."""
+        """Take the next message to send; None if there is none."""
         return self._outgoing.popleft() if self._outgoing else None
 
-    # --- what the cluster says ----------------------------------------------------------------------
+    # --- from the cluster ---------------------------------------------------------------------------
 
     def acknowledge(self, stored: int, settled: int) -> None:
-        """Forget what won't be said again."""
+        """Advance the positions and drop what need not be resent."""
         self.stored = max(self.stored, stored)
         self.settled = max(self.settled, settled)
         self._forget(min(self.settled, self.stored))
@@ -84,18 +84,18 @@ class Unsettled:
             self._forget(self.stored if self._whole else min(self.stored, self.end - self._limit))
 
     def flushed(self) -> None:
-        """The oldest flush was answered."""
+        """Drop the oldest flush, which was answered."""
         for number, control in enumerate(self._controls):
             if control.message["type"] == "flush":
                 del self._controls[number]
                 return
 
     def connected(self, received: int, *, anew: bool = False) -> None:
-        """Make ready what a new connection has to say to a cluster that has `received` bytes.
+        """Queue the messages that a new connection must send to a cluster that has `received` bytes.
 
-        A control behind which audio was received has been obeyed. One at exactly `received` may have been: it
-        is said again, which changes nothing except that a flush may be answered twice. `anew`: the cluster
-        had lost the session, so it knows nothing of flushes that it hasn't answered.
+        A control followed by received audio was executed. One at exactly `received` may have been: it is
+        resent, which is idempotent, except that a flush may be answered twice. `anew`: the cluster had lost
+        the session, so all unanswered flushes are resent.
         """
         self.stored = received
         self._outgoing.clear()
@@ -112,10 +112,10 @@ class Unsettled:
         self._outgoing.extend(control.text for control in controls)
 
     def finished(self) -> None:
-        """The session takes nothing more."""
+        """The session accepts no more messages: drop the queued ones."""
         self._outgoing.clear()
 
-    # --- what can be said again ---------------------------------------------------------------------
+    # --- what can be resent -------------------------------------------------------------------------
 
     @property
     def missing(self) -> int:
@@ -124,22 +124,22 @@ class Unsettled:
 
     @property
     def protected(self) -> bool:
-        """Whether everything that isn't settled can be said again."""
+        """Whether all unsettled audio can be resent."""
         return not self.missing
 
     @property
     def again_from(self) -> int | None:
-        """The byte from which audio can be said again to a cluster that lost it; None if that's of no use."""
+        """The position from which audio that the cluster lost is resent; None for an incomplete container."""
         if self._whole:
             return 0 if self.protected else None
         return max(self.settled, self._start)
 
     def _forget(self, position: int) -> None:
-        """Drop audio that ends at `position` or before, and the changes of config before it."""
+        """Drop audio that ends at or before `position`, and merge config changes before it into `config`."""
         while self._audio and self._audio[0].end <= position:
-            gone = self._audio.popleft()
-            self._start = gone.end
-            self.size -= len(gone.data)
+            dropped = self._audio.popleft()
+            self._start = dropped.end
+            self.size -= len(dropped.data)
         kept: list[_Control] = []
         for control in self._controls:
             if control.message["type"] == "config" and control.at < position:

@@ -1,1 +1,1 @@
-"""What every service speaks of: audio, formats, events, transcripts. No I/O."""
+"""Data types shared by all services: audio, formats, events, transcripts. No I/O."""

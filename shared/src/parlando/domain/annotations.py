@@ -1,4 +1,4 @@
-"""What followers say of a session or a job besides its own events: songs, summaries, entities."""
+"""Annotations that followers add to a session or job: songs, summaries, entities."""
 
 from typing import Any, Literal
 
@@ -8,9 +8,10 @@ from parlando.domain.events import now
 
 
 class Annotation(BaseModel):
-    """One annotation. `number` counts those of a session (or job) from 1, independently of the events' `seq`.
+    """One annotation of a session or job.
 
-    `epoch`: see `events.Persisted`. `kind`: what `data` is, `song` say. `by`: the follower that says it.
+    `number`: counts the annotations of the session or job from 1, independently of the events' `seq`.
+    `epoch`: see `events.Persisted`. `kind`: type of `data`, for example `song`. `by`: name of the follower.
     """
 
     type: Literal["annotation"] = "annotation"

@@ -1,4 +1,4 @@
-"""PCM as it moves through Parlando: 16 kHz, mono, signed 16 bit, little endian."""
+"""PCM in Parlando's internal format: 16 kHz, mono, signed 16 bit, little endian."""
 
 from enum import StrEnum
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from parlando.errors import InvalidAudioError
 
-SAMPLE_RATE = 16_000  # Hz; the rate of every position and length inside Parlando
+SAMPLE_RATE = 16_000  # Hz; internal positions and lengths count samples at this rate
 BYTES_PER_SAMPLE = 2
 SAMPLES_PER_MS = SAMPLE_RATE // 1000
 
@@ -16,7 +16,7 @@ Float32 = npt.NDArray[np.float32]
 
 
 class Encoding(StrEnum):
-    """How a client's bytes carry audio."""
+    """Encoding of a client's audio bytes."""
 
     PCM_S16LE = "pcm_s16le"
     PCM_F32LE = "pcm_f32le"
@@ -26,17 +26,17 @@ class Encoding(StrEnum):
 
 
 def seconds(samples: int) -> float:
-    """A position or length in samples as seconds, rounded to a tenth of a millisecond."""
+    """A position or length in samples, in seconds rounded to 0.1 ms."""
     return round(samples / SAMPLE_RATE, 4)
 
 
 def milliseconds(samples: int) -> int:
-    """A length in samples as whole milliseconds."""
+    """A length in samples, in whole milliseconds (rounded down)."""
     return samples // SAMPLES_PER_MS
 
 
 def samples(ms: float) -> int:
-    """Milliseconds as a number of samples."""
+    """A length in milliseconds, in samples."""
     return round(ms * SAMPLES_PER_MS)
 
 
@@ -46,9 +46,9 @@ def to_float(pcm: Pcm16) -> Float32:
 
 
 class PcmDecoder:
-    """Turns the bytes of one connection into s16le bytes, whole samples only.
+    """Converts the bytes of one connection to s16le, whole samples only.
 
-    Frames may have any length, odd ones too: what doesn't fill a sample waits for the next frame.
+    Frames may have any length. The bytes of an incomplete sample are kept for the next frame.
     """
 
     def __init__(self, encoding: Encoding) -> None:
@@ -62,7 +62,7 @@ class PcmDecoder:
         Raises
         ------
         InvalidAudioError
-            if float samples aren't finite numbers.
+            if float samples are NaN or infinite.
 
         """
         data = self._frames.push(data)
@@ -76,7 +76,7 @@ class PcmDecoder:
 
 
 class WholeFrames:
-    """Cuts a stream of bytes, whatever pieces it comes in, at multiples of `frame_bytes`."""
+    """Splits a byte stream, received in blocks of any length, at multiples of `frame_bytes`."""
 
     def __init__(self, frame_bytes: int) -> None:
         self._frame_bytes = frame_bytes

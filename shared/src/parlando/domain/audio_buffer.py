@@ -1,4 +1,4 @@
-"""The recent samples of a session or file, addressed by their position in it. Pure."""
+"""The recent samples of a session or file, addressed by their position. No I/O."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from parlando.domain.audio import SAMPLE_RATE, Pcm16
 
 
 class AudioBuffer:
-    """Holds samples [start, end); appending costs amortised O(n), forgetting costs nothing."""
+    """A buffer of the samples [start, end). Appending is amortised O(n), trimming is O(1)."""
 
     def __init__(self, start: int = 0) -> None:
         self.start = start
@@ -15,7 +15,7 @@ class AudioBuffer:
         self._store: Pcm16 = np.empty(SAMPLE_RATE, np.int16)
 
     def append(self, pcm: Pcm16) -> None:
-        """Add int16 samples of shape (n,) behind the others."""
+        """Append int16 samples of shape (n,)."""
         need = self.end - self._origin + len(pcm)
         if need > len(self._store):
             kept = self._store[self.start - self._origin : self.end - self._origin]
@@ -28,11 +28,11 @@ class AudioBuffer:
         self.end += len(pcm)
 
     def slice(self, start: int, end: int) -> Pcm16:
-        """Samples [start, end). Raises `IndexError` if they aren't all there."""
+        """Samples [start, end). Raises `IndexError` if the buffer does not contain all of them."""
         if not self.start <= start <= end <= self.end:
             raise IndexError(f"expected samples within {self.start}..{self.end}, got {start}..{end}")
         return self._store[start - self._origin : end - self._origin]
 
     def trim(self, start: int) -> None:
-        """Forget samples before `start`."""
+        """Drop the samples before `start`."""
         self.start = min(max(self.start, start), self.end)

@@ -1,7 +1,7 @@
-"""What a session is told besides audio, as it lies in Redis between the audio frames.
+"""Commands of a session, stored in its Redis streams between the audio frames.
 
-The gateway, and a session's owner, write commands; the audio-processor carries them from a client's bytes
-over to the PCM; the transcriber obeys them at their place in the audio.
+The gateway and the session's owner write commands. The audio-processor forwards them from the raw stream to
+the PCM stream. The transcriber executes each at its position in the audio.
 """
 
 from typing import Annotated, Any, Literal
@@ -17,20 +17,21 @@ class _Command(BaseModel):
 
 
 class Flush(_Command):
-    """Settle what was sent so far, and answer with `flushed`."""
+    """Settle all audio before the command, and reply with `flushed`."""
 
     type: Literal["flush"] = "flush"
 
 
 class Settle(_Command):
-    """End the open segment, because no audio comes. Nothing is answered."""
+    """End the open segment because no audio arrives. Has no reply."""
 
     type: Literal["settle"] = "settle"
 
 
 class Configure(_Command):
-    """Change the session's config from here on. `changes` holds fields of `SessionConfig`, None to reset
-    one.
+    """Change the session's config from this position on.
+
+    `changes`: fields of `SessionConfig` with their new values, None to reset a field.
     """
 
     type: Literal["config"] = "config"
@@ -46,7 +47,7 @@ class Configure(_Command):
 
 
 class EndError(_Command):
-    """Why a session ends before its time, as its client is told."""
+    """The error that ends a session early, as sent to its client."""
 
     code: str
     message: str
@@ -54,10 +55,10 @@ class EndError(_Command):
 
 
 class End(_Command):
-    """No audio follows.
+    """End the session: no audio follows.
 
-    `error`: what went wrong. `lost`: samples of audio that were thrown away. `discard`: whether what isn't
-    converted yet is thrown away, instead of being recognised first.
+    `error`: the cause of an early end. `lost`: samples of audio that were dropped. `discard`: whether audio
+    that is not converted yet is dropped instead of being recognised.
     """
 
     type: Literal["end"] = "end"
@@ -72,10 +73,10 @@ _COMMANDS: TypeAdapter[SessionCommand] = TypeAdapter(Annotated[SessionCommand, F
 
 
 def decode(command: bytes) -> SessionCommand:
-    """A command as `encode` wrote it. Raises ValueError."""
+    """Decode a command written by `encode`. Raises ValueError."""
     return _COMMANDS.validate_json(command)
 
 
 def encode(command: SessionCommand) -> bytes:
-    """A command as JSON, without what is as by default."""
+    """Encode a command as JSON without fields that have their default value."""
     return orjson.dumps({"type": command.type, **command.model_dump(exclude_defaults=True)})

@@ -1,26 +1,26 @@
-"""What a client may choose for its session."""
+"""The options of a session."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class SessionConfig(BaseModel):
-    """Choices that hold from the moment they're made until the session ends or they change."""
+    """Options of a session. A change applies from its position in the audio on."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     language: str | None = Field(
         None, pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$", description="ISO 639-1; none to detect it"
     )
-    title: str = Field("", max_length=200, description="What viewers see above the captions")
+    title: str = Field("", max_length=200, description="Title shown to viewers above the captions")
     prompt: str = Field("", max_length=2000, description="Names and terms that will be spoken")
-    words: bool = Field(False, description="Finals carry word times")
+    words: bool = Field(False, description="Finals contain word times")
     interim: bool = Field(True, description="Partials are sent")
-    batch: bool = Field(False, description="Not live: collected, and cut into long pieces")
+    batch: bool = Field(False, description="Not live: audio is collected and split into long segments")
     stages: str = Field(
         "",
         max_length=200,
         pattern=r"^[a-z0-9_,-]*$",
-        description="What is added to each segment: names of stages, separated by commas",
+        description="Names of the stages that process each segment, separated by commas",
     )
     vad_silence_ms: int | None = Field(
         None, ge=100, le=5000, description="Silence that ends a segment; none for the worker's default"

@@ -1,7 +1,7 @@
-"""The events of a session as they lie in Redis and go to clients (docs/protocols.md).
+"""The events of a session, as stored in Redis and sent to clients (docs/protocols.md).
 
-*Kept* events carry a `seq` that counts up by one per session and can be read again later;
-the others are only published. Times in seconds of the session's audio.
+*Kept* events have a `seq`, which increases by one per event of the session, and can be read again later.
+The others are only published. Times are in seconds of the session's audio.
 """
 
 from datetime import UTC, datetime
@@ -13,28 +13,27 @@ from parlando.domain.transcript import FinalSegment, TimedWord
 
 
 def now() -> str:
-    """The wall clock as ISO 8601 in UTC with milliseconds."""
+    """The current time as ISO 8601 in UTC with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def age_s(timestamp: str) -> float:
-    """Seconds since a time as `now` writes it, by this machine's clock; never less than 0."""
+    """Seconds since a timestamp written by `now`, by this machine's clock; at least 0."""
     return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(timestamp)).total_seconds())
 
 
 class Event(BaseModel):
-    """What every event has."""
+    """Fields common to all events."""
 
     session_id: str
     timestamp: str = Field(default_factory=now)
 
 
 class Persisted(Event):
-    """An event with a place in the session's history.
+    """An event kept in the session's history.
 
-    `epoch`: of the numbering: the time at which the session was opened, in unix milliseconds. A session that
-    was opened anew under its id counts in another epoch. `covers`: samples before which all audio is in
-    finals up to this event.
+    `epoch`: identifies the numbering: when the session was opened, in unix milliseconds. A session reopened
+    under the same id has another epoch. `covers`: all samples before this one are in finals up to this event.
     """
 
     seq: int = 0
@@ -43,7 +42,7 @@ class Persisted(Event):
 
 
 class SpeechStarted(Event):
-    """The voice detector heard speech begin."""
+    """The voice detector has detected the beginning of speech."""
 
     type: Literal["speech_started"] = "speech_started"
     segment: int
@@ -51,9 +50,9 @@ class SpeechStarted(Event):
 
 
 class Partial(Event):
-    """What is known of an open segment. `stable` is a beginning of `text` that never changes again.
+    """The current hypothesis of an open segment. `stable`: the prefix of `text` that no longer changes.
 
-    `lag_ms` is added by the script that publishes it: received minus decoded audio.
+    `lag_ms`: received minus decoded audio; added by the script that publishes the event.
     """
 
     type: Literal["partial"] = "partial"
@@ -69,9 +68,9 @@ class Partial(Event):
 
 
 class FinalTranscript(Persisted):
-    """The settled text of a segment; `reason` says why if there is none.
+    """The final text of a segment. `reason`: why `text` is empty.
 
-    `language` (ISO 639-1) and `speaker` are None where nobody told them. `translations`: language → text.
+    `language` (ISO 639-1) and `speaker` are None if unknown. `translations`: language → text.
     """
 
     type: Literal["final"] = "final"
@@ -103,7 +102,7 @@ class FinalTranscript(Persisted):
 
 
 class Status(Persisted):
-    """Something the client should know: lost audio, say. `ms` counts the audio concerned."""
+    """A notice for the client, for example about lost audio. `ms`: length of the affected audio."""
 
     type: Literal["status"] = "status"
     status: str
@@ -112,13 +111,13 @@ class Status(Persisted):
 
 
 class Flushed(Persisted):
-    """The answer to a flush: everything sent before it is settled."""
+    """The reply to a flush: all audio sent before it is settled."""
 
     type: Literal["flushed"] = "flushed"
 
 
 class Failure(Persisted):
-    """What ended the session before its time: audio that can't be decoded, say."""
+    """The error that ended the session early, for example undecodable audio."""
 
     type: Literal["error"] = "error"
     code: str
@@ -141,5 +140,5 @@ EVENTS: TypeAdapter[SessionEvent] = TypeAdapter(Annotated[SessionEvent, Field(di
 
 
 def encode(event: Event) -> bytes:
-    """An event as JSON without empty optional fields."""
+    """Encode an event as JSON without fields that are None."""
     return event.model_dump_json(exclude_none=True).encode()

@@ -1,4 +1,4 @@
-"""What a client's bytes are, and which of them are audio as we keep it already."""
+"""The audio format of a client's bytes, and whether it needs conversion."""
 
 from math import gcd, lcm
 from typing import Final
@@ -7,12 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from parlando.domain.audio import SAMPLE_RATE, Encoding
 
-LOWEST_RATE: Final = 8_000  # Hz, of raw encodings
+LOWEST_RATE: Final = 8_000  # Hz, for raw encodings
 HIGHEST_RATE: Final = 48_000
 MAX_CHANNELS: Final = 8
 SETTLED_STEP: Final = 512
-"""Samples of a frame of the voice detector. Audio that is sent again from a multiple of it falls into the
-same frames as the first time, and so into the same segments."""
+"""Samples per frame of the voice detector. Audio resent from a multiple of this is split into the same
+frames, and so into the same segments, as the first time."""
 
 _WIDTHS: Final = {
     Encoding.PCM_S16LE: 2,
@@ -24,14 +24,16 @@ _WIDTHS: Final = {
 
 
 class AudioFormat(BaseModel):
-    """How the bytes of a session carry audio. Rate and channels say nothing of containers."""
+    """Audio format of a session's input bytes. `sample_rate` and `channels` are ignored for containers."""
 
     model_config = ConfigDict(frozen=True)
 
     encoding: Encoding = Encoding.PCM_S16LE
     sample_rate: int = Field(SAMPLE_RATE, description="Hz")
     channels: int = Field(1, ge=1, le=MAX_CHANNELS)
-    channel: int | None = Field(None, ge=0, lt=MAX_CHANNELS, description="Only this one; none for all mixed")
+    channel: int | None = Field(
+        None, ge=0, lt=MAX_CHANNELS, description="Use only this channel; none to mix all"
+    )
     normalize: bool = Field(False, description="High-pass and limiter before recognition")
 
     @model_validator(mode="after")
@@ -49,7 +51,7 @@ class AudioFormat(BaseModel):
 
     @property
     def direct(self) -> bool:
-        """Whether the bytes need no FFmpeg: 16 kHz mono PCM."""
+        """Whether no conversion by FFmpeg is needed: 16 kHz mono PCM."""
         return (
             self.encoding in (Encoding.PCM_S16LE, Encoding.PCM_F32LE)
             and (self.sample_rate, self.channels) == (SAMPLE_RATE, 1)
@@ -58,22 +60,22 @@ class AudioFormat(BaseModel):
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one sample of all channels; 1 for containers, where nobody knows."""
+        """Bytes of one sample of all channels; 1 for containers, where it is unknown."""
         return 1 if self.encoding is Encoding.CONTAINER else _WIDTHS[self.encoding] * self.channels
 
     @property
     def whole(self) -> bool:
-        """Whether the bytes can be decoded only from the first one on."""
+        """Whether decoding must start at the first byte."""
         return self.encoding is Encoding.CONTAINER
 
     def samples(self, position: int) -> int:
-        """The sample, as we keep audio, at `position` of the client's samples."""
+        """The 16 kHz sample at `position`, which counts samples at the client's rate."""
         return position * SAMPLE_RATE // self.sample_rate
 
     def settled(self, samples: int) -> int:
-        """Where a client's audio must begin to have everything from sample `samples` on recognised again.
+        """The position from which a client must resend audio to have all 16 kHz samples from `samples` on.
 
-        In samples at the client's own rate, at a multiple of `SETTLED_STEP`; 0 for a container.
+        In samples at the client's rate, aligned to `SETTLED_STEP`; 0 for a container.
         """
         if self.whole:
             return 0
@@ -82,9 +84,9 @@ class AudioFormat(BaseModel):
 
     @property
     def bytes_per_second(self) -> int | None:
-        """Bytes of a second of audio; None for containers."""
+        """Bytes per second of audio; None for containers."""
         return None if self.encoding is Encoding.CONTAINER else self.frame_bytes * self.sample_rate
 
 
 CANONICAL: Final = AudioFormat()
-"""16 kHz mono s16le, the format of everything behind the gateway."""
+"""16 kHz mono s16le, the internal format."""

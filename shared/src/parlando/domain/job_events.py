@@ -1,4 +1,4 @@
-"""What happened to a job, as it lies in Redis and goes to clients (docs/protocols.md)."""
+"""The events of a job, as stored in Redis and sent to clients (docs/protocols.md)."""
 
 from typing import Any, Literal
 
@@ -8,11 +8,10 @@ JobEventType = Literal["progress", "segments", "completed", "failed", "cancelled
 
 
 class JobEvent(BaseModel):
-    """One event of a job. `seq` counts a job's events from 1; `progress` is a share of 1.
+    """One event of a job. `seq` counts the job's events from 1; `progress` is from 0 to 1.
 
-    `epoch`: of the numbering: when the job was submitted, in unix milliseconds.
-
-    `segments`: results that follow those of the events before, in order, each as `FinalSegment` without its
+    `epoch`: identifies the numbering: when the job was submitted, in unix milliseconds.
+    `segments`: results that follow those of earlier events, in order, each a `FinalSegment` without its
     number.
     """
 

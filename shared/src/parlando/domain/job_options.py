@@ -1,4 +1,4 @@
-"""A job: one recorded file on its way to words. What its submitter chose, and where it stands."""
+"""Options and states of a job: the transcription of one recorded file."""
 
 from enum import StrEnum
 from typing import Final, Literal
@@ -6,13 +6,13 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 LONGEST_CHUNK_S: Final = 28
-"""Seconds of a chunk; engines hear no more than 30 at once."""
+"""Maximum length of a chunk in seconds; an engine's window is 30 s."""
 MAX_ATTEMPTS: Final = 3
-"""Workers that may fail on a job or on one of its chunks."""
+"""Maximum attempts at a job or at one of its chunks."""
 
 
 class JobStatus(StrEnum):
-    """What becomes of a job, in this order; it may fail or be cancelled at any point before its end."""
+    """The states of a job, in order. A job can fail or be cancelled in any state before its end."""
 
     UPLOADED = "uploaded"
     PROCESSING_AUDIO = "processing_audio"
@@ -24,12 +24,12 @@ class JobStatus(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether the job is in an end state."""
         return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
 class Priority(StrEnum):
-    """How large a share of its key's jobs a job gets."""
+    """Weight of a job in the fair queue of waiting jobs."""
 
     LOW = "low"
     NORMAL = "normal"
@@ -37,14 +37,14 @@ class Priority(StrEnum):
 
     @property
     def weight(self) -> float:
-        """Its share against that of others."""
+        """The relative share; see `submit_job.lua`."""
         return {Priority.LOW: 0.25, Priority.NORMAL: 1.0, Priority.HIGH: 4.0}[self]
 
 
 class JobOptions(BaseModel):
-    """What the submitter chose.
+    """The options of a job.
 
-    `eager`: cut at every pause, so that the first words come early; else chunks are long.
+    `eager`: end a chunk at every pause, so that the first results come early; else chunks are long.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -53,11 +53,13 @@ class JobOptions(BaseModel):
         None, pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$", description="ISO 639-1; none to detect it"
     )
     prompt: str = Field("", max_length=2000, description="Names and terms that are spoken")
-    words: bool = Field(False, description="Segments carry word times")
+    words: bool = Field(False, description="Segments contain word times")
     task: Literal["transcribe", "translate"] = Field("transcribe", description="`translate`: into English")
     channels: Literal["mix", "split"] = Field(
-        "mix", description="`split`: every channel is a speaker of its own"
+        "mix", description="`split`: each channel is a separate speaker"
     )
-    callback_url: str | None = Field(None, max_length=2000, description="Gets the result as a POST")
+    callback_url: str | None = Field(
+        None, max_length=2000, description="URL that receives the result as a POST"
+    )
     priority: Priority = Field(Priority.NORMAL, description="Among all jobs of all keys")
     eager: bool = False

@@ -1,4 +1,4 @@
-"""Names of languages, as OpenAI's API spells them where it doesn't use codes. Pure."""
+"""Language names as OpenAI's API spells them, and their ISO codes. No I/O."""
 
 from typing import Final
 
@@ -104,10 +104,10 @@ NAMES: Final = {
     "yue": "cantonese",
     "zh": "chinese",
 }
-"""ISO 639 code → English name in lower case: the languages that Whisper knows."""
+"""ISO 639 code → English name in lower case, for the languages of Whisper."""
 
 CODES: Final = {name: code for code, name in NAMES.items()}
-"""The other way round."""
+"""English name in lower case → ISO 639 code."""
 
 _THREE: Final = (
     "af afr, am amh, ar ara arb, as asm, az aze azj, ba bak, be bel, bg bul, bn ben, bo bod, "

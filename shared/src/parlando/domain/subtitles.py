@@ -1,4 +1,4 @@
-"""A transcript as plain text or subtitles. Pure."""
+"""Transcripts as plain text or subtitles. No I/O."""
 
 from collections.abc import Callable
 from typing import Final
@@ -36,7 +36,7 @@ def srt(transcript: Transcript) -> str:
 
 
 def vtt(transcript: Transcript) -> str:
-    """WebVTT: the header, dots before the milliseconds, `&`, `<` and `>` escaped, speakers as voices."""
+    """WebVTT: header, dot before the milliseconds, `&`, `<` and `>` escaped, speakers as voice tags."""
 
     def escape(line: str) -> str:
         return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -49,7 +49,7 @@ def vtt(transcript: Transcript) -> str:
 
 
 def tsv(transcript: Transcript) -> str:
-    """Whisper's table: start and end in milliseconds, and the text, separated by tabs."""
+    """Whisper's TSV: start and end in milliseconds, and the text, separated by tabs."""
     rows = (
         f"{round(s.start * 1000)}\t{round(s.end * 1000)}\t{_line(s).replace(chr(9), ' ')}\n"
         for s in _spoken(transcript)

@@ -1,4 +1,4 @@
-"""What recognition yields: words, finals, and the transcript that they make."""
+"""Results of recognition: words, final segments, transcripts."""
 
 import re
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ _BARE = re.compile(r"[^\w']+", re.UNICODE)
 
 
 def bare(word: str) -> str:
-    """A word without case and punctuation: the form in which hypotheses are compared."""
+    """A word case-folded and without punctuation, for comparing hypotheses."""
     return _BARE.sub("", word).casefold()
 
 
@@ -19,12 +19,12 @@ UNSPACED = frozenset({"ja", "km", "lo", "my", "th", "yue", "zh"})
 
 
 def join(words: Iterable[str], language: str | None) -> str:
-    """Words as one line, in the manner of the language."""
+    """Words joined to one line, with spaces if the language uses them."""
     return ("" if language in UNSPACED else " ").join(words)
 
 
 class TimedWord(BaseModel):
-    """One word of a final. Times in seconds of the session's audio."""
+    """One word of a final segment. Times in seconds of the session's audio."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,7 +35,7 @@ class TimedWord(BaseModel):
 
 
 class FinalSegment(BaseModel):
-    """The settled text of one utterance. Times in seconds of the session's (or the job's) audio."""
+    """The final text of one utterance. Times in seconds of the session's or job's audio."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -52,7 +52,7 @@ class FinalSegment(BaseModel):
 
 
 class Transcript(BaseModel):
-    """All finals of a session (or a job) so far, in order."""
+    """All final segments of a session or job so far, in order."""
 
     session_id: str
     title: str | None = None
@@ -62,7 +62,7 @@ class Transcript(BaseModel):
     text: str
     segments: tuple[FinalSegment, ...]
     annotations: tuple[dict[str, Any], ...] | None = None
-    """What followers say of it, if that was asked for; see `annotations.Annotation`."""
+    """Annotations by followers, if requested; see `annotations.Annotation`."""
 
     @classmethod
     def of(
@@ -75,7 +75,7 @@ class Transcript(BaseModel):
         language: str | None = None,
         title: str | None = None,
     ) -> "Transcript":
-        """The transcript made of `segments`; finals without text stay in it, with their reason."""
+        """The transcript of `segments`. Segments without text are kept, with their reason."""
         kept = tuple(segments)
         spoken = [segment for segment in kept if segment.text]
         return cls(

@@ -1,7 +1,7 @@
-"""When a moment of a session's audio was on the wall clock. Pure.
+"""Conversion from the stream time of a session to wall-clock time. No I/O.
 
-Audio that comes in bodies has gaps that nobody sends: stream time stands still in silence. What is known is
-when each burst of bodies had come, and that its audio was spoken before.
+HTTP audio has gaps: during silence nothing is sent, and stream time does not advance. The arrival time of
+each burst of bodies is known; its audio was recorded before that.
 """
 
 from bisect import bisect_right
@@ -11,19 +11,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """Bodies that came together: the first begins at `start_ms` of the stream, the last came at `came_ms`."""
+    """HTTP bodies that arrived in quick succession.
+
+    `start_ms`: stream time at which the first body begins. `came_ms`: arrival of the last, unix milliseconds.
+    """
 
     start_ms: int
     came_ms: int
 
 
 class WallClock:
-    """Maps stream time to unix time. `end_ms`: length of the stream; `opened_ms`: used where nothing came."""
+    """Maps stream time to unix time.
+
+    `end_ms`: length of the stream. `opened_ms`: unix time of the stream's beginning, used before the first
+    burst.
+    """
 
     def __init__(self, bursts: Sequence[Burst], *, end_ms: int, opened_ms: int) -> None:
         ends = [burst.start_ms for burst in bursts[1:]] + [end_ms] * bool(bursts)
         self._starts = [burst.start_ms for burst in bursts]
-        # A burst's audio ends when its last body came; bursts don't overlap.
+        # A burst's audio ends when its last body arrived; bursts don't overlap.
         self._walls: list[int] = []
         before = 0
         for burst, end in zip(bursts, ends, strict=True):
@@ -33,7 +40,7 @@ class WallClock:
         self._opened_ms = opened_ms
 
     def at(self, stream_s: float) -> int:
-        """Unix time in milliseconds of a moment of the stream in seconds."""
+        """The unix time in milliseconds of stream time `stream_s`."""
         ms = round(stream_s * 1000)
         index = bisect_right(self._starts, ms) - 1
         if index < 0:

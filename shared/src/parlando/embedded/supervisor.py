@@ -1,7 +1,7 @@
-"""Runs the services of one machine: their output with a name in front, a restart for what dies.
+"""Runs the services of one machine: prefixes their output with their names, and restarts those that exit.
 
-honcho stops everything when one process dies; here a killed worker must come back, as it would
-under compose or Kubernetes. All children stop together, and none outlives the supervisor.
+Unlike honcho, which stops everything when one process exits, it restarts a killed worker, as compose and
+Kubernetes do. All child processes stop together, and none outlives the supervisor.
 """
 
 import asyncio
@@ -19,15 +19,15 @@ from parlando.embedded.relayed import Output, relay
 
 COLOURS: Final = (36, 33, 32, 35, 34, 31)
 GRACE_S: Final = 12.0  # between SIGTERM and SIGKILL
-QUICK_S: Final = 5.0  # a process that lived shorter waits before its next start
+QUICK_S: Final = 5.0  # for a process that ran shorter, the pause before its restart doubles
 LONGEST_PAUSE_S: Final = 10.0
-LAST_WORDS_S: Final = 1.0  # for reading what a process wrote before it ended
+DRAIN_S: Final = 1.0  # for reading the remaining output of an ended process
 PR_SET_PDEATHSIG: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One process to keep alive."""
+    """One process to keep running."""
 
     name: str
     command: Sequence[str]
@@ -35,13 +35,13 @@ class Service:
 
 
 def _die_with_parent() -> None:
-    """On Linux, ask for SIGTERM when the supervisor is gone, however it went."""
+    """On Linux, have the kernel send SIGTERM to this process when the supervisor dies."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Supervisor:
-    """Start services, one after another, and keep them until `stop`."""
+    """Starts services and restarts them until `stop` is called."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.processes: dict[str, asyncio.subprocess.Process] = {}
@@ -51,7 +51,7 @@ class Supervisor:
         self._order: list[str] = []
 
     def start(self, service: Service) -> None:
-        """Start a service and start it again whenever it dies."""
+        """Start a service; restart it whenever it exits."""
         colour = COLOURS[len(self._order) % len(COLOURS)]
         self._order.append(service.name)
         self._keepers.append(asyncio.create_task(self._keep(service, colour)))
@@ -73,7 +73,7 @@ class Supervisor:
                     await self._stopping.wait()
 
     async def _run(self, service: Service, colour: int) -> str:
-        """Run a service to its end; how it ended. Raises `OSError` if it can't be started."""
+        """Run a service to its end; returns a description of it. Raises `OSError` if it can't be started."""
         async with Output() as output:
             process = await asyncio.create_subprocess_exec(
                 *service.command,
@@ -90,25 +90,25 @@ class Supervisor:
             )
             try:
                 code = await process.wait()
-                # a process that it has started may hold the pipe open for as long as it likes
-                await asyncio.wait([relaying], timeout=LAST_WORDS_S)
+                # child processes of the service may keep the pipe open
+                await asyncio.wait([relaying], timeout=DRAIN_S)
             finally:
                 relaying.cancel()
                 await asyncio.gather(relaying, return_exceptions=True)
         return f"ended with {code}"
 
     def say(self, name: str, line: str, colour: int = 37) -> None:
-        """Print a line with a name in front. If that isn't possible the line is lost, and nothing else."""
+        """Print a line prefixed with `name`. A line that can't be printed is dropped."""
         if not self._quiet:
             label = f"{name:<16}|"
-            with contextlib.suppress(OSError, ValueError):  # a closed stdout, or letters it doesn't have
+            with contextlib.suppress(OSError, ValueError):  # stdout is closed, or can't encode the line
                 print(
                     f"\033[{colour}m{label}\033[0m {line}" if sys.stdout.isatty() else f"{label} {line}",
                     flush=True,
                 )
 
     async def stop(self) -> None:
-        """Stop everything, last started first: SIGTERM, then SIGKILL for what doesn't listen."""
+        """Stop all services, last started first: SIGTERM, then SIGKILL after `GRACE_S`."""
         self._stopping.set()
         *first, last = [*reversed(self._order)] or [""]
         for group in (first, [last]):  # Redis was started first and goes last: the others still need it

@@ -1,1 +1,1 @@
-"""Where model weights come from and where they lie."""
+"""Model weights: where they are downloaded from and stored."""

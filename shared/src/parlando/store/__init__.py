@@ -1,1 +1,1 @@
-"""Everything that is kept in Redis: keys, scripts, queues, sessions, jobs, deliveries."""
+"""All access to Redis: keys, scripts, queues, sessions, jobs, deliveries."""

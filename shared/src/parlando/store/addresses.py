@@ -1,4 +1,4 @@
-"""What a `REDIS_URL` names: one Redis, the master that Sentinel knows, or a Redis Cluster."""
+"""Parsing of `REDIS_URL`: one Redis server, a master found by Sentinel, or a Redis Cluster."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -9,7 +9,7 @@ _PORTS: Final = {"single": 6379, "cluster": 6379, "sentinel": 26379}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where Redis is. `options` are those of redis-py: username, password, db, ssl."""
+    """The address of Redis. `options` for redis-py: username, password, db, ssl."""
 
     kind: Literal["single", "cluster", "sentinel"]
     hosts: tuple[tuple[str, int], ...]
@@ -19,16 +19,17 @@ class Address:
 
 
 def parse(url: str) -> Address:
-    """Read `redis://`, `redis+sentinel://` or `redis+cluster://` (`rediss…` with TLS).
+    """Parse `redis://`, `redis+sentinel://` or `redis+cluster://` (`rediss…` with TLS).
 
-    ``redis+sentinel://[user:password@]host[:26379],…/master[/db][?replicas=1]``, where user and password are
-    Redis's, and `replicas` how many of them shall have what is acknowledged (see `connection.Scripts`);
+    ``redis+sentinel://[user:password@]host[:26379],…/master[/db][?replicas=1]``: user and password are those
+    of Redis, `replicas` is the number of replicas that must have an acknowledged write (see
+    `connection.Scripts`).
     ``redis+cluster://[user:password@]host[:6379],…``.
 
     Raises
     ------
     ValueError
-        saying what was expected.
+        if the URL has another form.
 
     """
     scheme, _, rest = url.partition("://")
@@ -48,7 +49,9 @@ def parse(url: str) -> Address:
     master = ""
     if kind == "sentinel":
         if not parts:
-            raise ValueError("Expected the master's name behind Sentinel's hosts: redis+sentinel://host/name")
+            raise ValueError(
+                "Expected the master's name after the hosts of Sentinel: redis+sentinel://host/name"
+            )
         master = parts.pop(0)
     if parts:
         options["db"] = int(parts[0])

@@ -1,4 +1,4 @@
-"""Annotations of sessions and jobs: written by followers, read by whoever asks for them."""
+"""Annotations of sessions and jobs, written by followers and read by clients."""
 
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -9,14 +9,12 @@ from parlando.store.connection import Redis, Scripts, retried
 from parlando.store.keys import AnnotationKeys, JobKeys, SessionKeys
 
 MAX_ANNOTATIONS: Final = 10_000
-"""Annotations of one session or job."""
+"""Maximum annotations of one session or job."""
 PAGE: Final = 500
 
 
 class Annotations:
-    """The annotations of a keyspace with `partitions`. Every call raises `UnavailableError` if Redis is
-    away.
-    """
+    """Annotations in a keyspace with `partitions`. Every call raises `UnavailableError`."""
 
     def __init__(self, redis: Redis, *, partitions: int) -> None:
         self._redis = redis
@@ -24,22 +22,22 @@ class Annotations:
         self._partitions = partitions
 
     def of_session(self, sid: str) -> AnnotationKeys:
-        """Where the annotations of a session lie."""
+        """The annotation keys of a session."""
         return SessionKeys.of(sid, self._partitions).annotations
 
     def of_job(self, job: str) -> AnnotationKeys:
-        """Where the annotations of a job lie."""
+        """The annotation keys of a job."""
         return JobKeys.of(job, self._partitions).annotations
 
     async def add(self, keys: AnnotationKeys, *, name: str, kind: str, by: str, data: dict[str, Any]) -> int:
-        """Add an annotation; its number. A second one of the same `name` isn't added.
+        """Add an annotation; returns its number. Idempotent for the same `name`.
 
         Raises
         ------
         SessionNotFoundError, JobNotFoundError
-            if the session or job is gone.
+            if the session or job was deleted or has expired.
         ConflictError
-            if it has too many.
+            if it has `MAX_ANNOTATIONS` annotations.
 
         """
         annotation = Annotation(session_id=keys.id, kind=kind, by=by, data=data)
@@ -53,23 +51,23 @@ class Annotations:
         )
         if number == 0:
             missing = JobNotFoundError if keys.subject.endswith(f":job:{keys.id}") else SessionNotFoundError
-            raise missing(f"{keys.id} is not known; it may have expired")
+            raise missing(f"{keys.id} does not exist; it may have expired")
         if number < 0:
-            raise ConflictError(f"{keys.id} has {MAX_ANNOTATIONS} annotations, which is the most")
+            raise ConflictError(f"{keys.id} has {MAX_ANNOTATIONS} annotations, which is the maximum")
         return number
 
     async def page(self, keys: AnnotationKeys, *, after: int, count: int = PAGE) -> list[bytes]:
-        """Up to `count` annotations behind number `after`, in order, each as JSON."""
+        """Up to `count` annotations after number `after`, in order, each as JSON."""
         stream = keys.stream
         entries: Any = await retried(lambda: self._redis.xrange(stream, min=f"({after}-0", count=count))
         return [fields[b"a"] for _, fields in entries]
 
     async def dumped(self, keys: AnnotationKeys) -> list[dict[str, Any]]:
-        """Every annotation, in order, as clients read them in a transcript."""
+        """All annotations in order, in the form of the transcript API."""
         return [each.model_dump(exclude={"type", "session_id"}) async for each in self.all(keys)]
 
     async def all(self, keys: AnnotationKeys) -> AsyncIterator[Annotation]:
-        """Every annotation, in order."""
+        """Yield all annotations in order."""
         after = 0
         while page := await self.page(keys, after=after):
             for encoded in page:

@@ -1,8 +1,8 @@
 """Reading sessions' audio: one blocking XREAD for all sessions of a partition.
 
-A stream's entry ids are offsets, so a position in a stream is a position in the audio: `<end>-0` is a
-frame that ends at `end`, `<offset>-<n>` with n > 0 the n-th control entry. Offsets count samples in
-`pcm` and bytes in `raw`.
+The ids of stream entries are offsets, so a position in a stream is a position in the audio: `<end>-0` is a
+frame that ends at `end`; `<offset>-<n>` with n > 0 is the n-th control entry. Offsets count samples in `pcm`
+and bytes in `raw`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,12 +16,12 @@ from parlando.domain.commands import SessionCommand
 from parlando.store.connection import Redis
 
 MAX_CONTROLS: Final = 1000
-"""Controls of a session that may wait for the checkpoint that takes them in; more are refused."""
+"""Maximum controls of a session that no checkpoint includes yet; more are refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """PCM (or bytes as they came) whose first sample (or byte) is at `start`."""
+    """PCM (or raw bytes) whose first sample (or byte) has offset `start`."""
 
     start: int
     pcm: bytes
@@ -30,7 +30,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Control:
-    """A command at offset `at`, between the frames. `number` counts the commands of a session from 1."""
+    """A command at offset `at`, between frames. `number` counts the commands of a session from 1."""
 
     at: int
     number: int
@@ -39,7 +39,7 @@ class Control:
 
     @cached_property
     def command(self) -> SessionCommand:
-        """The command. Raises ValueError if it isn't one: then only its own session fails."""
+        """The command, decoded lazily so that an invalid one fails only its session. Raises ValueError."""
         return commands.decode(self.encoded)
 
 
@@ -56,7 +56,7 @@ def _entry(identifier: bytes, fields: Mapping[bytes, bytes], unit: int) -> Entry
 
 
 class StreamReader:
-    """Reads many sessions at once over a connection of its own. `unit`: bytes that count as one."""
+    """Reads the streams of many sessions at once. `unit`: bytes per unit of the offsets."""
 
     def __init__(self, redis: Redis, *, unit: int = BYTES_PER_SAMPLE) -> None:
         self._redis = redis
@@ -65,9 +65,9 @@ class StreamReader:
     async def read(
         self, positions: Mapping[str, str], *, block_ms: int, count: int = 64
     ) -> dict[str, list[Entry]]:
-        """The entries behind each position: stream key → entries, up to `count` each.
+        """Read up to `count` entries after each position: stream key → entries.
 
-        `positions` maps a stream key to the id read last. Waits up to `block_ms` for the first entry.
+        `positions`: stream key → id of the entry read last. Waits up to `block_ms` for the first entry.
         """
         answer: Any = await self._redis.xread(dict(positions), count=count, block=block_ms)  # type: ignore[arg-type]
         return {
@@ -77,10 +77,10 @@ class StreamReader:
 
 
 def position_at(offset: int) -> str:
-    """The position from which all audio beyond `offset`, and all controls at it, are still to come."""
+    """The position before the controls at `offset` and all audio after it."""
     return f"{offset}-0"
 
 
 def unread(entries: Iterable[Entry], last_control: int) -> list[Entry]:
-    """`entries` without the controls up to number `last_control`, which a checkpoint has taken in."""
+    """`entries` without the controls up to number `last_control`, which the checkpoint includes."""
     return [e for e in entries if isinstance(e, Frame) or e.number > last_control]

@@ -1,4 +1,4 @@
-"""What a transcriber does with the chunks of jobs: claim them, keep them, give their results in."""
+"""A transcriber's claims on chunks of jobs: claim, renew, store results, hand back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,16 +17,17 @@ from parlando.store.keys import TRANSCRIBERS, JobKeys
 from parlando.store.leases import Claims, Renewal
 from parlando.store.work_queue import Delivered, WorkQueue
 
-MAX_WHY: Final = 300  # letters of a reason that are kept
+MAX_WHY: Final = 300  # maximum characters kept of a failure's reason
 
 log = structlog.get_logger(part="chunks")
 
 
 class ChunkSpec(BaseModel):
-    """What a chunk is. Positions in samples of the file.
+    """Description of a chunk. Positions in samples of the file.
 
-    Its audio begins at `start`. `speech` are the stretches in which the voice detector heard speech.
-    `covered_samples`: the samples of the file that are done with when it is, silence included.
+    `start`: position of its first sample. `speech`: the intervals in which the voice detector detected
+    speech.
+    `covered_samples`: samples of the file, silence included, that are processed when this chunk is.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,7 +40,7 @@ class ChunkSpec(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ChunkClaim:
-    """A chunk in this worker's hands. `language` is the job's, as far as it's known."""
+    """A chunk claimed by this worker. `language`: the job's language if known."""
 
     keys: JobKeys
     key: str
@@ -96,7 +97,7 @@ class ChunkClaims(Claims[ChunkClaim, Renewal]):
             )
         except (KeyError, ValueError, TypeError) as error:  # written by another version of this program
             log.error("chunk.unreadable", job=keys.job, error=f"{type(error).__name__}: {error}")
-            return None  # the attempt is counted: the job fails after the last one
+            return None  # the attempt counts: the job fails after the last one
 
     async def renew(self, claims: Sequence[ChunkClaim]) -> list[Renewal]:
         """Renew leases, in one round trip."""
@@ -110,7 +111,7 @@ class ChunkClaims(Claims[ChunkClaim, Renewal]):
         return [Renewal(lost=answer == 0) for answer in answers]
 
     async def done(self, claim: ChunkClaim, segments: Sequence[FinalSegment], language: str | None) -> None:
-        """Give the result in. If another worker has done so already, its result stays."""
+        """Store the result. If another worker has stored one already, that one is kept."""
         body = orjson.dumps(
             [segment.model_dump(exclude={"segment"}, exclude_defaults=True) for segment in segments]
         )
@@ -119,11 +120,11 @@ class ChunkClaims(Claims[ChunkClaim, Renewal]):
         )
 
     async def hand_back(self, claim: ChunkClaim) -> None:
-        """Queue a chunk anew, for another worker to take at once."""
+        """Queue a chunk again, so that another worker can take it at once."""
         await self._return(claim, "")
 
     async def failed(self, claim: ChunkClaim, error: Exception) -> None:
-        """Queue a chunk anew that failed here, which counts as an attempt; the last one fails the job."""
+        """Queue a failed chunk again and count the attempt; after the last one the job fails."""
         known = isinstance(error, EngineError)
         await self._return(claim, str(error) if known else "the transcriber failed on it")
 

@@ -1,8 +1,8 @@
-"""redis-py's clients as this project needs them: one time limit per answer, pools that wait for a connection.
+"""Clients of redis-py with a time-out per call and pools that wait for a free connection.
 
-The time limit is `asyncio.timeout` around a whole call. redis-py's own `socket_timeout` must stay unset: it
-passes each write through `asyncio.wait_for`, which on Python 3.11 returns the result and drops a cancellation
-that arrives while the write is done already. A task cancelled at that moment would never end.
+The time-out is `asyncio.timeout` around the whole call. redis-py's `socket_timeout` must stay unset: it
+passes each write through `asyncio.wait_for`, which on Python 3.11 swallows a cancellation that arrives when
+the write has just completed. A task cancelled at that moment would never end.
 """
 
 import asyncio
@@ -17,16 +17,16 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 
 ANSWER_S: Final = 5.0
-"""Longest wait for an answer, for a free connection included. Blocking reads must block for less."""
+"""Time-out of a call, including the wait for a free connection. Blocking reads must block for less."""
 CONNECT_S: Final = 2.0
-PIPELINES: Final = 32  # connections to a node of a cluster that are left for pipelines
-SENTINEL_S: Final = 1.0  # for one sentinel's answer, before the next one is asked
+PIPELINES: Final = 32  # connections per cluster node reserved for pipelines
+SENTINEL_S: Final = 1.0  # time-out of one sentinel, before the next one is asked
 
 T = TypeVar("T")
 
 
 async def answered(call: Awaitable[T], within_s: float = ANSWER_S) -> T:
-    """The answer of `call`. Raises redis-py's `TimeoutError` if none comes `within_s` seconds."""
+    """Await `call`. Raises redis-py's `TimeoutError` after `within_s` seconds."""
     try:
         async with asyncio.timeout(within_s):
             return await call
@@ -35,10 +35,10 @@ async def answered(call: Awaitable[T], within_s: float = ANSWER_S) -> T:
 
 
 class _Waiting(ConnectionPool):
-    """A pool in which a call beyond `max_connections` waits for a connection to be given back.
+    """A pool in which a call beyond `max_connections` waits until a connection is released.
 
-    redis-py's `BlockingConnectionPool` isn't used: a task cancelled while it gives its connection back waits
-    there for a lock, and the connection is then lost to the pool.
+    redis-py's `BlockingConnectionPool` isn't used: it loses the connection of a task that is cancelled while
+    it waits for the lock to release it.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -60,13 +60,13 @@ class _Waiting(ConnectionPool):
         try:
             await super().release(connection)
         finally:
-            if connection in self._placed:  # not, if it was never handed out: connecting had failed
+            if connection in self._placed:  # false if connecting failed and it was never handed out
                 self._placed.discard(connection)
                 self._places.release()
 
 
 class _WaitingSentinel(_Waiting, SentinelConnectionPool):
-    """The same, to the master that Sentinel names."""
+    """The same for connections to the master found by Sentinel."""
 
 
 class _Pipeline(Pipeline):
@@ -75,26 +75,26 @@ class _Pipeline(Pipeline):
 
 
 class Client(aioredis.Redis):
-    """One Redis server, or the master that Sentinel names.
+    """A client of one Redis server, or of the master found by Sentinel.
 
-    `replicas`: on how many replicas an acknowledged write must be too (0 without Sentinel).
+    `replicas`: number of replicas that must have an acknowledged write (0 without Sentinel).
     """
 
     replicas = 0
     answer_s = ANSWER_S
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        """The command's answer, within `answer_s`."""
+        """Run a command with time-out `answer_s`."""
         call = super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         return await answered(call, self.answer_s)
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
-        """A pipeline with the same time limit for all its commands together."""
+        """A pipeline with one time-out for all its commands together."""
         return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
 
 class _SentinelClient(Client):
-    """A client of a sentinel: one that hangs is given up soon, for the next one to be asked."""
+    """A client of a sentinel, with a short time-out, so that the next sentinel is asked soon."""
 
     answer_s = SENTINEL_S
 
@@ -105,20 +105,20 @@ class _ClusterPipeline(ClusterPipeline):
 
 
 class ClusterClient(aioredis.RedisCluster):
-    """Redis Cluster for many tasks at once, that doesn't ask a server where the keys of an XREAD are."""
+    """A client of Redis Cluster that is safe for concurrent tasks and finds the slot of an XREAD locally."""
 
     def __init__(self, *, max_connections: int, **options: Any) -> None:
         super().__init__(max_connections=max_connections + PIPELINES, **options)
-        self._places = asyncio.Semaphore(max_connections)  # a node's pool refuses what is beyond
+        self._places = asyncio.Semaphore(max_connections)  # a node's pool raises when it is exhausted
         self._first = asyncio.Lock()
         self._known = False
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        """The command's answer, within `ANSWER_S`."""
+        """Run a command with time-out `ANSWER_S`."""
         return await answered(self._execute(*args, **options))
 
     async def _execute(self, *args: Any, **options: Any) -> Any:
-        if not self._known:  # tasks that look for the nodes together close each other's connections
+        if not self._known:  # concurrent calls of `initialize` would close each other's connections
             async with self._first:
                 if not self._known:
                     await self.initialize()
@@ -126,17 +126,18 @@ class ClusterClient(aioredis.RedisCluster):
         async with self._places:
             try:
                 return await super().execute_command(*args, **options)
-            except (AttributeError, RuntimeError) as error:  # the same, after a node was lost
+            except (AttributeError, RuntimeError) as error:
+                # redis-py raises these when the nodes are initialised again meanwhile, after one was lost
                 raise broken.ConnectionError(f"The connection was closed meanwhile: {error}") from error
 
     async def _determine_slot(self, command: str, *args: Any) -> int:
         if command in ("XREAD", "XREADGROUP"):
             first = next(n for n, each in enumerate(args) if each in (b"STREAMS", "STREAMS")) + 1
-            return self.keyslot(args[first])  # all of them are of one partition
+            return self.keyslot(args[first])  # all keys are in one partition
         return await super()._determine_slot(command, *args)
 
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> ClusterPipeline:
-        """A pipeline with the same time limit for all its commands together."""
+        """A pipeline with one time-out for all its commands together."""
         return _ClusterPipeline(self, transaction)  # type: ignore[abstract]
 
 
@@ -151,7 +152,7 @@ def single(url: str, **options: Any) -> Client:
 def by_sentinel(
     hosts: Sequence[tuple[str, int]], master: str, *, replicas: int, connect: dict[str, Any], **options: Any
 ) -> Client:
-    """A client of the master that the sentinels at `hosts` name `master`."""
+    """A client of the master called `master` by the sentinels at `hosts`."""
     sentinel = Sentinel(hosts, sentinel_kwargs=connect)  # type: ignore[no-untyped-call]
     sentinel.sentinels = [_SentinelClient(host=host, port=port, **connect) for host, port in hosts]
     client: Client = sentinel.master_for(

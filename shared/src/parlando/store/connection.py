@@ -1,4 +1,4 @@
-"""Connections to Redis, and the one rule for trying a call again."""
+"""Connections to Redis, retries, and running Lua scripts."""
 
 import secrets
 import time
@@ -36,14 +36,14 @@ BROKEN: Final = (
     broken.RedisClusterException,
     OSError,
 )
-"""What a restart or failover of Redis looks like from here."""
+"""Exceptions during a restart or failover of Redis."""
 
 
 def connect(url: str, *, connections: int = 256) -> Redis:
-    """A pool of connections to what `url` names (see `addresses`). Replies are bytes.
+    """A client with a pool of `connections` to `url` (see `addresses`). Replies are bytes.
 
-    A call beyond `connections` at a time waits for one. Nothing is retried but what finding the right node of
-    a cluster takes; an answer that takes longer than `clients.ANSWER_S` raises.
+    A call waits while all connections are in use. The client retries only redirections of a Redis Cluster. A
+    call that takes longer than `clients.ANSWER_S` raises.
     """
     address = addresses.parse(url)
     timeouts: dict[str, Any] = {
@@ -75,7 +75,7 @@ def connect(url: str, *, connections: int = 256) -> Redis:
 
 
 async def clock(redis: Redis, key: str) -> tuple[int, int]:
-    """Unix seconds and microseconds by the clock of the server that holds `key`."""
+    """The unix time in seconds and microseconds on the server that holds `key`."""
     if isinstance(redis, aioredis.RedisCluster):
         await redis.initialize()
         node = redis.get_node_from_key(key)
@@ -93,7 +93,7 @@ def _worth_retrying(error: BaseException | None) -> bool:
 
 
 async def once(call: Callable[[], Awaitable[T]]) -> T:
-    """The answer of `call`. Raises `UnavailableError` if Redis can't be reached, or is full."""
+    """Await `call` without retries. Raises `UnavailableError` if Redis is unreachable or out of memory."""
     try:
         return await call()
     except BROKEN as error:
@@ -101,20 +101,22 @@ async def once(call: Callable[[], Awaitable[T]]) -> T:
     except broken.ResponseError as error:
         if "command not allowed when used memory" not in str(error):
             raise
-        raise UnavailableError("Redis is out of memory; give it more, or wait until work is done") from error
+        raise UnavailableError(
+            "Redis is out of memory; raise its maxmemory, or wait until queued work is done"
+        ) from error
 
 
 async def retried(call: Callable[[], Awaitable[T]], *, within: float = 8.0) -> T:
-    """The answer of `call`, tried again while Redis restarts or fails over. `call` must be repeatable.
+    """Await `call`, retrying while Redis restarts or fails over. `call` must be idempotent.
 
     Raises
     ------
     UnavailableError
-        if Redis doesn't come back `within` that many seconds, or is full.
+        if Redis is unreachable for `within` seconds, or out of memory.
 
     """
     try:
-        return await once(call)  # nearly always; what retries need costs more than the call itself
+        return await once(call)  # the common case; the retry machinery costs more than the call itself
     except UnavailableError as error:
         if not _worth_retrying(error.__cause__):
             raise
@@ -131,9 +133,9 @@ async def retried(call: Callable[[], Awaitable[T]], *, within: float = 8.0) -> T
 
 
 async def of_all_partitions(redis: Redis, partitions: int, ask: Callable[[Any, int], Any]) -> list[Any]:
-    """The answers to one read of each partition, in one round trip (in a Redis Cluster: one per node).
+    """Read once from each partition, in one round trip (in a Redis Cluster: one per node).
 
-    `ask(pipeline, partition)` adds the read to the pipeline. Raises `UnavailableError`.
+    `ask(pipeline, partition)` adds the command to the pipeline. Raises `UnavailableError`.
     """
 
     async def pipelined() -> list[Any]:
@@ -149,16 +151,16 @@ async def of_all_partitions(redis: Redis, partitions: int, ask: Callable[[Any, i
 DURABLE: Final = frozenset(
     {"append", "append_raw", "body", "commit", "control", "forward", "open", "part", "submit_job"}
 )
-"""Scripts whose effect somebody is told of: with replicas, these wait for them."""
-REPLICATED_MS: Final = 100  # how long they do …
-ALONE_S: Final = 5.0  # … and how long they don't, after a replica didn't answer
+"""Scripts whose effect is acknowledged to a client: they wait until the replicas have it."""
+REPLICATED_MS: Final = 100  # maximum wait for the replicas …
+ALONE_S: Final = 5.0  # … and the time without waiting after the replicas didn't answer
 
 
 class Scripts:
-    """The Lua scripts of `lua/`, by name, run by hash and loaded when the server doesn't know them.
+    """The Lua scripts of `lua/` by name. They are run by hash, and loaded if the server doesn't have them.
 
-    Where Sentinel watches over replicas, what is acknowledged has reached one, so that a failover loses
-    nothing; while none answers, there is nothing to wait for, and the cluster goes on without.
+    With Sentinel, the scripts of `DURABLE` wait for the replicas, so that a failover loses no acknowledged
+    write. While the replicas don't answer, the cluster continues without waiting.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -170,7 +172,7 @@ class Scripts:
         }
 
     async def run(self, name: str, keys: list[str], args: list[Any], *, within: float = 8.0) -> Any:
-        """Run script `name`, trying again while Redis is away: a repeat gives the first run's answer."""
+        """Run script `name`, retrying while Redis is unreachable. A repeat returns the first run's answer."""
         script = self._scripts[name]
         if name in REMEMBERED:
             keys = [*keys, answer_of(keys[0], secrets.token_hex(8))]
@@ -193,12 +195,12 @@ class Scripts:
             if isinstance(each, Exception):
                 raise each
         if reached < self._replicas:
-            log.warning("redis.alone", effect="a failover now could lose what was just acknowledged")
+            log.warning("redis.not_replicated", effect="a failover now could lose acknowledged writes")
             self._alone_until = time.monotonic() + ALONE_S
         return answer
 
     async def run_many(self, name: str, calls: list[tuple[list[str], list[Any]]]) -> list[Any]:
-        """Run script `name` once per (keys, args), in one round trip."""
+        """Run script `name` once for each (keys, args), in one round trip. The script must be idempotent."""
         script = self._scripts[name]
 
         async def once() -> list[Any]:

@@ -1,6 +1,6 @@
-"""What an audio-processor does to sessions: claim their conversion, add the PCM, carry controls over.
+"""An audio-processor's access to sessions: claim the conversion, append PCM, forward controls.
 
-Every write is a script that checks the intake's own epoch, as `owner` does for recognition.
+Every write is a script that checks the epoch of the conversion, as `session_log` does for recognition.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,12 @@ from parlando.store.session_claims import CONVERSION, RoleClaims, SessionClaim
 
 @dataclass(frozen=True, slots=True)
 class ConversionClaim(SessionClaim):
-    """A conversion as its new owner finds it.
+    """The state of a conversion when it is claimed.
 
-    `emitted`: samples of PCM that are there, from `start` on, the sample at which the first byte is heard.
-    `control`: number of the last control carried over.
-    `state`: what the last owner noted, None if there was none.
+    `start`: sample at which the audio of the first byte begins. `emitted`: samples of PCM appended since
+    then.
+    `control`: number of the last control forwarded.
+    `state`: state saved by the last owner, None if there was none.
     """
 
     format: AudioFormat
@@ -35,25 +36,28 @@ class ConversionClaim(SessionClaim):
 
 
 class ConversionLog:
-    """The fenced pen of one conversion's owner."""
+    """Fenced writes of a conversion's owner."""
 
     def __init__(self, scripts: Scripts, claim: ConversionClaim) -> None:
         self._scripts = scripts
         self._keys = claim.keys
         self._claim = claim
         self.emitted = claim.emitted
-        """Samples of PCM that the conversion has added to the session."""
+        """Samples of PCM that the conversion has appended to the session."""
 
     def _fenced(self) -> FencedError:
-        return FencedError(f"Session {self._keys.sid} has closed, or another processor converts it")
+        return FencedError(
+            f"Session {self._keys.sid} has closed, or another audio-processor owns its conversion"
+        )
 
     async def emit(
         self, pcm: bytes, *, max_backlog: int, converted: int, needed: int, state: dict[str, Any]
     ) -> bool:
-        """Add whole s16le samples; False if too much PCM waits for the transcriber already.
+        """Append whole s16le samples. Returns False if the transcriber's backlog exceeds `max_backlog`.
 
-        `converted`: bytes of the input that are done with; `needed`: the first byte that a new owner
-        would want, everything below is deleted; `state`: what it would want to know besides.
+        `max_backlog`: samples beyond the checkpoint. `converted`: bytes of the input converted so far.
+        `needed`: first byte needed after a takeover; bytes below it are deleted. `state`: state to restore
+        after a takeover.
 
         Raises
         ------
@@ -84,7 +88,7 @@ class ConversionLog:
         return True
 
     async def forward(self, command: SessionCommand, number: int | None) -> None:
-        """Carry a command over behind the PCM so far; None numbers one of the processor's own.
+        """Append a command to the PCM stream. `number`: None for a command made by the audio-processor.
 
         Raises
         ------
@@ -107,13 +111,13 @@ class ConversionLog:
             raise self._fenced()
 
     async def refuse(self, error: ParlandoError) -> None:
-        """End the session, for `error` of its audio. Raises as `forward`."""
-        told = EndError(code=error.code, message=error.message, retryable=error.retryable)
-        await self.forward(End(reason=error.code, error=told), None)
+        """End the session because of an error in its audio. Raises as `forward`."""
+        cause = EndError(code=error.code, message=error.message, retryable=error.retryable)
+        await self.forward(End(reason=error.code, error=cause), None)
 
 
 class ConversionClaims(RoleClaims[ConversionClaim]):
-    """An audio-processor's claims."""
+    """An audio-processor's claims on the conversions of sessions."""
 
     def __init__(
         self, redis: Redis, *, worker: str, partitions: int, ttl_s: int, lease_s: float = 3.0
@@ -138,7 +142,7 @@ class ConversionClaims(RoleClaims[ConversionClaim]):
         )
 
     def own(self, claim: ConversionClaim) -> ConversionLog:
-        """The fenced writer that comes with a claim."""
+        """The fenced writer for a claim."""
         return ConversionLog(self.scripts, claim)
 
     async def _give_up(self, owned: SessionClaim) -> None:

@@ -1,10 +1,9 @@
-"""Deliveries: work that follows a session or job, done at least once by any gateway.
+"""Deliveries: results of sessions and jobs sent to other systems, at least once, by any gateway.
 
-A gateway makes them of the feed's entries, leases those that may start, renews the leases while it works on
-them, and decides at the end of an attempt what follows: nothing, another attempt later, or a dead letter. All
-state is in Redis, so it survives a gateway's death. A stream's consumer group gives entries in their order
-only; here the next one is chosen by lane (owner and destination), for which the ready ones lie in a sorted
-set.
+A gateway creates deliveries from feed entries, leases those that may start, and renews the leases while it
+works on them. An attempt ends in success, a later retry, or a dead letter. All state is in Redis, so it
+survives the death of a gateway. A consumer group would hand out entries in their order only; here the next
+delivery is chosen by lane (owner and destination), so the ready ones are kept in a sorted set.
 """
 
 from collections.abc import Sequence
@@ -20,16 +19,16 @@ from parlando.store.slots import DeliveryLane, Slots
 
 PAGE: Final = 100
 MAX_DELIVERIES: Final = 100_000
-"""Deliveries of a queue and partition; what would be more stays in the feed."""
+"""Maximum deliveries per queue and partition; further ones stay in the feed."""
 
 Follow = Literal["done", "later", "dead", "ready"]
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One delivery. `attempts` counts those that have ended; times are unix milliseconds.
+    """One delivery. `attempts`: number of ended attempts. Times are unix milliseconds.
 
-    `id` is unique within its queue and partition. `token`: of the lease, "" if it isn't worked on.
+    `id`: unique within its queue and partition. `token`: token of the lease, "" without a lease.
     """
 
     id: str
@@ -48,12 +47,12 @@ class Delivery:
 
     @property
     def attempt(self) -> int:
-        """The number of the attempt that is under way or comes next; the first is 1."""
+        """The number of the current or next attempt; the first is 1."""
         return self.attempts + 1
 
     @classmethod
     def read(cls, identifier: bytes, partition: int, record: bytes) -> "Delivery":
-        """A delivery as `delivery.lua` stores it."""
+        """Decode a record written by `delivery.lua`."""
         found = orjson.loads(record)
         return cls(
             id=identifier.decode(),
@@ -74,9 +73,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """What is to be delivered because of an entry of the feed. `entry`: its id; `fields`: what is needed for
-    it.
-    """
+    """A delivery to create from a feed entry. `entry`: id of the entry. `fields`: payload of the delivery."""
 
     entry: str
     lane: DeliveryLane
@@ -85,10 +82,10 @@ class Selected:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """What there is to do in a partition.
+    """Numbers of deliveries in a partition.
 
-    `startable`: deliveries that may start, if their lanes have slots.
-    `waiting`: all that are neither done nor dead.
+    `startable`: may start now if their lanes have free slots. `waiting`: neither done nor dead.
+    `dead`: dead letters.
     """
 
     startable: int
@@ -98,9 +95,10 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Attempts of a delivery, how long and how many dead letters are kept, and how many an owner may have.
+    """Limits of a queue; numbers of deliveries are per partition.
 
-    Numbers of deliveries are per partition.
+    `attempts`: maximum attempts of a delivery. `dead_ttl_s`, `max_dead`: lifetime and maximum number of dead
+    letters. `per_owner`: maximum deliveries of one owner.
     """
 
     attempts: int
@@ -110,9 +108,9 @@ class Bounds:
 
 
 class Deliveries:
-    """The deliveries of one queue, which is also the name of its group on the feed, in all partitions.
+    """The deliveries of one queue in all partitions. `queue` is also the name of its consumer group.
 
-    Every call raises `UnavailableError` if Redis can't be reached.
+    Every call raises `UnavailableError` if Redis is unreachable.
     """
 
     def __init__(self, redis: Redis, queue: str, *, partitions: int, bounds: Bounds) -> None:
@@ -125,16 +123,15 @@ class Deliveries:
         self._ttl_s = LONG_TTL_S + bounds.dead_ttl_s
 
     async def look(self) -> list[QueueState]:
-        """What there is to do in each partition."""
+        """Count the deliveries of each partition; also prunes dead letters."""
         args = [self._bounds.dead_ttl_s * 1000, self._bounds.max_dead]
         answers = await self._scripts.run_many("delivery_look", [(keys.all(), args) for keys in self._keys])
         return [QueueState(*answer) for answer in answers]
 
     async def accept(self, partition: int, selected: Sequence[Selected]) -> int:
-        """Make deliveries, and acknowledge their entries of the feed; how many were dealt with, in their
-        order.
+        """Create deliveries and acknowledge their feed entries; returns how many entries were processed.
 
-        An entry that was acknowledged before makes none. When there are too many deliveries the rest stays.
+        Skips entries that were acknowledged before. At `MAX_DELIVERIES` the remaining entries stay pending.
         """
         args: list[Any] = [self.queue, self._ttl_s, MAX_DELIVERIES, self._bounds.per_owner]
         for each in selected:
@@ -152,9 +149,10 @@ class Deliveries:
     async def take(
         self, partition: int, *, token: str, slots: Slots, lease_s: float, after: str
     ) -> tuple[str, list[Delivery]]:
-        """Lease deliveries for the free slots, the lanes in turn, beginning behind lane `after`.
+        """Lease deliveries for the free slots, round-robin over the lanes, starting after lane `after`.
 
-        `token` must be new for each call. Returns them, and the lane of the last (`after` if there is none).
+        `token` must be unique for each call. Returns the lane of the last one (`after` if none) and the
+        deliveries.
         """
         lane, *found = await self._scripts.run(
             "delivery_take",
@@ -176,7 +174,7 @@ class Deliveries:
         return lane.decode(), [Delivery.read(name, partition, record) for name, record in pairs]
 
     async def renew(self, deliveries: list[Delivery], lease_s: float) -> list[Delivery]:
-        """Renew leases; those that are lost, for another worker has them or they were dropped."""
+        """Renew leases; returns the deliveries whose lease is lost (taken over or dropped)."""
         calls = [
             (self._keys[each.partition].all(), [int(lease_s * 1000), each.id, each.token])
             for each in deliveries
@@ -187,9 +185,10 @@ class Deliveries:
     async def end(
         self, delivery: Delivery, follow: Follow, *, delay_s: float = 0.0, error: str = "", detail: str = ""
     ) -> bool:
-        """End an attempt; False if its lease was lost, so that it's no longer ours to say what follows.
+        """End an attempt. Returns False, without any change, if its lease was lost.
 
-        `follow`: "done"; "later", after `delay_s`; "dead"; "ready" if it was broken off and doesn't count.
+        `follow`: "done"; "later" to retry after `delay_s`; "dead"; "ready" for an interrupted attempt, which
+        doesn't count.
         """
         answer = await self._scripts.run(
             "delivery_end",
@@ -210,7 +209,7 @@ class Deliveries:
         raise _unknown(identifier)
 
     async def find(self, owner: str, *, dead: bool, limit: int) -> list[Delivery]:
-        """Up to `limit` deliveries of an owner (a hashed API key), newest first: dead, or the others."""
+        """Up to `limit` dead letters, or other deliveries, of an owner (hashed API key), newest first."""
         found: list[Delivery] = []
         for partition, keys in enumerate(self._keys):
             for state in ("dead",) if dead else ("ready", "later", "working"):
@@ -236,7 +235,7 @@ class Deliveries:
         return found
 
     async def _page(self, index: str, owner: str, state: str, start: int, end: int) -> list[bytes]:
-        """Ids in a state, newest first as far as the index can tell."""
+        """Ids in a state, in the order of the index: newest first except for state ready."""
         if state == "ready":
             lane = DeliveryLane(owner, "").names[0]
             low, high = f"[{lane}:", f"({lane};"
@@ -248,11 +247,11 @@ class Deliveries:
         return list(page)
 
     async def retry(self, delivery: Delivery) -> str:
-        """Have a delivery tried now; the state in which it was. Raises `DeliveryNotFoundError`."""
+        """Make a delivery ready now; returns its state before. Raises `DeliveryNotFoundError`."""
         return await self._changed("delivery_retry", delivery, [delivery.id, self._ttl_s])
 
     async def drop(self, delivery: Delivery) -> str:
-        """Delete a delivery; the state in which it was. Raises `DeliveryNotFoundError`."""
+        """Delete a delivery; returns its state before. Raises `DeliveryNotFoundError`."""
         return await self._changed("delivery_drop", delivery, [delivery.id])
 
     async def _changed(self, script: str, delivery: Delivery, args: list[Any]) -> str:

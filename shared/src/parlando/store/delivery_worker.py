@@ -1,7 +1,7 @@
-"""A gateway's loop over one queue of deliveries: look, lease, attempt, renew, decide.
+"""A gateway's loop over one queue of deliveries: count, lease, attempt, renew, end.
 
-Attempts are independent of each other: each has a task and a slot of its own, and one that ends makes room
-for the next. An attempt that raises, whatever it is, is a failed attempt of that delivery only.
+Attempts are independent: each has its own task and slot. Any exception of an attempt is a failed attempt of
+that delivery only.
 """
 
 import asyncio
@@ -25,21 +25,21 @@ from parlando.tasks import finish
 
 LEASE_S: Final = 15.0  # longer than a failover of Redis takes
 TIDY_EVERY_S: Final = 3600.0
-CLOSE_S: Final = 3.0  # for handing back what was broken off
-JITTER: Final = 0.2  # of a delay, in both directions, so that what failed together isn't tried together
+CLOSE_S: Final = 3.0  # for handing back interrupted attempts
+JITTER: Final = 0.2  # relative, in both directions, so that joint failures are not retried at the same time
 MAX_DETAIL: Final = 300  # characters
-UNKNOWN: Final = DeliveryLane("unknown", "unknown")  # a delivery that can't be read; its attempts will fail
+UNKNOWN: Final = DeliveryLane("unknown", "unknown")  # of undecodable deliveries; their attempts will fail
 
 log = structlog.get_logger(part="deliveries")
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When a delivery is tried again, and when it is given up.
+    """Retries of deliveries.
 
-    `delays_s[n]`: seconds between the end of attempt n + 1 and the next; the last one repeats.
-    `attempts`, `age_s`: after so many attempts, or when that old at the end of one, it's a dead letter.
-    `attempt_s`: an attempt that takes longer has failed.
+    `delays_s[n]`: seconds between the end of attempt n + 1 and the next one; the last value repeats.
+    `attempts`, `age_s`: after so many failed attempts, or at this age in seconds, it becomes a dead letter.
+    `attempt_s`: time-out of an attempt.
     """
 
     delays_s: Sequence[float]
@@ -53,17 +53,17 @@ class Policy:
         return base * (1 - JITTER + 2 * JITTER * roll)
 
     def gives_up(self, attempt: int, age_s: float) -> bool:
-        """Whether a failed attempt was the last."""
+        """Whether a failed attempt was the last one."""
         return attempt >= self.attempts or age_s >= self.age_s
 
 
 class DeliveryWorker:
-    """Works on `deliveries` with `slots` attempts at a time.
+    """Works on `deliveries` with up to `slots` concurrent attempts.
 
-    `attempt` makes one: it returns when the delivery is done and raises if it isn't (`DeliveryFailedError`
-    says whether another attempt makes sense). `select` says what is to be delivered because of an entry of
-    the feed, None for nothing.
-    `counted` is called with each outcome: "sent", "failed" or "given_up".
+    `attempt`: makes one attempt; raises if it fails (`DeliveryFailedError.permanent`: a retry would fail
+    too).
+    `select`: the delivery to create from a feed entry, or None.
+    `counted`: called with each outcome: "sent", "failed" or "given_up".
     """
 
     def __init__(
@@ -97,17 +97,17 @@ class DeliveryWorker:
         self._every_s = every_s * max(1.0, deliveries.partitions / 16)
         self._lease_s = lease_s
         self._tokens = count()
-        self._after = [""] * deliveries.partitions  # the lane that was served last
+        self._after = [""] * deliveries.partitions  # the last lane served, by partition
         self._running: dict[str, tuple[Delivery, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
 
     @property
     def at_work(self) -> int:
-        """Attempts under way here."""
+        """Number of running attempts."""
         return len(self._running)
 
     async def run(self) -> None:
-        """Work until cancelled; what is broken off then is handed back for others to try at once."""
+        """Work until cancelled. Interrupted attempts are handed back, so that others can retry at once."""
         renewing = asyncio.create_task(self._renew())
         try:
             while True:
@@ -124,7 +124,7 @@ class DeliveryWorker:
             await finish(self._close(), within_s=CLOSE_S)
 
     async def _safely(self, step: Callable[[], Awaitable[bool]]) -> bool:
-        """What `step` returns, or False if it failed; the loop goes on."""
+        """The result of `step`, or False if it raised; failures are logged."""
         try:
             return await step()
         except (*BROKEN, UnavailableError) as error:
@@ -136,7 +136,7 @@ class DeliveryWorker:
     # --- taking -------------------------------------------------------------------------------
 
     async def _look(self) -> bool:
-        """Start what can start now; whether to look again at once."""
+        """Start all deliveries that can start now. Returns whether to look again at once."""
         full = await self._accept(await self._feed.take(PAGE))
         looks = await self.deliveries.look()
         self.waiting = sum(look.waiting for look in looks)
@@ -149,7 +149,7 @@ class DeliveryWorker:
         return full and self._slots.free > 0
 
     async def _accept(self, delivered: Sequence[Delivered]) -> bool:
-        """Make deliveries of entries of the feed; whether a partition may have more of them."""
+        """Create deliveries from feed entries. Returns whether a partition may have more entries."""
         by_partition: dict[int, list[Delivered]] = {}
         for each in delivered:
             by_partition.setdefault(each.partition, []).append(each)
@@ -169,7 +169,7 @@ class DeliveryWorker:
             return Selected(delivered.entry, UNKNOWN, {})
 
     async def _take_over(self) -> bool:
-        """Take over entries of the feed that another gateway took and didn't deal with."""
+        """Take over feed entries that another gateway took and did not process."""
         return await self._accept(await self._feed.take_over(PAGE))
 
     async def _take(self, partition: int) -> None:
@@ -192,7 +192,7 @@ class DeliveryWorker:
         try:
             failure = await self._attempt(delivery)
             await self._decide(delivery, failure)
-        except UnavailableError as error:  # its lease will run out, and it's delivered again
+        except UnavailableError as error:  # retried after its lease expires
             log.warning("delivery.undecided", queue=self.queue, delivery=delivery.id, error=error.message)
         finally:
             self._slots.end(delivery.lane, failed=failure is not None)
@@ -200,7 +200,7 @@ class DeliveryWorker:
             self._wake.set()
 
     async def _attempt(self, delivery: Delivery) -> DeliveryFailedError | None:
-        """Why an attempt failed, or None."""
+        """Make an attempt. Returns the error, or None for success."""
         try:
             async with asyncio.timeout(self._policy.attempt_s):
                 await self._try(delivery)
@@ -209,14 +209,16 @@ class DeliveryWorker:
         except ParlandoError as error:
             return DeliveryFailedError(error.code, error.message)
         except TimeoutError:
-            return DeliveryFailedError("timeout", f"It took longer than {self._policy.attempt_s:g} s")
+            return DeliveryFailedError(
+                "timeout", f"The attempt took longer than {self._policy.attempt_s:g} s"
+            )
         except Exception as error:
             log.exception("delivery.fault", queue=self.queue, delivery=delivery.id)
             return DeliveryFailedError("internal", f"{type(error).__name__}: {error}")
         return None
 
     async def _decide(self, delivery: Delivery, failure: DeliveryFailedError | None) -> None:
-        """Say what follows. Raises `UnavailableError`."""
+        """End the attempt: done, retry later, or dead letter. Raises `UnavailableError`."""
         if failure is None:
             self.last_error = None
             self._counted("sent")
@@ -271,14 +273,14 @@ class DeliveryWorker:
         return False
 
     async def _close(self) -> None:
-        """Break off what runs and hand it back."""
-        broken = list(self._running.values())
-        for _, task in broken:
+        """Cancel running attempts and hand their deliveries back."""
+        interrupted = list(self._running.values())
+        for _, task in interrupted:
             task.cancel()
-        if not broken:
+        if not interrupted:
             return
-        await asyncio.wait([task for _, task in broken], timeout=CLOSE_S / 2)
+        await asyncio.wait([task for _, task in interrupted], timeout=CLOSE_S / 2)
         try:
-            await asyncio.gather(*(self.deliveries.end(delivery, "ready") for delivery, _ in broken))
+            await asyncio.gather(*(self.deliveries.end(delivery, "ready") for delivery, _ in interrupted))
         except (*BROKEN, UnavailableError) as error:
             log.warning("deliveries.not_handed_back", queue=self.queue, error=str(error))

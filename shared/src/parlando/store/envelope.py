@@ -1,4 +1,4 @@
-"""A message of a channel or a history, parsed once for all listeners of a process."""
+"""A published or stored message, parsed at most once for all listeners of a process."""
 
 from functools import cached_property
 from typing import Annotated, Literal
@@ -19,7 +19,7 @@ from parlando.domain.job_events import JobEvent
 
 
 class AccessChanged(BaseModel):
-    """Somebody's access to the session was withdrawn: followers check theirs. Never sent to clients."""
+    """A viewer's access was revoked: followers of the session check theirs again. Never sent to clients."""
 
     type: Literal["check"] = "check"
 
@@ -40,29 +40,29 @@ _MESSAGES: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discrimin
 
 
 class Envelope:
-    """A message as it was published, and, parsed when first asked for, what it says."""
+    """A message: its bytes, and its content, parsed at the first access."""
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
 
     @cached_property
     def message(self) -> Message:
-        """The message; listeners share it. Raises ValueError if it is none of this version's."""
+        """The parsed message, shared by all listeners. Raises ValueError if its type is unknown."""
         return _MESSAGES.validate_json(self.raw)
 
     @property
     def type(self) -> str:
-        """The kind of message."""
+        """The type of the message."""
         return self.message.type
 
     @cached_property
     def seq(self) -> int | None:
-        """The position in the history; None if it isn't kept."""
+        """The position in the history; None if the message is not kept."""
         return getattr(self.message, "seq", None)
 
     @cached_property
     def frame(self) -> bytes:
-        """The message as a server-sent event, with its `seq` as the id if it's kept."""
+        """The message as a server-sent event, with its `seq` as the id if it is kept."""
         return self.frame_with("" if self.seq is None else str(self.seq))
 
     def frame_with(self, position: str) -> bytes:

@@ -1,21 +1,17 @@
-"""The feed: what happened to sessions and jobs, in one bounded stream per partition.
+"""The feed: changes of sessions and jobs, in one bounded stream per partition.
 
-The scripts that make something happen add an entry in the same step. Any number of consumer groups follow the
-feed; each gets every entry at least once: an entry that a worker took and didn't acknowledge within the lease
-goes to another worker. Entries name events, they don't hold them: what was deleted meanwhile is gone for
-followers too.
+The scripts that change a session or job add the entry atomically. Any number of consumer groups read the
+feed; each group gets every entry at least once: an entry that a worker does not acknowledge within the lease
+goes to another worker. Entries refer to events and don't contain them: an event that was deleted meanwhile
+can't be read any more.
 
-| kind           | what happened                                      | `wanted`: its owner wants to be told
-|
-|----------------|----------------------------------------------------|-------------------------------------------|
-| `opened`       | a session was opened                               |
-|
-| `final`        | a final was published, event `seq`                 | finals go to the transcript webhook
-|
-| `closed`       | a session has ended, event `seq`                   |
-|
-| `job_completed`, `job_failed` | a job has ended, event `seq`        | the job has a `callback_url`
-|
+| kind            | meaning                               | `wanted`: the owner has requested           |
+|-----------------|---------------------------------------|---------------------------------------------|
+| `opened`        | a session was opened                  |                                             |
+| `final`         | a final was published as event `seq`  | finals at the transcript webhook            |
+| `closed`        | a session has closed with event `seq` |                                             |
+| `job_completed` | a job was completed with event `seq`  | the result at the job's `callback_url`      |
+| `job_failed`    | a job has failed with event `seq`     | the error at the job's `callback_url`       |
 """
 
 from collections.abc import Iterable
@@ -35,7 +31,7 @@ LEASE_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
-    """One entry. `id` is of the session or job, `owner` its API key, hashed; see the module."""
+    """One entry; see the module. `id`: id of the session or job. `owner`: its API key, hashed."""
 
     partition: int
     entry: str
@@ -48,7 +44,7 @@ class FeedEntry:
 
     @classmethod
     def of(cls, delivered: Delivered) -> "FeedEntry":
-        """What a stream's entry says. Raises KeyError, ValueError."""
+        """Decode a stream entry. Raises KeyError, ValueError."""
         fields = {name.decode(): value.decode() for name, value in delivered.fields.items()}
         return cls(
             delivered.partition,
@@ -63,12 +59,12 @@ class FeedEntry:
 
     @property
     def name(self) -> str:
-        """A name that no other entry of the keyspace has."""
+        """A name unique in the keyspace."""
         return f"{self.partition}-{self.entry}"
 
 
 class Feed:
-    """The feed as one group reads it. Every call raises `UnavailableError` if Redis can't be reached."""
+    """One consumer group's access to the feed. Every call raises `UnavailableError`."""
 
     def __init__(
         self, redis: Redis, group: str, *, worker: str, partitions: int, lease_s: float = LEASE_S
@@ -80,8 +76,9 @@ class Feed:
         )
 
     async def take(self, limit: int, *, block_ms: int | None = None) -> list[Delivered]:
-        """Up to `limit` new entries of each partition. Waits up to `block_ms` for the first; None doesn't
-        wait.
+        """Take up to `limit` new entries of each partition.
+
+        Waits up to `block_ms` for the first one; None does not wait.
         """
         try:
             return await self._queue.take_new(block_ms=block_ms, limit=limit)
@@ -92,9 +89,7 @@ class Feed:
             return []
 
     async def take_over(self, limit: int, held: Iterable[tuple[int, str]] = ()) -> list[Delivered]:
-        """Up to `limit` entries that their worker hasn't acknowledged in time, of a share of the
-        partitions.
-        """
+        """Take over up to `limit` overdue entries; see `WorkQueue.take_over`."""
         try:
             return await self._queue.take_over(limit, [*held])
         except ResponseError as error:
@@ -111,11 +106,11 @@ class Feed:
         await self._queue.release([*entries])
 
     async def done(self, partition: int, *entries: str) -> None:
-        """Acknowledge entries: the group has dealt with them."""
+        """Acknowledge processed entries."""
         if entries:
             key = names.feed(partition)
             await retried(lambda: self._redis.xack(key, self.group, *entries))
 
     async def tidy(self) -> None:
-        """Forget workers that are gone."""
+        """Delete consumers of workers that no longer run."""
         await self._queue.tidy()

@@ -1,4 +1,4 @@
-"""Workers' signs of life: one hash, worker id → report, stamped with Redis's clock."""
+"""Heartbeats of workers: one hash, worker id → report, with a timestamp of Redis's clock."""
 
 from typing import Any, Final
 
@@ -8,13 +8,11 @@ from parlando.store.connection import Redis, clock, once
 from parlando.store.keys import WORKERS
 from parlando.store.schema import VERSION, check_schema
 
-FORGOTTEN_S: Final = 60  # a report that old is deleted by whoever reads it
+FORGOTTEN_S: Final = 60  # readers delete reports older than this
 
 
 async def beat(redis: Redis, worker: str, report: dict[str, Any]) -> None:
-    """Say that `worker` lives. Raises `UnavailableError`; the next beat is the retry. Raises
-    `SchemaError`.
-    """
+    """Store a heartbeat of `worker`, without retries. Raises `SchemaError`, `UnavailableError`."""
     await check_schema(redis)
     seconds, micros = await once(lambda: clock(redis, WORKERS))
     stamped = orjson.dumps({**report, "worker": worker, "schema": VERSION, "at": seconds + micros / 1e6})
@@ -22,12 +20,12 @@ async def beat(redis: Redis, worker: str, report: dict[str, Any]) -> None:
 
 
 async def sign_off(redis: Redis, worker: str) -> None:
-    """Leave the list."""
+    """Delete the heartbeat of a worker that shuts down."""
     await redis.hdel(WORKERS, worker)
 
 
 async def alive(redis: Redis, *, within_s: float = 5.0) -> list[dict[str, Any]]:
-    """The reports of workers that came in the last `within_s` seconds. Raises `UnavailableError` at once."""
+    """The reports of the last `within_s` seconds. Raises `UnavailableError` without retries."""
     found = await once(lambda: redis.hgetall(WORKERS))
     seconds, _ = await once(lambda: clock(redis, WORKERS))
     beats = {worker: orjson.loads(report) for worker, report in found.items()}

@@ -1,4 +1,4 @@
-"""What is read of sessions: records, kept events, lists, usage."""
+"""Read access to sessions: records, kept events, lists, usage."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from parlando.store import keys as names
 from parlando.store.connection import Redis, clock, of_all_partitions, retried
 from parlando.store.keys import SessionKeys
 
-PAGE: Final = 500  # events read at once
+PAGE: Final = 500  # events per read
 LOOKED_AT: Final = 500
-"""Newest sessions of a partition among which those of a key are looked for."""
+"""Number of newest sessions per partition that are searched for those of a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """A session's hash, as much of it as the outside may see. Counts in samples."""
+    """The public fields of a session's hash. Audio lengths are in samples."""
 
     sid: str
     state: str
@@ -37,13 +37,13 @@ class SessionRecord:
     open_segment: dict[str, Any] | None
     uid: str
     events_epoch: int = 0
-    """Of the events' numbering: when the session was opened, unix milliseconds."""
+    """Identifies the numbering of the events: when the session was opened, unix milliseconds."""
     later_life: bool = False
-    """Whether there was a session of this id before, or Redis had lost this one."""
+    """Whether the session was reopened: an earlier one had this id, or Redis had lost it."""
 
     @classmethod
     def of(cls, sid: str, found: dict[bytes, bytes]) -> "SessionRecord":
-        """Read a session's hash."""
+        """Decode a session's hash."""
         h = {name.decode(): value for name, value in found.items()}
         return cls(
             sid=sid,
@@ -66,7 +66,7 @@ class SessionRecord:
 
     @property
     def lag(self) -> int:
-        """Samples received but not decoded. An owned session in which nobody speaks has none."""
+        """Samples received but not decoded; 0 for an owned session without an open segment."""
         if self.state == "closed" or (self.owner and self.open_segment is None):
             return 0
         return max(0, self.received - self.decoded)
@@ -84,7 +84,7 @@ class History:
         return SessionKeys.of(sid, self._partitions)
 
     async def record(self, sid: str) -> SessionRecord:
-        """Where session `sid` stands. Raises `SessionNotFoundError` if it's unknown or expired."""
+        """The record of session `sid`. Raises `SessionNotFoundError` if it does not exist or has expired."""
         key = self.keys(sid).session
         found: Any = await retried(lambda: self._redis.hgetall(key))
         if not found:
@@ -92,17 +92,17 @@ class History:
         return SessionRecord.of(sid, found)
 
     async def events(self, sid: str, *, after: int, count: int = PAGE) -> list[bytes]:
-        """Up to `count` kept events behind seq `after`, oldest first, each as JSON."""
+        """Up to `count` kept events after seq `after`, oldest first, each as JSON."""
         return [event for _, event in await self._page(self.keys(sid).events, after, count)]
 
     async def event(self, sid: str, seq: int) -> bytes | None:
-        """The kept event number `seq`, as JSON; None if there is none (any more)."""
+        """The kept event with number `seq`, as JSON; None if it does not exist (any more)."""
         key, place = self.keys(sid).events, f"{seq}-0"
         found: Any = await retried(lambda: self._redis.xrange(key, min=place, max=place))
         return found[0][1][b"e"] if found else None
 
     async def all_events(self, sid: str) -> AsyncIterator[bytes]:
-        """Every kept event of a session, page by page."""
+        """Yield all kept events of a session."""
         after, key = 0, self.keys(sid).events
         while page := await self._page(key, after, PAGE):
             for seq, event in page:
@@ -110,18 +110,18 @@ class History:
                 after = seq
 
     async def _page(self, key: str, after: int, count: int) -> list[tuple[int, bytes]]:
-        """Up to `count` events behind seq `after`, oldest first, each with its seq; seqs may have gaps."""
+        """Up to `count` events after seq `after`, oldest first, each with its seq; seqs may have gaps."""
         entries: Any = await retried(lambda: self._redis.xrange(key, min=f"({after}-0", count=count))
         return [(int(identifier.partition(b"-")[0]), fields[b"e"]) for identifier, fields in entries]
 
     async def arrivals(self, sid: str) -> list[Burst]:
-        """When a session's audio came, if it came in bodies."""
+        """The arrival times of a session's audio; empty unless it was sent as HTTP audio."""
         key = self.keys(sid).arrivals
         found: Any = await retried(lambda: self._redis.lrange(key, 0, -1))
         return [Burst(*map(int, entry.decode().split(":"))) for entry in found]
 
     async def sessions_of(self, key: str, uid: str) -> list[str]:
-        """The ids of a user's sessions of the last days, newest first. `key` is the API key, hashed."""
+        """The ids of a user's recent sessions, newest first. `key`: the API key, hashed."""
         pages = await self._of_all_partitions(
             lambda pipe, p: pipe.zrange(names.user_sessions(p, key, uid), 0, -1, withscores=True)
         )
@@ -132,12 +132,12 @@ class History:
         return await of_all_partitions(self._redis, self._partitions, ask)
 
     async def unlist(self, key: str, uid: str, sid: str) -> None:
-        """Take a session that has expired off its user's list."""
+        """Remove an expired session from its user's list."""
         name = names.user_sessions(self.keys(sid).partition, key, uid)
         await retried(lambda: self._redis.zrem(name, sid))
 
     async def live(self, key: str, limit: int = 50) -> list[SessionRecord]:
-        """Up to `limit` sessions of an API key (hashed) that haven't ended, newest first."""
+        """Up to `limit` sessions of an API key (hashed) that have not closed, newest first."""
         pages = await self._of_all_partitions(
             lambda pipe, p: pipe.xrevrange(names.sessions(p), count=LOOKED_AT)
         )
@@ -158,18 +158,18 @@ class History:
         return sorted(records, key=lambda record: record.opened_ms, reverse=True)
 
     async def usage(self, key: str, month: str) -> tuple[int, int]:
-        """Files (or bodies) and milliseconds of audio that a key (hashed) has sent in a month."""
+        """Number of files (or HTTP bodies) and milliseconds of audio of a key (hashed) in a month."""
         found = await self._of_all_partitions(
             lambda pipe, p: pipe.hmget(names.usage(p, key, month), "files", "audio_ms")
         )
         return sum(int(files or 0) for files, _ in found), sum(int(ms or 0) for _, ms in found)
 
     async def billed_ms(self, month: str) -> int:
-        """Milliseconds that a paid engine has billed the whole cluster in a month."""
+        """Milliseconds of audio billed to the whole cluster by a paid engine in a month."""
         return int(await retried(lambda: self._redis.get(names.billed(month))) or 0)
 
     async def active_users(self, within_s: float, key: str | None = None) -> int:
-        """How many users have sent audio lately: those of a key (hashed), or of all keys."""
+        """Number of users of a key (hashed), or of all keys, with audio in the last `within_s` seconds."""
         seconds, _ = await retried(lambda: clock(self._redis, names.users(0)))
         since = (seconds - within_s) * 1000
         pages = await self._of_all_partitions(
@@ -179,22 +179,22 @@ class History:
         return sum(key is None or user.startswith(f"{key[:16]}:") for user in users)
 
     async def forget(self, sid: str) -> None:
-        """Delete everything that Redis knows of a session; whoever works on it drops it."""
+        """Delete all data of a session; a worker that owns it loses its claim."""
         keys = self.keys(sid)
         await retried(lambda: self._redis.delete(keys.session, *keys.beside_hash))
 
     async def keep(self, sid: str, seconds: int) -> None:
-        """Have Redis remember an ended session for longer."""
+        """Set the remaining lifetime of an ended session."""
         keys = self.keys(sid)
         for key in (keys.session, keys.events, keys.arrivals, *keys.annotations.beside_hash):
             await retried(lambda key=key: self._redis.expire(key, seconds))  # type: ignore[misc]
 
     async def workers(self) -> list[dict[str, Any]]:
-        """The reports of all workers that live."""
+        """The heartbeats of all live workers."""
         return await heartbeat.alive(self._redis)
 
 
 def _queued_at(entry: tuple[bytes, Any]) -> tuple[int, int]:
-    """A stream's entry id as numbers: milliseconds, and which of that millisecond."""
+    """A stream entry's id as numbers: milliseconds, and sequence number within the millisecond."""
     milliseconds, _, number = entry[0].partition(b"-")
     return int(milliseconds), int(number)

@@ -1,7 +1,7 @@
-"""Audio that comes in HTTP bodies: one rolling session per user, each body in it exactly once.
+"""HTTP audio: audio sent in HTTP bodies. One rolling session per user contains each body exactly once.
 
-Whoever takes a body appends it in one script, whichever gateway it is: repeats are known, an odd byte
-waits for the next body, arrival times are noted, and what comes next follows what came before.
+Any gateway appends a body with one atomic script, which detects repeats, keeps an odd byte for the next body,
+and records arrival times.
 """
 
 import asyncio
@@ -26,20 +26,20 @@ from parlando.store.keys import LONG_TTL_S, SessionKeys, UserKeys, month, usage
 from parlando.store.sessions import Sessions, SessionWriter
 
 MAX_NAMES: Final = 20_000
-"""Bodies of a user that are taken within `KEY_KEPT_S`: their names are kept for so long."""
+"""Maximum bodies of a user within `KEY_KEPT_S` seconds, for which their names are kept."""
 MAX_USERS: Final = 100_000
-"""Users in a partition that are counted as active, those whose audio came last."""
+"""Maximum active users counted per partition, the most recent ones."""
 KEY_KEPT_S: Final = 600
 """Seconds within which a body with the same Idempotency-Key is a repeat."""
 HASH_KEPT_S: Final = 60
 """Seconds within which an equal body without a key is a repeat."""
-ATTEMPTS: Final = 50  # at a session that others are opening or ending meanwhile
+ATTEMPTS: Final = 50  # at a session that other gateways open or end concurrently
 WAIT_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptedBody:
-    """What came of a body."""
+    """The result of sending a body: its session, and whether it was a repeat."""
 
     sid: str
     repeated: bool
@@ -47,7 +47,7 @@ class AcceptedBody:
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """How a user's bodies come. Times in unix milliseconds, None before the first."""
+    """Statistics of a user's bodies. `last`: arrival in unix milliseconds, None before the first body."""
 
     sid: str
     sample_rate: int
@@ -59,14 +59,14 @@ class UserState:
 
 
 Open = Callable[[str, AudioFormat], Awaitable[SessionWriter]]
-"""Opens the session of that id for audio of that format."""
+"""Opens the session with this id for audio of this format."""
 
 
 class HttpAudio:
-    """Takes bodies in.
+    """Receives HTTP audio.
 
-    `max_s`: seconds of a user's audio that may wait in Redis; `idle_s`: a session without bodies for so
-    long is closed.
+    `max_s`: maximum backlog of a user's audio in Redis, seconds. `idle_s`: a session is closed after so many
+    seconds without a body.
     """
 
     def __init__(self, sessions: Sessions, *, max_s: float, idle_s: float) -> None:
@@ -81,14 +81,14 @@ class HttpAudio:
     async def take(
         self, key: str, uid: str, rate: int, body: bytes, *, name: str, named: bool, opening: Open
     ) -> AcceptedBody:
-        """Append a body (mono s16le at `rate` Hz) to the user's session, opening one where there's none.
+        """Append a body (mono s16le at `rate` Hz) to the user's session; opens a session if there is none.
 
-        `name` tells repeats: the sender's own (`named`), or a hash of the body.
+        `name`: equal for repeats: the client's idempotency key (`named`), or a hash of the body.
 
         Raises
         ------
         AtCapacityError
-            if too much of the user's audio waits already, or `opening` finds no room.
+            if the user's backlog is full, or `opening` raises it.
         UnavailableError
 
         """
@@ -101,11 +101,13 @@ class HttpAudio:
                 case "ok" | "repeat":
                     return AcceptedBody(sid, answer == "repeat")
                 case "full":
-                    raise AtCapacityError(f"{self._max_s:.0f} s of the user's audio wait to be recognised")
+                    raise AtCapacityError(
+                        f"The user's backlog is full: {self._max_s:.0f} s of audio wait for recognition"
+                    )
                 case "many":
                     raise AtCapacityError(
-                        f"{MAX_NAMES} bodies of the user came in {KEY_KEPT_S} s, which is the most; "
-                        "send fewer that are longer"
+                        f"The user has sent {MAX_NAMES} bodies in {KEY_KEPT_S} s, which is the maximum; "
+                        "send fewer and longer ones"
                     )
                 case "other" | "ended":
                     await self._next_session(user, sid, form, opening)
@@ -154,7 +156,7 @@ class HttpAudio:
         return verdict  # type: ignore[no-any-return]
 
     async def _next_session(self, user: UserKeys, sid: str, form: AudioFormat, opening: Open) -> None:
-        """Open the user's next session, unless somebody else just does; end the one before."""
+        """Open the user's next session, unless another gateway does, and end the previous one."""
         following = new_session_id(user.partition, self._sessions.partitions)
         adopted = await self._scripts.run("adopt", [user.user], [sid, following, form.sample_rate])
         if not adopted:
@@ -162,7 +164,7 @@ class HttpAudio:
         try:
             await opening(following, form)
         except ParlandoError:
-            await self._scripts.run("abandon", [user.user], [following])  # the next body tries anew
+            await self._scripts.run("abandon", [user.user], [following])  # the next body retries
             raise
         if sid:
             await self._end(sid, End(reason="replaced"))
@@ -177,10 +179,10 @@ class HttpAudio:
     async def take_file(
         self, key: str, uid: str, *, name: str, named: bool, sending: Callable[[str], Awaitable[None]]
     ) -> AcceptedBody:
-        """Have `sending` store a recording in a session of its own, whose id it is given.
+        """Store a recording in a session of its own by calling `sending` with the session's id.
 
-        A recording of the same name goes into the same session, also when both come at once or the first was
-        interrupted: `sending` must store what isn't stored yet.
+        A recording of the same name is stored in the same session, also if both are sent concurrently or the
+        first was interrupted: `sending` must store only what is not stored yet.
         """
         mark = self._keys(key, uid).file(name)
         kept = KEY_KEPT_S if named else HASH_KEPT_S
@@ -192,12 +194,12 @@ class HttpAudio:
         return AcceptedBody(sid, bool(stored))
 
     async def refused_signature(self, key: str, uid: str) -> None:
-        """Count a body whose signature was wrong."""
+        """Count a body with an invalid signature."""
         user = self._keys(key, uid).user
         await self._scripts.run("count", [user], ["signature_failures", 1, LONG_TTL_S])
 
     async def state(self, key: str, uid: str) -> UserState | None:
-        """How the user's bodies come; None if none has come in the last week."""
+        """The statistics of a user's bodies; None if none was received in the last week."""
         user = self._keys(key, uid).user
         found: Any = await retried(lambda: self._sessions.redis.hgetall(user))
         if not found:
@@ -214,7 +216,7 @@ class HttpAudio:
         )
 
     async def discard(self, key: str, uid: str) -> bool:
-        """Throw away what of the user's audio is not recognised yet; whether there was a session."""
+        """Discard the user's unrecognised audio and end the session. Returns whether there was one."""
         user = self._keys(key, uid)
         sid, rate = await self._running(user)
         if not sid:

@@ -1,4 +1,4 @@
-"""What an audio-processor does with jobs: let them in, own them while their audio is cut up."""
+"""An audio-processor's claims on jobs: admit waiting jobs, and own them until their chunks are queued."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from parlando.store.keys import LONG_TTL_S, PROCESSORS, JobKeys
 from parlando.store.leases import Claims, Renewal
 from parlando.store.work_queue import Delivered, WorkQueue
 
-LOOK_AT: Final = 100  # waiting jobs, for one whose key has none running
+LOOK_AT: Final = 100  # waiting jobs searched for one whose key has no running job
 
 log = structlog.get_logger(part="jobs")
 
 
 @dataclass(frozen=True, slots=True)
 class JobClaim:
-    """A job that this process owns, as it was when it was claimed."""
+    """A job owned by this process. `record`: its state when it was claimed."""
 
     keys: JobKeys
     entry: str
@@ -42,13 +42,13 @@ class JobClaim:
 
     @property
     def owner(self) -> str:
-        """The job's key as it's counted."""
+        """The first 16 digits of the job's hashed key, under which its share is counted."""
         return self.record.key[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a job. `what`: see `chunks.ChunkSpec`; `pcm`: s16le."""
+    """A chunk of a job. `what`: see `chunk_claims.ChunkSpec`. `pcm`: s16le."""
 
     index: int
     what: dict[str, Any]
@@ -61,16 +61,16 @@ def _owner(member: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class JobRenewal(Renewal):
-    """A lease on a job was renewed, or is lost. `over`: whether the job has ended, or is gone."""
+    """The result of renewing a lease on a job. `over`: the job has ended or does not exist any more."""
 
     over: bool = False
 
 
-OVER: Final = ("gone", "failed", "cancelled")  # states of a job that another has ended
+OVER: Final = ("gone", "failed", "cancelled")  # states of a job that another process has ended
 
 
 class JobClaims(Claims[JobClaim, JobRenewal]):
-    """A processor's claims on jobs in all partitions."""
+    """An audio-processor's claims on jobs in all partitions."""
 
     def __init__(self, redis: Redis, *, worker: str, partitions: int, lease_s: float) -> None:
         super().__init__(
@@ -82,7 +82,10 @@ class JobClaims(Claims[JobClaim, JobRenewal]):
         self._partitions = partitions
 
     async def admit(self, *, room: bool) -> bool:
-        """Let the next waiting job of each partition in; without `room` of keys that have none running."""
+        """Admit the next waiting job of each partition; without `room` only of keys without a running job.
+
+        Returns whether a job was admitted.
+        """
 
         async def first() -> list[list[bytes]]:
             async with self._redis.pipeline(transaction=False) as pipe:
@@ -123,7 +126,7 @@ class JobClaims(Claims[JobClaim, JobRenewal]):
             record = JobRecord.of(keys.job, found)
         except (KeyError, ValueError, TypeError) as error:  # written by another version of this program
             log.error("job.unreadable", job=keys.job, error=f"{type(error).__name__}: {error}")
-            return None  # the attempt is counted: it ends after the last one
+            return None  # the attempt counts: the job fails after the last one
         return JobClaim(keys, delivered.entry, int(found[b"epoch"]), record)
 
     async def renew(self, claims: Sequence[JobClaim]) -> list[JobRenewal]:
@@ -142,11 +145,11 @@ class JobClaims(Claims[JobClaim, JobRenewal]):
         return [JobRenewal(lost=state == "lost", over=state in OVER) for state in states]
 
     async def leave(self, claim: JobClaim) -> None:
-        """Be done with a job: it is cut up, or has ended, and its audio is deleted."""
+        """Give up a job whose chunks are all queued, or that has ended, and whose audio is deleted."""
         await self._leave(claim, hand_back=False)
 
     async def hand_back(self, claim: JobClaim) -> None:
-        """Queue a job anew, for another worker to claim at once."""
+        """Queue a job again, so that another worker can claim it at once."""
         await self._leave(claim, hand_back=True)
 
     async def _leave(self, claim: JobClaim, *, hand_back: bool) -> None:
@@ -157,11 +160,11 @@ class JobClaims(Claims[JobClaim, JobRenewal]):
         )
 
     async def failed(self, claim: JobClaim, error: Exception) -> None:
-        """Nothing more: each claim is an attempt, and the last one ends the job. Its lease runs out."""
+        """Do nothing: each claim counts as an attempt, and the job is claimed again after its lease."""
 
 
 class JobLog:
-    """A job's owner's pen. Every call raises `FencedError` if it's another's now, and `JobEndedError`."""
+    """Fenced writes of a job's owner. Every call raises `FencedError`, `JobEndedError`."""
 
     def __init__(self, scripts: Scripts, claim: JobClaim) -> None:
         self._scripts = scripts
@@ -169,19 +172,19 @@ class JobLog:
         self._keys = claim.keys.all(claim.record.key)
 
     def _check(self, answer: bytes) -> str:
-        said = answer.decode()
-        if said == "lost":
-            raise FencedError(f"Job {self._claim.keys.job} is another worker's now")
-        if said == "ended":
+        verdict = answer.decode()
+        if verdict == "lost":
+            raise FencedError(f"Another worker owns job {self._claim.keys.job}")
+        if verdict == "ended":
             raise JobEndedError(f"Job {self._claim.keys.job} has ended")
-        return said
+        return verdict
 
     async def add(
         self, chunk: Chunk, *, limit: int, position: int, expected: int, language_first: bool
     ) -> bool:
-        """Queue a chunk; False if there's no room for it yet. See `add_chunk.lua`."""
+        """Queue a chunk. Returns False if the queue has no room yet. See `add_chunk.lua`."""
         what = orjson.dumps(chunk.what)
-        for pcm in (b"", chunk.pcm):  # a megabyte isn't sent in vain
+        for pcm in (b"", chunk.pcm):  # check for room first: the PCM has about 1 MB
             answer = await self._scripts.run(
                 "add_chunk",
                 self._keys,
@@ -201,7 +204,7 @@ class JobLog:
         return True
 
     async def cut(self, duration: int, channels: int) -> None:
-        """Say that all chunks are queued: the file has `duration` samples in each of its channels."""
+        """Record that all chunks are queued. `duration`: samples of each channel of the file."""
         self._check(
             await self._scripts.run("cut_job", self._keys, [self._claim.epoch, duration, duration * channels])
         )

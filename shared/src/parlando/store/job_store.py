@@ -1,4 +1,4 @@
-"""What a gateway does with jobs: submit them, look at them, cancel them."""
+"""A gateway's access to jobs: submit, read, list, cancel."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ PAGE: Final = 200
 
 
 def unknown(job: str) -> JobNotFoundError:
-    """What is said of a job that there isn't."""
+    """The error for a job that does not exist."""
     return JobNotFoundError(
         f"No job {job} is known: it was deleted, it has expired, or Redis restarted without its data; in "
         "that case submit it again (with REDIS_DURABLE=1 jobs survive)"
@@ -27,7 +27,7 @@ def unknown(job: str) -> JobNotFoundError:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a job's audio is. `blob`: its path in the blob store; `url`: where to fetch it first, or ""."""
+    """The source of a job's audio. `blob`: path in the blob store. `url`: URL to download it from, or ""."""
 
     blob: str
     name: str
@@ -51,20 +51,20 @@ class JobRecord:
     updated_ms: int
     attempts: int
     duration: int
-    """0 until all of it has been decoded."""
+    """Length of the file; 0 until all of it has been decoded."""
     expected: int
-    """What the file's header says, of all channels together; 0 if it says nothing."""
+    """Length of all channels together according to the file's header; 0 if unknown."""
     cut: bool
-    """Whether all its chunks are queued."""
+    """Whether all chunks are queued."""
     progress: float
     language: str | None
     error: dict[str, str] | None
     seq: int = 0
-    """Number of its last event."""
+    """Number of the last event."""
 
     @classmethod
     def of(cls, job: str, found: dict[bytes, bytes]) -> "JobRecord":
-        """What a hash says."""
+        """Decode a job's hash."""
         h = {name.decode(): value.decode() for name, value in found.items()}
         return cls(
             job=job,
@@ -89,14 +89,14 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """Some of a key's jobs, newest first. `next` is where the following page begins, None behind the last."""
+    """A page of a key's jobs, newest first. `next`: cursor of the next page, None after the last one."""
 
     records: list[JobRecord]
     next: str | None
 
 
 class Jobs:
-    """The jobs of a keyspace. `ttl_s`: how long an ended one is kept; `limit`: how many may wait."""
+    """The jobs of a keyspace. `ttl_s`: lifetime of an ended job. `limit`: maximum waiting jobs."""
 
     def __init__(self, redis: Redis, *, partitions: int, ttl_s: int, limit: int) -> None:
         self._redis = redis
@@ -112,12 +112,12 @@ class Jobs:
     async def submit(
         self, job: str, source: Source, options: JobOptions, *, key: str, listed: bool = True
     ) -> bool:
-        """Queue a job; False if it was submitted before, with the same audio.
+        """Queue a job. Returns False if it was submitted before with the same audio.
 
         Raises
         ------
         ConflictError
-            if a job of that id has other audio.
+            if a job with this id has other audio.
         AtCapacityError, UnavailableError
 
         """
@@ -151,14 +151,16 @@ class Jobs:
             case b"ok":
                 return True
             case b"full":
-                raise AtCapacityError(f"{self._limit} jobs are waiting, which is the most; try again later")
+                raise AtCapacityError(
+                    f"{self._limit} jobs are waiting, which is the maximum; try again later"
+                )
             case _ if answer[1].decode() == owner and answer[2].decode() == source.digest:
                 return False
             case _:
                 raise ConflictError("This Idempotency-Key was used before, with another file")
 
     async def record(self, job: str) -> JobRecord:
-        """Where a job stands. Raises `JobNotFoundError`."""
+        """The record of a job. Raises `JobNotFoundError`."""
         name = self.keys(job).record
         found: Any = await retried(lambda: self._redis.hgetall(name))
         if not found:
@@ -166,14 +168,14 @@ class Jobs:
         return JobRecord.of(job, found)
 
     async def known(self, job: str) -> bool:
-        """True. Raises `JobNotFoundError` if Redis doesn't know the job, or has lost it."""
+        """Return True if the job exists. Raises `JobNotFoundError` if not, also if Redis has lost it."""
         name = self.keys(job).record
         if not await retried(lambda: self._redis.exists(name)):
             raise unknown(job)
         return True
 
     async def segments(self, job: str) -> AsyncIterator[FinalSegment]:
-        """The results so far, in the order of the audio (with split channels: in that of the chunks)."""
+        """Yield the results so far, in the order of the audio (with split channels: of the chunks)."""
         name, after, number = self.keys(job).events, 0, 0
         while True:
             start = f"({after}-0"
@@ -187,7 +189,7 @@ class Jobs:
                 return
 
     async def newest(self, key: str, *, before: str | None, limit: int) -> JobPage:
-        """Up to `limit` jobs of a key, newest first, submitted before the job that a page's `next` names."""
+        """Up to `limit` jobs of a key, newest first. `before`: the `next` of the previous page."""
         owner = fingerprint(key)
         found: list[tuple[int, str]] = []
         for partition in range(self._partitions):
@@ -200,11 +202,11 @@ class Jobs:
             except JobNotFoundError:
                 listed = names.job_list(self.keys(job).partition, owner)
                 await retried(lambda listed=listed, job=job: self._redis.zrem(listed, job))  # type: ignore[misc]
-        more = len(page) == limit  # also if some have expired meanwhile
+        more = len(page) == limit  # also if some of them have expired
         return JobPage(records, f"{page[-1][0]}-{page[-1][1]}" if more else None)
 
     async def _listed(self, name: str, before: str | None, limit: int) -> list[tuple[int, str]]:
-        """Up to `limit` jobs of a list, newest first: when they were submitted, and their ids."""
+        """Up to `limit` jobs of a list, newest first: time of submission and id."""
         until, same = "+inf", []
         if before is not None:
             ms, _, job = before.partition("-")
@@ -217,15 +219,15 @@ class Jobs:
         return same + [(int(created), job.decode()) for job, created in older]
 
     async def cancel(self, record: JobRecord) -> None:
-        """Stop a job that hasn't ended. Its audio is for the caller to delete."""
+        """Cancel a job that has not ended. The caller deletes its audio."""
         await self._scripts.run("end_job", self.keys(record.job).all(record.key), ["", "cancelled", ""])
 
     async def forget(self, record: JobRecord) -> None:
-        """Delete what Redis knows of a job that has ended."""
+        """Delete the data of an ended job."""
         await self._scripts.run("forget_job", self.keys(record.job).all(record.key), [])
 
     async def waiting(self) -> int:
-        """How many jobs nobody has begun."""
+        """The number of jobs that are not admitted yet."""
         counts = await of_all_partitions(
             self._redis, self._partitions, lambda pipe, p: pipe.zcard(names.waiting(p))
         )

@@ -1,47 +1,46 @@
-"""Every Redis key, built here and nowhere else.
+"""The names of all Redis keys. No other module builds key names.
 
-Keys of one session share the hash tag `{p}` of its partition, so that scripts stay in one slot.
+The keys of one session or job share the hash tag `{p}` of its partition, so that each script uses one slot.
 
-| key                     | type             | what                                                       |
+| key                     | type             | content                                                    |
 |-------------------------|------------------|------------------------------------------------------------|
 | stt:{p}:sessions        | stream           | group `transcribers`; one entry per live session           |
 | stt:{p}:intake          | stream           | group `processors`; one entry per session that needs FFmpeg|
-| stt:{p}:raw:<sid>       | stream           | bytes as they came; an entry's id is the byte at its end   |
+| stt:{p}:raw:<sid>       | stream           | bytes as received; an entry's id is the offset of its end  |
 | stt:{p}:session:<sid>   | hash             | config, ownership, checkpoint, counters                    |
 | stt:{p}:pcm:<sid>       | stream           | 16 kHz mono s16le; an entry's id is the offset of its end  |
 | stt:{p}:events:<sid>    | stream + channel | kept events, id = seq; the channel also carries partials   |
-| stt:{p}:arrivals:<sid>  | list             | when audio that comes in bodies came                       |
-| stt:{p}:user:<key>:<uid>| hash             | the rolling session of a user who sends bodies             |
-| stt:{p}:seen:<key>:<uid>| sorted set       | the user's bodies of the last minutes                      |
-| stt:{p}:file:<key>:<uid>| hash             | a recording that came in one body, by its name             |
-| stt:{p}:users           | sorted set       | users by their last audio                                  |
-| stt:{p}:user-sessions:… | sorted set       | a user's sessions by their beginning                       |
-| stt:{p}:feed            | stream           | what happened to sessions and jobs; a group per follower   |
-| stt:{p}:annotations:<id>| stream           | what followers say of a session or job, id = own seq       |
-| stt:{p}:annotation-names:<id> | hash       | annotations by the name that their follower gave them      |
-| stt:{p}:usage:<key>:<m> | hash             | what a key has used in month <m>                           |
-| stt:{p}:waiting         | sorted set       | jobs that nobody has begun, in the order in which they will|
+| stt:{p}:arrivals:<sid>  | list             | arrival times of HTTP audio                                |
+| stt:{p}:user:<key>:<uid>| hash             | the rolling session of a user who sends HTTP audio         |
+| stt:{p}:seen:<key>:<uid>| sorted set       | names of the user's recent bodies, to detect repeats       |
+| stt:{p}:file:<key>:<uid>| hash             | a recording sent in one body, by its name                  |
+| stt:{p}:users           | sorted set       | users by the time of their last audio                      |
+| stt:{p}:user-sessions:… | sorted set       | a user's sessions by the time they were opened             |
+| stt:{p}:feed            | stream           | changes of sessions and jobs; one group per follower       |
+| stt:{p}:annotations:<id>| stream           | annotations of a session or job, id = number               |
+| stt:{p}:annotation-names:<id> | hash       | annotation names → numbers                                 |
+| stt:{p}:usage:<key>:<m> | hash             | usage of a key in month <m>                                |
+| stt:{p}:waiting         | sorted set       | jobs not admitted yet, in the order of admission           |
 | stt:{p}:flows           | hash             | virtual times of that order, one per key and priority      |
-| stt:{p}:jobs            | stream           | group `processors`; one entry per job that is being cut up |
-| stt:{p}:chunks          | stream           | group `transcribers`; pieces of jobs with their audio      |
-| stt:{p}:shares          | hash             | how many jobs and chunks of each key are being worked on   |
+| stt:{p}:jobs            | stream           | group `processors`; admitted jobs                          |
+| stt:{p}:chunks          | stream           | group `transcribers`; chunks of jobs with their audio      |
+| stt:{p}:shares          | hash             | numbers of admitted jobs and queued chunks of each key     |
 | stt:{p}:job:<id>        | hash             | a job's record                                             |
-| stt:{p}:parts:<id>      | hash             | its pieces: entries of those queued, results out of order  |
+| stt:{p}:parts:<id>      | hash             | its chunks: queue entries, attempts, results out of order  |
 | stt:{p}:events:<id>     | stream + channel | a job's results in order, as for sessions                  |
 | stt:{p}:job-list:<key>  | sorted set       | a key's jobs by the time they were submitted               |
 | stt:{p}:deliveries:<queue>:records | hash  | deliveries of a queue, JSON by id                          |
-| …:ready                 | sorted set       | those that may start, by owner and destination             |
+| …:ready                 | sorted set       | deliveries that may start, by owner and destination        |
 | …:later, …:working      | sorted sets      | by the time of their next attempt; by the end of the lease |
-| …:dead                  | sorted set       | those given up, by time; the operator may retry them       |
+| …:dead                  | sorted set       | dead letters, by time; the operator may retry them         |
 | …:owners                | hash             | how many deliveries each owner has                         |
-| stt:billed:<m>          | string           | what a paid engine has billed in month <m>, milliseconds   |
+| stt:billed:<m>          | string           | audio billed by a paid engine in month <m>, milliseconds   |
 | stt:workers             | hash             | worker id → heartbeat (JSON)                               |
-| stt:schema              | string           | version of all this; see `schema.py`                       |
-| stt:{p}:answer:<call>   | string           | what a script answered, for a repeat of the same call      |
+| stt:schema              | string           | version of the data format; see `schema.py`                |
+| stt:{p}:answer:<call>   | string           | a script's answer, for a repeat of the same call           |
 
-Every key has a lifetime, but for the queues (their entries are removed when their work is done), the feed
-(bounded in length), the schema's version, and the workers' hash (reports of workers that are gone are removed
-by those who read it).
+Every key has a lifetime, except the queues (entries are removed when their work is done), the feed (bounded
+in length), the schema version, and the hash of workers (readers remove old reports).
 """
 
 from dataclasses import dataclass
@@ -56,14 +55,13 @@ WORKERS: Final = "stt:workers"
 SCHEMA: Final = "stt:schema"
 DELIVERY_STATES: Final = ("ready", "later", "working", "dead")
 LONG_TTL_S: Final = 7 * 24 * 3600
-"""Seconds that Redis remembers a user who sends nothing any more, and what the archive hasn't taken."""
+"""Lifetime in seconds of inactive users, of unfinished jobs, and of sessions that are not archived yet."""
 USAGE_TTL_S: Final = 400 * 24 * 3600
-"""Seconds that the usage of a month is kept after its last change: a year and the month after it."""
+"""Lifetime in seconds of a month's usage after its last change: a year and a month."""
 MAX_FEED: Final = 20_000
-"""Entries of a partition's feed, about; the oldest beyond that are lost to followers that are so far
-behind."""
+"""Approximate maximum length of a partition's feed. A follower further behind misses the oldest entries."""
 ANSWER_TTL_S: Final = 60
-"""Seconds that a script's answer is kept for a repeat of the same call; calls are tried again for 8 s."""
+"""Lifetime in seconds of a script's stored answer; calls are retried for 8 s."""
 
 
 def sessions(partition: int) -> str:
@@ -77,32 +75,32 @@ def intake(partition: int) -> str:
 
 
 def feed(partition: int) -> str:
-    """What happened to sessions and jobs; see `feed.py`."""
+    """Changes of sessions and jobs; see `feed.py`."""
     return f"stt:{{{partition}}}:feed"
 
 
 def jobs(partition: int) -> str:
-    """The work queue of jobs that have been let in."""
+    """The work queue of admitted jobs."""
     return f"stt:{{{partition}}}:jobs"
 
 
 def waiting(partition: int) -> str:
-    """The jobs that nobody has begun."""
+    """The jobs that are not admitted yet."""
     return f"stt:{{{partition}}}:waiting"
 
 
 def flows(partition: int) -> str:
-    """The virtual times that put the waiting jobs in order."""
+    """The virtual times that determine the order of the waiting jobs."""
     return f"stt:{{{partition}}}:flows"
 
 
 def shares(partition: int) -> str:
-    """How much of each key is being worked on."""
+    """Numbers of admitted jobs and queued chunks of each key."""
     return f"stt:{{{partition}}}:shares"
 
 
 def chunks(partition: int) -> str:
-    """The work queue of pieces of jobs."""
+    """The work queue of chunks of jobs."""
     return f"stt:{{{partition}}}:chunks"
 
 
@@ -112,23 +110,23 @@ def job_list(partition: int, key: str) -> str:
 
 
 def usage(partition: int, key: str, month: str) -> str:
-    """What an API key (hashed) has used in a month."""
+    """The usage of an API key (hashed) in a month."""
     return f"stt:{{{partition}}}:usage:{key[:16]}:{month}"
 
 
 def billed(month: str) -> str:
-    """Milliseconds that a paid engine has billed the whole cluster in a month."""
+    """Milliseconds of audio billed to the whole cluster by a paid engine in a month."""
     return f"stt:billed:{month}"
 
 
 def answer(beside: str, call: str) -> str:
-    """What a script answered to call `call`, in the slot of key `beside`."""
+    """A script's answer to call `call`, in the slot of key `beside`."""
     tag = beside[beside.index("{") + 1 : beside.index("}")] if "{" in beside else beside
     return f"stt:{{{tag}}}:answer:{call}"
 
 
 def month() -> str:
-    """The running month in UTC, `2026-11`."""
+    """The current month in UTC, `2026-11`."""
     return datetime.now(UTC).strftime("%Y-%m")
 
 
@@ -138,7 +136,7 @@ def user_sessions(partition: int, key: str, uid: str) -> str:
 
 
 def users(partition: int) -> str:
-    """Users (`<key>:<uid>`) by the time their last audio came."""
+    """Users (`<key>:<uid>`) by the time of their last audio."""
     return f"stt:{{{partition}}}:users"
 
 
@@ -150,7 +148,7 @@ class DeliveryKeys:
     queue: str
 
     def all(self) -> list[str]:
-        """What every script on deliveries is given, in the order of `lua/delivery.lua`."""
+        """KEYS of every delivery script, in the order of `lua/delivery.lua`."""
         indices = (self.index(state) for state in DELIVERY_STATES)
         return [feed(self.partition), self.records, *indices, self._name("owners")]
 
@@ -169,7 +167,7 @@ class DeliveryKeys:
 
 @dataclass(frozen=True, slots=True)
 class UserKeys:
-    """The keys of a user whose audio comes in HTTP bodies. `key` is the API key, hashed."""
+    """The keys of a user who sends HTTP audio. `key`: the API key, hashed."""
 
     key: str
     uid: str
@@ -182,16 +180,16 @@ class UserKeys:
 
     @property
     def user(self) -> str:
-        """The user's hash: the running session, what was carried over, how bodies come."""
+        """The user's hash: the running session, an odd byte for the next body, statistics of the bodies."""
         return f"stt:{{{self.partition}}}:user:{self.key[:16]}:{self.uid}"
 
     @property
     def seen(self) -> str:
-        """The bodies of the last minutes, to know repeats by."""
+        """The names of recent bodies, to detect repeats."""
         return f"stt:{{{self.partition}}}:seen:{self.key[:16]}:{self.uid}"
 
     def file(self, name: str) -> str:
-        """The mark of a recording that came in one body: which session it went into."""
+        """The session of a recording that was sent in one body."""
         return f"stt:{{{self.partition}}}:file:{self.key[:16]}:{self.uid}:{name}"
 
     @property
@@ -201,7 +199,7 @@ class UserKeys:
 
     @property
     def name(self) -> str:
-        """The user among those of all keys."""
+        """The user's name, unique among all keys."""
         return f"{self.key[:16]}:{self.uid}"
 
 
@@ -215,14 +213,12 @@ class AnnotationKeys:
 
     @property
     def stream(self) -> str:
-        """The annotations; an entry's id is their own sequence number."""
+        """The annotations; an entry's id is the annotation's number."""
         return f"stt:{{{self.partition}}}:annotations:{self.id}"
 
     @property
     def names(self) -> str:
-        """The numbers of annotations by the name that their follower gave them, so that none is added
-        twice.
-        """
+        """Annotation names → numbers, so that no annotation is added twice."""
         return f"stt:{{{self.partition}}}:annotation-names:{self.id}"
 
     @property
@@ -232,7 +228,7 @@ class AnnotationKeys:
 
     @property
     def beside_hash(self) -> list[str]:
-        """What lives as long as the subject's hash."""
+        """Further keys with the lifetime of the subject's hash."""
         return [self.stream, self.names]
 
 
@@ -260,22 +256,22 @@ class SessionKeys:
 
     @property
     def intake(self) -> str:
-        """The stream that holds its work item for the audio-processors, if it needs one."""
+        """The conversion queue, which holds the session's work item if it needs conversion."""
         return intake(self.partition)
 
     @property
     def raw(self) -> str:
-        """The stream of the bytes that came, where FFmpeg makes the audio of them."""
+        """The stream of received bytes, if FFmpeg converts them."""
         return f"stt:{{{self.partition}}}:raw:{self.sid}"
 
     @property
     def pcm(self) -> str:
-        """The stream of its audio."""
+        """The stream of the session's PCM."""
         return f"stt:{{{self.partition}}}:pcm:{self.sid}"
 
     @property
     def arrivals(self) -> str:
-        """When its audio came: `<stream time>:<unix time>` of each burst, both in milliseconds."""
+        """Arrival times of the audio: `<stream time>:<unix time>` of each burst, both in milliseconds."""
         return f"stt:{{{self.partition}}}:arrivals:{self.sid}"
 
     @property
@@ -290,7 +286,7 @@ class SessionKeys:
 
     @property
     def beside_hash(self) -> list[str]:
-        """What lives as long as the session's hash."""
+        """Further keys with the lifetime of the session's hash."""
         return [self.pcm, self.raw, self.events, self.arrivals, *self.annotations.beside_hash]
 
 
@@ -313,7 +309,7 @@ class JobKeys:
 
     @property
     def parts(self) -> str:
-        """Its chunks: `e<n>` the queue's entry of piece n, `r<n>` a result that waits for those before it."""
+        """The chunks: `e<n>` queue entry of chunk n, `r<n>` its result while earlier ones are missing."""
         return f"stt:{{{self.partition}}}:parts:{self.job}"
 
     @property
@@ -327,7 +323,7 @@ class JobKeys:
         return AnnotationKeys(self.job, self.partition, self.record)
 
     def all(self, key: str) -> list[str]:
-        """What every script on a job of `key` (hashed) is given, in the order of `lua/job.lua`."""
+        """KEYS of every job script, in the order of `lua/job.lua`. `key`: the job's API key, hashed."""
         return [
             self.record,
             self.parts,

@@ -1,8 +1,8 @@
-"""Leases on work, once for every kind of worker: claim, renew, take over, hand back.
+"""Leases on work, for all kinds of workers: claim, renew, take over, hand back.
 
-A claim is work with a fencing number (its epoch). A pool holds a worker's claims, runs each in a task of its
-own, renews their leases, and takes over what other workers have let run out. A fault in one claim's work is
-counted against that claim and ends no other.
+A claim is work with a fencing token (its epoch). A pool holds a worker's claims, runs each in its own task,
+renews their leases, and takes over work whose lease has expired. A fault in one claim's work counts against
+that claim only.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from parlando.store.work_queue import Delivered, WorkQueue, group_is_missing
 from parlando.tasks import end
 
 MAX_FAILURES: Final = 3
-"""Failures on one piece of work, of any workers, before it is given up."""
+"""Maximum failures on a session, of all workers together, before it is ended."""
 
-BLOCK_MS: Final = 2000  # how long a worker with room waits for work in one call
-PAUSE_S: Final = 0.05  # between two looks at whether there's room, and after a claim by a busy worker
+BLOCK_MS: Final = 2000  # maximum wait for work in one call
+PAUSE_S: Final = 0.05  # between two checks of the capacity, and after a claim by a busy worker
 TAKE_OVER_EVERY_S: Final = 0.5
 RENEW_EVERY_S: Final = 1.0
 TIDY_EVERY_S: Final = 3600.0
-AWAY_S: Final = 0.5  # before the next try, when Redis is away
+AWAY_S: Final = 0.5  # pause before a retry while Redis is unreachable
 
 AWAY: Final = (*BROKEN, UnavailableError, StorageError)
 
@@ -37,11 +37,11 @@ log = structlog.get_logger(part="leases")
 
 
 class Claim(Protocol):
-    """What every claim says of itself."""
+    """The common properties of all claims."""
 
     @property
     def name(self) -> str:
-        """What is claimed: a session's or job's id. Unique among a worker's claims of one kind."""
+        """The claimed work, a session's or job's id. Unique among a worker's claims of one kind."""
         ...
 
     @property
@@ -57,7 +57,7 @@ class Claim(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """How renewing a lease went: `lost` if the work is another worker's now. Subclasses say more."""
+    """The result of renewing a lease. `lost`: another worker owns the work."""
 
     lost: bool
 
@@ -67,17 +67,17 @@ R = TypeVar("R", bound=Renewal)
 
 
 class Claims(ABC, Generic[C, R]):
-    """One worker's claims on one kind of work: the scripts behind a pool."""
+    """One worker's access to one kind of work, used by a pool."""
 
     def __init__(self, queue: WorkQueue) -> None:
         self.queue = queue
 
     async def take_new(self, *, block_ms: int | None = None) -> list[C]:
-        """Claim work that no worker has, at most one piece of each partition. See `WorkQueue.take_new`."""
+        """Claim new work, at most one item of each partition. See `WorkQueue.take_new`."""
         return await self._claim_all(await self.queue.take_new(block_ms=block_ms))
 
     async def take_over(self, limit: int, held: Sequence[C] = ()) -> list[C]:
-        """Claim up to `limit` pieces of work whose owner let its lease run out. See `WorkQueue.take_over`."""
+        """Claim up to `limit` items whose lease has expired. See `WorkQueue.take_over`."""
         entries = {(claim.partition, claim.entry) for claim in held}
         return await self._claim_all(await self.queue.take_over(limit, entries))
 
@@ -86,7 +86,7 @@ class Claims(ABC, Generic[C, R]):
         for each in delivered:
             try:
                 claim = await self._claim(each)
-            except (*AWAY, ResponseError) as error:  # it stays pending, and is taken over when it's overdue
+            except (*AWAY, ResponseError) as error:  # it stays pending and is taken over after the lease
                 log.warning("claim.left", entry=each.entry, error=str(error))
                 continue
             if claim is not None:
@@ -95,7 +95,7 @@ class Claims(ABC, Generic[C, R]):
 
     @abstractmethod
     async def _claim(self, delivered: Delivered) -> C | None:
-        """Become the owner of work that was delivered; None if there's nothing to own."""
+        """Claim work that was delivered; None if there is nothing to claim."""
 
     @abstractmethod
     async def renew(self, claims: Sequence[C]) -> list[R]:
@@ -103,18 +103,18 @@ class Claims(ABC, Generic[C, R]):
 
     @abstractmethod
     async def hand_back(self, claim: C) -> None:
-        """Queue the work anew, for any worker to take at once. Raises `UnavailableError`."""
+        """Queue the work again, so that any worker can claim it at once. Raises `UnavailableError`."""
 
     @abstractmethod
     async def failed(self, claim: C, error: Exception) -> None:
-        """Count a failure against the work; after `MAX_FAILURES` give it up. Raises `UnavailableError`."""
+        """Count a failure of the work; end it after the maximum. Raises `UnavailableError`."""
 
 
 class Work(Protocol):
-    """What is done on a claim."""
+    """The processing of a claim."""
 
     async def run(self) -> None:
-        """Do it to its end. Raises `FencedError` when another worker has it."""
+        """Process the claim to its end. Raises `FencedError` if another worker owns it."""
         ...
 
 
@@ -123,7 +123,7 @@ W = TypeVar("W", bound=Work)
 
 @dataclass(frozen=True, slots=True)
 class PoolMetrics:
-    """Where a pool counts: claims held, claims by kind (new, takeover), claims lost to other workers."""
+    """The metrics of a pool: claims held, claims by kind (new, takeover), claims lost to other workers."""
 
     held: Gauge
     claims: Counter
@@ -131,24 +131,26 @@ class PoolMetrics:
 
 
 class LeasePool(Generic[C, R, W]):
-    """The claims that one process holds of one kind of work.
+    """The claims of one process on one kind of work.
 
     Parameters
     ----------
     noun
-        What is claimed, for the log: session, job …
+        The kind of work in the log: session, job …
     begin
-        Makes the work of a claim.
+        Creates the work of a claim.
     room
-        How many more claims the worker takes, given how many it holds.
+        Number of claims held → number of further claims that the worker accepts.
     renewed
-        Called after each renewal of a lease that was kept.
+        Called after each successful renewal of a lease.
     admit
-        Called before each look for new work, given how many claims are held; returns whether it let new work
-        into the queue. The pool then doesn't wait in the queue, but looks every `look_every_s` seconds.
+        Called with the number of claims held before each poll for new work; returns whether it has admitted
+        new work to the queue. With it, the pool polls the queue every `look_every_s` seconds instead of
+        blocking.
     spread
-        With so many claims held, a worker waits `PAUSE_S` after a claim before it asks for the next, and with
-        fewer for less: the next session goes to a worker that holds less. 0: it never waits.
+        Load balancing: a worker with `spread` or more claims waits `PAUSE_S` after a claim before it takes
+        the next one, with fewer claims proportionally less, so that less busy workers claim first. 0: never
+        waits.
 
     """
 
@@ -178,22 +180,22 @@ class LeasePool(Generic[C, R, W]):
         self._spread = spread
         self._held: dict[str, tuple[C, W]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._replaced: set[asyncio.Task[None]] = set()  # cancelled, but not at their end yet
+        self._replaced: set[asyncio.Task[None]] = set()  # cancelled, but not ended yet
         self.changed = asyncio.Event()
         """Set whenever work begins."""
 
     @property
     def work(self) -> list[W]:
-        """What is being worked on."""
+        """The work of all held claims."""
         return [work for _, work in self._held.values()]
 
     @property
     def count(self) -> int:
-        """How many claims are held."""
+        """The number of claims held."""
         return len(self._held)
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
-        """What must run for work to be claimed and kept; cancelled all at once."""
+        """The loops that claim work and renew its leases; cancel all of them together."""
         return [
             self._repeat("claim", self._take_new, 0),
             self._repeat("takeover", self._take_over, TAKE_OVER_EVERY_S),
@@ -202,7 +204,7 @@ class LeasePool(Generic[C, R, W]):
         ]
 
     async def _repeat(self, what: str, step: Callable[[], Awaitable[None]], every_s: float) -> None:
-        """Do `step` again and again. Whatever it raises ends neither the loop nor the worker."""
+        """Call `step` repeatedly. Its exceptions are logged and end neither the loop nor the worker."""
         while True:
             try:
                 await step()
@@ -221,7 +223,7 @@ class LeasePool(Generic[C, R, W]):
             await asyncio.sleep(every_s * random.uniform(0.8, 1.2))
 
     async def _make_groups(self) -> None:
-        log.info("queue.groups_made", why="there were none: Redis is new, or has lost its data")
+        log.info("queue.groups_created", why="they were missing: Redis is new, or has lost its data")
         try:
             await self._claims.queue.ensure_groups()
         except (*AWAY, ResponseError) as error:
@@ -281,7 +283,7 @@ class LeasePool(Generic[C, R, W]):
         except FencedError:
             self._metrics.fenced.inc()
             self._log("warning", "fenced", claim.name)
-        except AWAY as error:  # its lease runs out, and another worker takes it over
+        except AWAY as error:  # another worker takes it over after the lease
             self._log("warning", "left", claim.name, error=str(error))
         except Exception as error:
             self._log("exception", "failed", claim.name)
@@ -320,19 +322,19 @@ class LeasePool(Generic[C, R, W]):
                 self._log("warning", "lost", claim.name)
                 self._forget(claim.name, cancel=True)
             elif self._renewed is not None:
-                await self._tell(work, claim, renewal)
+                await self._report_renewal(work, claim, renewal)
 
-    async def _tell(self, work: W, claim: C, renewal: R) -> None:
+    async def _report_renewal(self, work: W, claim: C, renewal: R) -> None:
         assert self._renewed is not None
         try:
             await self._renewed(work, renewal)
         except (ParlandoError, *BROKEN) as error:
-            self._log("warning", "not_told", claim.name, error=str(error))
+            self._log("warning", "renewal_not_processed", claim.name, error=str(error))
 
     # --- leaving ------------------------------------------------------------------------------
 
     async def hand_back(self) -> None:
-        """End all work and queue it anew: what was done is in Redis, the rest is another worker's.
+        """Stop all work and queue it again. Results so far are in Redis; other workers continue from there.
 
         Raises
         ------

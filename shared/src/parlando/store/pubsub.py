@@ -1,4 +1,4 @@
-"""Listening to channels: one subscription connection for a whole process."""
+"""Subscriptions to channels over one connection per process."""
 
 import asyncio
 from collections import Counter
@@ -15,8 +15,8 @@ from parlando.store.clients import answered
 from parlando.store.connection import BROKEN, Redis
 from parlando.store.envelope import Envelope
 
-CONFIRMED_S: Final = 8.0  # longest wait for a subscription, over reconnections
-AGAIN_S: Final = 0.2  # between two tries to connect
+CONFIRMED_S: Final = 8.0  # time-out of a subscription, including reconnections
+AGAIN_S: Final = 0.2  # between two attempts to connect
 
 log = structlog.get_logger(part="channels")
 
@@ -30,17 +30,17 @@ class _Subscription:
 
 
 class Channels:
-    """Calls listeners in the order of publication.
+    """Calls listeners with published messages, in order.
 
-    A listener gets each message, the same object as the others, or None when the connection was lost and
-    messages may have been missed: it then reads the kept ones from the history.
+    All listeners of a channel receive the same `Envelope`. A listener receives None after a lost connection:
+    messages may be missing, and it has to read the kept ones from the history.
     """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._pubsub = self._new()
         self._subscriptions: dict[str, _Subscription] = {}
-        self._unconfirmed: Counter[str] = Counter()  # SUBSCRIBE commands of a channel without an answer yet
+        self._unconfirmed: Counter[str] = Counter()  # unanswered SUBSCRIBE commands by channel
         self._changed = asyncio.Event()
         self._sending = asyncio.Lock()  # held while commands are sent, or the connection is replaced
         self._lost = False
@@ -50,16 +50,16 @@ class Channels:
 
     async def _subscribe(self, *channels: str) -> None:
         if isinstance(self._redis, aioredis.RedisCluster):
-            await self._redis.initialize()  # no command has: a subscription asks for the node of its channel
+            await self._redis.initialize()  # a subscription needs the node of its channel
         await self._pubsub.subscribe(*channels)
 
     async def subscribe(self, channel: str, listener: Listener) -> None:
-        """Call `listener` for each message from now on: Redis has confirmed the subscription.
+        """Call `listener` for each message from now on. Returns when Redis has confirmed the subscription.
 
         Raises
         ------
         UnavailableError
-            if Redis doesn't confirm it in time; the listener is not called then.
+            if Redis does not confirm it in time; the listener is then removed.
 
         """
         subscription = self._subscriptions.get(channel)
@@ -90,7 +90,7 @@ class Channels:
             self._changed.set()
 
     def _drop(self, channel: str, listener: Listener) -> bool:
-        """Forget a listener; whether the channel has none left."""
+        """Remove a listener. Returns whether it was the last one of the channel."""
         subscription = self._subscriptions.get(channel)
         if subscription is None:
             return False
@@ -106,11 +106,11 @@ class Channels:
             return
         async with self._sending:
             if channel not in self._subscriptions and not self._lost:
-                with suppress(*BROKEN):  # if the connection is gone, so is the subscription
+                with suppress(*BROKEN):  # a lost connection has no subscriptions
                     await answered(self._pubsub.unsubscribe(channel))
 
     async def run(self) -> None:
-        """Deliver messages until cancelled; reconnects and subscribes again by itself."""
+        """Deliver messages until cancelled; reconnects and resubscribes automatically."""
         while True:
             if not self._subscriptions:
                 self._changed.clear()
@@ -140,7 +140,7 @@ class Channels:
                 listener(envelope)
 
     async def _restore(self) -> None:
-        """Connect anew, maybe to another node, and subscribe to all channels."""
+        """Reconnect, possibly to another node, and subscribe to all channels."""
         while self._subscriptions:
             await asyncio.sleep(AGAIN_S)
             async with self._sending:

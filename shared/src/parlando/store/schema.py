@@ -1,4 +1,4 @@
-"""The version of everything that lies in Redis. Processes of two versions never work on one keyspace."""
+"""The schema version of the data in Redis. Processes of two versions must not share a keyspace."""
 
 from typing import Final
 
@@ -13,13 +13,13 @@ ALIVE_S: Final = 5.0
 
 
 class SchemaError(ParlandoError):
-    """Raised when Redis is in use by a Parlando whose data this one can't read."""
+    """Raised when Redis holds data of another schema version, or is used by a process with one."""
 
     code = "schema"
 
 
 async def check_schema(redis: Redis) -> None:
-    """Claim the keyspace for this version, or refuse to work on it.
+    """Check the schema version of the keyspace; set it if there is none.
 
     Raises
     ------
@@ -31,13 +31,12 @@ async def check_schema(redis: Redis) -> None:
     if found != VERSION:
         raise SchemaError(
             f"Redis holds data of schema {found}, and this Parlando reads schema {VERSION}. Run the version "
-            "that wrote it, or give this one another database (REDIS_URL), or delete the keys stt:* when "
-            "nothing runs"
+            "that wrote it, use another database (REDIS_URL), or stop all processes and delete the keys stt:*"
         )
 
 
 async def check_neighbours(redis: Redis) -> None:
-    """Refuse to start beside processes of a version that reports another schema, or none.
+    """Check that no live worker reports another schema version, or none.
 
     Raises
     ------
@@ -51,5 +50,5 @@ async def check_neighbours(redis: Redis) -> None:
         if seconds - report["at"] < ALIVE_S and report.get("schema") != VERSION:
             raise SchemaError(
                 f"{report['worker']} runs on this Redis with schema {report.get('schema', 1)}, and this "
-                f"Parlando with schema {VERSION}. Stop all processes of the other version first"
+                f"Parlando uses schema {VERSION}. Stop all processes of the other version first"
             )

@@ -1,12 +1,13 @@
-"""The Lua scripts of `lua/` as they are sent to Redis.
+"""Assembles the Lua scripts of `lua/` for sending them to Redis.
 
-The first line of a script may say `-- with <name> …`:
+The first line of a script may be `-- with <name> …`:
 
-- `expiry`, `feed`, `job`, `delivery`: that file is put in front of it, behind what it asks for itself;
-- `once`: the script is safe to repeat because its answer is stored with its effect (see `lua/once.lua`). The
-  scripts without it are safe to repeat because they compare what is stored with what is being written.
+- `expiry`, `feed`, `job`, `delivery`: that file, after the files that it includes itself, is prepended;
+- `once`: the script is safe to repeat because its answer is stored with its effect (see `lua/once.lua`).
+Scripts
+  without it are safe to repeat because they compare the stored state with the call.
 
-In front of all stand the lifetimes of `keys.py`, in seconds, and the length of the feed.
+All scripts begin with the lifetimes of `keys.py`, in seconds, and the maximum length of the feed.
 """
 
 from importlib.resources import files
@@ -16,7 +17,7 @@ from parlando.store.keys import ANSWER_TTL_S, LONG_TTL_S, MAX_FEED, USAGE_TTL_S
 
 ONCE: Final = "once"
 _SHARED: Final = frozenset({"delivery", "expiry", "feed", "job", ONCE})
-"""Files that are no scripts by themselves."""
+"""Files that are only included in scripts."""
 _CONSTANTS: Final = (
     f"local LONG_TTL_S, USAGE_TTL_S, ANSWER_TTL_S = {LONG_TTL_S}, {USAGE_TTL_S}, {ANSWER_TTL_S}\n"
     f"local MAX_FEED = {MAX_FEED}\n"
@@ -33,7 +34,7 @@ def _files() -> dict[str, str]:
 
 
 def _needs(text: str) -> list[str]:
-    """What the first line of a script says it is to be put together with."""
+    """The names in the `-- with` line of a script."""
     first = text.partition("\n")[0]
     return first.removeprefix("-- with ").split() if first.startswith("-- with ") else []
 
@@ -52,6 +53,6 @@ def _assembled(name: str, texts: dict[str, str]) -> str:
 
 _TEXTS: Final = _files()
 SOURCES: Final[dict[str, str]] = {name: _assembled(name, _TEXTS) for name in _TEXTS if name not in _SHARED}
-"""Script name → its whole text."""
+"""Script name → complete source."""
 REMEMBERED: Final = frozenset(name for name in SOURCES if ONCE in _needs(_TEXTS[name]))
-"""The scripts whose answer is stored: they get one more key, that of the answer."""
+"""The scripts whose answer is stored; the key of the answer is appended to their KEYS."""

@@ -1,6 +1,6 @@
 """Claims on sessions: a transcriber owns a session's recognition, an audio-processor its conversion.
 
-Each role has a queue, an epoch and fields in the session's hash of its own.
+Each role has its own queue, epoch and fields in the session's hash.
 """
 
 from abc import abstractmethod
@@ -21,7 +21,7 @@ log = structlog.get_logger(part="claims")
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A kind of ownership: its queue, its consumer group, the prefix of its fields in a session's hash."""
+    """A kind of ownership. `prefix`: prefix of its fields in a session's hash."""
 
     queue: Callable[[int], str]
     group: str
@@ -34,11 +34,11 @@ CONVERSION: Final = Role(names.intake, names.PROCESSORS, "intake_")
 
 @dataclass(frozen=True, slots=True)
 class SessionRenewal(Renewal):
-    """A lease on a session was renewed, or is lost.
+    """The result of renewing a lease on a session.
 
-    `overdue_s`: seconds beyond its window that the session has been without a client (negative within it).
-    `quiet`: whether no audio has come for so long that what is open should be settled.
-    `received`: samples of PCM that came. `ending`: whether no more will come.
+    `overdue_s`: seconds without a client beyond the resume window (negative within it).
+    `quiet`: no audio has arrived for so long that the open segment should be settled.
+    `received`: samples of PCM received. `ending`: no more audio follows.
     """
 
     overdue_s: float = 0.0
@@ -48,7 +48,7 @@ class SessionRenewal(Renewal):
 
     @classmethod
     def of(cls, answer: Sequence[Any]) -> "SessionRenewal":
-        """What the script said."""
+        """Decode the answer of `refresh.lua`."""
         unseen = int(answer[0])
         if unseen < 0:
             return cls(lost=True)
@@ -64,7 +64,7 @@ class SessionRenewal(Renewal):
 
 @dataclass(frozen=True, slots=True)
 class SessionClaim:
-    """What every claim on a session consists of, whatever the role: see `leases.Claim`."""
+    """A claim on a session in any role; see `leases.Claim`."""
 
     keys: SessionKeys
     entry: str
@@ -101,11 +101,11 @@ class RoleClaims(Claims[C, SessionRenewal]):
 
     @abstractmethod
     def _read(self, owned: SessionClaim, found: dict[str, bytes]) -> C:
-        """The claim, of the session's hash."""
+        """Build the claim from the session's hash."""
 
     @abstractmethod
     async def _give_up(self, owned: SessionClaim) -> None:
-        """End a session on which several workers have failed, and say so to its client."""
+        """End a session after `MAX_FAILURES` failures, and report it to the client."""
 
     async def _claim(self, delivered: Delivered) -> C | None:
         keys = SessionKeys(delivered.fields[b"sid"].decode(), delivered.partition)
@@ -151,7 +151,7 @@ class RoleClaims(Claims[C, SessionRenewal]):
         return [SessionRenewal.of(answer) for answer in answers]
 
     async def hand_back(self, claim: C) -> None:
-        """Queue a session anew, for another worker to claim at once."""
+        """Queue a session again, so that another worker can claim it at once."""
         await self.scripts.run(
             "release",
             [claim.keys.session, self._role.queue(claim.keys.partition)],
@@ -159,7 +159,7 @@ class RoleClaims(Claims[C, SessionRenewal]):
         )
 
     async def failed(self, claim: C, error: Exception) -> None:
-        """Count a failure on a session; its lease runs out, and another worker tries, or it is given up."""
+        """Count a failure; the session is taken over after its lease, or ended after `MAX_FAILURES`."""
         await self._count_failure(claim)
 
     async def _count_failure(self, claim: SessionClaim) -> None:

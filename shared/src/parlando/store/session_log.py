@@ -1,6 +1,6 @@
-"""What a worker does to sessions: claim, keep the lease, publish, commit, hand back.
+"""A transcriber's access to sessions: claim, renew the lease, publish, commit, hand back.
 
-Every write is a script that checks the epoch; a worker that lost a session hears it as `FencedError`.
+Every write is a script that checks the epoch; it raises `FencedError` if another worker owns the session.
 """
 
 import secrets
@@ -26,16 +26,16 @@ log = structlog.get_logger(part="owner")
 
 
 def _json(value: dict[str, Any]) -> bytes:
-    """JSON of a state in which an engine may have left numpy's numbers."""
+    """Encode a state as JSON; engines may leave numpy numbers in it."""
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The point below which a session never needs to be read again.
+    """A position from which a new owner can continue; audio before it is deleted.
 
-    `offset` is in samples; `snapshot` is the segmenter's state behind it (JSON-able). `control` is the number
-    of the last control that it has taken in. All audio before sample `settled` is in finals.
+    `offset`: position in samples. `snapshot`: the segmenter's state there (JSON-serialisable). `control`:
+    number of the last control included. `settled`: all samples before this one are in finals.
     """
 
     offset: int
@@ -46,7 +46,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class RecognitionClaim(SessionClaim):
-    """A session as its new owner finds it. `config` is the one it was opened with."""
+    """The state of a session when it is claimed. `config`: the config with which it was opened."""
 
     config: dict[str, Any]
     checkpoint: Checkpoint | None
@@ -59,13 +59,13 @@ class RecognitionClaim(SessionClaim):
     start: int = 0
     """Sample at which the session's audio begins."""
     floor: int = 0
-    """Samples before which all audio was in finals when the session was opened."""
+    """All samples before this one were in finals when the session was opened."""
     events_epoch: int = 0
-    """Of the events' numbering: when the session was opened, unix milliseconds."""
+    """Identifies the numbering of the events: when the session was opened, unix milliseconds."""
 
 
 class SessionLog:
-    """The fenced pen of one session's owner."""
+    """Fenced writes of a session's owner."""
 
     def __init__(self, scripts: Scripts, claim: RecognitionClaim, ttl_s: int) -> None:
         self._scripts = scripts
@@ -78,12 +78,12 @@ class SessionLog:
         self.seq = claim.seq
 
     def _fenced(self) -> FencedError:
-        return FencedError(f"Session {self._keys.sid} has another owner since epoch {self._epoch}")
+        return FencedError(f"Another worker owns session {self._keys.sid} since epoch {self._epoch}")
 
     async def publish(self, event: bytes, *, state: dict[str, Any], decoded: int | None = None) -> None:
-        """Publish an event that isn't kept (b"" for none) and store the open segment's `state` with it.
+        """Publish an event that is not kept (b"" for none), and store the open segment's `state`.
 
-        `decoded` is how far the audio has been decoded, in samples; the event then says its lag.
+        `decoded`: position in samples up to which the audio is decoded; adds `lag_ms` to the event.
 
         Raises
         ------
@@ -117,9 +117,9 @@ class SessionLog:
         checkpoint: Checkpoint | None = None,
         close: bool = False,
     ) -> None:
-        """Append and publish `events`, numbering them, and move the checkpoint, all or nothing.
+        """Number, append and publish `events`, and move the checkpoint, atomically.
 
-        If somebody else has appended an event meanwhile, these are numbered behind it.
+        If another process has appended an event concurrently, these events are renumbered after it.
 
         Raises
         ------
@@ -181,11 +181,11 @@ class SessionLog:
         ]
 
     async def end(self, reason: str) -> None:
-        """End a session that its client has left for good."""
+        """End a session whose client has not returned."""
         await self._command(End(reason=reason), f"{self._epoch}-{reason}")
 
     async def settle(self, received: int) -> None:
-        """Settle what is open, for no audio has come since sample `received`."""
+        """Settle the open segment because no audio has arrived since sample `received`."""
         await self._command(Settle(), f"settle-{received}")
 
     async def _command(self, command: SessionCommand, name: str) -> None:
@@ -205,7 +205,7 @@ class SessionLog:
 
 
 class SessionClaims(RoleClaims[RecognitionClaim]):
-    """A transcriber's claims."""
+    """A transcriber's claims on sessions."""
 
     def __init__(
         self, redis: Redis, *, worker: str, partitions: int, ttl_s: int, lease_s: float = 3.0
@@ -234,11 +234,11 @@ class SessionClaims(RoleClaims[RecognitionClaim]):
         )
 
     def own(self, claim: RecognitionClaim) -> SessionLog:
-        """The fenced log that comes with a claim."""
+        """The fenced writer for a claim."""
         return SessionLog(self.scripts, claim, self.ttl_s)
 
     async def _give_up(self, owned: SessionClaim) -> None:
-        """Close a session that can't be recognised, saying how much of its audio was not."""
+        """Close a session on which recognition fails, and report the length of its lost audio."""
         fields = ("seq", "received", "decoded", "segments", "events_epoch", "key")
         found: Any = await retried(lambda: self.redis.hmget(owned.keys.session, fields))
         if found[0] is None:

@@ -1,4 +1,4 @@
-"""Reads the streams of all sessions that a worker owns, and gives each what came."""
+"""Reads the streams of all sessions that a worker owns, and passes the entries to their work."""
 
 import asyncio
 import time
@@ -15,12 +15,12 @@ from parlando.store.keys import SessionKeys
 from parlando.store.leases import LeasePool
 from parlando.store.session_claims import SessionClaim
 
-READ_BLOCK_MS: Final = 100  # how long a read waits; a new session joins the next one
-TICK_S: Final = 0.005  # shortest time between two reads, for one session …
-TICK_PER_SESSION_S: Final = 0.001  # … and what each more adds …
-TICK_MAX_S: Final = 0.03  # … up to this
-AWAY_S: Final = 0.2  # before the next try, when Redis is away
-PAUSE_S: Final = 0.02  # while no session wants input
+READ_BLOCK_MS: Final = 100  # maximum wait of a read; a new session is included in the next read
+TICK_S: Final = 0.005  # minimum time between two reads, …
+TICK_PER_SESSION_S: Final = 0.001  # … plus this per session …
+TICK_MAX_S: Final = 0.03  # … up to this maximum
+AWAY_S: Final = 0.2  # pause before a retry while Redis is unreachable
+PAUSE_S: Final = 0.02  # while no session accepts input
 
 log = structlog.get_logger(part="reader")
 
@@ -30,21 +30,21 @@ class ReadingWork(Protocol):
 
     @property
     def claim(self) -> Any:
-        """The claim it came with."""
+        """The claim on the session."""
         ...
 
     @property
     def position(self) -> str:
-        """The id of the entry read last."""
+        """The id of the last entry read."""
         ...
 
     @property
     def wants_input(self) -> bool:
-        """Whether reading on makes sense; else its stream waits in Redis."""
+        """Whether the work accepts more entries (back-pressure); if not, they stay in Redis."""
         ...
 
     def feed(self, entries: Iterable[Entry]) -> None:
-        """Queue what was read, in order. Nothing is done with it here: that is the work's own task."""
+        """Queue entries, in order. Must not process them: that happens in the work's own task."""
         ...
 
     async def run(self) -> None:
@@ -57,9 +57,9 @@ W = TypeVar("W", bound=ReadingWork)
 
 
 class SessionReader(Generic[C, W]):
-    """One XREAD per tick for all sessions of a pool; in a Redis Cluster one for each partition.
+    """Issues one XREAD per tick for all sessions of a pool; in a Redis Cluster one per partition.
 
-    `stream`: which of a session's streams is read, in units of `unit` bytes.
+    `stream`: selects the stream of a session to read. `unit`: bytes per unit of its offsets.
     """
 
     def __init__(
@@ -98,11 +98,11 @@ class SessionReader(Generic[C, W]):
                 if not self._of(partition):
                     await self._pool.changed.wait()
                 continue
-            mine = {self._stream(w.claim.keys): w for w in self._of(partition) if w.wants_input}
-            if not mine:
+            works = {self._stream(w.claim.keys): w for w in self._of(partition) if w.wants_input}
+            if not works:
                 await asyncio.sleep(PAUSE_S)
                 continue
-            positions = {key: work.position for key, work in mine.items()}
+            positions = {key: work.position for key, work in works.items()}
             try:
                 found = await reader.read(positions, block_ms=READ_BLOCK_MS)
             except (*BROKEN, ResponseError) as error:
@@ -110,10 +110,10 @@ class SessionReader(Generic[C, W]):
                 await asyncio.sleep(AWAY_S)
                 continue
             for key, entries in found.items():
-                mine[key].feed(entries)
-            tick = min(TICK_S + TICK_PER_SESSION_S * len(mine), TICK_MAX_S)
+                works[key].feed(entries)
+            tick = min(TICK_S + TICK_PER_SESSION_S * len(works), TICK_MAX_S)
             await asyncio.sleep(max(0.0, started + tick - time.monotonic()))
 
     def _of(self, partition: int | None) -> list[W]:
-        """The sessions of a partition, or all."""
+        """The work on sessions of a partition, or of all partitions."""
         return [w for w in self._pool.work if partition is None or w.claim.keys.partition == partition]

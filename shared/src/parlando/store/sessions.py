@@ -1,7 +1,7 @@
-"""What a gateway does to a session: open it, come back to it, append audio, say it has ended.
+"""A gateway's access to sessions: open, attach, append audio, send commands.
 
-Everything here is fenced by the writer number: a newer connection of the same session outranks an
-older one, whose next call raises `SupersededError`.
+All writes are fenced by the writer number: after a newer connection has attached to a session, the next call
+of the older one raises `SupersededError`.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from parlando.store.keys import sessions as queue_of
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What came of an append. `stored` is False if the backlog is full; counts in the writer's units."""
+    """The result of an append. `stored`: False if the backlog is full. Counts are in the writer's units."""
 
     stored: bool
     received: int
@@ -44,8 +44,8 @@ def _refusal(sid: str, answer: str) -> ParlandoError:
     match answer:
         case "missing":
             return SessionLostError(
-                f"Redis no longer knows session {sid}: it restarted without its data. "
-                "Start a new session and send again what was not settled."
+                f"Redis has lost session {sid} in a restart without its data. "
+                "Start a new session and resend the audio that was not settled."
             )
         case "lost":
             return SessionLostError(
@@ -53,22 +53,22 @@ def _refusal(sid: str, answer: str) -> ParlandoError:
                 "Start a new session and send again what was not settled."
             )
         case "superseded":
-            return SupersededError(f"A newer connection writes to session {sid}")
+            return SupersededError(f"A newer connection has taken over session {sid}")
         case "closed":
             return SessionClosedError(f"Session {sid} has ended")
         case "many":
             return TooManyControlsError(
-                f"{MAX_CONTROLS} flush or config messages wait to be processed, which is the most; "
-                "send more when some of them have been answered"
+                f"{MAX_CONTROLS} flush or config messages are unprocessed, which is the maximum; "
+                "wait until some of them have been answered"
             )
         case _:
             return ParlandoError(f"Unexpected answer {answer!r} for session {sid}")
 
 
 class SessionWriter:
-    """One connection's right to write to one session.
+    """Fenced writes of one connection to one session.
 
-    It writes samples of PCM, or, where FFmpeg makes the PCM (`format.direct` is false), bytes as they came.
+    It writes samples of PCM or, if the session needs conversion (`format.direct` is false), raw bytes.
     """
 
     def __init__(
@@ -90,14 +90,14 @@ class SessionWriter:
         self._ttl_s = ttl_s
         self.format = form
         self.received = received
-        """Samples (or bytes, see above) that are safely in Redis."""
+        """Samples (or bytes, see above) stored in Redis."""
         self.seq = seq
-        """Number of the last event when the session was opened or attached to; 0 if there was none."""
+        """Number of the last event when the session was opened or attached; 0 if there was none."""
         self.settled = (0, 0)
-        """As the last append found it: samples before which all audio is in finals, the last one's seq."""
+        """At the last append: samples covered by finals, and the seq of the last event."""
         self._input_at = input_at
         self.epoch = epoch
-        """Of the events' numbering: when the session was opened, unix milliseconds."""
+        """Identifies the numbering of the events: when the session was opened, unix milliseconds."""
 
     @property
     def sid(self) -> str:
@@ -106,13 +106,13 @@ class SessionWriter:
 
     @property
     def position(self) -> int:
-        """What is safely in Redis as the client counts: samples at its own rate, or bytes of a container."""
+        """The stored audio in the client's units: samples at its own rate, or bytes of a container."""
         if self.format.direct:
             return self.received
         return self._input_at + self.received // self.format.frame_bytes
 
     async def append(self, data: bytes, max_backlog: int) -> Appended:
-        """Store whole s16le samples (or bytes) behind those received, if no more than `max_backlog` wait.
+        """Append whole s16le samples (or bytes), unless the backlog would exceed `max_backlog`.
 
         Raises
         ------
@@ -134,7 +134,7 @@ class SessionWriter:
         return Appended(verdict == "ok", int(answer[1]), int(answer[2]))
 
     async def reformat(self, form: AudioFormat) -> None:
-        """Say, before the first audio, that it comes in another format. Raises as `append`."""
+        """Change the format before the first audio. Raises as `append`."""
         answer = await self._scripts.run(
             "reformat",
             [self._keys.session, self._keys.intake],
@@ -153,14 +153,14 @@ class SessionWriter:
         self.received = int(answer[1]) if form.direct else 0
 
     async def command(self, command: SessionCommand) -> None:
-        """Put a command behind the audio received so far; behind `End` no audio is accepted.
+        """Append a command after the audio received so far; after `End` no audio is accepted.
 
-        `Configure` changes at once the config that readers of the session see, and what follows in the audio.
+        `Configure` changes the visible config of the session immediately, and the decoding of later audio.
 
         Raises
         ------
         TooManyControlsError
-            if `MAX_CONTROLS` wait; never for `End`.
+            if `MAX_CONTROLS` are unprocessed; never for `End`.
         SessionLostError, SupersededError, SessionClosedError, UnavailableError
 
         """
@@ -175,7 +175,7 @@ class SessionWriter:
             raise _refusal(self.sid, answer.decode())
 
     async def touch(self) -> None:
-        """Say that the client is still here. Raises as `append`."""
+        """Record that the client is connected. Raises as `append`."""
         answer = await self._scripts.run(
             "touch", [self._keys.session, *self._keys.beside_hash], [self._writer, self._ttl_s]
         )
@@ -185,11 +185,11 @@ class SessionWriter:
 
 @dataclass(frozen=True, slots=True)
 class Continued:
-    """Where a client goes on with a session that Redis has lost.
+    """The position from which a client continues a session that Redis has lost.
 
-    `seq`: the last event that the client has; `segments`: how many segments are final; `position`: where the
-    client counts the first audio that it will send, in samples at its own rate (bytes of a container);
-    `settled`: samples, as we keep audio, before which everything is in finals.
+    `seq`: last event received by the client. `segments`: number of final segments. `position`: client's
+    position of the next audio, in samples at its own rate (bytes of a container). `settled`: 16 kHz samples
+    covered by finals.
     """
 
     seq: int = 0
@@ -198,7 +198,7 @@ class Continued:
     settled: int = 0
 
     def start(self, form: AudioFormat) -> int:
-        """The first sample that is recognised; a container is decoded from its beginning up to it."""
+        """The first sample to recognise. Earlier samples of a container are decoded and skipped."""
         if form.whole:
             return self.settled // SETTLED_STEP * SETTLED_STEP
         return form.samples(self.position)
@@ -206,7 +206,7 @@ class Continued:
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A session that a client came back to."""
+    """A session to which a client has attached again."""
 
     writer: SessionWriter
     seq: int
@@ -214,12 +214,12 @@ class Attached:
     config: dict[str, Any]
 
     def behind(self, client: Continued) -> bool:
-        """Whether a client has seen more of the session than Redis has: it lost its last writes."""
+        """Whether the client is ahead of Redis, because Redis has lost its last writes."""
         return self.seq < client.seq or self.writer.position < client.position
 
 
 class Sessions:
-    """Opens sessions and comes back to them. `window_s`: how long one lives on without a client."""
+    """Opens sessions and attaches to them. `window_s`: resume window, in seconds."""
 
     def __init__(self, redis: Redis, *, partitions: int, ttl_s: int, window_s: float = 60.0) -> None:
         self.redis = redis
@@ -249,15 +249,15 @@ class Sessions:
         continued: Continued | None = None,
         replace: bool = True,
     ) -> SessionWriter:
-        """Open session `sid` and queue it for a worker, and for an audio-processor where it needs one.
+        """Open session `sid` and queue it for a worker, and for an audio-processor if it needs conversion.
 
-        `token` lets a client come back, `key` is the API key it used; only hashes of both are kept.
-        `limit` is the largest number of open sessions in the partition, -1 for no limit.
-        `uid`: whose transcript it is, for the archive; `push` sends its finals to the webhook.
-        `metered`: whoever sends its audio counts it, for the month's usage.
-        `settle_s`: what is open is settled after so long without audio (0: the gateway sees to it).
-        `continued` says where a session goes on that Redis has lost, or of which it holds an older state.
-        `replace`: whether it may take the place of a closed session of that id and key.
+        `token`: resume token; `key`: the client's API key; only hashes of both are stored.
+        `limit`: maximum number of open sessions in the partition, -1 for no limit.
+        `uid`: user of the session, for the archive. `push`: whether its finals are sent to the webhook.
+        `metered`: its audio is added to the month's usage when it is received, not when the session closes.
+        `settle_s`: seconds without audio after which the open segment is settled (0: the gateway settles it).
+        `continued`: continues a session that Redis has lost, or of which it holds an older state.
+        `replace`: whether it may replace a closed session with the same id and key.
 
         Raises
         ------
@@ -324,11 +324,11 @@ class Sessions:
         )
 
     def again(self, sid: str, form: AudioFormat) -> SessionWriter:
-        """The writer that `open` gave, from the first byte on: what is stored already isn't stored again."""
+        """The first writer of a session, starting at byte 0: bytes that are stored already are skipped."""
         return SessionWriter(self._scripts, self.keys(sid), 1, 0, self._ttl_s, form)
 
     async def attach(self, sid: str, *, token: str = "", key: str = "") -> Attached:
-        """Come back to session `sid` with its token or the API key that opened it.
+        """Attach to session `sid` with its token or the API key that opened it.
 
         Raises
         ------
@@ -367,6 +367,6 @@ class Sessions:
         )
 
     async def waiting(self) -> int:
-        """How many sessions are open, claimed or not."""
+        """The number of open sessions, claimed or not."""
         lengths = await of_all_partitions(self.redis, self.partitions, lambda pipe, p: pipe.xlen(queue_of(p)))
         return sum(lengths)

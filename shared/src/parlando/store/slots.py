@@ -1,4 +1,4 @@
-"""Which deliveries a worker may start: slots, shared among owners and destinations. Pure."""
+"""Slots for concurrent deliveries, shared among owners and destinations. No I/O."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from hashlib import sha256
 from typing import Any, Final
 
 MAX_FAILING: Final = 256
-"""Failing destinations that a worker remembers, the newest."""
+"""Maximum failing destinations that a worker tracks, the most recent ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryLane:
-    """To whom a delivery belongs and where it goes; deliveries of one lane compete for the same slots.
+    """Owner and destination of a delivery. Deliveries of one lane compete for the same slots.
 
     `owner`: API key, hashed, or "" where no keys are configured.
     `destination`: a host, or a user, in plain text.
@@ -22,7 +22,7 @@ class DeliveryLane:
 
     @property
     def names(self) -> tuple[str, str]:
-        """Owner and destination as the scripts name them, in hexadecimal."""
+        """Hashes of owner and destination in hexadecimal, as used by the scripts."""
         return _name(self.owner), _name(self.destination)
 
 
@@ -33,8 +33,8 @@ def _name(text: str) -> str:
 class Slots:
     """`total` slots: an owner may use half of them, a destination a quarter.
 
-    A destination whose last attempt failed may use one, and all of these together half of the slots, so that
-    hosts that don't answer leave room for those that do.
+    A destination whose last attempt failed may use one, and all failing destinations together half of the
+    slots, so that unresponsive hosts leave slots for the others.
     """
 
     def __init__(self, total: int) -> None:
@@ -48,17 +48,17 @@ class Slots:
 
     @property
     def free(self) -> int:
-        """Slots that aren't in use."""
+        """The number of free slots."""
         return self.total - self._owners.total()
 
     def begin(self, lane: str) -> None:
-        """An attempt has started in `lane`, as the scripts name it (`<owner>:<destination>`)."""
+        """Occupy a slot for an attempt in `lane` (`<owner>:<destination>`, hashed)."""
         owner, _, destination = lane.partition(":")
         self._owners[owner] += 1
         self._destinations[destination] += 1
 
     def end(self, lane: str, *, failed: bool) -> None:
-        """It has ended."""
+        """Release the slot of an ended attempt. `failed`: marks the destination as failing, or not."""
         owner, _, destination = lane.partition(":")
         for counter, name in ((self._owners, owner), (self._destinations, destination)):
             counter[name] -= 1
@@ -71,7 +71,7 @@ class Slots:
                 del self._failing[next(iter(self._failing))]
 
     def in_use(self) -> dict[str, Any]:
-        """What `delivery_take.lua` must know."""
+        """The slots in use, as an argument of `delivery_take.lua`."""
         return {
             "owners": dict(self._owners),
             "destinations": dict(self._destinations),

@@ -1,6 +1,6 @@
-"""Who may read a session without owning it: holders of a viewer token, until it is revoked.
+"""Viewer tokens: read access to a session for others than its owner, until the token is revoked.
 
-What is known of them lies in the session's hash and goes with it.
+They are stored in the session's hash and expire with it.
 """
 
 import secrets
@@ -17,8 +17,8 @@ from parlando.store.connection import Redis, Scripts, retried
 from parlando.store.envelope import AccessChanged
 from parlando.store.keys import SessionKeys
 
-MOST: Final = 100
-"""Viewer tokens of one session. Any number of people may use one."""
+MAX_VIEWERS: Final = 100
+"""Maximum viewer tokens of one session. Any number of people may share a token."""
 
 _PREFIX: Final = "view_"
 _FIELD: Final = "viewer:"
@@ -27,7 +27,7 @@ _ACCESS_CHANGED: Final = AccessChanged().model_dump_json()
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """A token that was given away, without its secret. `created`: Unix seconds."""
+    """An issued token without its secret. `created`: unix seconds."""
 
     id: str
     label: str
@@ -42,12 +42,12 @@ def _viewer_of(token: str) -> str:
 
 
 def is_viewer_token(token: str) -> bool:
-    """Whether a credential is a viewer's, by its looks."""
+    """Whether a credential has the prefix of a viewer token."""
     return token.startswith(_PREFIX)
 
 
 class Viewers:
-    """Gives viewer tokens away, checks and revokes them."""
+    """Issues, checks and revokes viewer tokens."""
 
     def __init__(self, redis: Redis, *, partitions: int) -> None:
         self._redis = redis
@@ -58,8 +58,9 @@ class Viewers:
         return SessionKeys.of(sid, self._partitions)
 
     async def add(self, sid: str, label: str = "", token: str = "") -> tuple[Viewer, str]:
-        """A new viewer and the token, which is not kept; or, with a `token` that was given for this session
-        before, the viewer that Redis has lost.
+        """Issue a token; returns the viewer and the token, which is stored only as a hash.
+
+        With a `token` that was issued for this session before, restores a viewer that Redis has lost.
 
         Raises
         ------
@@ -70,16 +71,16 @@ class Viewers:
         viewer = Viewer(_viewer_of(token), label, int(time.time()))
         known = {"token": fingerprint(token), "label": label, "created": viewer.created}
         answer = await self._scripts.run(
-            "add_viewer", [self._keys(sid).session], [_FIELD + viewer.id, orjson.dumps(known), MOST]
+            "add_viewer", [self._keys(sid).session], [_FIELD + viewer.id, orjson.dumps(known), MAX_VIEWERS]
         )
         if answer == b"missing":
             raise SessionNotFoundError(f"No session {sid} is known; it may have expired")
         if answer == b"full":
-            raise AtCapacityError(f"Session {sid} has {MOST} viewer tokens; revoke one first")
+            raise AtCapacityError(f"Session {sid} has {MAX_VIEWERS} viewer tokens; revoke one first")
         return viewer, token
 
     async def all(self, sid: str) -> list[Viewer]:
-        """Those who may read a session, oldest first."""
+        """The viewers of a session, oldest first."""
         key = self._keys(sid).session
         found: Any = await retried(lambda: self._redis.hgetall(key))
         viewers = []
@@ -90,12 +91,12 @@ class Viewers:
         return sorted(viewers, key=lambda viewer: (viewer.created, viewer.id))
 
     async def admits(self, sid: str, token: str) -> bool:
-        """Whether a token opens a session.
+        """Whether a token gives access to a session.
 
         Raises
         ------
         SessionNotFoundError
-            if Redis doesn't know the session, or has lost it.
+            if the session does not exist, also if Redis has lost it.
         UnavailableError
 
         """
@@ -109,7 +110,7 @@ class Viewers:
         return found is not None and compare_digest(orjson.loads(found)["token"], fingerprint(token))
 
     async def revoke(self, sid: str, viewer: str) -> None:
-        """Close the session to a viewer; whoever is watching with that token is cut off.
+        """Revoke a viewer's token, and disconnect the clients that use it.
 
         Raises
         ------

@@ -1,10 +1,10 @@
-"""Work queues: one Redis stream per partition with a consumer group; who takes an entry owns it for a lease.
+"""Work queues: one Redis stream per partition with a consumer group. Taking an entry gives a lease on it.
 
-An entry that was delivered stays pending in its group. Its owner renews the lease by resetting the entry's
-idle time; an entry that has been idle for longer than the lease is overdue, and any worker may take it over.
+A delivered entry stays pending in its group. Its owner renews the lease by resetting the entry's idle time.
+An entry that has been idle for longer than the lease is overdue, and any worker may take it over.
 
-On one Redis server a single blocking command waits on the streams of all partitions, so that the idle cost
-doesn't grow with their number. In a Redis Cluster, where a command must stay in one slot, the streams are
+On one Redis server a single blocking command waits on the streams of all partitions, so that the idle load
+does not grow with their number. In a Redis Cluster, where a command is limited to one slot, the streams are
 polled in pipelines, one per node.
 """
 
@@ -19,12 +19,12 @@ from redis.exceptions import ResponseError
 
 from parlando.store.connection import Redis, retried
 
-FORGOTTEN_MS: Final = 3_600_000  # a consumer idle for so long, with nothing pending, is deleted
+FORGOTTEN_MS: Final = 3_600_000  # consumers without pending entries are deleted after this idle time
 POLL_MIN_S: Final = 0.05
 POLL_MAX_S: Final = 1.0
 POLL_PER_PARTITION_S: Final = 1 / 128  # between two polls of a Redis Cluster, for each partition
-LOOK_AT_ONCE: Final = 32  # partitions in which overdue entries are looked for in one round …
-ROUNDS: Final = 3  # … unless there are so many that more than this many rounds would be needed
+LOOK_AT_ONCE: Final = 32  # partitions searched for overdue entries per round; more if there are so many …
+ROUNDS: Final = 3  # … that this number of rounds would be exceeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class Delivered:
     entry: str
     fields: Mapping[bytes, bytes]
     attempt: int = 1
-    """How often it has been delivered to a worker, this time included."""
+    """Number of deliveries to workers, including this one."""
 
 
 class WorkQueue:
-    """One worker's access to the queue of one kind of work. `stream`: partition → key of its stream."""
+    """One worker's access to one queue. `stream`: partition → key of its stream."""
 
     def __init__(
         self,
@@ -62,11 +62,11 @@ class WorkQueue:
 
     @property
     def rounds(self) -> int:
-        """Calls of `take_over` in which all partitions are looked at."""
+        """Number of calls of `take_over` that together search all partitions."""
         return min(ROUNDS, -(-len(self._streams) // LOOK_AT_ONCE))
 
     async def ensure_groups(self) -> None:
-        """Create the streams' consumer groups that don't exist. Raises `UnavailableError`."""
+        """Create the missing consumer groups of the streams. Raises `UnavailableError`."""
 
         async def create() -> list[Any]:
             async with self._redis.pipeline(transaction=False) as pipe:
@@ -81,7 +81,7 @@ class WorkQueue:
         await retried(create)
 
     async def tidy(self) -> None:
-        """Delete consumers that have been idle for an hour and hold nothing."""
+        """Delete consumers that have been idle for `FORGOTTEN_MS` and have no pending entries."""
         for stream in self._streams:
             consumers: Any = await retried(
                 lambda stream=stream: self._redis.xinfo_consumers(stream, self._group)  # type: ignore[misc]
@@ -91,9 +91,9 @@ class WorkQueue:
                     await self._redis.xgroup_delconsumer(stream, self._group, consumer["name"])
 
     async def take_new(self, *, block_ms: int | None = None, limit: int = 1) -> list[Delivered]:
-        """Take entries that no worker has yet, at most `limit` of each partition.
+        """Take new entries, at most `limit` of each partition.
 
-        Waits up to `block_ms` for the first; None doesn't wait.
+        Waits up to `block_ms` for the first one; None does not wait.
         """
         if self._clustered:
             return await self._poll(block_ms, limit)
@@ -125,13 +125,13 @@ class WorkQueue:
             left_s -= pause_s
 
     async def take_over(self, limit: int, held: Collection[tuple[int, str]] = ()) -> list[Delivered]:
-        """Take up to `limit` overdue entries of a share of the partitions; see `rounds`.
+        """Take over up to `limit` overdue entries of a share of the partitions; see `rounds`.
 
-        `held`: partition and entry of what this worker is working on: if such an entry is overdue, because
-        Redis was away, it is left as it is, for its lease will be renewed.
+        `held`: (partition, entry) of this worker's own entries. They are skipped even if overdue (after Redis
+        was unreachable), because their leases will be renewed.
         """
         overdue = await self._overdue(limit + len(held), held) if limit > 0 else []
-        random.shuffle(overdue)  # several workers look at the same time
+        random.shuffle(overdue)  # so that concurrent workers try different entries first
         taken: list[Delivered] = []
         for partition, pending, attempts in overdue:
             if len(taken) == limit:
@@ -148,7 +148,7 @@ class WorkQueue:
         return taken
 
     async def renew(self, entries: Collection[tuple[int, str]]) -> None:
-        """Renew the leases of entries that this worker has, given by partition and id."""
+        """Renew the leases of this worker's entries, given by partition and id."""
         if not entries:
             return
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -174,9 +174,9 @@ class WorkQueue:
             await pipe.execute()
 
     async def _overdue(self, limit: int, held: Collection[tuple[int, str]]) -> list[tuple[int, bytes, int]]:
-        """Overdue entries of the partitions whose turn it is, and how often each was delivered.
+        """Overdue entries of the next share of the partitions: partition, id, number of deliveries.
 
-        None is hidden by many that are not overdue.
+        Redis filters by idle time, so that many entries which are not overdue can't hide an overdue one.
         """
         share = -(-len(self._streams) // self.rounds)
         first = self._next_look
@@ -188,17 +188,17 @@ class WorkQueue:
                     self._streams[partition], self._group, min="-", max="+", count=limit, idle=self._lease_ms
                 )
             answers: Sequence[Any] = await pipe.execute()
-        mine = set(held)
+        own = set(held)
         return [
             (partition, pending["message_id"], int(pending["times_delivered"]))
             for partition, found in zip(looked_at, answers, strict=True)
             for pending in found
-            if (partition, pending["message_id"].decode()) not in mine
+            if (partition, pending["message_id"].decode()) not in own
         ]
 
 
 async def ensure_group(redis: Redis, stream: str, group: str) -> None:
-    """Create a stream's consumer group if it doesn't exist."""
+    """Create a stream's consumer group if it does not exist."""
     try:
         await retried(lambda: redis.xgroup_create(stream, group, id="0", mkstream=True))
     except ResponseError as error:
@@ -207,5 +207,5 @@ async def ensure_group(redis: Redis, stream: str, group: str) -> None:
 
 
 def group_is_missing(error: ResponseError) -> bool:
-    """Whether a stream or its consumer group doesn't exist: Redis was started without its data."""
+    """Whether the error means that a stream or group is missing: Redis was restarted without its data."""
     return "NOGROUP" in str(error) or "no such key" in str(error)

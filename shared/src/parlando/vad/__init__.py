@@ -1,6 +1,6 @@
-"""Voice activity detection: how likely each 32 ms of audio is speech.
+"""Voice activity detection: the probability of speech for each 32 ms of audio.
 
-`load()` gives the model for a process, the model gives one light stream per session.
+`load()` returns the model, shared by a process; `model.stream()` returns the detector of one session.
 """
 
 from collections.abc import Callable
@@ -16,23 +16,23 @@ log = structlog.get_logger(part="vad")
 
 
 class VadStream(Protocol):
-    """The detector of one session; its state can be saved and restored."""
+    """The detector of one session. Its state can be saved and restored."""
 
     def push(self, samples: Float32) -> Float32:
         """Samples of shape (k * FRAME,) in [-1, 1) → speech probabilities of shape (k,)."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next probabilities depend on (JSON-able)."""
+        """The state that later probabilities depend on (JSON-serialisable)."""
         ...
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state()`."""
+        """Continue from the result of `state()`."""
         ...
 
 
 class VadModel(Protocol):
-    """The weights, shared by all sessions of a process."""
+    """The weights, shared by all sessions of a process. `why`: the reason for using this model."""
 
     name: str
     why: str
@@ -59,19 +59,19 @@ MODELS: Final[dict[str, Callable[[], VadModel]]] = {"silero": _silero, "rms": _r
 
 
 def load(name: str = "auto") -> VadModel:
-    """The detector by `name`; `auto` is Silero, or RMS (said in the log) if Silero can't be loaded.
+    """The detector called `name`; `auto` is Silero, or RMS (with a warning) if Silero can't be loaded.
 
     Raises
     ------
     KeyError
-        if there's no detector of that name.
+        if there is no detector of this name.
 
     """
     if name != "auto":
         return MODELS[name]()
     try:
         return _silero()
-    except Exception as error:  # whatever is wrong with the package or the runtime, live audio goes on
+    except Exception as error:  # a broken package or runtime must not stop live audio
         log.warning("vad.fallback", using="rms", error=str(error))
         from parlando.vad.rms import RmsModel
 

@@ -1,4 +1,4 @@
-"""Voice activity by loudness: the fallback where Silero can't run. It takes any loud sound for speech."""
+"""Voice activity by loudness: the fallback if Silero can't be loaded. Any loud sound counts as speech."""
 
 from typing import Any, Final
 
@@ -7,12 +7,12 @@ import numpy as np
 from parlando.domain.audio import Float32
 from parlando.vad import FRAME
 
-THRESHOLD: Final = 0.01  # RMS of full scale that counts as even odds, about -40 dBFS
-STEEPNESS: Final = 4.0  # per octave of loudness
+THRESHOLD: Final = 0.01  # RMS relative to full scale with probability 0.5: -40 dBFS
+STEEPNESS: Final = 4.0  # log-odds per doubling of the RMS
 
 
 class RmsModel:
-    """No weights; `why` says why it is used."""
+    """A model without weights. `why`: the reason for using it."""
 
     name = "rms"
 
@@ -25,7 +25,7 @@ class RmsModel:
 
 
 class RmsStream:
-    """Stateless: a frame's probability depends on its own loudness only."""
+    """A stateless detector: a frame's probability depends only on its own loudness."""
 
     def push(self, samples: Float32) -> Float32:
         """Samples of shape (k * 512,) → probabilities of shape (k,)."""
@@ -35,8 +35,8 @@ class RmsStream:
         return probabilities
 
     def state(self) -> dict[str, Any]:
-        """Nothing."""
+        """An empty state."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
+        """Does nothing: there is no state."""

@@ -1,7 +1,7 @@
-"""Silero VAD v6: its ONNX file run by onnxruntime, found without importing the package (nor torch).
+"""Silero VAD v6: its ONNX file, run by onnxruntime. The package is not imported, because it imports torch.
 
-Source: https://github.com/snakers4/silero-vad, file `silero_vad_16k_sequence.onnx`: rows of 64
-samples of context and 512 samples in, one probability a row out, an LSTM state carried between calls.
+Source: https://github.com/snakers4/silero-vad, file `silero_vad_16k_sequence.onnx`. Input: rows of 64 context
+samples and 512 samples. Output: one probability per row. The LSTM state is carried between calls.
 """
 
 import base64
@@ -16,7 +16,7 @@ from parlando.domain.audio import Float32
 from parlando.errors import ModelError
 from parlando.vad import FRAME
 
-CONTEXT: Final = 64  # samples of the previous frame that each row begins with
+CONTEXT: Final = 64  # samples of the previous frame at the beginning of each row
 STATE: Final = (1, 1, 128)
 
 
@@ -26,12 +26,14 @@ def _weights() -> Path:
         raise ModelError("The package silero-vad isn't installed: pip install --no-deps silero-vad")
     path = Path(spec.submodule_search_locations[0]) / "data" / "silero_vad_16k_sequence.onnx"
     if not path.exists():
-        raise ModelError("The installed silero-vad has no silero_vad_16k_sequence.onnx; version 6 has")
+        raise ModelError(
+            "The installed silero-vad has no silero_vad_16k_sequence.onnx; install version 6 or newer"
+        )
     return path
 
 
 class SileroModel:
-    """The weights, in an onnxruntime session of one thread."""
+    """The weights, in a single-threaded onnxruntime session."""
 
     name = "silero"
     why = "silero-vad is installed"
@@ -48,7 +50,7 @@ class SileroModel:
 
 
 class SileroStream:
-    """One session's LSTM state and context."""
+    """The detector of one session: its LSTM state and context."""
 
     def __init__(self, session: ort.InferenceSession) -> None:
         self._session = session
@@ -76,7 +78,7 @@ class SileroStream:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state()`."""
+        """Continue from the result of `state()`."""
 
         def array(name: str) -> Float32:
             return np.frombuffer(base64.b64decode(state[name]), np.float32)

@@ -1,1 +1,1 @@
-"""What the main of every worker is made of."""
+"""The base of all worker processes."""

@@ -1,8 +1,7 @@
-"""Followers: code that is called for what happens to sessions and jobs, at least once for each entry of the
-feed.
+"""Followers: plug-ins that are called at least once for each entry of the feed (events of sessions and jobs).
 
-A follower is a class in a file of its own; `parlando follow package.module:Class` runs it as a worker. Any
-number of workers share the entries of one follower.
+A follower is a subclass of `Follower`; `parlando follow package.module:Class` runs it in a worker process.
+Any number of workers share the entries of one follower.
 """
 
 import asyncio
@@ -30,7 +29,7 @@ from parlando.worker.service import WorkerService
 BLOCK_MS: Final = 2000
 TIDY_EVERY_S: Final = 3600.0
 DRAIN_S: Final = 10.0
-AWAY_S: Final = 0.5  # before the next try, when Redis is away
+AWAY_S: Final = 0.5  # pause before a retry while Redis is unreachable
 
 ENTRIES: Final = PrometheusCounter(
     "parlando_follower_entries_total", "Entries of the feed, by outcome", ["follower", "outcome"]
@@ -41,13 +40,15 @@ log = structlog.get_logger(part="follower")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a follower may use: `history` reads sessions, `annotations` writes what it has to say."""
+    """Access to the store for a follower: `history` reads sessions, `annotations` writes annotations."""
 
     history: History
     annotations: Annotations
 
     async def annotate(self, entry: FeedEntry, follower: "Follower", kind: str, data: dict[str, Any]) -> int:
-        """Annotate the session or job of an entry; its number. Repeating it for the same entry adds nothing.
+        """Annotate the session or job of an entry; returns the annotation's number.
+
+        Idempotent for the same entry and `kind`.
 
         Raises
         ------
@@ -61,34 +62,30 @@ class Context:
 
 
 class Follower(ABC):
-    """One follower. What `on_entry` raises is a failed attempt at that entry; the others go on."""
+    """Base class of followers. An exception of `on_entry` is a failed attempt at that entry only."""
 
     name: ClassVar[str]
     """The name of its consumer group."""
 
     kinds: ClassVar[frozenset[FeedKind]]
-    """Which entries it is called for."""
+    """The kinds of entries for which it is called."""
 
     at_once: ClassVar[int] = 8
-    """Entries that one worker deals with at a time."""
+    """Maximum entries that one worker processes at a time."""
 
     attempts: ClassVar[int] = 5
-    """Attempts at an entry, of all workers together, then it is given up."""
+    """Maximum attempts at an entry, of all workers together; then the entry is dropped."""
 
     timeout_s: ClassVar[float] = 60.0
-    """An attempt that takes longer has failed."""
+    """Time-out of an attempt."""
 
     @abstractmethod
     async def on_entry(self, entry: FeedEntry, context: Context) -> None:
-        """Deal with one entry. It may be called again for the same one: what it does must be safe to
-        repeat.
-        """
+        """Process one entry. Must be idempotent, because it may be called again for the same entry."""
 
 
 class FollowerPool:
-    """One worker's share of a follower's entries; see `service.Pool`. `worker`: unique among those that
-    live.
-    """
+    """One worker's share of a follower's entries; see `service.Pool`. `worker`: unique id of the worker."""
 
     def __init__(
         self, follower: Follower, redis: Redis, *, worker: str, partitions: int, lease_s: float = LEASE_S
@@ -105,16 +102,16 @@ class FollowerPool:
 
     @property
     def count(self) -> int:
-        """Entries that are being dealt with."""
+        """Number of entries being processed."""
         return len(self._running)
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
-        """What must run for entries to be taken and kept."""
+        """The loops that take entries and renew their leases."""
         steps = (self._take, self._take_over, self._renew, self._tidy)
         return [self._repeat(step) for step in steps]
 
     async def hand_back(self) -> None:
-        """Stop what runs, and leave its entries to other workers. Raises what Redis' absence raises."""
+        """Cancel running attempts and release their entries, for other workers to take over at once."""
         entries = list(self._running)
         await end(*self._running.values())
         await self._feed.release(entries)
@@ -171,7 +168,7 @@ class FollowerPool:
 
     async def _in_turn(self, entry: FeedEntry, place: tuple[int, str], attempt: int) -> None:
         async with self._room:
-            await self._deal_with(entry, place, attempt)
+            await self._process(entry, place, attempt)
 
     def _read(self, delivered: Delivered) -> FeedEntry | None:
         try:
@@ -181,22 +178,22 @@ class FollowerPool:
             return None
         return entry if entry.kind in self._follower.kinds else None
 
-    async def _deal_with(self, entry: FeedEntry, place: tuple[int, str], attempt: int) -> None:
+    async def _process(self, entry: FeedEntry, place: tuple[int, str], attempt: int) -> None:
         name = self._follower.name
         started = time.monotonic()
         try:
             async with asyncio.timeout(self._follower.timeout_s):
                 await self._follower.on_entry(entry, self._context)
         except (SessionNotFoundError, JobNotFoundError):
-            outcome = "gone"  # deleted or expired meanwhile: there is nothing left to say
+            outcome = "gone"  # the session or job was deleted or has expired
         except BROKEN as error:
             log.warning("redis.away", follower=name, error=str(error))
-            return  # its lease runs out, and it is dealt with again
+            return  # the entry is processed again after its lease expires
         except Exception:
             log.exception("entry.failed", follower=name, entry=entry.name, kind=entry.kind, attempt=attempt)
             if attempt < self._follower.attempts:
                 ENTRIES.labels(name, "failed").inc()
-                return  # its lease runs out, and it is dealt with again
+                return  # the entry is processed again after its lease expires
             outcome = "given_up"
         else:
             outcome = "done"
@@ -218,9 +215,9 @@ class FollowerService(WorkerService):
         }
 
     def pools(self) -> Sequence[FollowerPool]:
-        """One for each follower."""
+        """One pool per follower."""
         return list(self._pools.values())
 
     def report(self) -> dict[str, Any]:
-        """Which followers it runs, and how many entries each is dealing with."""
+        """The followers and the number of entries each is processing."""
         return {"followers": {name: pool.count for name, pool in self._pools.items()}}

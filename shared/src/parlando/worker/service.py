@@ -1,7 +1,6 @@
-"""What every worker process is: it works until it is told to drain, reports that it lives, and hands back
-what it has.
+"""Base of a worker process: runs until it is drained, sends heartbeats, and hands its work back at the end.
 
-A worker adds what it works on; see `transcriber.worker` for an example.
+A subclass adds its pools of work; see `transcriber.worker` for an example.
 """
 
 import asyncio
@@ -31,22 +30,22 @@ log = structlog.get_logger(part="worker")
 
 
 class Pool(Protocol):
-    """Claimed work; see `leases.LeasePool`."""
+    """A pool of claimed work; see `leases.LeasePool`."""
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
-        """What must run for work to be claimed and kept."""
+        """The loops that claim work and renew its leases."""
         ...
 
     async def hand_back(self) -> None:
-        """Queue all work anew, for other workers to take at once."""
+        """Queue all claimed work again, so that other workers can claim it at once."""
         ...
 
 
 class WorkerService(ABC):
-    """One worker process. `drain_s`: seconds for handing work back when it is told to drain."""
+    """One worker process. `drain_s`: maximum seconds for handing work back."""
 
     kind: ClassVar[str]
-    """What its reports say it is."""
+    """The kind of worker in its heartbeats."""
 
     def __init__(self, settings: ServiceSettings, *, drain_s: float) -> None:
         self.id = new_worker_id(self.kind)
@@ -57,11 +56,11 @@ class WorkerService(ABC):
         self._draining = asyncio.Event()
 
     def drain(self) -> None:
-        """Stop claiming, hand everything back and let `run` return."""
+        """Stop claiming work, hand all of it back and let `run` return."""
         self._draining.set()
 
     async def run(self) -> None:
-        """Work until `drain` is called. Raises `SchemaError` if Redis is another version's."""
+        """Work until `drain` is called. Raises `SchemaError` if Redis holds data of another schema."""
         await self._check_schema()
         await self.prepare()
         async with asyncio.TaskGroup() as group:
@@ -77,41 +76,41 @@ class WorkerService(ABC):
         await self.close()
         await self.redis.aclose()
 
-    # --- what a worker adds -------------------------------------------------------------------
+    # --- hooks for subclasses -----------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """Before anything runs."""
+        """Called once before the loops start."""
         return
 
     @abstractmethod
     def pools(self) -> Sequence[Pool]:
-        """The work that it claims."""
+        """The pools of work that the worker claims."""
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
-        """What else runs until it drains."""
+        """Further loops that run until draining begins."""
         return ()
 
     def services(self) -> Sequence[Coroutine[Any, Any, None]]:
-        """What the work needs, and so goes on until everything is handed back."""
+        """Loops that the work depends on; they run until all work is handed back."""
         return ()
 
     @abstractmethod
     def report(self) -> dict[str, Any]:
-        """What it tells of itself with every heartbeat, besides `kind` and `worker`."""
+        """Fields of the heartbeat besides `kind` and `worker`."""
 
     async def after_beat(self) -> None:
-        """Done behind every heartbeat. May raise what Redis' absence raises."""
+        """Called after every heartbeat. May raise the exceptions of an unreachable Redis."""
         return
 
     async def close(self) -> None:
-        """Behind everything."""
+        """Called once at the end."""
         return
 
     async def _check_schema(self) -> None:
         try:
             await check_schema(self.redis)
             await check_neighbours(self.redis)
-        except UnavailableError as error:  # every heartbeat checks it too
+        except UnavailableError as error:  # every heartbeat repeats the check
             log.warning("redis.away", error=error.message)
 
     # --- heartbeats, and the end --------------------------------------------------------------
@@ -132,7 +131,7 @@ class WorkerService(ABC):
             await asyncio.sleep(BEAT_EVERY_S)
 
     async def _hand_back(self) -> None:
-        """Give all work back: what is done is in Redis, another worker does the rest."""
+        """Hand all work back. Results so far are in Redis; other workers continue from there."""
         deadline = time.monotonic() + self._drain_s
         try:
             async with asyncio.timeout(self._drain_s):
@@ -152,16 +151,16 @@ def run_worker(
     *,
     metrics_port: int = 0,
 ) -> int:
-    """The `main` of a worker: run what `make` makes until SIGTERM or SIGINT.
+    """The `main` of a worker process: run the service created by `make` until SIGTERM or SIGINT.
 
-    Returns 0 after a drain, 1 if it can't be made. `metrics_port` serves `/metrics`, 0 for none.
+    Returns 0 after draining, 1 after a `ParlandoError`. `metrics_port`: port of `/metrics`, 0 for none.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     logs.configure(name, level=settings.log_level, form=settings.log_format)
     if metrics_port:
         start_http_server(metrics_port)
     try:
-        uvloop.run(_until_told(make))
+        uvloop.run(_run_until_signal(make))
     except ParlandoError as error:
         log.error("worker.failed", code=error.code, error=error.message)
         return 1
@@ -174,7 +173,7 @@ def run_worker(
     return 0
 
 
-async def _until_told(make: Callable[[], WorkerService]) -> None:
+async def _run_until_signal(make: Callable[[], WorkerService]) -> None:
     worker = make()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.drain)

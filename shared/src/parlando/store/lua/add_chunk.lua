@@ -1,10 +1,11 @@
 -- with job
--- Queue the next piece of a job, if there's room for one more of this key: the queue is shared out alike among
--- the keys that have jobs running.
--- ARGV  1 epoch   2 index   3 what the piece is, JSON   4 its PCM; '' to ask whether there's room   5 most pieces in the queue
---       6 samples read so far, of all channels   7 samples that the file's header promises, 0 if it says nothing
---       8 must the language of the first piece be known first (1/0)
--- Returns "ok", "full", "lost" (to another worker) or "ended". Repeating it changes nothing: a piece below `planned` is queued.
+-- Queue the next chunk of a job if its key has room. The keys that have running jobs share the queue equally.
+-- ARGV  1 epoch   2 index   3 chunk spec, JSON   4 PCM of the chunk; '' only checks for room
+--       5 maximum number of queued chunks in the partition
+--       6 samples read so far, all channels together   7 samples announced by the file's header, 0 if unknown
+--       8 1: later chunks wait until the language of the first one is known
+-- Returns "ok", "full", "lost" (another worker owns the job) or "ended".
+-- Safe to repeat: a chunk with an index below `planned` is queued already.
 local j = redis.call('HMGET', JOB, 'epoch', 'state', 'planned', 'key', 'language')
 if j[1] ~= ARGV[1] then return 'lost' end
 if ended(j[2]) then return 'ended' end

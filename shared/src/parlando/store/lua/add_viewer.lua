@@ -1,6 +1,6 @@
--- Let somebody read a session. Safe to repeat: a field that is there stays as it is.
+-- Add a viewer token to a session. Safe to repeat: an existing field is left unchanged.
 -- KEYS  1 session hash
--- ARGV  1 the viewer's field   2 what is known of the viewer, JSON   3 most viewers' tokens of a session
+-- ARGV  1 field of the viewer   2 viewer record, JSON   3 maximum number of viewer tokens per session
 -- Returns "ok", "missing" or "full".
 if redis.call('HEXISTS', KEYS[1], 'state') == 0 then return 'missing' end
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 'ok' end

@@ -1,7 +1,7 @@
 -- with job once
--- Let a waiting job in: queue it for a processor.
--- ARGV  1 its name among the waiting   2 the first 16 digits of its key, hashed
--- Returns 1, or 0 if somebody else was faster.
+-- Move a waiting job into the queue of the audio-processors.
+-- ARGV  1 member of the job in the waiting set   2 first 16 digits of the hashed key
+-- Returns 1, or 0 if another worker has admitted it already.
 local tag = redis.call('ZSCORE', WAITING, ARGV[1])
 if not tag then return 0 end
 redis.call('ZREM', WAITING, ARGV[1])

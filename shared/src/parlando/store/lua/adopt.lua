@@ -1,8 +1,8 @@
 -- with once
--- Make a session that is about to be opened the running one of a user.
+-- Make a session that is about to be opened the running session of a user.
 -- KEYS  1 user hash
--- ARGV  1 the session that was running ('' for none)   2 the new session   3 its sample rate
--- Returns 1, or 0 if another session is running by now.
+-- ARGV  1 id of the session that was running ('' for none)   2 id of the new session   3 its sample rate, Hz
+-- Returns 1, or 0 if the running session has changed since the caller read it.
 local sid = redis.call('HGET', KEYS[1], 'sid') or ''
 if sid ~= ARGV[1] then return 0 end
 local now = redis.call('TIME')

@@ -1,10 +1,10 @@
 -- with expiry
--- Add an annotation to a session or job, and publish it. Its numbers are its own: the owner's `seq` isn't touched.
--- KEYS  1 hash of the session or job   2 annotations stream   3 names of annotations   4 channel of its events
--- ARGV  1 a name that no other annotation has   2 annotation, JSON, up to where its number belongs
---       3 the rest of it behind the number and the epoch   4 most annotations
--- Returns its number; 0 if there's no such session or job; -1 if there are too many.
--- Repeating it changes nothing: an annotation of that name is there already.
+-- Add an annotation to a session or job and publish it. Annotations have their own numbers; the event `seq` is unchanged.
+-- KEYS  1 hash of the session or job   2 annotations stream   3 annotation names   4 channel of its events
+-- ARGV  1 name, unique within the subject   2 annotation JSON up to its number
+--       3 the rest of the JSON, after the number and the epoch   4 maximum number of annotations
+-- Returns the number; 0 if the session or job does not exist; -1 if it has too many annotations.
+-- Safe to repeat: an annotation of the same name is not added again.
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 local known = redis.call('HGET', KEYS[3], ARGV[1])
 if known then return tonumber(known) end

@@ -1,10 +1,10 @@
 -- with expiry
--- Append audio to a session. Safe to repeat: the entry's id is the offset of its end.
+-- Append PCM to a session. Safe to repeat: the entry's id is the offset of its end.
 -- KEYS  1 session hash   2 pcm stream
--- ARGV  1 writer number   2 offset of the first sample   3 PCM bytes   4 most samples not checkpointed
--- Returns {"ok", received, samples beyond the checkpoint, samples before which all is in finals, seq of the last},
---         {"full", received, backlog}, {"missing"}, {"superseded"} (a newer connection writes), {"closed"},
---         or {"lost"}: Redis has restarted without the last of its writes.
+-- ARGV  1 writer number   2 offset of the first sample   3 PCM bytes   4 maximum samples beyond the checkpoint
+-- Returns {"ok", samples received, samples beyond the checkpoint, samples covered by finals, seq of the last event},
+--         {"full", received, backlog}, {"missing"}, {"superseded"}, {"closed"},
+--         or {"lost"}: Redis has restarted without its last writes.
 local s = redis.call('HMGET', KEYS[1], 'state', 'writer', 'received', 'checkpoint', 'settled', 'seq')
 if not s[1] then return {'missing'} end
 if s[2] ~= ARGV[1] then return {tonumber(s[2]) < tonumber(ARGV[1]) and 'lost' or 'superseded'} end

@@ -1,10 +1,10 @@
 -- with expiry
--- Append bytes to a session whose audio FFmpeg makes. Safe to repeat: the entry's id is the byte at its end.
+-- Append bytes to a session whose audio FFmpeg converts. Safe to repeat: the entry's id is the offset of its end.
 -- KEYS  1 session hash   2 raw stream
--- ARGV  1 writer number   2 offset of the first byte   3 bytes   4 most bytes not converted
--- Returns {"ok", bytes received, bytes not converted, samples before which all is in finals, seq of the last},
---         {"full", received, not converted}, {"missing"}, {"superseded"} (a newer connection writes), {"closed"},
---         or {"lost"}: Redis has restarted without the last of its writes.
+-- ARGV  1 writer number   2 offset of the first byte   3 bytes   4 maximum bytes not yet converted
+-- Returns {"ok", bytes received, bytes not converted, samples covered by finals, seq of the last event},
+--         {"full", received, not converted}, {"missing"}, {"superseded"}, {"closed"},
+--         or {"lost"}: Redis has restarted without its last writes.
 local s = redis.call('HMGET', KEYS[1], 'state', 'writer', 'raw', 'raw_done', 'settled', 'seq')
 if not s[1] then return {'missing'} end
 if s[2] ~= ARGV[1] then return {tonumber(s[2]) < tonumber(ARGV[1]) and 'lost' or 'superseded'} end

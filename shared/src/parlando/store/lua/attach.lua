@@ -1,9 +1,9 @@
 -- with expiry once
--- A client comes back: fence its older connection off and say where the session stands.
--- KEYS  1 session hash   2… what lives as long as the hash: audio, events, arrivals
--- ARGV  1 resume token, hashed   2 owner key, hashed ('' if there are no keys)   3 ttl, seconds
--- Returns {"ok", writer, samples received, seq, state, config, the client's format, bytes received, where the
---          client counts the first of these bytes, epoch of the events},
+-- Attach a new connection of the client to a session. Raising the writer number fences its older connection.
+-- KEYS  1 session hash   2… keys with the lifetime of the hash: audio, events, arrivals
+-- ARGV  1 resume token, hashed   2 owner key, hashed ('' if no keys are configured)   3 TTL, seconds
+-- Returns {"ok", writer, samples received, seq, state, config, client's format, bytes received,
+--          client's position of the first of these bytes, epoch of the events},
 --         {"missing"} or {"denied"}.
 local s = redis.call('HMGET', KEYS[1], 'state', 'token', 'key', 'received', 'seq', 'config', 'format', 'raw',
   'input_at', 'events_epoch')

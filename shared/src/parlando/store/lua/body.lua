@@ -1,12 +1,12 @@
 -- with expiry once
--- Append one HTTP body to the running session of a user: at most once, whole, and behind those before it.
+-- Append one HTTP body to a user's running session: exactly once, complete, and in order.
 -- KEYS  1 user hash   2 seen bodies   3 session hash   4 pcm or raw stream   5 arrivals   6 users   7 usage
--- ARGV  1 session id   2 sample rate   3 name of the body (a repeat has the same)   4 repeats count within, ms
---       5 body   6 most that may wait: samples of PCM, or bytes that FFmpeg must convert   7 is it PCM (1/0)
---       8 the user's name   9 bytes of an entry   10 seconds that a name is kept   11 ttl, seconds   12 longest settle, s
---       13 most names that are kept   14 most users that are counted
+-- ARGV  1 session id   2 sample rate, Hz   3 name of the body (equal for a repeat)   4 window for detecting repeats, ms
+--       5 body   6 maximum backlog: samples of PCM, or bytes to be converted by FFmpeg   7 body is PCM (1/0)
+--       8 user name   9 maximum bytes per entry   10 lifetime of a name, seconds   11 TTL, seconds
+--       12 maximum settle time, seconds   13 maximum number of names   14 maximum number of active users
 -- Returns {"ok", milliseconds of audio so far}, {"repeat"}, {"other"} (another session is running),
---         {"wait"} (it's being opened), {"ended"}, {"full"} (too much audio waits) or {"many"} (too many names).
+--         {"wait"} (the session is being opened), {"ended"}, {"full"} (backlog too large) or {"many"} (too many names).
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local u = redis.call('HMGET', KEYS[1], 'sid', 'rate', 'carry', 'opening', 'last', 'burst', 'minute', 'in_minute')
@@ -50,7 +50,7 @@ expire_with(KEYS[3], KEYS[4])
 redis.call('ZADD', KEYS[2], now, ARGV[3])
 redis.call('EXPIRE', KEYS[2], ARGV[10])
 
--- Bodies that follow each other at once are one burst: the audio before its last body's arrival.
+-- Bodies that arrive in quick succession form one burst; its audio ends when its last body arrives.
 local samples_per_ms = ARGV[2] / 1000
 local width = pcm and 1 or 2
 local stream_ms, length_ms = start / width / samples_per_ms, whole / 2 / samples_per_ms

@@ -1,7 +1,7 @@
 -- with job once
--- Begin an attempt at a piece; its entry was delivered before.
--- ARGV  1 index   2 entry   3 the first 16 digits of the key   4 most attempts
--- Returns {options, language or false}, or nil if there's nothing to do.
+-- Begin an attempt at a chunk. The queue has delivered its entry before.
+-- ARGV  1 index   2 entry id   3 first 16 digits of the hashed key   4 maximum number of attempts
+-- Returns {options, language or false}, or nil if there is nothing to do.
 local state = redis.call('HGET', JOB, 'state')
 if not state or redis.call('HGET', PARTS, 'e' .. ARGV[1]) ~= ARGV[2] then
   drop(CHUNKS, TRANSCRIBERS, ARGV[2])

@@ -1,7 +1,8 @@
 -- with job once
--- Become the owner of a job: raise its epoch. The entry was delivered before.
--- ARGV  1 worker   2 entry   3 most attempts   4 the first 16 digits of the key   5 ttl until it ends
--- Returns the hash as a flat list (its state may be an end: then its audio is to be deleted), or nil.
+-- Claim a job: raise its epoch. The queue has delivered its entry before.
+-- ARGV  1 worker id   2 entry id   3 maximum number of attempts   4 first 16 digits of the hashed key
+--       5 TTL of a job that has not ended, seconds
+-- Returns the hash as a flat list, or nil. If the job's state is an end state, the claimant must delete its audio.
 local j = redis.call('HMGET', JOB, 'state', 'entry')
 if not j[1] or j[2] ~= ARGV[2] then
   drop(JOBS, PROCESSORS, ARGV[2])

@@ -1,12 +1,12 @@
 -- with expiry once
--- Put a control entry (flush, settle, config, end) behind the audio received so far: into the PCM, or,
--- where FFmpeg makes the PCM, into the bytes that came; the audio-processor then carries it over.
+-- Append a control entry (flush, settle, config, end) after the audio received so far: to the PCM stream, or to the
+-- raw stream if FFmpeg makes the PCM; the audio-processor then forwards it.
 -- KEYS  1 session hash   2 pcm stream   3 raw stream
--- ARGV  1 writer number, or '' for the owner   2 epoch, for the owner   3 control, JSON
---       4 does it end the session (1/0)   5 a name ('' for none): the control named so last isn't said again
---       6 changes of the config, JSON ('' for none)   7 most controls that wait for a checkpoint
--- Returns "ok", "missing", "superseded", "closed", "lost" (Redis has restarted without the last of its writes), or
--- "many" if too many wait; the end is never refused so.
+-- ARGV  1 writer number, '' for the owner   2 epoch, for the owner   3 control, JSON
+--       4 the control ends the session (1/0)   5 name ('' for none): skipped if the last named control has this name
+--       6 changes of the config, JSON ('' for none)   7 maximum controls not yet included in a checkpoint
+-- Returns "ok", "missing", "superseded", "closed", "lost" (Redis has restarted without its last writes), or "many" if
+-- too many controls wait (never for the end).
 local s = redis.call('HMGET', KEYS[1], 'state', 'writer', 'epoch', 'received', 'said', 'input', 'raw',
   'controls', 'controls_done', 'config')
 if not s[1] then return 'missing' end
@@ -26,7 +26,7 @@ if ARGV[6] ~= '' then
   for name, value in pairs(cjson.decode(ARGV[6])) do
     if value == cjson.null then config[name] = nil else config[name] = value end
   end
-  redis.call('HSETNX', KEYS[1], 'first_config', s[10])  -- what the audio before the change is heard with
+  redis.call('HSETNX', KEYS[1], 'first_config', s[10])  -- for decoding the audio before the change
   redis.call('HSET', KEYS[1], 'config', cjson.encode(config))
 end
 if ARGV[4] == '1' then redis.call('HSET', KEYS[1], 'state', 'ending') end

@@ -1,8 +1,8 @@
 -- with once
--- Add to a counter that is forgotten some time after its last change.
--- KEYS  1 a hash, or a string
--- ARGV  1 field of the hash, '' for a string   2 what to add   3 ttl, seconds
--- Returns the sum.
+-- Increase a counter that expires some time after its last change.
+-- KEYS  1 hash or string
+-- ARGV  1 field of the hash, '' for a string   2 increment   3 TTL, seconds
+-- Returns the new value.
 local sum
 if ARGV[1] == '' then
   sum = redis.call('INCRBY', KEYS[1], ARGV[2])

@@ -1,6 +1,6 @@
 -- with job once
--- Note that all pieces of a job are queued.
--- ARGV  1 epoch   2 samples of audio   3 the same, of all channels together
+-- Record that all chunks of a job are queued.
+-- ARGV  1 epoch   2 duration in samples   3 samples of all channels together
 -- Returns "ok", "lost" or "ended".
 local j = redis.call('HMGET', JOB, 'epoch', 'state', 'planned', 'done')
 if j[1] ~= ARGV[1] then return 'lost' end

@@ -1,13 +1,13 @@
--- What all scripts on deliveries share; put in front of those that say so.
--- KEYS  1 feed, of whose entries deliveries are made
---       2 records: hash, id -> JSON of the delivery   3 ready: sorted set of <lane>:<id>, all with score 0, so that
---         a lane is one range of it   4 later: ids by the time of their next attempt
---       5 working: ids by the end of their lease   6 dead: ids by the time they were given up
---       7 owners: hash, owner -> how many records it has
---       Times are unix milliseconds of this server.
+-- Definitions shared by the delivery scripts; prepended to the scripts that name it.
+-- KEYS  1 feed, the source of the deliveries
+--       2 records: hash, id -> delivery, JSON   3 ready: sorted set of <lane>:<id>, all with score 0, so that
+--         each lane is one lexicographic range   4 later: ids by the time of their next attempt
+--       5 working: ids by the end of their lease   6 dead: ids by the time they became dead letters
+--       7 owners: hash, owner -> number of its records
+--       Times are unix milliseconds of the Redis server.
 -- A lane is <owner>:<destination>, both in hexadecimal.
--- A record: lane, owner, destination, fields, queued; attempts (how many have ended); state: ready, later, working
---           or dead; while working its token; next (time of the next attempt), error, detail (of the last failure).
+-- Fields of a record: lane, owner, destination, fields, queued; attempts (ended attempts); state: ready, later, working
+--           or dead; token (while working); next (time of the next attempt); error, detail (of the last failure).
 local FEED, RECORDS, READY, LATER, WORKING, DEAD, OWNERS = unpack(KEYS)
 local PAGE = 100
 
@@ -29,7 +29,7 @@ local function owner_of(record)
   return string.match(record.lane, '^%x+')
 end
 
--- Take a delivery out of its state; `erase` takes it off the books.
+-- Remove a delivery from all state sets and the records; `erase` also decreases its owner's count.
 local function unlink(id, record)
   redis.call('HDEL', RECORDS, id)
   redis.call('ZREM', READY, record.lane .. ':' .. id)
@@ -44,7 +44,7 @@ local function erase(id, record)
   if redis.call('HINCRBY', OWNERS, owner, -1) <= 0 then redis.call('HDEL', OWNERS, owner) end
 end
 
--- Move a delivery to `state`. `at`: when it is due (later), its lease ends (working) or it was given up (dead).
+-- Move a delivery to `state`. `at`: when it is due (later), its lease ends (working) or it became a dead letter (dead).
 local function move(id, record, state, at)
   unlink(id, record)
   record.state = state
@@ -57,10 +57,10 @@ local function move(id, record, state, at)
   else redis.call('ZADD', DEAD, at, id) end
 end
 
--- Delete the dead letters that are older than `ttl_ms`, and the oldest of those beyond `most`.
-local function prune(ttl_ms, most)
+-- Delete the dead letters older than `ttl_ms`, and the oldest ones beyond `maximum`.
+local function prune(ttl_ms, maximum)
   local old = redis.call('ZRANGEBYSCORE', DEAD, '-inf', now() - ttl_ms, 'LIMIT', 0, PAGE)
-  local over = redis.call('ZCARD', DEAD) - #old - most
+  local over = redis.call('ZCARD', DEAD) - #old - maximum
   if over > 0 then
     for _, id in ipairs(redis.call('ZRANGE', DEAD, #old, #old + math.min(over, PAGE) - 1)) do old[#old + 1] = id end
   end

@@ -1,7 +1,7 @@
 -- with delivery once
--- Delete a delivery. An attempt that is under way isn't stopped, but nothing follows it.
+-- Delete a delivery. A running attempt is not stopped, but its outcome is ignored.
 -- ARGV  1 id
--- Returns its state before, or nil if there's no such delivery.
+-- Returns the state before, or nil if the delivery does not exist.
 local record = stored(ARGV[1])
 if not record then return nil end
 erase(ARGV[1], record)

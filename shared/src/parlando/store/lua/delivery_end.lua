@@ -1,8 +1,8 @@
 -- with delivery
 -- End an attempt.
--- ARGV  1 id   2 token   3 what follows: "done", "later", "dead", or "ready" (it was not finished and doesn't count)
---       4 ms until the next attempt   5 code of the error   6 its detail   7 ttl of the keys, seconds
--- Returns 1, or 0 if the delivery isn't this token's (any more).
+-- ARGV  1 id   2 token   3 next state: "done", "later", "dead", or "ready" (interrupted, not counted as an attempt)
+--       4 ms until the next attempt   5 error code   6 error detail   7 TTL of the keys, seconds
+-- Returns 1, or 0 if the token does not hold the lease (any more).
 local record = stored(ARGV[1])
 if not record or record.token ~= ARGV[2] then return 0 end
 if ARGV[3] == 'done' then

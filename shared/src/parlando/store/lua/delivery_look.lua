@@ -1,7 +1,7 @@
 -- with delivery
--- What there is to do. Deletes dead letters that are too old or too many.
--- ARGV  1 age of the oldest dead letter kept, ms   2 most dead letters
--- Returns {how many may start now, how many wait or are worked on, dead letters}.
+-- Count the deliveries by state. Deletes dead letters that are too old or too many.
+-- ARGV  1 maximum age of a dead letter, ms   2 maximum number of dead letters
+-- Returns {startable now, waiting or leased, dead letters}.
 prune(tonumber(ARGV[1]), tonumber(ARGV[2]))
 local at = now()
 local ready, later = redis.call('ZCARD', READY), redis.call('ZCARD', LATER)

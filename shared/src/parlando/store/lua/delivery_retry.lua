@@ -1,7 +1,7 @@
 -- with delivery once
--- Have a delivery tried now; one that was given up gets all its attempts again.
--- ARGV  1 id   2 ttl of the keys, seconds
--- Returns its state before, or nil if there's no such delivery. One that is ready or worked on stays as it is.
+-- Make a delivery ready now. A dead letter gets its full number of attempts again.
+-- ARGV  1 id   2 TTL of the keys, seconds
+-- Returns the state before, or nil if the delivery does not exist. A ready or leased delivery is unchanged.
 local record = stored(ARGV[1])
 if not record then return nil end
 local before = record.state

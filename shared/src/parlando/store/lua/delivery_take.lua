@@ -1,11 +1,11 @@
 -- with delivery once
--- Lease deliveries that may start now, one of each lane in turn, and none of a lane that has no slot left.
--- ARGV  1 token   2 most to take   3 lease, ms   4 slots of an owner   5 slots of a destination
---       6 slots of all failing destinations together   7 in use, JSON: {owners: {name: slots}, destinations: {…},
---         failing: {destination: 1}, failing_slots: n}   8 lane after which to begin   9 most attempts
---       10 ttl of the keys, seconds
+-- Lease deliveries that may start now, round-robin over the lanes; skips lanes without a free slot.
+-- ARGV  1 token   2 maximum number to lease   3 lease, ms   4 slots per owner   5 slots per destination
+--       6 slots of all failing destinations together   7 slots in use, JSON: {owners: {name: slots},
+--         destinations: {…}, failing: {destination: 1}, failing_slots: n}   8 lane after which to begin
+--       9 maximum number of attempts   10 TTL of the keys, seconds
 -- Returns {lane of the last one, id, record, id, record …}.
--- A lease that has run out counts as a failed attempt: its worker died.
+-- An expired lease counts as a failed attempt: its worker has died.
 local token, free, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local by_owner, by_destination, by_failing = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local use = cjson.decode(ARGV[7])
@@ -54,7 +54,7 @@ local function start(member, owner, destination, id)
   if use.failing[destination] then use.failing_slots = use.failing_slots + 1 end
 end
 
--- One delivery of each lane from `low` on; whether there was any.
+-- Start at most one delivery of each lane, from `low` on. Returns whether any was started.
 local function pass(low)
   local before = free
   while free > 0 do
@@ -62,7 +62,7 @@ local function pass(low)
     if not member then break end
     local owner, destination, id = string.match(member, '^(%x+):(%x+):(.+)$')
     if in_use('owners', owner) >= by_owner then
-      low = '[' .. owner .. ';'  -- ';' is the character behind ':'
+      low = '[' .. owner .. ';'  -- ';' follows ':' in ASCII: skips all lanes of the owner
     else
       if not is_full(destination) then start(member, owner, destination, id) end
       low = '[' .. owner .. ':' .. destination .. ';'

@@ -1,8 +1,8 @@
 -- with expiry once
--- Throw away the audio of a user's running session that no worker has read, and end the session.
+-- Delete the audio of a user's running session that no worker has read, and end the session.
 -- KEYS  1 user hash   2 session hash   3 pcm or raw stream
 -- ARGV  1 session id   2 control that ends the session, JSON
--- Returns 1, or 0 if no such session is open.
+-- Returns 1, or 0 if this session is not the user's open one.
 if redis.call('HGET', KEYS[1], 'sid') ~= ARGV[1] then return 0 end
 local s = redis.call('HMGET', KEYS[2], 'state', 'received', 'raw', 'input')
 redis.call('HDEL', KEYS[1], 'sid', 'carry', 'burst')

@@ -1,11 +1,11 @@
 -- with expiry
--- The audio-processor adds the PCM that it made. Safe to repeat: the entry's id is the offset of its end.
+-- Append PCM made by the audio-processor. Safe to repeat: the entry's id is the offset of its end.
 -- KEYS  1 session hash   2 pcm stream   3 raw stream
--- ARGV  1 intake epoch   2 offset of the first sample   3 PCM bytes   4 most samples not checkpointed
---       5 bytes of the input that are converted   6 first byte that a new owner will want
---       7 the processor's state, JSON
+-- ARGV  1 epoch of the conversion   2 offset of the first sample   3 PCM bytes   4 maximum samples beyond the checkpoint
+--       5 bytes of the input that are converted   6 first byte needed after a takeover; bytes below are deleted
+--       7 state of the conversion, JSON
 -- Returns {"ok", received}, {"full", received}, {"fenced"} (another owner, or the session has closed), or {"lost"}:
---         Redis has restarted without the last of its writes.
+--         Redis has restarted without its last writes.
 local s = redis.call('HMGET', KEYS[1], 'state', 'intake_epoch', 'received', 'checkpoint')
 if not s[1] or s[1] == 'closed' or s[2] ~= ARGV[1] then return {'fenced'} end
 local received = tonumber(s[3])

@@ -1,8 +1,8 @@
 -- with job
--- End a job before its time.
--- ARGV  1 epoch, '' for whoever is not its owner   2 "failed" or "cancelled"   3 error, JSON, or ''
--- Returns its state before that, "lost", or nil if there's no such job. What has ended stays as it is.
--- Repeating it changes nothing.
+-- End a job as failed or cancelled.
+-- ARGV  1 epoch, '' if the caller is not the owner   2 "failed" or "cancelled"   3 error, JSON, or ''
+-- Returns the state before, "lost", or nil if the job does not exist. A job that has ended is unchanged.
+-- Safe to repeat.
 local j = redis.call('HMGET', JOB, 'epoch', 'state')
 if not j[1] then return nil end
 if ARGV[1] ~= '' and j[1] ~= ARGV[1] then return 'lost' end

@@ -1,10 +1,10 @@
 -- with expiry
--- The audio-processor carries a control over from the bytes to the PCM, behind all PCM before it.
+-- Copy a control from the raw stream to the PCM stream, after all PCM before it.
 -- KEYS  1 session hash   2 pcm stream   3 raw stream   4 intake stream
--- ARGV  1 intake epoch   2 the control's number ('' for one of the processor's own, which must be the last)
---       3 control, JSON   4 does it end the conversion (1/0)   5 entry id   6 group
--- Returns 1, or 0 if another worker owns the conversion. Repeating it changes nothing: a control isn't carried
--- over twice, and nothing behind the one that ends the conversion.
+-- ARGV  1 epoch of the conversion   2 number of the control ('' for one made by the audio-processor, which must be the last)
+--       3 control, JSON   4 the control ends the conversion (1/0)   5 entry id   6 group
+-- Returns 1, or 0 if another worker owns the conversion. Safe to repeat: a control is forwarded once, and none
+-- after the one that ends the conversion.
 local s = redis.call('HMGET', KEYS[1], 'state', 'intake_epoch', 'received', 'intake_control', 'intake_entry')
 if not s[1] or s[2] ~= ARGV[1] then return 0 end
 if s[5] == '' then return 1 end

@@ -1,12 +1,12 @@
 -- with feed
--- What all scripts on jobs share; put in front of those that say so.
--- KEYS  1 the job's hash   2 its pieces: e<n> entry of piece n in the queue, a<n> attempts at it,
---         w<n> why the last one failed, r<n> its result while it waits for those before it
---       3 its events stream and channel   4 jobs stream   5 chunks stream   6 waiting jobs
---       7 virtual times of the waiting   8 shares: job:<key> and chunk:<key> count what is worked on,
---         `keys` the keys that have jobs among them
---       9 feed   10 usage hash of the month   11 the key's list of jobs
---       12 annotations   13 names of annotations
+-- Definitions shared by the job scripts; prepended to the scripts that name it.
+-- KEYS  1 job hash   2 chunks: e<n> queue entry of chunk n, a<n> its attempts, w<n> reason of its last failure,
+--         r<n> its result while results of earlier chunks are missing
+--       3 events stream and channel   4 jobs stream   5 chunks stream   6 waiting jobs
+--       7 virtual times of the waiting jobs   8 shares: job:<key> and chunk:<key> count admitted jobs and queued chunks,
+--         `keys` the number of keys that have admitted jobs
+--       9 feed   10 usage hash of the month   11 list of the key's jobs
+--       12 annotations   13 annotation names
 local JOB, PARTS, EVENTS, JOBS, CHUNKS, WAITING, FLOWS, SHARES, FEED, USAGE, LIST, NOTES, NOTE_NAMES = unpack(KEYS)
 local PROCESSORS, TRANSCRIBERS = 'processors', 'transcribers'
 local ID = string.match(JOB, ':job:(.*)$')
@@ -20,7 +20,8 @@ local function ended(state)
   return state == 'completed' or state == 'failed' or state == 'cancelled'
 end
 
--- Count one more, or one less, of `what` (job:<key> or chunk:<key>), and with a key's first and last job the keys.
+-- Change the counter `what` (job:<key> or chunk:<key>) by `by`. `more` and `less` also count the keys: with the first
+-- and the last job of a key.
 local function count(what, by)
   local found = redis.call('HINCRBY', SHARES, what, by)
   if found <= 0 then redis.call('HDEL', SHARES, what) end
@@ -41,7 +42,7 @@ local function drop(stream, group, entry)
   redis.call('XDEL', stream, entry)
 end
 
--- Decoded audio over all audio; never less than what was said before, 1 only when it's done.
+-- Decoded audio divided by all audio. Never less than a value reported before; 1 only for a completed job.
 local function progress()
   local j = redis.call('HMGET', JOB, 'decoded', 'audio', 'expected', 'position', 'shown', 'cut', 'state')
   local whole = j[6] and tonumber(j[2]) or math.max(tonumber(j[3]), tonumber(j[4]))
@@ -53,7 +54,7 @@ local function progress()
   return share
 end
 
--- Append an event and publish it. `more` is JSON members with a comma in front, or ''.
+-- Append an event and publish it. `more`: further JSON members with a leading comma, or ''.
 local function emit(kind, more)
   local seq = redis.call('HINCRBY', JOB, 'seq', 1)
   local j = redis.call('HMGET', JOB, 'state', 'created')
@@ -65,14 +66,14 @@ local function emit(kind, more)
   expire_with(JOB, EVENTS)
 end
 
--- End the job. `why`: JSON of the error, or ''. Its entry among the jobs stays with the processor that has it,
--- which still has audio to delete.
+-- End the job. `why`: JSON of the error, or ''. Its entry in the jobs queue stays with the audio-processor that owns
+-- it, which has to delete the audio.
 local function finish(state, why)
   local j = redis.call('HMGET', JOB, 'key', 'audio', 'ttl', 'callback')
-  local pieces = redis.call('HGETALL', PARTS)
-  for i = 1, #pieces, 2 do
-    if string.sub(pieces[i], 1, 1) == 'e' then
-      drop(CHUNKS, TRANSCRIBERS, pieces[i + 1])
+  local parts = redis.call('HGETALL', PARTS)
+  for i = 1, #parts, 2 do
+    if string.sub(parts[i], 1, 1) == 'e' then
+      drop(CHUNKS, TRANSCRIBERS, parts[i + 1])
       less('chunk:' .. string.sub(j[1], 1, 16))
     end
   end

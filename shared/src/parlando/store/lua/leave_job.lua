@@ -1,7 +1,7 @@
 -- with job once
--- Take a job off the queue: its audio is cut up and deleted, or it has ended; or hand it back for another.
--- ARGV  1 epoch   2 entry   3 the first 16 digits of the key   4 hand it back (1/0)
--- Returns 1, or 0 if another worker owns it.
+-- Remove a job from the queue when its chunks are queued and its audio is deleted, or it has ended; or hand it back.
+-- ARGV  1 epoch   2 entry id   3 first 16 digits of the hashed key   4 hand it back to the queue (1/0)
+-- Returns 1, or 0 if another worker owns the job.
 local epoch = redis.call('HGET', JOB, 'epoch')
 if epoch and epoch ~= ARGV[1] then return 0 end
 if redis.call('XDEL', JOBS, ARGV[2]) == 0 then return 1 end

@@ -1,23 +1,23 @@
 -- with feed once
--- Open a new session and queue it for a worker, in one step.
+-- Open a session and queue it for a worker, atomically.
 -- KEYS  1 session hash   2 pcm stream   3 events stream   4 sessions stream   5 raw stream   6 intake stream
---       7 the user's sessions   8 arrivals   9 feed   10… annotations and their names
--- ARGV  1 session id   2 most open sessions in this partition (-1: no limit)   3 ttl, seconds
---       4 may an already closed session of the same owner be replaced (1/0)
+--       7 sessions of the user   8 arrivals   9 feed   10… annotations and annotation names
+-- ARGV  1 session id   2 maximum open sessions in this partition (-1: no limit)   3 TTL, seconds
+--       4 may replace a closed session of the same owner (1/0)
 --       5 config, JSON   6 resume token, hashed   7 owner key, hashed
---       8 seconds it lives on without a client   9 input format, JSON ('' if the bytes are PCM as we keep it)
---       10 seconds without audio after which an open segment is settled (0: the gateway sees to it)
---       11 user id, '' for none   12 may a transcript of it be pushed out (1/0)
---       13 is its audio counted by who sends it (1/0)
---       14 seq behind which its events begin   15 samples of audio before the first that will come
---       16 number of its first segment   17 does it continue a session that Redis has lost (1/0)
---       18 samples before which all audio is in finals   19 samples of audio before the first byte that will come
---       20 where the client counts that byte: samples at its own rate, or bytes of a container
---       21 the format that the client sends, JSON
--- Returns {"ok", seq, writer, epoch of the events}, {"taken"} or {"full"}. A session that replaces a closed one numbers its events on
--- from there, so that a client that has seen the old ones misses none of the new; the old ones are deleted.
--- One that continues replaces an older state of itself, which a Redis that lost its last writes may hold; events
--- that there are stay.
+--       8 resume window, seconds   9 input format, JSON ('' if the bytes are 16 kHz mono s16le)
+--       10 seconds without audio after which the open segment is settled (0: the gateway settles it)
+--       11 user id, '' for none   12 finals may be sent to the webhook (1/0)
+--       13 its audio is added to the usage as it is received (1/0), not when the session closes
+--       14 seq after which the events begin   15 position of the first sample
+--       16 number of the first segment   17 continues a session that Redis has lost (1/0)
+--       18 samples covered by finals   19 sample at which the first byte begins
+--       20 client's position of that byte: samples at its own rate, or bytes of a container
+--       21 format sent by the client, JSON
+-- Returns {"ok", seq, writer, epoch of the events}, {"taken"} or {"full"}.
+-- A session that replaces a closed one continues its event numbers, so that a client which has received the old
+-- events misses none of the new ones; the old events are deleted. A session that continues one (17) may replace an
+-- older state of itself, left in a Redis that lost its last writes; its existing events are kept.
 local old = redis.call('HMGET', KEYS[1], 'state', 'key', 'seq', 'token', 'received')
 local seq = tonumber(ARGV[14])
 local continues = ARGV[17] == '1'
@@ -34,7 +34,7 @@ redis.call('DEL', KEYS[1], KEYS[2], KEYS[5], KEYS[8], KEYS[10], KEYS[11])
 if not continues then redis.call('DEL', KEYS[3]) end
 local now = redis.call('TIME')
 local opened = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
--- Owners and connections of the life before may still be there: their numbers must not come again.
+-- Owners and connections of the lost session may still be active: their epochs and writer numbers must not recur.
 local before = continues and opened or '0'
 local writer = string.format('%.0f', tonumber(before) + 1)
 local entry = redis.call('XADD', KEYS[4], '*', 'sid', ARGV[1], 'key', ARGV[7])

@@ -1,8 +1,8 @@
 -- with job
--- Take the result of a piece in; give out what is complete from the beginning on; end the job with the last one.
--- ARGV  1 index   2 its segments, JSON   3 samples that it stands for   4 language, '' if unknown
--- Returns 1, or 0 if its result had come already, or the job has ended. The first result counts, so that
--- repeating it changes nothing.
+-- Store the result of a chunk; release the results that are complete from the beginning; complete the job with
+-- the last one.
+-- ARGV  1 index   2 segments, JSON   3 samples accounted for by the chunk   4 language, '' if unknown
+-- Returns 1, or 0 if the chunk has a result already, or the job has ended. Safe to repeat: the first result counts.
 local j = redis.call('HMGET', JOB, 'state', 'planned', 'cut', 'released', 'key', 'language')
 local entry = redis.call('HGET', PARTS, 'e' .. ARGV[1])
 if not entry then return 0 end
@@ -12,7 +12,7 @@ less('chunk:' .. string.sub(j[5], 1, 16))
 redis.call('HSET', PARTS, 'r' .. ARGV[1], ARGV[2])
 expire_with(JOB, PARTS)
 redis.call('HINCRBY', JOB, 'decoded', ARGV[3])
-if (j[6] or '') == '' then redis.call('HSET', JOB, 'language', ARGV[4]) end  -- '' says that it was asked
+if (j[6] or '') == '' then redis.call('HSET', JOB, 'language', ARGV[4]) end  -- '': detection was tried
 redis.call('HSET', JOB, 'state', 'transcribing')
 local released = tonumber(j[4])
 while true do

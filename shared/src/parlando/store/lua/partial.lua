@@ -1,9 +1,9 @@
--- Publish an event that isn't kept, and store what a new owner needs to go on from it.
+-- Publish an event that is not kept, and store the state from which a new owner continues.
 -- KEYS  1 session hash   2 events channel
--- ARGV  1 epoch   2 id of the call   3 event, JSON ('' to store only), up to where its lag belongs
---       4 the rest of the event behind its lag ('' for an event without)   5 state of the open segment, JSON
---       6 samples decoded ('' for an event that isn't about decoding)
--- Returns 1, or 0 if another worker owns the session. Repeating the owner's last call changes nothing.
+-- ARGV  1 epoch   2 id of the call   3 event JSON up to its lag ('': only store the state)
+--       4 the rest of the JSON after the lag ('' for an event without lag)   5 state of the open segment, JSON
+--       6 samples decoded ('' if unchanged)
+-- Returns 1, or 0 if another worker owns the session. Safe to repeat: the owner's last call is not applied twice.
 local s = redis.call('HMGET', KEYS[1], 'epoch', 'received', 'published')
 if s[1] ~= ARGV[1] then return 0 end
 if s[3] == ARGV[2] then return 1 end

@@ -1,10 +1,10 @@
 -- with once
--- Before the first audio: it comes in another format, and so perhaps by another way.
+-- Change the format of a session before its first audio; this may add or remove the conversion.
 -- KEYS  1 session hash   2 intake stream
--- ARGV  1 writer number   2 session id   3 input format, JSON ('' if the bytes are PCM as we keep it)   4 group
---       5 the format that the client sends, JSON
--- Returns {"ok", samples of audio before the first}, {"missing"}, {"superseded"}, {"closed"}, or {"lost"}: Redis has
--- restarted without the last of its writes.
+-- ARGV  1 writer number   2 session id   3 input format, JSON ('' if the bytes are 16 kHz mono s16le)   4 group
+--       5 format sent by the client, JSON
+-- Returns {"ok", position of the first sample}, {"missing"}, {"superseded"}, {"closed"}, or {"lost"}: Redis has
+-- restarted without its last writes.
 local s = redis.call('HMGET', KEYS[1], 'state', 'writer', 'received', 'raw', 'intake_entry', 'start')
 if not s[1] then return {'missing'} end
 if s[2] ~= ARGV[1] then return {tonumber(s[2]) < tonumber(ARGV[1]) and 'lost' or 'superseded'} end

@@ -1,10 +1,10 @@
 -- with expiry
--- Keep a lease alive: reset the idle time of the pending work item, if still the owner.
--- KEYS  1 session hash   2 the queue   3… what lives as long as the hash: audio, events, arrivals
--- ARGV  1 epoch   2 entry id   3 group   4 worker id   5 ttl, seconds   6 prefix of the ownership fields
--- Returns {seconds since a gateway last saw the client, seconds it may be away,
+-- Renew a lease on a session: reset the idle time of the pending entry, if the caller is still the owner.
+-- KEYS  1 session hash   2 queue   3… keys with the lifetime of the hash: audio, events, arrivals
+-- ARGV  1 epoch   2 entry id   3 group   4 worker id   5 TTL, seconds   6 prefix of the ownership fields
+-- Returns {seconds since a gateway last had the client's connection, resume window in seconds,
 --          seconds without audio after which to settle, or 0, samples received, ending (1/0)};
---         {-1} if another worker owns the session, {-2} if the session is gone.
+--         {-1} if another worker owns the session, {-2} if the session does not exist.
 local s = redis.call('HMGET', KEYS[1], ARGV[6] .. 'epoch', 'seen', 'window', 'settle', 'received', 'state')
 if not s[1] then return {-2} end
 if s[1] ~= ARGV[1] then return {-1} end

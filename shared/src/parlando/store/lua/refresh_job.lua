@@ -1,7 +1,7 @@
 -- with job
--- Keep the lease of a job.
--- ARGV  1 epoch   2 entry   3 worker   4 ttl until it ends
--- Returns its state, "lost" if another worker owns it, or "gone".
+-- Renew the lease on a job.
+-- ARGV  1 epoch   2 entry id   3 worker id   4 TTL of a job that has not ended, seconds
+-- Returns the state, "lost" if another worker owns the job, or "gone" if it does not exist.
 local j = redis.call('HMGET', JOB, 'epoch', 'state')
 if not j[1] then return 'gone' end
 if j[1] ~= ARGV[1] then return 'lost' end

@@ -1,6 +1,6 @@
 -- with once
--- Hand a session, or its conversion, back: its work item is queued anew, for any worker to take at once.
--- KEYS  1 session hash   2 the queue
+-- Hand back a session's recognition or conversion: queue a new entry that any worker can claim at once.
+-- KEYS  1 session hash   2 queue
 -- ARGV  1 epoch   2 entry id   3 group   4 session id   5 prefix of the ownership fields ('' or 'intake_')
 -- Returns 1, or 0 if another worker owns the session.
 local s = redis.call('HMGET', KEYS[1], ARGV[5] .. 'epoch', 'state', ARGV[5] .. 'entry', 'key')

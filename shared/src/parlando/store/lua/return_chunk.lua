@@ -1,7 +1,8 @@
 -- with job once
--- Give a piece back, for any worker to take: the engine failed on it, or the worker is leaving.
--- ARGV  1 index   2 entry   3 why it failed ('' if it didn't)   4 most attempts   5 what it is   6 its PCM
--- Returns 1, or 0 if there's nothing to give back.
+-- Queue a chunk again, for any worker: the engine failed on it, or the worker is shutting down.
+-- ARGV  1 index   2 entry id   3 reason of the failure ('' for none)   4 maximum number of attempts
+--       5 chunk spec, JSON   6 PCM of the chunk
+-- Returns 1, or 0 if the chunk is not in the queue under this entry.
 if redis.call('HGET', PARTS, 'e' .. ARGV[1]) ~= ARGV[2] then return 0 end
 if ARGV[3] == '' then
   redis.call('HINCRBY', PARTS, 'a' .. ARGV[1], -1)

@@ -1,9 +1,10 @@
 -- with job once
--- Take a job in and put it among the waiting, in the order of start-time fair queueing (Goyal et al., 1996):
--- each key and priority is a flow; a job's tag is the virtual time, or its flow's last finish if that's later.
--- ARGV  1 key, hashed   2 options, JSON   3 priority   4 its weight   5 most waiting   6 ttl once ended, seconds
---       7 ttl until then   8 is there a callback (1/0)   9 listed (1/0)   10… further fields of the job's hash
--- Returns {"ok"}, {"full"}, or {"exists", key, digest} if there's a job of that id.
+-- Add a job to the waiting jobs, in the order of start-time fair queueing (Goyal et al., 1996): each key and
+-- priority is a flow; the tag of a job is the virtual time, or the last finish time of its flow if that is later.
+-- ARGV  1 key, hashed   2 options, JSON   3 priority   4 weight of the priority   5 maximum waiting jobs
+--       6 TTL of an ended job, seconds   7 TTL until then   8 has a callback (1/0)   9 listed (1/0)
+--       10… further fields of the job hash
+-- Returns {"ok"}, {"full"}, or {"exists", key, digest} if a job of that id exists.
 local known = redis.call('HMGET', JOB, 'key', 'digest')
 if known[1] then return {'exists', known[1], known[2] or ''} end
 if redis.call('ZCARD', WAITING) >= tonumber(ARGV[5]) then return {'full'} end

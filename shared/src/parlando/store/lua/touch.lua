@@ -1,8 +1,8 @@
 -- with expiry
--- A gateway still has the client of a session. Repeating it changes nothing.
--- KEYS  1 session hash   2… what lives as long as the hash: audio, events, arrivals
--- ARGV  1 writer number   2 ttl, seconds
--- Returns "ok", "missing", "superseded", "closed", or "lost": Redis has restarted without the last of its writes.
+-- Record that a gateway has the client's connection. Safe to repeat.
+-- KEYS  1 session hash   2… keys with the lifetime of the hash: audio, events, arrivals
+-- ARGV  1 writer number   2 TTL, seconds
+-- Returns "ok", "missing", "superseded", "closed", or "lost": Redis has restarted without its last writes.
 local s = redis.call('HMGET', KEYS[1], 'state', 'writer')
 if not s[1] then return 'missing' end
 if s[2] ~= ARGV[1] then return tonumber(s[2]) < tonumber(ARGV[1]) and 'lost' or 'superseded' end
