@@ -236,6 +236,9 @@ def test_the_lag_of_a_session_is_what_somebody_waits_for(state, owner, open_segm
     assert record.lag == lag
 
 
+STREAM = {"content-type": "text/event-stream"}
+
+
 async def test_events_are_followed_over_broken_connections(monkeypatch):
     """A gateway that restarts, one that breaks off, one that ends too early, one that refuses."""
     monkeypatch.setattr(client_http, "WAIT_S", 0.0)
@@ -251,8 +254,8 @@ async def test_events_are_followed_over_broken_connections(monkeypatch):
     answers = iter(
         [
             httpx.Response(503),
-            httpx.Response(200, content=breaking()),
-            httpx.Response(200, content=b": still here\n\n" + event(3)),
+            httpx.Response(200, headers=STREAM, content=breaking()),
+            httpx.Response(200, headers=STREAM, content=b": still here\n\n" + event(3)),
             httpx.Response(403, json={"code": "not_allowed", "detail": "This link was revoked"}),
         ]
     )

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 import httpx
-import orjson
+from httpx_sse import EventSource, SSEError
 
 from parlando.client.session import ClientError
 
@@ -52,15 +52,16 @@ async def follow(
                 if answer.is_error and answer.status_code not in AWAY and not patient:
                     await answer.aread()
                     raise refusal(answer)
-                async for line in answer.aiter_lines():
-                    if answer.is_success:
+                if answer.is_success:
+                    try:
+                        async for event in EventSource(answer).aiter_sse():
+                            position = event.id or position
+                            if event.data:  # none comes with `retry`
+                                failures = 0
+                                yield event.json()
+                    finally:
                         seen_at = time.monotonic()
-                    if line.startswith("id: "):
-                        position = line[4:]
-                    elif line.startswith("data: "):
-                        failures = 0
-                        yield orjson.loads(line[6:])
-        except httpx.HTTPError:
+        except (httpx.HTTPError, SSEError):
             pass
         failures += 1
         await asyncio.sleep(WAIT_S)

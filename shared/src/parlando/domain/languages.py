@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import langcodes
+
 NAMES: Final = {
     "af": "afrikaans",
     "am": "amharic",
@@ -109,25 +111,19 @@ NAMES: Final = {
 CODES: Final = {name: code for code, name in NAMES.items()}
 """English name in lower case → ISO 639 code."""
 
-_THREE: Final = (
-    "af afr, am amh, ar ara arb, as asm, az aze azj, ba bak, be bel, bg bul, bn ben, bo bod, "
-    "br bre, bs bos, ca cat, cs ces, cy cym, da dan, de deu, el ell, en eng, es spa, "
-    "et est, eu eus, fa fas pes, fi fin, fo fao, fr fra, gl glg, gu guj, ha hau, he heb, "
-    "hi hin, hr hrv, ht hat, hu hun, hy hye, id ind, is isl, it ita, ja jpn, jw jav, "
-    "ka kat, kk kaz, km khm, kn kan, ko kor, la lat, lb ltz, ln lin, lo lao, lt lit, "
-    "lv lav lvs, mg mlg plt, mi mri, mk mkd, ml mal, mn mon khk, mr mar, ms msa zsm, mt mlt, my mya, "
-    "ne nep npi, nl nld, nn nno, no nor nob, oc oci, pa pan, pl pol, ps pus pbt, pt por, ro ron, "
-    "ru rus, sa san, sd snd, si sin, sk slk, sl slv, sn sna, so som, sq sqi als, sr srp, "
-    "su sun, sv swe, sw swa swh, ta tam, te tel, tg tgk, th tha, tk tuk, tl tgl, tr tur, "
-    "tt tat, uk ukr, ur urd, uz uzb uzn, vi vie, yi yid ydd, yo yor, zh zho cmn"
-)
-_BY_THREE: Final = {three: code for code, *threes in map(str.split, _THREE.split(",")) for three in threes}
+_WHISPERS: Final = {"fil": "tl", "jv": "jw", "nb": "no", "pbt": "ps"}
+"""Current code → the one that Whisper has for the language."""
 
 
 def code_of(name: str) -> str | None:
-    """The ISO 639-1 code of a language named as `en`, `en-GB`, `eng`, `eng_Latn` or `English`; or None."""
+    """The code of a language in `NAMES`, given as `en`, `en-GB`, `eng`, `eng_Latn` or `English`; else None."""
     bare = name.strip().lower()
     if bare in CODES:
         return CODES[bare]
-    base = bare.replace("_", "-").split("-")[0]
-    return base if base in NAMES else _BY_THREE.get(base)
+    try:
+        current = langcodes.Language.get(bare.replace("_", "-")).language or ""
+        code = langcodes.standardize_tag(current, macro=True)
+    except ValueError:  # not a language tag
+        return None
+    code = _WHISPERS.get(code, code)
+    return code if code in NAMES else None
