@@ -116,7 +116,7 @@ _WHISPERS: Final = {"fil": "tl", "jv": "jw", "nb": "no", "pbt": "ps"}
 
 
 def code_of(name: str) -> str | None:
-    """The code of a language in `NAMES`, given as `en`, `en-GB`, `eng`, `eng_Latn` or `English`; else None."""
+    """The code of a language in `NAMES`, given as `en`, `en-GB`, `eng`, `eng_Latn`, `English`; or None."""
     bare = name.strip().lower()
     if bare in CODES:
         return CODES[bare]
