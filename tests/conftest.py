@@ -6,6 +6,7 @@ import lzma
 import hypothesis.internal.observability  # noqa: F401 its plugin would import it at the very end of a run
 import pytest
 
+from parlando.store.connection import connect
 from support.redis_server import RedisServer
 from support.speech import MICRO
 
@@ -19,6 +20,14 @@ def redis_server():
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+async def redis(redis_server):
+    """A client of it."""
+    client = connect(redis_server.url)
+    yield client
+    await client.aclose()
 
 
 @pytest.fixture(scope="session")

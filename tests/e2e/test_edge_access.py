@@ -8,6 +8,7 @@ import pytest
 import websockets
 
 from support.cluster import Cluster
+from support.edge import edge_cluster
 from support.raw_http import ask, head
 
 KEY = "X-API-Key: one"
@@ -16,21 +17,7 @@ MB = 1 << 20
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Gateway 0 has the usual limits; 1 is impatient, 2 takes few, 3 sits behind a proxy."""
-    with Cluster(
-        gateways=1,
-        transcribers=1,
-        processors=1,
-        API_KEYS="one,two",
-        CORS_ORIGINS="https://app.example",
-        STT_ENGINE="support.perfect:engine",
-        VAD="rms",
-    ) as cluster:
-        cluster.add_gateway(HEAD_TIMEOUT_S="1", BODY_TIMEOUT_S="1")
-        cluster.add_gateway(MAX_CONNECTIONS_PER_ADDRESS="8", TRUSTED_PROXIES="")
-        cluster.add_gateway(MAX_CONNECTIONS_PER_ADDRESS="3", TRUSTED_PROXIES="10.0.0.0/8, 127.0.0.1")
-        cluster.add_gateway(MAX_CONNECTIONS="64")
-        cluster.wait_ready(1, 1)
+    with edge_cluster() as cluster:
         yield cluster
 
 

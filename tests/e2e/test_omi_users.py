@@ -13,7 +13,7 @@ from api_gateway.deliveries.signature import sign
 from support.cluster import Cluster
 from support.jobs import wav
 from support.omi import Backend
-from support.omi_calls import get, post, transcripts, words
+from support.omi_calls import get, moonshine_cluster, omi_cluster, post, transcripts, words
 from support.perfect import script, silence, speak
 from support.speech import FIXTURES, fixture
 
@@ -30,31 +30,13 @@ def archive(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cluster(archive):
-    """A recogniser that makes no mistakes, and sessions that close two seconds after the last body."""
-    with Cluster(
-        gateways=2,
-        transcribers=2,
-        processors=1,
-        STT_ENGINE="support.perfect:engine",
-        VAD="rms",
-        WORKER_SESSIONS="30",
-        OMI_IDLE_S="3",
-        ARCHIVE_URL=str(archive),
-        API_KEYS="k1,k2",
-        PRICE_PER_HOUR_USD="0.04",
-    ) as cluster:
+    with omi_cluster(archive) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="module")
 def moonshine(tmp_path_factory):
-    with Cluster(
-        transcribers=1,
-        processors=1,
-        OMI_IDLE_S="3",
-        PARTITIONS="3",
-        ARCHIVE_URL=str(tmp_path_factory.mktemp("archive")),
-    ) as cluster:
+    with moonshine_cluster(tmp_path_factory.mktemp("archive")) as cluster:
         yield cluster
 
 

@@ -12,19 +12,11 @@ from parlando.errors import ConflictError, JobNotFoundError, SessionNotFoundErro
 from parlando.ids import new_job_id
 from parlando.store import annotations as module
 from parlando.store.annotations import Annotations
-from parlando.store.connection import connect
 from parlando.store.history import History
 from parlando.store.job_store import Jobs, Source
 from parlando.store.pubsub import Channels
 from parlando.store.sessions import Sessions
 from parlando.tasks import end
-
-
-@pytest.fixture
-async def redis(redis_server):
-    client = connect(redis_server.url)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

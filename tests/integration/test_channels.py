@@ -11,13 +11,6 @@ from parlando.tasks import end
 
 
 @pytest.fixture
-async def redis(redis_server):
-    client = connect(redis_server.url)
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
 async def channels(redis_server):
     client = connect(redis_server.url)
     channels = Channels(client)

@@ -7,7 +7,6 @@ from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.formats import AudioFormat
 from parlando.errors import TooManyControlsError
 from parlando.store.audio_streams import Control, Frame, StreamReader, position_at
-from parlando.store.connection import connect
 from parlando.store.conversion_claims import ConversionClaims
 from parlando.store.history import History
 from parlando.store.session_log import Checkpoint, SessionClaims
@@ -16,13 +15,6 @@ from parlando.store.sessions import Sessions
 SECOND = b"\1\0" * 16_000
 MOST = 1 << 30
 FLUSH = Flush()
-
-
-@pytest.fixture
-async def redis(redis_server):
-    client = connect(redis_server.url)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

@@ -7,19 +7,11 @@ from collections import Counter
 import pytest
 
 from parlando.errors import DeliveryFailedError, DeliveryNotFoundError
-from parlando.store.connection import connect
 from parlando.store.deliveries import Delivery
 from parlando.store.keys import DeliveryKeys, feed
 from support.deliveries import Bench, idle, until
 
 KEYS = DeliveryKeys(0, "test")
-
-
-@pytest.fixture
-async def redis(redis_server):
-    client = connect(redis_server.url)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from redis import exceptions as broken
 
 from parlando.errors import DeliveryFailedError
-from parlando.store.connection import Scripts, connect
+from parlando.store.connection import Scripts
 from parlando.store.deliveries import PAGE, Delivery
 from parlando.store.keys import DeliveryKeys, feed
 from parlando.tasks import end
@@ -21,13 +21,6 @@ from support.deliveries import Bench, idle, until
 KEYS = DeliveryKeys(0, "test")
 
 CLOCK_S = 0.002  # Redis' clock and ours are read to the millisecond
-
-
-@pytest.fixture
-async def redis(redis_server):
-    client = connect(redis_server.url)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

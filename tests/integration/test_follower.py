@@ -5,18 +5,10 @@ from collections import Counter
 
 import pytest
 
-from parlando.store.connection import connect
 from parlando.store.keys import feed
 from parlando.tasks import end
 from parlando.worker.follower import Follower, FollowerPool
 from support.deliveries import happen, until
-
-
-@pytest.fixture
-async def redis(redis_server):
-    client = connect(redis_server.url)
-    yield client
-    await client.aclose()
 
 
 class Counting(Follower):

@@ -10,7 +10,6 @@ from api_gateway.live.relay import Relay
 from parlando.domain.job_options import JobOptions
 from parlando.errors import JobNotFoundError
 from parlando.ids import new_job_id
-from parlando.store.connection import connect
 from parlando.store.envelope import AccessChanged
 from parlando.store.history import History
 from parlando.store.job_store import Jobs, Source
@@ -18,13 +17,6 @@ from parlando.store.pubsub import Channels
 from parlando.store.sessions import Sessions
 from parlando.store.viewers import Viewers
 from parlando.tasks import end
-
-
-@pytest.fixture
-async def redis(redis_server):
-    client = connect(redis_server.url)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

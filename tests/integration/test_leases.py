@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from parlando.store.connection import connect
 from parlando.store.history import History
 from parlando.store.leases import LeasePool, PoolMetrics
 from parlando.store.session_log import SessionClaims
@@ -15,13 +14,6 @@ from parlando.store.sessions import Sessions
 from parlando.tasks import end
 
 LEASE_S = 0.3
-
-
-@pytest.fixture
-async def redis(redis_server):
-    client = connect(redis_server.url)
-    yield client
-    await client.aclose()
 
 
 async def _claims(redis, name, partitions=1, lease_s=LEASE_S) -> SessionClaims:

@@ -12,7 +12,6 @@ from parlando.errors import AtCapacityError
 from parlando.ids import fingerprint
 from parlando.store import keys as names
 from parlando.store.chunk_claims import ChunkClaims
-from parlando.store.connection import connect
 from parlando.store.conversion_claims import ConversionClaims
 from parlando.store.http_audio import HttpAudio
 from parlando.store.job_claims import Chunk, JobClaims, JobLog
@@ -25,13 +24,6 @@ from support.lifetimes import complain, staying
 SECOND = b"\1\0" * 16_000
 MOST = 1 << 30
 MULAW = AudioFormat(encoding=Encoding.MULAW)
-
-
-@pytest.fixture
-async def redis(redis_server):
-    client = connect(redis_server.url)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from parlando.domain.commands import Flush
 from parlando.domain.events import FinalTranscript
 from parlando.domain.formats import AudioFormat
 from parlando.errors import FencedError, SessionLostError, SupersededError
-from parlando.store.connection import connect
 from parlando.store.conversion_claims import ConversionClaims
 from parlando.store.session_log import Checkpoint, SessionClaims
 from parlando.store.sessions import Sessions
@@ -17,13 +16,6 @@ from parlando.store.sessions import Sessions
 SECOND = bytes(32_000)
 MOST = 1 << 30
 MULAW = AudioFormat(encoding=Encoding.MULAW, sample_rate=8000)
-
-
-@pytest.fixture
-async def redis(redis_server):
-    client = connect(redis_server.url)
-    yield client
-    await client.aclose()
 
 
 class Disk:

@@ -18,13 +18,6 @@ from parlando.tasks import end
 from support.events import native
 
 
-@pytest.fixture
-async def redis(redis_server):
-    client = connect(redis_server.url)
-    yield client
-    await client.aclose()
-
-
 class LeavingClient:
     """A client that sends `frames` frames of 20 ms and then leaves without a word."""
 

@@ -6,18 +6,10 @@ import sys
 import orjson
 import pytest
 
-from parlando.store.connection import connect
 from parlando.store.heartbeat import beat
 from parlando.store.keys import SCHEMA, WORKERS
 from parlando.store.schema import VERSION, SchemaError, check_neighbours, check_schema
 from support.cluster import TESTS
-
-
-@pytest.fixture
-async def redis(redis_server):
-    client = connect(redis_server.url)
-    yield client
-    await client.aclose()
 
 
 async def test_the_first_process_claims_the_keyspace_for_its_version(redis):

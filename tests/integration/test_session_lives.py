@@ -11,7 +11,6 @@ from parlando.domain.events import Closed, FinalTranscript
 from parlando.domain.formats import AudioFormat
 from parlando.errors import FencedError, SessionTakenError, SupersededError
 from parlando.store.audio_streams import Frame, StreamReader, position_at
-from parlando.store.connection import connect
 from parlando.store.conversion_claims import ConversionClaims
 from parlando.store.history import History
 from parlando.store.pubsub import Channels
@@ -20,13 +19,6 @@ from parlando.store.sessions import Continued, Sessions
 from parlando.tasks import end
 
 SECOND = b"\1\0" * 16_000
-
-
-@pytest.fixture
-async def redis(redis_server):
-    client = connect(redis_server.url)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

@@ -30,13 +30,6 @@ SECOND = b"\0\0" * 16_000
 MOST = 60 * 16_000
 
 
-@pytest.fixture
-async def redis(redis_server):
-    client = connect(redis_server.url)
-    yield client
-    await client.aclose()
-
-
 @pytest.fixture(params=[1, 5])
 def partitions(request):
     return request.param

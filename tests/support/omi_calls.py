@@ -2,8 +2,11 @@
 
 import asyncio
 import time
+from pathlib import Path
 
 import httpx
+
+from support.cluster import Cluster
 
 
 def get(cluster, path: str, *, key: str = "k1", gateway: int = 0, **params) -> httpx.Response:
@@ -31,3 +34,24 @@ async def transcripts(
 
 def words(found: list[dict]) -> list[str]:
     return " ".join(transcript["text"] for transcript in found).split()
+
+
+def omi_cluster(archive: Path) -> Cluster:
+    """A recogniser that makes no mistakes, and sessions that close two seconds after the last body."""
+    return Cluster(
+        gateways=2,
+        transcribers=2,
+        processors=1,
+        STT_ENGINE="support.perfect:engine",
+        VAD="rms",
+        WORKER_SESSIONS="30",
+        OMI_IDLE_S="3",
+        ARCHIVE_URL=str(archive),
+        API_KEYS="k1,k2",
+        PRICE_PER_HOUR_USD="0.04",
+    )
+
+
+def moonshine_cluster(archive: Path) -> Cluster:
+    """The real engine, in three partitions."""
+    return Cluster(transcribers=1, processors=1, OMI_IDLE_S="3", PARTITIONS="3", ARCHIVE_URL=str(archive))
