@@ -214,3 +214,21 @@ async def test_who_may_not_watch_is_told_why(cluster):
             await holds(watched.page, "document.getElementById('watch-state').dataset.state === 'failed'")
             assert "revoked" in await watched.page.inner_text("#watch-state")
             assert await watched.page.locator("img[src=x]").count() == 0
+
+
+@needs_chromium
+async def test_lines_of_another_life_of_a_session_are_replaced(cluster):
+    play = """async () => {
+        const { TranscriptView } = await import("/app/transcript.js");
+        const root = document.createElement("div");
+        const view = new TranscriptView(root);
+        const shown = () => [...root.querySelectorAll("[role=log] .line")].map((line) => line.lastChild.textContent);
+        ["a", "b", "c"].forEach((text, segment) => view.final({ segment, text, start: segment }));
+        view.restart();
+        const before = shown();
+        view.final({ segment: 1, text: "B", start: 1 });
+        view.final({ segment: 2, text: "C", start: 2 });
+        return [before, shown()];
+    }"""
+    async with chromium() as browser, opened(browser, cluster.http()) as watched:
+        assert await watched.page.evaluate(play) == [["a", "b", "c"], ["a", "B", "C"]]

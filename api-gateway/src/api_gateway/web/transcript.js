@@ -18,6 +18,14 @@ export class TranscriptView {
     this.open = make("p", { className: "line open", hidden: true }, this.time, words);
     root.replaceChildren(this.finals, this.open);
     this.segment = -1;
+    this.restarted = false;
+  }
+
+  /** The session was opened anew: its next final replaces the lines of its segment and of later ones. */
+  restart() {
+    this.restarted = true;
+    this.segment = -1;
+    this.close();
   }
 
   clear() {
@@ -42,6 +50,10 @@ export class TranscriptView {
   /** Show a settled segment. One without text adds no line. */
   final({ segment, text, start, reason }) {
     const following = this.following;
+    if (this.restarted) {
+      for (const line of [...this.finals.children]) if (Number(line.dataset.segment) >= segment) line.remove();
+      this.restarted = false;
+    }
     if (text) {
       const line = make("p", { className: "line", dataset: { segment } });
       line.append(make("time", {}, clock(start)), make("span", {}, text));

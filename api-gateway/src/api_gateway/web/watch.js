@@ -47,6 +47,7 @@ const HANDLERS = {
   revoked: () => state("failed", "This link has been revoked"),
   partial: (event) => view.partial(event),
   final: (event) => view.final(event),
+  restarted: () => view.restart(),
   status: ({ status, ms }) => status === "lost" && view.remark(`${(ms / 1000).toFixed(1)} s of audio were lost.`),
 };
 

@@ -34,6 +34,8 @@ class Captions:
             case "final" if event["text"]:
                 self._live.update("")
                 self._console.print(Text(event["text"]), soft_wrap=True)
+            case "restarted":
+                self._console.print("[yellow]The session was opened anew; its text may be repeated[/]")
             case "unprotected":
                 self._console.print(
                     "[yellow]Too much audio is unsettled: if Redis lost its data, part of it would be lost[/]"
