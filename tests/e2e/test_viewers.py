@@ -222,7 +222,8 @@ async def test_lines_of_another_life_of_a_session_are_replaced(cluster):
         const { TranscriptView } = await import("/app/transcript.js");
         const root = document.createElement("div");
         const view = new TranscriptView(root);
-        const shown = () => [...root.querySelectorAll("[role=log] .line")].map((line) => line.lastChild.textContent);
+        const lines = () => [...root.querySelectorAll("[role=log] .line")];
+        const shown = () => lines().map((line) => line.lastChild.textContent);
         ["a", "b", "c"].forEach((text, segment) => view.final({ segment, text, start: segment }));
         view.restart();
         const before = shown();
