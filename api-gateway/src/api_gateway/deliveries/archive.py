@@ -16,6 +16,7 @@ from obstore.exceptions import NotFoundError
 from obstore.store import ObjectStore
 
 from api_gateway.deliveries.archive_paths import document_path, old_user_folder, user_folder
+from api_gateway.presenters.session import place_of
 from api_gateway.settings import GatewaySettings
 from parlando.objects import data_folder, open_store
 
@@ -60,7 +61,7 @@ class Archive:
             if day > last_day:
                 continue
             documents = [document for _, document in await self._documents(folders, owner)]
-            for document in sorted(documents, key=lambda d: int(d["started_ms"]), reverse=True):
+            for document in sorted(documents, key=place_of, reverse=True):
                 if document["started_ms"] <= until_ms:
                     yield document
 

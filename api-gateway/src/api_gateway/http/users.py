@@ -10,7 +10,7 @@ from obstore.exceptions import BaseError
 from starlette.responses import JSONResponse, Response
 
 from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
-from api_gateway.presenters.session import Document, iso, newest_sessions
+from api_gateway.presenters.session import Document, Place, iso, newest_sessions, place_of
 from parlando.domain.audio import BYTES_PER_SAMPLE, seconds
 from parlando.domain.subtitles import FORMATS
 from parlando.domain.transcript import FinalSegment, Transcript
@@ -21,6 +21,7 @@ from parlando.store.keys import month
 router = APIRouter(tags=["users"])
 log = structlog.get_logger(part="users")
 
+_CURSOR_PATTERN: Final = r"^[0-9]{1,15}(-[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})?$"
 LAST_MS: Final = 253_402_300_799_000  # the end of the year 9999, unix milliseconds
 Uid = Annotated[str, Path(pattern=UID_PATTERN)]
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -55,7 +56,9 @@ async def transcripts(
     caller: PrincipalDep,
     services: ServicesDep,
     since: Annotated[str | None, Query(description="Only sessions that began at this time or later")] = None,
-    before: Annotated[int | None, Query(ge=0, le=LAST_MS, description="`next` of the previous page")] = None,
+    before: Annotated[
+        str | None, Query(pattern=_CURSOR_PATTERN, description="`next` of the previous page")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     form: Annotated[Literal["json", "text", "srt", "vtt"], Query(alias="format")] = "json",
 ) -> Response:
@@ -64,8 +67,12 @@ async def transcripts(
     As text or subtitles they are joined, oldest first.
     """
     since_ms = _moment(since) if since else 0
-    until_ms = before - 1 if before is not None else round(time.time() * 1000) + 3_600_000
-    page = await _page(services, caller.key, uid, since_ms=since_ms, until_ms=until_ms, limit=limit + 1)
+    if before is None:
+        until = (round(time.time() * 1000) + 3_600_000, "")
+    else:
+        ms, _, sid = before.partition("-")
+        until = (min(int(ms), LAST_MS), sid)
+    page = await _page(services, caller.key, uid, since_ms=since_ms, until=until, limit=limit + 1)
     more, page = len(page) > limit, page[:limit]
     if form != "json":
         media_type, write = FORMATS[form]
@@ -75,30 +82,31 @@ async def transcripts(
             "uid": uid,
             "count": len(page),
             "transcripts": [{k: v for k, v in d.items() if k not in ("owner", "started_ms")} for d in page],
-            "next": str(page[-1]["started_ms"]) if more else None,
+            "next": "{}-{}".format(*place_of(page[-1])) if more else None,
         }
     )
 
 
 async def _page(
-    services: Services, key: str, uid: str, *, since_ms: int, until_ms: int, limit: int
+    services: Services, key: str, uid: str, *, since_ms: int, until: Place, limit: int
 ) -> list[Document]:
-    """Up to `limit` documents, newest first. For a session in Redis and in the archive, Redis is used."""
+    """Up to `limit` documents before `until`, newest first.
+
+    For a session in Redis and in the archive, Redis is used.
+    """
     owner = fingerprint(key)
-    fresh = await newest_sessions(
-        services.history, owner, uid, since_ms=since_ms, until_ms=until_ms, limit=limit
-    )
+    fresh = await newest_sessions(services.history, owner, uid, since_ms=since_ms, until=until, limit=limit)
     known = {document["session_id"] for document in fresh}
     old: list[Document] = []
     try:
-        async for document in services.archive.newest_first(uid, owner=owner[:16], until_ms=until_ms):
+        async for document in services.archive.newest_first(uid, owner=owner[:16], until_ms=until[0]):
             if document["started_ms"] < since_ms or len(old) >= limit:
                 break
-            if document["session_id"] not in known:
+            if document["session_id"] not in known and place_of(document) < until:
                 old.append(document)
     except (BaseError, OSError) as error:
         raise _unreachable(error) from error
-    return sorted(fresh + old, key=lambda d: int(d["started_ms"]), reverse=True)[:limit]
+    return sorted(fresh + old, key=place_of, reverse=True)[:limit]
 
 
 def _joined(uid: str, page: list[Document]) -> Transcript:

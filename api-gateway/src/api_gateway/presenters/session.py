@@ -11,6 +11,13 @@ from parlando.errors import SessionNotFoundError
 from parlando.store.history import History, SessionRecord
 
 Document = dict[str, Any]
+Place = tuple[int, str]
+"""Where a document stands in a user's list: when its session began (unix milliseconds), and its id."""
+
+
+def place_of(document: Document) -> Place:
+    """The place of a document."""
+    return int(document["started_ms"]), str(document["session_id"])
 
 
 def iso(unix_ms: int) -> str:
@@ -72,11 +79,12 @@ def _document(record: SessionRecord, finals: list[FinalSegment], clock: WallCloc
 
 
 async def newest_sessions(
-    history: History, key: str, uid: str, *, since_ms: int, until_ms: int, limit: int
+    history: History, key: str, uid: str, *, since_ms: int, until: Place, limit: int
 ) -> list[Document]:
     """Up to `limit` documents of a user's sessions that are still in Redis, newest first.
 
-    Only those that began from `since_ms` to `until_ms` (unix milliseconds). `key`: the hashed API key.
+    Only those that began from `since_ms` (unix milliseconds) on, and that stand before `until`. `key`: the
+    hashed API key.
     """
     documents: list[Document] = []
     for sid in await history.sessions_of(key, uid):
@@ -87,6 +95,6 @@ async def newest_sessions(
         except SessionNotFoundError:
             await history.unlist(key, uid, sid)
             continue
-        if since_ms <= document["started_ms"] <= until_ms:
+        if since_ms <= document["started_ms"] and place_of(document) < until:
             documents.append(document)
     return documents
