@@ -278,5 +278,5 @@ async def test_a_wav_is_a_recording_of_its_own(cluster):
     )
 
     assert [answer.status_code for answer in (raw, again, form)] == [200] * 3
-    assert "already" in again.json()["message"]
+    assert "received before" in again.json()["message"]
     assert sorted(words(await transcripts(cluster, "wav", count=2))) == script(0, 16)

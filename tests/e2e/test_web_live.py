@@ -316,7 +316,7 @@ async def test_a_long_absence_goes_on_in_a_new_session():
             cluster.restart_gateway()
             await asyncio.sleep(12)
             wire.up()
-            await page.wait_for_selector("text=a new session was begun", timeout=60_000)
+            await page.wait_for_selector("text=a new session was started", timeout=60_000)
             await asyncio.sleep(6)
             await stop(watched)
             heard = jiwer.process_words(normal(JFK), normal(await text_of(watched)))

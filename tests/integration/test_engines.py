@@ -110,7 +110,7 @@ def test_whisper_hears_partials_in_a_context_of_their_own_length(name, request, 
     assert jiwer.wer([_bare(f.text) for f in finals], [_bare(p.text) or "nothing" for p in partials]) < 0.2
 
     contexts.clear()
-    monkeypatch.setattr(f"{type(engine).__module__}.believable", lambda text, logprob: False)
+    monkeypatch.setattr(f"{type(engine).__module__}.is_plausible", lambda text, logprob: False)
     engine.transcribe([Window(spoken[0])])
     assert contexts == [500, 3000], "what can't be believed is heard in full"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from audio_processor.ffmpeg import OLDEST, Ffmpeg, probe
+from audio_processor.ffmpeg import MIN_VERSION, Ffmpeg, probe
 
 FOLDER = Path(sys.prefix) / "ffmpegs"
 WHEELS = {
@@ -28,7 +28,7 @@ ON_PATH, INSTALLED = "on-path", "installed"
 
 HERE = (INSTALLED, ON_PATH) if shutil.which("ffmpeg") else (INSTALLED,)
 VERSIONS = (*HERE, *WHEELS)
-FEW = (*HERE, OLDEST, "7.0")
+FEW = (*HERE, MIN_VERSION, "7.0")
 """The versions for slow tests."""
 
 MIN_SIZE = 5 << 20  # bytes; a smaller program is no complete static FFmpeg
