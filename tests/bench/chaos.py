@@ -241,6 +241,11 @@ def main() -> None:
         redis = RedisServer(durable=durable)
         with Cluster(gateways=2, transcribers=2, processors=2, redis=redis, **PERFECT) as cluster:
             outcomes[name] = asyncio.run(mode(cluster, minutes * 30, seed))
+            for gateway in cluster.gateways:  # a fault of ours, if there is any, is in its log
+                faults = [
+                    line for line in gateway.log.read_text().splitlines() if "connection.failed" in line
+                ]
+                print("\n".join(faults), end="", file=sys.stderr)
     table = Table(
         "chaos",
         f"{SESSIONS} sessions at a time and jobs for {minutes:g} minutes in which every process dies",

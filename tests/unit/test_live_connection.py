@@ -1,6 +1,7 @@
 """How a live connection takes messages, and how it ends. Its socket, writer and relay are played."""
 
 import asyncio
+import time
 from collections import deque
 from types import SimpleNamespace
 from typing import Any
@@ -263,4 +264,36 @@ async def test_a_ping_is_answered_behind_the_end_too():
     client = Said({"type": "end"}, {"type": "ping"})
     running = asyncio.create_task(client.connection().run())
     assert (await asyncio.wait_for(client.sent.get(), 60))["type"] == "pong"
+    await _ended(running)
+
+
+async def test_a_gateway_that_stood_still_does_not_take_its_client_for_silent():
+    """Stopped, or starved of processor time, for longer than audio may be missing."""
+    played, controls = Played(), []
+    audio: asyncio.Queue[str] = asyncio.Queue()
+
+    async def append(pcm: bytes, most: int) -> SimpleNamespace:
+        played.settled = (0, 0)
+        return SimpleNamespace(stored=True, backlog=0)
+
+    async def control(said: dict[str, Any], *, ends: bool = False) -> None:
+        controls.append(said)
+
+    played.receive, played.append, played.control = audio.get, append, control
+    relay = SimpleNamespace(batches=played.batches)
+    settings = GatewaySettings(stall_flush_s=1)
+    live = LiveConnection(played, played, relay, settings=settings, dialect=Native())
+    running = asyncio.create_task(live.run())
+    audio.put_nowait('{"type":"audio","chunk":"AAAA","index":0}')
+    while not played.sent:
+        await asyncio.sleep(0.01)
+    time.sleep(2)  # noqa: ASYNC251 nothing in this process runs
+    for _ in range(5):  # what came meanwhile is read from the socket in a few turns
+        await asyncio.sleep(0)
+    audio.put_nowait('{"type":"audio","chunk":"AAAA","index":1}')
+    await asyncio.sleep(0.6)
+    assert controls == []
+    while not controls:  # now it's the client that is silent
+        await asyncio.sleep(0.01)
+    assert controls == [{"type": "settle"}]
     await _ended(running)

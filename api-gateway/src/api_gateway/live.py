@@ -37,6 +37,7 @@ MOST_MISTAKES: Final = 20  # messages not understood before the socket is closed
 FULL_RETRY_S: Final = 0.1
 TOUCH_EVERY_S: Final = 5.0
 WATCH_EVERY_S: Final = 0.25
+PAUSED_S: Final = 0.5  # a look that comes so much too late shows that this process was stopped or starved
 
 
 class IdleError(ParlandoError):
@@ -332,8 +333,12 @@ class LiveConnection:
         """Keep the session alive in Redis; settle stalled audio; give up on a silent client."""
         touched = 0.0
         often = min(TOUCH_EVERY_S, self._settings.resume_window_s / 3)
+        looked_at = time.monotonic()
         while True:
             now = time.monotonic()
+            if (paused := now - looked_at - WATCH_EVERY_S) > PAUSED_S:  # this process, not the client
+                self._heard_at += paused
+                self._audio_at += paused
             try:
                 if now - touched >= often and not self._ended:
                     await self._writer.touch()
@@ -350,6 +355,7 @@ class LiveConnection:
                 pass  # those that wait settle it
             except SessionClosedError:
                 self._ended = True  # a worker has ended it: the events tell why
+            looked_at = time.monotonic()
             await asyncio.sleep(WATCH_EVERY_S)
 
     async def leave(self) -> None:

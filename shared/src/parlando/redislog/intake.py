@@ -74,6 +74,8 @@ class OwnedIntake:
         match answer[0]:
             case b"fenced":
                 raise self._fenced()
+            case b"lost":  # the next owner goes on from what Redis has
+                raise FencedError(f"Redis has restarted without the last audio of session {self._keys.sid}")
             case b"full":
                 return False
         self.emitted += len(pcm) // 2

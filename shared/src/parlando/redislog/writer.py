@@ -45,6 +45,11 @@ def _refusal(sid: str, answer: str) -> ParlandoError:
                 f"Redis no longer knows session {sid}: it restarted without its data. "
                 "Start a new session and send again what was not settled."
             )
+        case "lost":
+            return SessionLostError(
+                f"Redis has restarted without the last seconds of session {sid}. "
+                "Start a new session and send again what was not settled."
+            )
         case "superseded":
             return SupersededError(f"A newer connection writes to session {sid}")
         case "closed":

@@ -5,11 +5,12 @@
 -- ARGV  1 writer number, or '' for the owner   2 epoch, for the owner   3 control, JSON
 --       4 does it end the session (1/0)   5 a name ('' for none): the control named so last isn't said again
 --       6 changes of the config, JSON ('' for none)   7 most controls that wait for a checkpoint
--- Returns "ok", "missing", "superseded", "closed", or "many" if too many wait; the end is never refused so.
+-- Returns "ok", "missing", "superseded", "closed", "lost" (Redis has restarted without the last of its writes), or
+-- "many" if too many wait; the end is never refused so.
 local s = redis.call('HMGET', KEYS[1], 'state', 'writer', 'epoch', 'received', 'said', 'input', 'raw',
   'controls', 'controls_done', 'config')
 if not s[1] then return 'missing' end
-if ARGV[1] ~= '' and s[2] ~= ARGV[1] then return 'superseded' end
+if ARGV[1] ~= '' and s[2] ~= ARGV[1] then return tonumber(s[2]) < tonumber(ARGV[1]) and 'lost' or 'superseded' end
 if ARGV[1] == '' and s[3] ~= ARGV[2] then return 'superseded' end
 if ARGV[5] ~= '' and s[5] == ARGV[5] then return 'ok' end
 if s[1] ~= 'open' then return 'closed' end

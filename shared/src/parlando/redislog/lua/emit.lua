@@ -4,15 +4,14 @@
 -- ARGV  1 intake epoch   2 offset of the first sample   3 PCM bytes   4 most samples not checkpointed
 --       5 bytes of the input that are converted   6 first byte that a new owner will want
 --       7 the processor's state, JSON
--- Returns {"ok", received}, {"full", received} or {"fenced"} (another owner, or the session has closed).
+-- Returns {"ok", received}, {"full", received}, {"fenced"} (another owner, or the session has closed), or {"lost"}:
+--         Redis has restarted without the last of its writes.
 local s = redis.call('HMGET', KEYS[1], 'state', 'intake_epoch', 'received', 'checkpoint')
 if not s[1] or s[1] == 'closed' or s[2] ~= ARGV[1] then return {'fenced'} end
 local received = tonumber(s[3])
 local stop = tonumber(ARGV[2]) + #ARGV[3] / 2
 if #ARGV[3] > 0 and stop > received then
-  if tonumber(ARGV[2]) ~= received then
-    return redis.error_reply('OFFSET expected ' .. s[3] .. ' but got ' .. ARGV[2])
-  end
+  if tonumber(ARGV[2]) ~= received then return {'lost'} end
   if stop - tonumber(s[4]) > tonumber(ARGV[4]) then return {'full', received} end
   redis.call('XADD', KEYS[2], string.format('%.0f-0', stop), 'p', ARGV[3])
   redis.call('HSET', KEYS[1], 'received', string.format('%.0f', stop))

@@ -3,10 +3,11 @@
 -- KEYS  1 session hash   2 intake stream
 -- ARGV  1 writer number   2 session id   3 input format, JSON ('' if the bytes are PCM as we keep it)   4 group
 --       5 the format that the client sends, JSON
--- Returns {"ok", samples of audio before the first}, {"missing"}, {"superseded"} or {"closed"}.
+-- Returns {"ok", samples of audio before the first}, {"missing"}, {"superseded"}, {"closed"}, or {"lost"}: Redis has
+-- restarted without the last of its writes.
 local s = redis.call('HMGET', KEYS[1], 'state', 'writer', 'received', 'raw', 'intake_entry', 'start')
 if not s[1] then return {'missing'} end
-if s[2] ~= ARGV[1] then return {'superseded'} end
+if s[2] ~= ARGV[1] then return {tonumber(s[2]) < tonumber(ARGV[1]) and 'lost' or 'superseded'} end
 local start = s[6] or '0'
 if s[1] ~= 'open' or s[3] ~= start or tonumber(s[4] or 0) > 0 then return {'closed'} end
 if s[5] then
