@@ -1,5 +1,7 @@
 """A Redis that was killed may come back without its last writes: the append-only file lags behind."""
 
+import asyncio
+
 import pytest
 
 from parlando.audio import Encoding
@@ -96,6 +98,7 @@ async def test_an_owner_whose_events_were_lost_leaves_them_to_be_made_again(redi
     await disk.read()
     with pytest.raises(FencedError, match="without the last events"):
         await commit(2)
+    await asyncio.sleep(0.05)  # until the lease has run out
     [again] = await claims.take_over(1)
     assert (again.seq, again.segments, again.checkpoint.offset) == (1, 1, 0)
 
@@ -116,5 +119,6 @@ async def test_a_processor_whose_audio_was_lost_leaves_it_to_be_converted_again(
     await disk.read()
     with pytest.raises(FencedError, match="without the last audio"):
         await emit(24_000)
+    await asyncio.sleep(0.05)  # until the lease has run out
     [again] = await claims.take_over(1)
     assert again.emitted == 16_000
