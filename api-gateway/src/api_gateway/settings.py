@@ -42,7 +42,11 @@ class GatewaySettings(BlobSettings):
         60, gt=0, le=3600, description="Seconds without a byte after which a request's body is given up"
     )
     keep_alive_s: int = Field(
-        5, ge=1, le=3600, description="Seconds that a connection without a request is kept open"
+        75,
+        ge=1,
+        le=3600,
+        description="Seconds that a connection without a request is kept open; longer than clients and proxies "
+        "keep theirs (5 to 60), so that none sends a request into a connection that is being closed",
     )
     buffer_max_s: float = Field(
         60,
