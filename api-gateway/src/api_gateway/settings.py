@@ -45,8 +45,8 @@ class GatewaySettings(BlobSettings):
         75,
         ge=1,
         le=3600,
-        description="Seconds that a connection without a request is kept open; longer than clients and proxies "
-        "keep theirs (5 to 60), so that none sends a request into a connection that is being closed",
+        description="Seconds that a connection without a request is kept open; longer than clients and "
+        "proxies keep theirs (5 to 60), so that none sends a request into a connection that is being closed",
     )
     buffer_max_s: float = Field(
         60,
