@@ -28,7 +28,7 @@ def cluster():
         STT_ENGINE="support.perfect:engine",
         VAD="rms",
     ) as cluster:
-        cluster.add_gateway(HEAD_TIMEOUT_S="1", BODY_TIMEOUT_S="1")
+        cluster.add_gateway(HEAD_TIMEOUT_S="1", BODY_TIMEOUT_S="1", KEEP_ALIVE_S="1")
         cluster.add_gateway(MAX_CONNECTIONS_PER_ADDRESS="8", TRUSTED_PROXIES="")
         cluster.add_gateway(MAX_CONNECTIONS_PER_ADDRESS="3", TRUSTED_PROXIES="10.0.0.0/8, 127.0.0.1")
         cluster.add_gateway(MAX_CONNECTIONS="64")
