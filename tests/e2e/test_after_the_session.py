@@ -24,7 +24,7 @@ def send(cluster, uid: str, pcm: np.ndarray) -> None:
     assert httpx.post(f"{cluster.http()}/streaming?uid={uid}", content=pcm.tobytes()).status_code == 200
 
 
-async def until(condition, *, within_s: float = 20.0):
+async def until(condition, *, within_s: float = 120):
     """The first true answer of `condition`, asked in a thread again and again."""
     deadline = time.monotonic() + within_s
     while not (found := await asyncio.to_thread(condition)):
@@ -33,7 +33,6 @@ async def until(condition, *, within_s: float = 20.0):
     return found
 
 
-@pytest.mark.timeout(120)
 async def test_transcripts_go_into_an_s3_when_it_can_be_reached():
     """The live path doesn't notice that the archive is away; it's tried again, counted, and shown."""
     port = free_port()
@@ -63,7 +62,7 @@ async def test_transcripts_go_into_an_s3_when_it_can_be_reached():
             aws_secret_access_key="secret",
         )
         s3.create_bucket(Bucket="words")
-        await until(lambda: cluster.health()["archive"]["waiting"] == 0, within_s=30)
+        await until(lambda: cluster.health()["archive"]["waiting"] == 0)
         [stored] = s3.list_objects_v2(Bucket="words")["Contents"]
         document = json.loads(s3.get_object(Bucket="words", Key=stored["Key"])["Body"].read())
         cluster.store().flushall()
@@ -81,7 +80,6 @@ async def test_transcripts_go_into_an_s3_when_it_can_be_reached():
     assert left == []
 
 
-@pytest.mark.timeout(120)
 async def test_finals_are_pushed_signed_and_retried(tmp_path):
     """The first three attempts fail; every final arrives, none under two names."""
 
@@ -138,7 +136,7 @@ async def test_transcripts_are_written_back_into_omi_if_that_is_wished(tmp_path)
         ) as cluster,
     ):
         send(cluster, "back", speak(6))
-        await until(lambda: len(server.requests) == 2, within_s=30)
+        await until(lambda: len(server.requests) == 2)
         await until(lambda: cluster.health()["archive"]["waiting"] == 0)
 
     (path, headers, first), (_, _, second) = server.requests
@@ -153,7 +151,6 @@ async def test_transcripts_are_written_back_into_omi_if_that_is_wished(tmp_path)
 # --- a paid engine ----------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(150)
 async def test_a_paid_engine_in_batches_is_asked_rarely_and_for_long_pieces(tmp_path):
     """Two minutes of Omi's audio: pieces of 10 to 30 s, cut in silences, every word once, the bill known."""
     sentences = [np.r_[speak(7, first=7 * n), silence(0.6)] for n in range(28)]
@@ -199,7 +196,6 @@ async def test_a_paid_engine_in_batches_is_asked_rarely_and_for_long_pieces(tmp_
     assert server.requests[0][1]["authorization"] == "Bearer gsk_test"
 
 
-@pytest.mark.timeout(60)
 async def test_a_paid_engine_that_fails_is_said_and_costs_no_session(tmp_path):
     """An endpoint that refuses: the session closes, saying how much was not recognised."""
     refuse = (401, {"Content-Type": "application/json"}, b'{"error":{"message":"Invalid API Key"}}')

@@ -26,7 +26,6 @@ def _frames(pcm: np.ndarray, frame_ms: int):
     return (data[at : at + step] for at in range(0, len(data), step))
 
 
-@pytest.mark.timeout(300)
 async def test_ten_minutes_at_once_to_a_worker_that_is_slow_and_stalls(cluster):
     """As browsers do, this client answers pings but sends none; its pongs lie behind all its audio."""
     pcm = np.concatenate([np.r_[speak(40, first=40 * n), silence(0.8)] for n in range(29)])
@@ -69,7 +68,7 @@ async def test_a_client_that_answers_nothing_is_gone(cluster):
     assert json.loads(await socket.recv())["type"] == "connected"
     assert cluster.connections() == 1
     socket.transport.pause_reading()  # nor does it answer pings
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(600):
         while cluster.connections():
             await asyncio.sleep(0.1)
     socket.transport.abort()

@@ -163,7 +163,6 @@ async def test_a_killed_audio_processor_changes_no_letter(cluster):
     assert taken >= len(names) / 2
 
 
-@pytest.mark.timeout(180)
 async def test_the_words_of_every_container_are_heard(cluster):
     """All files of `e_containers` whose words are known (none of it in the fixtures)."""
     spoken = [(path, row) for path, row in rows("e_containers") if row.get("text")]
@@ -172,7 +171,7 @@ async def test_the_words_of_every_container_are_heard(cluster):
     async def one(path: Path, row: dict) -> str:
         query = {} if "raw" in row else {"encoding": "container"}
         data = path.read_bytes()  # noqa: ASYNC240
-        async with room, asyncio.timeout(60), connect(cluster.url(), **query) as session:
+        async with room, asyncio.timeout(600), connect(cluster.url(), **query) as session:
             for at in range(0, len(data), 8000):
                 await session.send(data[at : at + 8000])
             await session.end()

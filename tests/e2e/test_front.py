@@ -230,7 +230,6 @@ async def test_an_idle_socket_is_closed_with_4408():
     assert said[-1]["code"] == "idle"
 
 
-@pytest.mark.timeout(120)
 def test_the_supervisor_starts_everything_restarts_what_dies_and_stops_all():
     port, processor = free_port(), free_port()
     environment = {

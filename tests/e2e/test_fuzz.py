@@ -11,7 +11,6 @@ SEED = int(os.environ.get("FUZZ_SEED", "1"))
 INPUTS = 1000
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("door", [fuzz_http, fuzz_websocket], ids=["HTTP", "WebSocket"])
 async def test_whatever_is_sent_is_answered_and_leaves_nothing(door):
     with Cluster(processors=1, **fuzz.ENVIRONMENT) as cluster:

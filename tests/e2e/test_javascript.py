@@ -125,7 +125,7 @@ class Session:
             *self._command,
             stdout=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(150):
+        async with asyncio.timeout(600):
             async for line in process.stdout:
                 self.events.append(json.loads(line))
         await process.wait()

@@ -56,7 +56,6 @@ def _long(minutes: float) -> tuple[np.ndarray, list[str]]:
     return np.concatenate(parts), said
 
 
-@pytest.mark.timeout(120)
 def test_killed_workers_change_nothing_in_the_result():
     """SIGKILL of a transcriber and of the audio-processor in the middle: the same segments to the letter."""
     pcm, said = _long(12)
@@ -179,7 +178,6 @@ def test_a_full_blob_store_is_said_and_the_cluster_lives_on(tmp_path):
         assert cluster.health()["status"] == "healthy"
 
 
-@pytest.mark.timeout(180)
 def test_two_hundred_jobs_at_once_are_fair_and_starve_nobody(perfect):
     """190 of one key, then 10 of another, done long before those; a live session goes on meanwhile."""
     with Cluster(

@@ -11,7 +11,6 @@ from support.cluster import Cluster
 pytestmark = pytest.mark.alone
 
 
-@pytest.mark.timeout(300)
 async def test_one_session_is_fast_enough():
     """The bars of one session are printed; twice of each is allowed, for machines are busy."""
     spoken = recordings(0)[:5]

@@ -47,7 +47,6 @@ def test_local_whisper_says_what_is_wrong_with_a_file(cluster):
     assert httpx.post(f"{cluster.http()}/omi/k1/inference", content=b"x").status_code == 400
 
 
-@pytest.mark.timeout(120)
 async def test_local_whisper_waits_for_room_instead_of_refusing(tmp_path):
     """One worker with room for one session: ten files at once all get their words."""
     with Cluster(

@@ -40,7 +40,6 @@ def moonshine(tmp_path_factory):
         yield cluster
 
 
-@pytest.mark.timeout(240)
 async def test_transcripts_are_paged_filtered_written_and_deleted(cluster, archive):
     for first in (0, 4, 8):
         post(cluster, "/audio?uid=pages", wav(speak(4, first=first)))

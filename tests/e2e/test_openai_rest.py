@@ -189,7 +189,6 @@ async def test_a_client_that_goes_away_cancels_its_job():
                 await asyncio.sleep(0.05)
 
 
-@pytest.mark.timeout(120)
 def test_a_real_whisper_transcribes_and_says_that_it_cannot_translate(micro_checkpoint):
     """whisper-micro knows English only."""
     spoken = json.loads((MICRO / "manifest.jsonl").read_text().splitlines()[0])

@@ -4,7 +4,6 @@ import asyncio
 
 import httpx
 import numpy as np
-import pytest
 
 from parlando.client import connect
 from support.cluster import Cluster
@@ -20,7 +19,6 @@ def said(number: int) -> np.ndarray:
     return np.concatenate([speak(6, first=100 * number), silence(0.8), speak(6, first=100 * number + 6)])
 
 
-@pytest.mark.timeout(120)
 async def test_sessions_of_all_partitions_on_three_redises():
     with Cluster(
         gateways=2,
@@ -51,7 +49,6 @@ async def kill_one(cluster) -> None:
     cluster.transcribers[0].kill()
 
 
-@pytest.mark.timeout(120)
 async def test_moonshine_files_viewers_and_users_on_three_redises():
     with Cluster(processors=1, redis=RedisClusterServers(), PARTITIONS="4") as cluster:
         jfk = FIXTURES / "speech" / "jfk.flac"
@@ -83,7 +80,6 @@ async def named(session) -> str:
     return session.id
 
 
-@pytest.mark.timeout(180)
 async def test_a_failover_loses_no_word():
     servers = SentinelServers()
     with Cluster(transcribers=2, processors=1, redis=servers, **PERFECT) as cluster:

@@ -17,7 +17,6 @@ from support.speech import JFK
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-    pytest.mark.timeout(120),
 ]
 
 

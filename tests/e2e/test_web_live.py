@@ -22,7 +22,6 @@ from support.wire import Wire
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-    pytest.mark.timeout(180),
 ]
 
 normal = EnglishTextNormalizer()

@@ -70,7 +70,6 @@ async def test_the_pieces_in_which_bytes_come_change_nothing(redis):
 @pytest.mark.parametrize(
     ("cluster", "cut_at"), [(INSTALLED, 0.2), *((version, 0.55) for version in FEW)], indirect=["cluster"]
 )
-@pytest.mark.timeout(120)
 async def test_a_killed_audio_processor_changes_no_byte(cluster, redis, cut_at):
     """SIGKILL at two places of every format; `normalize` too, whose filters have a memory."""
     forms = {name: (encoded(JFK, name), form_of(name)) for name in CONVERTED}

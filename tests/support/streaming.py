@@ -55,7 +55,7 @@ async def stream(
     frame_ms: int = 20,
     speed: float | None = 1.0,
     end: bool = True,
-    timeout: float = 120,
+    timeout: float = 600,
     **options: Any,
 ) -> Heard:
     """One complete session: sends all audio. Returns all messages received until `closed`."""

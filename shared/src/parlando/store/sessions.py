@@ -52,6 +52,11 @@ def _refusal(sid: str, answer: str) -> ParlandoError:
                 f"Redis has restarted without the last seconds of session {sid}. "
                 "Start a new session and send again what was not settled."
             )
+        case "lost":
+            return SessionLostError(
+                f"Redis has restarted without the last seconds of session {sid}. "
+                "Start a new session and send again what was not settled."
+            )
         case "superseded":
             return SupersededError(f"A newer connection has taken over session {sid}")
         case "closed":
