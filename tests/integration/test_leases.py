@@ -33,7 +33,7 @@ def _metrics() -> PoolMetrics:
 
 @dataclass
 class Listening:
-    """Work that only notes what it's fed; a session whose title is `begin`, `run` or `feed` breaks there."""
+    """Work that notes what it's fed. A session whose title is `begin`, `run`, `feed` or `read` breaks there."""
 
     claim: object
     position: str = "0-0"
@@ -50,6 +50,8 @@ class Listening:
         self.fed += entries
         self.position = self.fed[-1].id
         if self.title == "feed":
+            raise IndexError("a bug in the queue")
+        if self.title == "read":
             self.broken.set()
 
     async def run(self) -> None:
@@ -135,7 +137,7 @@ async def test_a_worker_leaves_its_own_overdue_work_alone(redis):
     assert [claim.name for claim in await claims.take_over(5)] == ["s"]
 
 
-@pytest.mark.parametrize("where", ["begin", "run", "feed"])
+@pytest.mark.parametrize("where", ["begin", "run", "feed", "read"])
 async def test_a_fault_of_one_session_is_counted_and_ends_no_worker(redis, redis_server, where):
     """After three failures it is closed, and its client is told; its neighbours never notice."""
     sessions, history = Sessions(redis, partitions=1, ttl_s=100), History(redis, partitions=1)

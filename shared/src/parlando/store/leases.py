@@ -292,6 +292,15 @@ class LeasePool(Generic[C, R, W]):
             if self._held.get(claim.name, (None,))[0] is claim:
                 self._forget(claim.name)
 
+    async def fail(self, work: W, error: Exception) -> None:
+        """End `work` because of `error`, as if its task had raised it."""
+        for claim, held in self._held.values():
+            if held is work:
+                self._log("error", "failed", claim.name, exc_info=error)
+                self._forget(claim.name, cancel=True)
+                await self._note_failure(claim, error)
+                return
+
     async def _note_failure(self, claim: C, error: Exception) -> None:
         try:
             await self._claims.failed(claim, error)

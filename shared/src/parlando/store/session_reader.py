@@ -110,7 +110,10 @@ class SessionReader(Generic[C, W]):
                 await asyncio.sleep(AWAY_S)
                 continue
             for key, entries in found.items():
-                works[key].feed(entries)
+                try:
+                    works[key].feed(entries)
+                except Exception as error:
+                    await self._pool.fail(works[key], error)
             tick = min(TICK_S + TICK_PER_SESSION_S * len(works), TICK_MAX_S)
             await asyncio.sleep(max(0.0, started + tick - time.monotonic()))
 
