@@ -117,6 +117,9 @@ async def test_without_keys_a_page_of_another_name_reads_nothing():
             ):
                 answer = await ask(port, head("GET", path, f"Origin: {origin}", "Connection: close"))
                 assert answer.status == 401, (path, origin)
+        for path in ("/health", "/v1/stt/stream"):
+            answer = await ask(port, head("GET", path, "Host: evil.example", "Connection: close"))
+            assert answer.status == 400, "one of two hosts would be checked, and another one used"
         for name in ("http://[", "null"):
             async with websockets.connect(f"{keyless.url()}/v1/stt/stream", origin=name) as socket:
                 assert json.loads(await socket.recv())["code"] == "not_allowed"

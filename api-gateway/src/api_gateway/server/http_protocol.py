@@ -135,6 +135,8 @@ class HttpProtocol(CountedProtocol, HttpToolsProtocol):
         if not self._is_idle():
             self._pipelined = True
             raise _Refused
+        if sum(name == b"host" for name, _ in self.headers) > 1:  # RFC 9112, 3.2
+            raise _Refused
         if self._proxied:
             self._count_forwarded()
         self.deadline = math.inf
