@@ -43,7 +43,7 @@ def cluster(examples):
         PYTHONPATH=f"{TESTS}:{examples}",
         DOORS="phone_door:DOOR,lines_door:DOOR",
         TCP_DOORS=f"lines={tcp_port}",
-        STAGES="loudness_stage:Loudness",
+        STAGES="loudness_stage:Loudness,support.uppercase:Uppercase",
         **PERFECT,
     ) as cluster:
         cluster.tcp_port = tcp_port
@@ -132,6 +132,20 @@ async def test_a_stage_adds_to_the_sessions_that_ask_for_it(cluster):
     assert f"<v {finals[0]['speaker']}>" in httpx.get(base, params={"format": "vtt"}).text
     async with websockets.connect(f"{cluster.url()}/v1/stt/stream?session_id=x&stages=nonsense") as socket:
         assert "nonsense" in json.loads(await socket.recv())["message"]
+
+
+async def test_a_transcript_is_read_in_another_language(cluster):
+    pcm = np.concatenate([speak(2), silence(1)])
+    sid, finals = await _finals(cluster, pcm, stages="uppercase")
+    [spoken] = [final for final in finals if final["text"]]
+    assert spoken["translations"] == {"de": spoken["text"].upper()}
+    url = f"{cluster.http()}/v1/stt/sessions/{sid}/transcript"
+    for form in ("json", "text", "srt", "vtt"):
+        assert spoken["text"].upper() in httpx.get(url, params={"format": form, "translation": "de"}).text
+        assert spoken["text"] in httpx.get(url, params={"format": form}).text
+    refused = httpx.get(url, params={"translation": "fr"})
+    assert refused.status_code == 400
+    assert "(de" in refused.json()["detail"]
 
 
 async def test_a_stages_state_outlives_its_worker(cluster):

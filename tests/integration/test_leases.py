@@ -33,7 +33,7 @@ def _metrics() -> PoolMetrics:
 
 @dataclass
 class Listening:
-    """Work that notes what it's fed. A session whose title is `begin`, `run`, `feed` or `read` breaks there."""
+    """Work that notes its input. A session whose title is `begin`, `run`, `feed` or `read` breaks there."""
 
     claim: object
     position: str = "0-0"

@@ -9,6 +9,7 @@ import webvtt
 from api_gateway.presenters import openai
 from parlando.domain import languages, subtitles
 from parlando.domain.transcript import FinalSegment, TimedWord, Transcript
+from parlando.errors import InvalidRequestError
 
 
 def transcript(*speakers: str | None) -> Transcript:
@@ -49,6 +50,19 @@ def test_tsv_has_one_line_a_segment():
     assert rows[0] == ["start", "end", "text"]
     assert rows[2] == ["3600500", "3601750", "Two lines? --> no"]
     assert all(len(row) == 3 for row in rows)
+
+
+def test_a_translated_transcript_keeps_what_is_not_translated():
+    segments = [
+        s.model_copy(update={"translations": {"de": f"Satz {s.segment}"} if s.segment else None})
+        for s in transcript().segments
+    ]
+    german = Transcript.of("j", state="completed", duration=1, segments=segments).translated("de")
+    assert german.text == "Hello <there> & you. Satz 1 Satz 2"
+    assert (german.segments[1].text, german.segments[1].words, german.language) == ("Satz 1", (), "de")
+    with pytest.raises(InvalidRequestError, match=r"\(de\), but got fr"):
+        german.translated("fr")
+    assert Transcript.of("j", state="completed", duration=0, segments=[]).translated("fr").text == ""
 
 
 def test_empty_transcripts_are_valid_in_every_format():

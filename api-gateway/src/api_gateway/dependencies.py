@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Query
 from starlette.requests import HTTPConnection
 
 from api_gateway.admission import Admission
@@ -102,3 +102,12 @@ async def visible(sid: str, connection: HTTPConnection, services: ServicesDep) -
 
 
 ReadingDep = Annotated[ReadAccess, Depends(visible)]
+
+TranslationQuery = Annotated[
+    str | None,
+    Query(
+        pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$",
+        description="Language of the text, if a stage translates; segments without a translation keep theirs",
+    ),
+]
+"""The query parameter `translation` of transcripts."""

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
+from api_gateway.dependencies import PrincipalDep, Services, ServicesDep, TranslationQuery
 from api_gateway.http.job_uploads import discard, receive
 from api_gateway.http.sse import annotations_from, respond, start_of
 from api_gateway.http.uploads import body_of
@@ -260,12 +260,15 @@ async def result(
     services: ServicesDep,
     form: Annotated[Literal["json", "text", "srt", "vtt", "tsv"], Query(alias="format")] = "json",
     annotations: Annotated[bool, Query(description="Include annotations (format=json only)")] = False,
+    translation: TranslationQuery = None,
 ) -> Response:
     """The result of a completed job."""
     if record.status is not JobStatus.COMPLETED:
         reason = f": {record.error['message']}" if record.error else ""
         raise JobNotReadyError(f"Job {record.job} is {record.status.value}{reason}")
     transcript = await transcript_of(services.jobs, record)
+    if translation:
+        transcript = transcript.translated(translation)
     if form == "json":
         body = result_of(record, transcript)
         if annotations:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import Response, StreamingResponse
 
 from api_gateway import metrics
-from api_gateway.dependencies import ReadingDep, RecordDep, Services, ServicesDep
+from api_gateway.dependencies import ReadingDep, RecordDep, Services, ServicesDep, TranslationQuery
 from api_gateway.http.sse import annotations_from, respond, start_of
 from api_gateway.live.relay import Relay
 from parlando.domain.audio import milliseconds, seconds
@@ -50,10 +50,13 @@ async def transcript(
     services: ServicesDep,
     form: Annotated[Literal["json", "text", "srt", "vtt"], Query(alias="format")] = "json",
     annotations: Annotated[bool, Query(description="Include annotations (format=json only)")] = False,
+    translation: TranslationQuery = None,
 ) -> Response:
     """All finals so far. Available while the session is open and until it expires."""
     media_type, write = FORMATS[form]
     body = await _transcript(reading.record, services)
+    if translation:
+        body = body.translated(translation)
     if annotations:
         notes = await services.annotations.dumped(services.annotations.of_session(reading.record.sid))
         body = body.model_copy(update={"annotations": tuple(notes)})

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from parlando.errors import InvalidRequestError
+
 _BARE = re.compile(r"[^\w']+", re.UNICODE)
 
 
@@ -87,3 +89,30 @@ class Transcript(BaseModel):
             text=" ".join(segment.text for segment in spoken),
             segments=kept,
         )
+
+    def translated(self, language: str) -> "Transcript":
+        """The transcript in `language`, without words; a segment without that translation keeps its text.
+
+        Raises
+        ------
+        InvalidRequestError
+            if there is text, but none of it is in `language`
+
+        """
+        spoken = [segment for segment in self.segments if segment.text]
+        found = {s.language for s in spoken if s.language} | {k for s in spoken for k in s.translations or {}}
+        if spoken and language not in found:
+            languages = ", ".join(sorted(found)) or "none"
+            raise InvalidRequestError(
+                f"Expected a language that the transcript has ({languages}), but got {language}"
+            )
+        segments = tuple(_translated(segment, language) for segment in self.segments)
+        text = " ".join(segment.text for segment in segments if segment.text)
+        return self.model_copy(update={"segments": segments, "text": text, "language": language})
+
+
+def _translated(segment: FinalSegment, language: str) -> FinalSegment:
+    text = (segment.translations or {}).get(language)
+    if text is None:
+        return segment
+    return segment.model_copy(update={"text": text, "language": language, "words": ()})
