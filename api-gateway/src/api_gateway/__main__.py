@@ -17,7 +17,7 @@ log = structlog.get_logger(part="main")
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT. Returns 1 after an error, 3 if the port can't be opened."""
     settings = GatewaySettings()
     logs.configure("gateway", level=settings.log_level, form=settings.log_format, processors=[log_request_id])
     if not settings.api_keys:
@@ -32,7 +32,9 @@ def main() -> int:
     server = server_of(app, settings)
     with suppress(KeyboardInterrupt):  # uvicorn re-raises SIGINT after its shutdown
         server.run()
-    return 0 if server.started else 3  # uvicorn has logged why it couldn't start
+    if not server.started:
+        return 3  # uvicorn has logged why it couldn't start
+    return 1 if app.state.services.cluster.failed else 0
 
 
 if __name__ == "__main__":

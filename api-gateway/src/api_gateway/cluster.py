@@ -57,6 +57,8 @@ class Cluster:
         self._active_s = active_s
         self._overview = CoalescedRead(self._read, fresh_s=FRESH_S, within_s=READ_TIMEOUT_S)
         self._sessions_of: dict[str, CoalescedRead[list[dict[str, Any]]]] = {}
+        self.failed = False
+        """Whether the process ends because Redis holds data of another schema."""
 
     async def run(self) -> None:
         """Write this gateway's heartbeat every second, until cancelled."""
@@ -70,6 +72,7 @@ class Cluster:
                     await beat(self._redis, self.id, _self_report())
                 except SchemaError as error:  # a gateway of another schema must not look alive
                     log.critical("gateway.failed", error=error.message)
+                    self.failed = True
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
                 except (*BROKEN, UnavailableError) as error:

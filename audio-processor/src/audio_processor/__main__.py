@@ -9,14 +9,13 @@ import uvicorn
 from audio_processor.app import MISSING, create_app
 from audio_processor.ffmpeg import probe
 from audio_processor.settings import ProcessorSettings
-from parlando import gc_tuning as heap
-from parlando import logs
+from parlando import gc_tuning, logs
 
 log = structlog.get_logger(part="app")
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT. Returns 1 if the worker has failed."""
     settings = ProcessorSettings()
     logs.configure("audio-processor", level=settings.log_level, form=settings.log_format)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when it has shut down: exit 0
@@ -26,7 +25,7 @@ def main() -> int:
     else:
         log.info("ffmpeg.found", version=ffmpeg.version, path=ffmpeg.path)
     app = create_app(settings, ffmpeg)
-    heap.freeze()
+    gc_tuning.freeze()
     uvicorn.run(
         app,
         host=settings.processor_host,
@@ -34,7 +33,7 @@ def main() -> int:
         log_level="warning",
         access_log=False,
     )
-    return 0
+    return 1 if app.state.failed else 0
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ import os
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
-import structlog
 from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -19,10 +19,9 @@ from audio_processor.settings import ProcessorSettings
 from audio_processor.worker import ProcessorWorker
 from parlando import __version__
 from parlando.errors import InvalidAudioError, ParlandoError, TooBigError
+from parlando.worker.service import log_failure
 
 MISSING: Final = f"FFmpeg {MIN_VERSION} or newer is needed, on the PATH or by `pip install imageio-ffmpeg`"
-
-log = structlog.get_logger(part="app")
 
 _REFUSED: dict[int | str, dict[str, Any]] = {
     413: {"description": "The file is too big"},
@@ -40,7 +39,7 @@ def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
             return
         app.state.worker = worker = ProcessorWorker(settings, ffmpeg)
         task = asyncio.create_task(worker.run())
-        task.add_done_callback(_end_process_on_failure)
+        task.add_done_callback(partial(_end_process_on_failure, app))
         try:
             yield
         finally:
@@ -49,6 +48,7 @@ def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
 
     app = FastAPI(title="Parlando audio-processor", version=__version__, lifespan=lifespan)
     app.state.worker = None
+    app.state.failed = False
     decoder = Files(ffmpeg, settings.convert_max_mb << 20) if ffmpeg else None
 
     @app.exception_handler(InvalidAudioError)
@@ -131,10 +131,12 @@ class _Pieces(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-def _end_process_on_failure(task: "asyncio.Task[None]") -> None:
+def _end_process_on_failure(app: FastAPI, task: "asyncio.Task[None]") -> None:
     """End the process if the worker has failed, so that the supervisor restarts it."""
-    if not task.cancelled() and task.exception() is not None:
-        log.critical("worker.failed", exc_info=task.exception())
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        log_failure(error)
+        app.state.failed = True
         os.kill(os.getpid(), signal.SIGINT)
 
 

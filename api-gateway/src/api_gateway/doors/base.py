@@ -16,7 +16,7 @@ from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.config import SessionConfig
 from parlando.domain.events import Closed, SessionEvent
 from parlando.domain.formats import AudioFormat
-from parlando.errors import ParlandoError
+from parlando.errors import InvalidRequestError, ParlandoError
 
 Message = str | bytes
 
@@ -81,7 +81,7 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """A sign of life of the client, which may request a `Pong`."""
+    """A keep-alive message of the client, which may request a `Pong`."""
 
 
 ClientCommand = Start | Audio | Ping | Configure | Flush | End
@@ -186,7 +186,7 @@ class Refusal:
 
 
 class LiveProtocol(ABC):
-    """The protocol of one connection. Invalid messages are raised as `InvalidRequestError`."""
+    """The protocol of one connection."""
 
     subprotocol: ClassVar[str | None] = None
     """The WebSocket subprotocol, selected if the client offers it."""
@@ -202,7 +202,7 @@ class LiveProtocol(ABC):
 
     @property
     def key(self) -> str | None:
-        """The API key that the client sends; None if it sends none."""
+        """The API key that the client sends; None if it sends none. On TCP read after the first message."""
         return self.handshake.token
 
     @property
@@ -220,7 +220,21 @@ class LiveProtocol(ABC):
 
     @abstractmethod
     def read(self, message: Message) -> Sequence[ClientCommand]:
-        """Decode a message of the client."""
+        """Decode a message of the client.
+
+        Raises
+        ------
+        InvalidRequestError
+            if the message is invalid. `commands` converts the errors of decoders too.
+
+        """
+
+    def commands(self, message: Message) -> Sequence[ClientCommand]:
+        """The commands of a message. Raises `InvalidRequestError` for what `read` can't decode."""
+        try:
+            return self.read(message)
+        except (ValueError, KeyError) as error:  # of JSON, base64, UTF-8, pydantic, or a missing field
+            raise InvalidRequestError(f"The message can't be decoded: {str(error)[:200]}") from error
 
     @abstractmethod
     def event(self, event: SessionEvent | Annotation) -> Sequence[Message]:

@@ -1,7 +1,7 @@
 """Routes of jobs: submit a recorded file, read its progress, segments and result."""
 
 from functools import partial
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Depends, Header, Path, Query
@@ -16,7 +16,7 @@ from api_gateway.http.uploads import body_of
 from api_gateway.live.relay import Relay
 from api_gateway.presenters.job import document_of, job_of, result_of, transcript_of
 from parlando.domain.job_options import JobOptions, JobStatus
-from parlando.domain.subtitles import FORMATS
+from parlando.domain.subtitles import FORMATS, Format
 from parlando.errors import (
     AtCapacityError,
     ConflictError,
@@ -258,7 +258,7 @@ async def events(
 async def result(
     record: JobDep,
     services: ServicesDep,
-    form: Annotated[Literal["json", "text", "srt", "vtt", "tsv"], Query(alias="format")] = "json",
+    form: Annotated[Format, Query(alias="format")] = Format.JSON,
     annotations: Annotated[bool, Query(description="Include annotations (format=json only)")] = False,
     translation: TranslationQuery = None,
 ) -> Response:
@@ -269,7 +269,7 @@ async def result(
     transcript = await transcript_of(services.jobs, record)
     if translation:
         transcript = transcript.translated(translation)
-    if form == "json":
+    if form is Format.JSON:
         body = result_of(record, transcript)
         if annotations:
             body["annotations"] = await services.annotations.dumped(services.annotations.of_job(record.job))

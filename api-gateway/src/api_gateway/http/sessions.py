@@ -1,6 +1,6 @@
 """Routes that read sessions: their state, transcript and events."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response, StreamingResponse
@@ -11,7 +11,7 @@ from api_gateway.http.sse import annotations_from, respond, start_of
 from api_gateway.live.relay import Relay
 from parlando.domain.audio import milliseconds, seconds
 from parlando.domain.events import EVENTS, FinalTranscript
-from parlando.domain.subtitles import FORMATS
+from parlando.domain.subtitles import FORMATS, Format
 from parlando.domain.transcript import Transcript
 from parlando.store.history import SessionRecord
 
@@ -48,7 +48,7 @@ async def session(record: RecordDep) -> dict[str, Any]:
 async def transcript(
     reading: ReadingDep,
     services: ServicesDep,
-    form: Annotated[Literal["json", "text", "srt", "vtt"], Query(alias="format")] = "json",
+    form: Annotated[Format, Query(alias="format")] = Format.JSON,
     annotations: Annotated[bool, Query(description="Include annotations (format=json only)")] = False,
     translation: TranslationQuery = None,
 ) -> Response:

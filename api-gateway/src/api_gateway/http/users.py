@@ -2,7 +2,7 @@
 
 import time
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import structlog
 from fastapi import APIRouter, Path, Query
@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
 from api_gateway.presenters.session import Document, Place, iso, newest_sessions, place_of
 from parlando.domain.audio import BYTES_PER_SAMPLE, seconds
-from parlando.domain.subtitles import FORMATS
+from parlando.domain.subtitles import FORMATS, Format
 from parlando.domain.transcript import FinalSegment, Transcript
 from parlando.errors import InvalidRequestError, SessionNotFoundError, UnavailableError
 from parlando.ids import UID_PATTERN, fingerprint
@@ -60,7 +60,7 @@ async def transcripts(
         str | None, Query(pattern=_CURSOR_PATTERN, description="`next` of the previous page")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
-    form: Annotated[Literal["json", "text", "srt", "vtt"], Query(alias="format")] = "json",
+    form: Annotated[Format, Query(alias="format")] = Format.JSON,
 ) -> Response:
     """A user's transcripts, newest first: of live sessions, and those in the archive.
 

@@ -134,7 +134,7 @@ class LiveConnection:
 
         Raises
         ------
-        Finished
+        SessionFinished
             when the session has closed, with the close code.
         ClientGone, ParlandoError
 
@@ -158,7 +158,7 @@ class LiveConnection:
             message = await self._transport.receive()
             self._received_at = time.monotonic()
             try:
-                for command in self._protocol.read(message):
+                for command in self._protocol.commands(message):
                     await self._handle(command)
             except InvalidRequestError as error:
                 self._invalid += 1

@@ -42,12 +42,22 @@ async def serve(
             return
     await accept()
     async with counted(transport, protocol):
-        caller = authenticate(protocol.handshake, services.settings, offered=protocol.key)
-        await _serve(transport, protocol, services, caller)
+        if protocol.handshake.over_http:
+            caller = authenticate(protocol.handshake, services.settings, offered=protocol.key)
+            first = await _first(transport, protocol)
+        else:  # without headers, the key can only be in the first message
+            first = await _first(transport, protocol)
+            caller = authenticate(protocol.handshake, services.settings, offered=protocol.key)
+        await _serve(transport, protocol, services, caller, first)
 
 
-async def _serve(transport: Transport, protocol: LiveProtocol, services: Services, caller: Principal) -> None:
-    first = await _first(transport, protocol)
+async def _serve(
+    transport: Transport,
+    protocol: LiveProtocol,
+    services: Services,
+    caller: Principal,
+    first: Sequence[ClientCommand],
+) -> None:
     request = protocol.request(first[0] if first else None)
     opening = Opening(services, caller)
     session = await opening.open(request)
@@ -85,7 +95,7 @@ async def _first(transport: Transport, protocol: LiveProtocol) -> Sequence[Clien
             message = await transport.receive()
     except TimeoutError:
         return ()
-    return protocol.read(message)
+    return protocol.commands(message)
 
 
 @asynccontextmanager

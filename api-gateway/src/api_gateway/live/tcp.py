@@ -20,6 +20,7 @@ from parlando.errors import TooBigError
 from parlando.tasks import end
 
 READ: Final = 1 << 16  # bytes read at a time
+FIRST_MESSAGE: Final = 1 << 16  # maximum bytes of the first message, before the key is checked
 CLOSE_S: Final = 5.0  # to send what is buffered when a connection is closed
 
 log = structlog.get_logger(part="tcp")
@@ -60,7 +61,7 @@ class TcpTransport:
 
         Raises
         ------
-        ClientGone
+        ClientDisconnected
         TooBigError
             if a message is longer than the limit.
         InvalidRequestError
@@ -75,8 +76,9 @@ class TcpTransport:
             if not data:
                 raise ClientDisconnected
             self._messages.extend(self._framing.push(data))
-            if self._framing.pending > self._max_message:
-                raise TooBigError(f"Expected a message of at most {self._max_message >> 10} KB")
+            limit = self._max_message if self.deadline == math.inf else FIRST_MESSAGE
+            if self._framing.pending > limit:
+                raise TooBigError(f"Expected a message of at most {limit >> 10} KB")
         self.deadline = math.inf
         return self._messages.popleft()
 

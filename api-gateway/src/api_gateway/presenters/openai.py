@@ -116,8 +116,8 @@ def error(message: str, *, kind: str, param: str | None = None, code: str | None
 FORMATS: Final[dict[str, tuple[str, Callable[[Transcript], Any]]]] = {
     "json": ("application/json", lambda t: {"text": t.text}),
     "verbose_json": ("application/json", verbose_json),
-    "text": subtitles.FORMATS["text"],
-    "srt": subtitles.FORMATS["srt"],
-    "vtt": subtitles.FORMATS["vtt"],
+    "text": subtitles.FORMATS[subtitles.Format.TEXT],
+    "srt": subtitles.FORMATS[subtitles.Format.SRT],
+    "vtt": subtitles.FORMATS[subtitles.Format.VTT],
 }
 """Format name → media type, and function that returns a string or an object to encode as JSON."""

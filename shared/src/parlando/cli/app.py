@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from rich.console import Console
 from parlando.cli import deliveries, follow, jobs, listen, live, models, status, tail, transcribe, up
 from parlando.cli.options import HERE, Key, Url
 from parlando.client import ClientError
+from parlando.domain.subtitles import Format
 from parlando.errors import ParlandoError
 
 app = typer.Typer(
@@ -24,16 +24,6 @@ app.add_typer(models.app, name="models", help="Model weights: list, pull, path."
 
 app.add_typer(jobs.app, name="jobs", help="Jobs: list, show, cancel.")
 app.add_typer(deliveries.app, name="deliveries", help="Undelivered results: list, retry, drop.")
-
-
-class Format(StrEnum):
-    """Output formats of a result."""
-
-    TEXT = "text"
-    JSON = "json"
-    SRT = "srt"
-    VTT = "vtt"
-    TSV = "tsv"
 
 
 @app.command("transcribe")
@@ -60,7 +50,7 @@ def transcribe_command(
         "task": "translate" if translate else "transcribe",
         "channels": "split" if split else "mix",
     }
-    order = transcribe.Order(form.value, out, fields)
+    order = transcribe.Order(form, out, fields)
     raise typer.Exit(asyncio.run(transcribe.run(files, order, url=url, key=key, parallel=parallel)))
 
 

@@ -12,15 +12,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from parlando.client import ClientError, JobsClient
+from parlando.domain.subtitles import Format
 
-SUFFIXES: Final = {"text": "txt", "json": "json", "srt": "srt", "vtt": "vtt", "tsv": "tsv"}
+SUFFIXES: Final = {form: "txt" if form is Format.TEXT else form.value for form in Format}
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """What to do with each file. `form`: output format. `fields`: options of the job."""
 
-    form: str
+    form: Format
     folder: Path | None
     fields: dict[str, str]
 

@@ -1,9 +1,20 @@
 """Transcripts as plain text or subtitles. No I/O."""
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Final
 
 from parlando.domain.transcript import FinalSegment, Transcript
+
+
+class Format(StrEnum):
+    """The formats of a transcript."""
+
+    JSON = "json"
+    TEXT = "text"
+    SRT = "srt"
+    VTT = "vtt"
+    TSV = "tsv"
 
 
 def _clock(seconds: float, mark: str) -> str:
@@ -57,11 +68,11 @@ def tsv(transcript: Transcript) -> str:
     return "".join(["start\tend\ttext\n", *rows])
 
 
-FORMATS: Final[dict[str, tuple[str, Callable[[Transcript], str]]]] = {
-    "text": ("text/plain; charset=utf-8", text),
-    "srt": ("application/x-subrip; charset=utf-8", srt),
-    "vtt": ("text/vtt; charset=utf-8", vtt),
-    "tsv": ("text/tab-separated-values; charset=utf-8", tsv),
-    "json": ("application/json", lambda t: t.model_dump_json(exclude_none=True)),
+FORMATS: Final[dict[Format, tuple[str, Callable[[Transcript], str]]]] = {
+    Format.TEXT: ("text/plain; charset=utf-8", text),
+    Format.SRT: ("application/x-subrip; charset=utf-8", srt),
+    Format.VTT: ("text/vtt; charset=utf-8", vtt),
+    Format.TSV: ("text/tab-separated-values; charset=utf-8", tsv),
+    Format.JSON: ("application/json", lambda t: t.model_dump_json(exclude_none=True)),
 }
-"""Format name → media type and writer."""
+"""Format → media type and writer."""

@@ -153,7 +153,7 @@ def run_worker(
 ) -> int:
     """The `main` of a worker process: run the service created by `make` until SIGTERM or SIGINT.
 
-    Returns 0 after draining, 1 after a `ParlandoError`. `metrics_port`: port of `/metrics`, 0 for none.
+    Returns 0 after draining, 1 after an error. `metrics_port`: port of `/metrics`, 0 for none.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     logs.configure(name, level=settings.log_level, form=settings.log_format)
@@ -161,16 +161,21 @@ def run_worker(
         start_http_server(metrics_port)
     try:
         uvloop.run(_run_until_signal(make))
-    except ParlandoError as error:
-        log.error("worker.failed", code=error.code, error=error.message)
-        return 1
-    except ExceptionGroup as group:
-        known = group.subgroup(ParlandoError)
-        if known is None:
-            raise
-        log.error("worker.failed", error="; ".join(map(str, known.exceptions)))
+    except Exception as error:
+        log_failure(error)
         return 1
     return 0
+
+
+def log_failure(error: BaseException) -> None:
+    """Log why a worker ends: a `ParlandoError` as one line, other exceptions with their traceback."""
+    known = error.subgroup(ParlandoError) if isinstance(error, BaseExceptionGroup) else None
+    if isinstance(error, ParlandoError):
+        log.error("worker.failed", code=error.code, error=error.message)
+    elif known is not None:
+        log.error("worker.failed", error="; ".join(map(str, known.exceptions)))
+    else:
+        log.critical("worker.failed", exc_info=error)
 
 
 async def _run_until_signal(make: Callable[[], WorkerService]) -> None:
