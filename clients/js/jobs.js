@@ -23,7 +23,7 @@ export class Jobs {
         request.status < 300
           ? resolve(JSON.parse(request.responseText))
           : reject(responseError(request.status, request.responseText));
-      request.onerror = () => reject(new ParlandoError("unreachable", "The connection broke during the upload"));
+      request.onerror = () => reject(new ParlandoError("unreachable", "The connection was lost during the upload"));
       request.onabort = () => reject(new ParlandoError("aborted", "The upload was cancelled"));
       signal?.addEventListener("abort", () => request.abort(), { once: true });
       request.send(form);

@@ -31,7 +31,7 @@ SESSIONS = 12
 JOBS = 2  # jobs beside each round of sessions
 PAUSE_S = (3.0, 9.0)  # between two faults
 STOP_S = (0.5, 6.0)  # how long a process hangs
-AWAY_S = 0.5  # how long Redis is stopped
+RETRY_S = 0.5  # how long Redis is stopped
 KINDS = ("gateway", "transcriber", "audio-processor", "redis")
 GIVE_UP_S = 180.0  # how long a client tries to reconnect
 JOB_S = 300.0
@@ -197,7 +197,7 @@ def _end(process: Process) -> None:
 async def _redis(cluster: Cluster, fault: str, chance: random.Random) -> None:
     if fault == "SIGKILL":
         cluster.redis.kill()
-        await asyncio.sleep(AWAY_S)
+        await asyncio.sleep(RETRY_S)
         await asyncio.to_thread(cluster.redis.start)
         return
     cluster.redis.signal(signal.SIGSTOP)
@@ -269,7 +269,7 @@ def main() -> None:
     table.rows += [(kind, *(one.faults[kind] for one in each)) for kind in kinds]
     table.remarks.append(
         f"A fault every {PAUSE_S[0]:g} to {PAUSE_S[1]:g} s, seed {seed}; a stopped process goes on after "
-        f"{STOP_S[0]:g} to {STOP_S[1]:g} s. What died is started again at once, Redis after {AWAY_S:g} s."
+        f"{STOP_S[0]:g} to {STOP_S[1]:g} s. A killed process is started again at once, Redis after {RETRY_S:g} s."
     )
     table.data = {name: {"failed": one.failed, "differs": one.differs} for name, one in outcomes.items()}
     table.publish()

@@ -154,7 +154,7 @@ def _gauge(text: str, name: str) -> int:
     )
 
 
-def _look(cluster: Cluster, left: Left) -> None:
+def _poll(cluster: Cluster, left: Left) -> None:
     metrics = httpx.get(f"{cluster.http()}/metrics", timeout=60).text
     left.connections = _gauge(metrics, "parlando_gateway_connections")
     left.sessions = httpx.get(f"{cluster.http()}/health", timeout=60).json()["sessions"]["open"]
@@ -197,7 +197,7 @@ async def leave(
     await asyncio.gather(*tasks)
     gone = time.monotonic()
     while time.monotonic() - gone < 10 * (WINDOW_S + GRACE_S):
-        await asyncio.to_thread(_look, cluster, left)
+        await asyncio.to_thread(_poll, cluster, left)
         if not (left.connections or left.sessions or left.ffmpegs):
             left.left_s = time.monotonic() - gone
             break

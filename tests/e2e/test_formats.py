@@ -27,7 +27,7 @@ from support.streaming import Heard, check_promises
 BIN = Path(sys.executable).parent
 SECONDS = 11.0
 SPEED = 3  # times real time
-AT_ONCE = 8
+CONCURRENCY = 8
 SAID = (
     "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
 )
@@ -106,7 +106,7 @@ async def test_every_format_in_every_piece_size_says_the_same_words_at_the_same_
     """Word errors at most 5 % (15 % at 8 kHz), times within 100 ms of the 16 kHz recording's."""
     reference = await _send_live(cluster, "s16le_16000_1", "20 ms")
     assert len(_words(reference)) > 15
-    room = asyncio.Semaphore(AT_ONCE)
+    room = asyncio.Semaphore(CONCURRENCY)
 
     async def one(name: str, how: str) -> tuple[str, str, Heard]:
         async with room:
@@ -166,7 +166,7 @@ async def test_a_killed_audio_processor_changes_no_letter(cluster):
 async def test_the_words_of_every_container_are_heard(cluster):
     """All files of `e_containers` whose words are known (none of it in the fixtures)."""
     spoken = [(path, row) for path, row in rows("e_containers") if row.get("text")]
-    room = asyncio.Semaphore(AT_ONCE)
+    room = asyncio.Semaphore(CONCURRENCY)
 
     async def one(path: Path, row: dict) -> str:
         query = {} if "raw" in row else {"encoding": "container"}

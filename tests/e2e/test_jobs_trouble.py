@@ -118,7 +118,7 @@ def test_a_chunk_that_kills_its_workers_fails_its_job_and_no_other():
             time.sleep(0.1)
         assert found["error"] == {
             "code": "chunk_failed",
-            "message": "Chunk 1 failed 3 times: its transcribers died",
+            "message": "Chunk 1 failed 3 times: its transcribers terminated",
         }
         assert transcribe(base, wav(speak(4)))["text"].split() == script(0, 4)
 

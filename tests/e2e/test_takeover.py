@@ -18,7 +18,7 @@ from support.speech import fixture
 from support.streaming import Heard, check_promises, send, stream
 
 KILLS = 20
-AT_ONCE = 8  # sessions; half of them move at each kill
+CONCURRENCY = 8  # sessions; half of them move at each kill
 MOONSHINE_KILLS = 12  # 20 were tried; each costs 5 s of everybody's time
 
 
@@ -47,7 +47,7 @@ async def _through_kills(cluster, pcm, *, kills: int, speed: float, seed: int) -
 
     heard: list[Heard] = []
     while _takeovers(cluster) < kills:
-        sessions = [asyncio.create_task(late(number * 0.7)) for number in range(AT_ONCE)]
+        sessions = [asyncio.create_task(late(number * 0.7)) for number in range(CONCURRENCY)]
         await _kill_until(cluster, sessions, kills=kills, seed=seed + len(heard))
         heard += await asyncio.gather(*sessions)
     return heard

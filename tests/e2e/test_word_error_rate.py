@@ -18,7 +18,7 @@ from transcriber.engines.moonshine import MoonshineEngine
 
 pytestmark = pytest.mark.alone
 
-AT_ONCE = 6
+CONCURRENCY = 6
 SPEED = 1.25  # times real time
 SCATTER = 1.0  # points: runs of the same sixty clips differ by up to that much under load
 WINDOW = 28 * 16_000  # samples that the engine takes at once
@@ -45,7 +45,7 @@ def whole_clip():
 
 
 async def _all(cluster, spoken, frame_ms) -> list[Heard]:
-    room = asyncio.Semaphore(AT_ONCE)
+    room = asyncio.Semaphore(CONCURRENCY)
 
     async def one(clip) -> Heard:
         async with room:

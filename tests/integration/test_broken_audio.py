@@ -27,7 +27,7 @@ from support.speech import JFK, rows
 
 CONTAINER = AudioFormat(encoding=Encoding.CONTAINER)
 KINDS = ("wav", "flac", "mp3", "ogg_opus", "webm_opus", "mp4_aac")
-AT_ONCE = 8
+CONCURRENCY = 8
 MAX_GROWTH = 60 << 20  # bytes by which the audio-processor may grow over all of it
 
 
@@ -46,7 +46,7 @@ async def redis(cluster):
 
 
 async def _convert_all(redis, inputs: dict[str, tuple[bytes, AudioFormat]]) -> dict[str, Converted]:
-    room = asyncio.Semaphore(AT_ONCE)
+    room = asyncio.Semaphore(CONCURRENCY)
 
     async def one(name: str) -> Converted:
         async with room:

@@ -59,7 +59,7 @@ class Taken:
             self.conversion = PcmConversion(program, form, self._emit, lambda: None, emitted, layout)
         else:
             self.conversion = ContainerConversion(
-                program, form, self._emit, lambda: None, emitted, layout, keep=1 << 26, again=self._again
+                program, form, self._emit, lambda: None, emitted, layout, keep=1 << 26, reread=self._again
             )
 
     async def _emit(self, pcm: bytes) -> None:

@@ -16,7 +16,7 @@ class Counting(Follower):
 
     name = "counting"
     kinds = frozenset({"closed"})
-    at_once = 2
+    concurrency = 2
     attempts = 3
     timeout_s = 30.0
 

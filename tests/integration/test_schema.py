@@ -8,7 +8,7 @@ import pytest
 
 from parlando.store.heartbeat import beat
 from parlando.store.keys import SCHEMA, WORKERS
-from parlando.store.schema import VERSION, SchemaError, check_neighbours, check_schema
+from parlando.store.schema import VERSION, SchemaError, check_live_workers, check_schema
 from support.cluster import TESTS
 
 
@@ -26,14 +26,14 @@ async def test_data_of_another_schema_are_refused_with_every_heartbeat(redis):
 
 async def test_a_process_of_another_version_that_lives_is_refused(redis):
     await beat(redis, "new", {"kind": "transcriber"})
-    await check_neighbours(redis)
+    await check_live_workers(redis)
     seconds, _ = await redis.time()
     old = {"kind": "transcriber", "worker": "transcriber-old", "at": seconds}
     await redis.hset(WORKERS, "old", orjson.dumps(old))
     with pytest.raises(SchemaError, match="transcriber-old runs on this Redis with schema 1"):
-        await check_neighbours(redis)
+        await check_live_workers(redis)
     await redis.hset(WORKERS, "old", orjson.dumps({**old, "at": seconds - 10}))  # it has ended
-    await check_neighbours(redis)
+    await check_live_workers(redis)
 
 
 @pytest.mark.parametrize("module", ["transcriber", "api_gateway", "audio_processor"])

@@ -231,13 +231,13 @@ async def test_a_session_handed_back_is_there_for_the_next_at_once(redis, sessio
 
 async def test_workers_that_are_gone_are_taken_off_the_books(redis, sessions, partitions, monkeypatch):
     """Every start of a worker adds a name to the queue's group; one without work is forgotten later."""
-    monkeypatch.setattr("parlando.store.work_queue.FORGOTTEN_MS", 0)
+    monkeypatch.setattr("parlando.store.work_queue.CONSUMER_EXPIRY_MS", 0)
     await sessions.open("s", config={}, token="t")
     gone, busy = await _claims(redis, partitions, "gone"), await _claims(redis, partitions, "busy")
     await _claimed(busy, sessions, "s")
     await gone.take_new(block_ms=10)
     await asyncio.sleep(0.01)
-    await busy.queue.tidy()
+    await busy.queue.delete_idle_consumers()
 
     names = [c["name"] for c in await redis.xinfo_consumers(sessions.keys("s").queue, "transcribers")]
     assert names == [b"busy"]

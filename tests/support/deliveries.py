@@ -90,6 +90,6 @@ async def idle(bench: Bench) -> None:
     """Wait until no delivery is queued or in progress, and every feed entry is acknowledged."""
     looks = bench.deliveries()
     deadline = time.monotonic() + 60
-    while await bench.unread() or any(look.waiting for look in await looks.look()):
+    while await bench.unread() or any(look.waiting for look in await looks.poll()):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)

@@ -44,14 +44,14 @@ async def _taken(stage: Stage, deliveries: Deliveries, count: int = 4) -> list[D
     return taken
 
 
-async def _look(stage: Stage) -> Any:
+async def _poll(stage: Stage) -> Any:
     deliveries = _deliveries(stage, max_dead=1)
     for each in await _taken(
         stage, deliveries, 3
     ):  # a fourth would be dead at once, maybe in the same millisecond
         await deliveries.end(each, "dead", error="no", detail="No")
     stage.arm()
-    [look] = await deliveries.look()
+    [look] = await deliveries.poll()
     return look.waiting, look.dead
 
 
@@ -102,7 +102,7 @@ async def _drop(stage: Stage) -> Any:
 
 
 CASES: Final[dict[str, Callable[[Any], Awaitable[Any]]]] = {
-    "delivery_look": _look,
+    "delivery_look": _poll,
     "delivery_accept": _accepted,
     "delivery_take": _take,
     "delivery_renew": _renew,

@@ -14,7 +14,7 @@ import httpx
 
 from support.cluster import Cluster
 
-AT_ONCE = 48
+CONCURRENCY = 48
 PATIENCE_S = 120  # seconds within which the run of an input must end, even on a busy machine
 KEY = "fuzzed"
 ENVIRONMENT = {
@@ -56,7 +56,7 @@ async def attack(port: int, run: Attack, seed: int, numbers: range) -> list[str]
             if found:
                 wrong.append(f"python -m bench.fuzz --seed {seed} --only {number}: {found}")
 
-    await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
+    await asyncio.gather(*(worker() for _ in range(CONCURRENCY)))
     return wrong
 
 

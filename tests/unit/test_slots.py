@@ -56,6 +56,6 @@ def test_delays_grow_and_vary(attempt, base):
 
 
 def test_attempts_and_age_are_bounded():
-    assert not POLICY.gives_up(4, age_s=999)
-    assert POLICY.gives_up(5, age_s=0)
-    assert POLICY.gives_up(1, age_s=1000)
+    assert not POLICY.is_exhausted(4, age_s=999)
+    assert POLICY.is_exhausted(5, age_s=0)
+    assert POLICY.is_exhausted(1, age_s=1000)

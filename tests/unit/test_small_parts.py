@@ -25,7 +25,7 @@ from parlando.store.history import SessionRecord
 from support.perfect import PerfectEngine, speak
 from transcriber.engines import word_times
 from transcriber.engines.base import Window, Word
-from transcriber.engines.guards import compression, cut_loop
+from transcriber.engines.guards import compression, truncate_repetition
 from transcriber.engines.word_times import align
 from transcriber.pipeline.context import SettledContext
 from transcriber.pipeline.open_segment import OpenSegment
@@ -36,15 +36,15 @@ from transcriber.recognition.scheduler import Lane, Scheduler
 
 
 def test_a_loop_at_the_end_is_cut_to_one_turn():
-    assert cut_loop([1, 2, 3, 7, 8, 7, 8, 7, 8, 7, 8]) == [1, 2, 3, 7, 8]
-    assert cut_loop([5, 5, 5]) == [5, 5, 5]
-    assert cut_loop([]) == []
-    assert cut_loop([4, 4, 4, 4, 4], keep=3) == [4, 4, 4]
+    assert truncate_repetition([1, 2, 3, 7, 8, 7, 8, 7, 8, 7, 8]) == [1, 2, 3, 7, 8]
+    assert truncate_repetition([5, 5, 5]) == [5, 5, 5]
+    assert truncate_repetition([]) == []
+    assert truncate_repetition([4, 4, 4, 4, 4], keep=3) == [4, 4, 4]
 
 
 @given(st.lists(st.integers(0, 3), max_size=60))
 def test_cutting_loops_always_ends_and_keeps_a_beginning(tokens):
-    kept = cut_loop(tokens)
+    kept = truncate_repetition(tokens)
 
     assert tokens[: len(kept)] == kept
 
@@ -280,5 +280,5 @@ async def test_events_are_followed_over_broken_connections(monkeypatch):
 async def test_a_gateway_that_stays_away_is_given_up(monkeypatch):
     monkeypatch.setattr(client_http, "WAIT_S", 0.0)
     async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(502))) as client:
-        with pytest.raises(ClientError, match="broke too often"):
+        with pytest.raises(ClientError, match="was lost too often"):
             await anext(client_http.follow(client, "http://gateway/events"))

@@ -16,10 +16,10 @@ from parlando.errors import UnavailableError
 from parlando.ids import new_worker_id
 from parlando.latencies import merge, quantile
 from parlando.store.connection import BROKEN, Redis
-from parlando.store.heartbeat import beat, sign_off
+from parlando.store.heartbeat import beat, delete_heartbeat
 from parlando.store.history import History, SessionRecord
 from parlando.store.job_store import Jobs
-from parlando.store.schema import SchemaError, check_neighbours
+from parlando.store.schema import SchemaError, check_live_workers
 from parlando.store.sessions import Sessions
 
 BEAT_EVERY_S: Final = 1.0
@@ -67,7 +67,7 @@ class Cluster:
             while True:
                 try:
                     if not compatible:
-                        await check_neighbours(self._redis)
+                        await check_live_workers(self._redis)
                         compatible = True
                     await beat(self._redis, self.id, _self_report())
                 except SchemaError as error:  # a gateway of another schema must not look alive
@@ -76,14 +76,14 @@ class Cluster:
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
                 except (*BROKEN, UnavailableError) as error:
-                    log.warning("redis.away", error=str(error))
+                    log.warning("redis.unreachable", error=str(error))
                 await asyncio.sleep(BEAT_EVERY_S)
         finally:
             try:
                 async with asyncio.timeout(1):
-                    await sign_off(self._redis, self.id)
+                    await delete_heartbeat(self._redis, self.id)
             except (*BROKEN, TimeoutError):
-                log.info("redis.away")  # the heartbeat expires
+                log.info("redis.unreachable")  # the heartbeat expires
 
     async def overview(self) -> dict[str, Any]:
         """The overview without the caller's sessions. Raises `UnavailableError` within `READ_TIMEOUT_S`."""

@@ -233,7 +233,7 @@ class PcmConversion(Conversion):
 class ContainerConversion(Conversion):
     """Conversion of formats that must be decoded from their first byte.
 
-    `keep`: bytes of the stream that Redis keeps for a new owner. `again`: reads all bytes of the session
+    `keep`: bytes of the stream that Redis keeps for a new owner. `reread`: reads all bytes of the session
     once more, for an MP4 whose index is at the end.
     """
 
@@ -247,12 +247,12 @@ class ContainerConversion(Conversion):
         layout: ContainerLayout,
         *,
         keep: int,
-        again: Callable[[], AsyncIterator[bytes]],
+        reread: Callable[[], AsyncIterator[bytes]],
     ) -> None:
         super().__init__(ffmpeg, form, emit, stopped, emitted)
         self._layout = layout
         self._keep = keep
-        self._again = again
+        self._reread = reread
         self._before = emitted
         self._fed = 0
         self._ended = False  # FFmpeg takes no more bytes
@@ -347,7 +347,7 @@ class ContainerConversion(Conversion):
         """Decode all bytes from a seekable file; in memory, because audio is never written to disk."""
         file = os.memfd_create("audio")
         try:
-            async for part in self._again():
+            async for part in self._reread():
                 os.write(file, part)
             os.lseek(file, 0, os.SEEK_SET)
             source, descriptor = self._ffmpeg.source(file)

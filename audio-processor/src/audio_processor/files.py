@@ -18,7 +18,7 @@ from audio_processor.process import FfmpegProcess
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
 from parlando.errors import InvalidAudioError, TooBigError
 
-AT_ONCE: Final = 4  # uploads held in memory; further requests wait
+CONCURRENCY: Final = 4  # uploads held in memory; further requests wait
 HEAD: Final = 1 << 16  # first bytes from which a file's format is recognised
 _STREAM: Final = re.compile(r"Stream #\S+ *Audio: (?P<codec>\w+).*?, (?P<rate>\d+) Hz, (?P<layout>[^,]+)")
 _CHANNELS: Final = {
@@ -35,12 +35,12 @@ _CHANNELS: Final = {
 
 
 class Files:
-    """Decodes uploads of at most `limit` bytes, `AT_ONCE` at a time."""
+    """Decodes uploads of at most `limit` bytes, `CONCURRENCY` at a time."""
 
     def __init__(self, ffmpeg: Ffmpeg, limit: int) -> None:
         self._ffmpeg = ffmpeg
         self._limit = limit
-        self._room = asyncio.Semaphore(AT_ONCE)
+        self._room = asyncio.Semaphore(CONCURRENCY)
 
     @asynccontextmanager
     async def _decoding(

@@ -13,7 +13,7 @@ from parlando.store.job_claims import JobClaim, JobClaims, JobLog, JobRenewal
 from parlando.store.leases import LeasePool, PoolMetrics
 from parlando.tasks import end
 
-LOOK_EVERY_S: Final = 0.1  # interval of polls for waiting jobs, with up to …
+POLL_INTERVAL_S: Final = 0.1  # interval of polls for waiting jobs, with up to …
 LOOK_PARTITIONS: Final = 16  # … this many partitions; longer in proportion with more
 RENEW_EVERY_S: Final = 0.4  # interval of lease renewals, at which a cancelled job is detected
 EXTRA: Final = 4  # factor of the usual number of jobs, for API keys that have no running job
@@ -88,7 +88,7 @@ def job_pool(
         metrics=PoolMetrics(metrics.JOBS_HELD, metrics.JOBS, metrics.JOBS_FENCED),
         admit=admit,
         renewed=renewed,
-        look_every_s=LOOK_EVERY_S * max(1.0, partitions / LOOK_PARTITIONS),
+        look_every_s=POLL_INTERVAL_S * max(1.0, partitions / LOOK_PARTITIONS),
         renew_every_s=RENEW_EVERY_S,
     )
 
@@ -101,5 +101,5 @@ async def sweep_loop(blobs: Blobs) -> None:
                 log.info("blob.swept", blob=name)
                 await blobs.delete(name)
         except StorageError as error:
-            log.warning("blobs.away", error=str(error))
+            log.warning("blobs.unreachable", error=str(error))
         await asyncio.sleep(SWEEP_EVERY_S)

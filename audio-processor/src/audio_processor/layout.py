@@ -96,11 +96,11 @@ def sniff(head: bytes, *, complete: bool) -> Layout | None:
     if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
         return _wav(head, complete=complete)
     if head[:3] == b"ID3" and len(head) >= 10:
-        return _behind_tag(head, complete=complete)
+        return _after_id3_tag(head, complete=complete)
     return ContainerLayout(_demuxer(head))
 
 
-def _behind_tag(head: bytes, *, complete: bool) -> ContainerLayout | None:
+def _after_id3_tag(head: bytes, *, complete: bool) -> ContainerLayout | None:
     """The layout behind an ID3 tag (www.id3.org; size in four times 7 bits), as in MP3, AAC or FLAC."""
     a, b, c, d = (byte & 0x7F for byte in head[6:10])
     stop = 10 + (a << 21 | b << 14 | c << 7 | d)

@@ -70,7 +70,7 @@ class Recording:
                 if whole := frames.push(data):
                     block = np.frombuffer(whole, "<i2").reshape(-1, self.channels)
                     self.samples += len(block)
-                    self.expected_samples = self._promised(process)
+                    self.expected_samples = self._declared_samples(process)
                     process.progressed(self.samples * self.channels / SAMPLE_RATE)
                     yield block
                 if not (data := await process.read()):
@@ -93,7 +93,7 @@ class Recording:
         await process.wait()
         raise InvalidAudioError(f"The file can't be decoded: {process.reason()}")
 
-    def _promised(self, process: FfmpegProcess) -> int:
+    def _declared_samples(self, process: FfmpegProcess) -> int:
         if process.found is None:
             return 0
         hours, minutes, whole = (float(process.found[name]) for name in ("h", "m", "s"))

@@ -31,7 +31,7 @@ class ConversionSession:
     """A claimed conversion. `run` returns when it is complete, and raises `FencedError` when another worker
     has claimed it.
 
-    `max_backlog`: samples that may wait in Redis for a transcriber. `keep`, `again`: see
+    `max_backlog`: samples that may wait in Redis for a transcriber. `keep`, `reread`: see
     `ContainerConversion`.
     """
 
@@ -43,7 +43,7 @@ class ConversionSession:
         ffmpeg: Ffmpeg,
         max_backlog: int,
         keep: int,
-        again: Callable[[], AsyncIterator[bytes]],
+        reread: Callable[[], AsyncIterator[bytes]],
     ) -> None:
         self.claim = claim
         self.sid = claim.keys.sid
@@ -51,7 +51,7 @@ class ConversionSession:
         self._ffmpeg = ffmpeg
         self._max_backlog = max_backlog
         self._keep = keep
-        self._again = again
+        self._reread = reread
         self._entries: deque[Entry] = deque()
         self._queued = 0
         self._wake = asyncio.Event()
@@ -104,7 +104,7 @@ class ConversionSession:
     async def _convert(self) -> None:
         if self._trimmed_away:
             raise SessionLostError(
-                "The audio-processor died, and the stream is too long to be decoded from its beginning again"
+                "The audio-processor terminated, and the stream is too long to be decoded from its beginning again"
             )
         while True:
             if self._conversion is not None:
@@ -158,7 +158,7 @@ class ConversionSession:
                 claim.emitted,
                 layout,
                 keep=self._keep,
-                again=self._again,
+                reread=self._reread,
             )
 
     async def _execute(self, control: Control) -> bool:

@@ -71,7 +71,7 @@ class ProcessorWorker(WorkerService):
             if settings.allow_url_fetch
             else None
         )
-        self._fleet: list[dict[str, Any]] = []
+        self._workers: list[dict[str, Any]] = []
         self._job_claims = JobClaims(
             self.redis,
             worker=self.id,
@@ -102,7 +102,7 @@ class ProcessorWorker(WorkerService):
 
     def _languages(self) -> int:
         """The number of languages that the transcribers' engines support; 0 for any or unknown."""
-        known = [set(report["languages"]) for report in self._fleet if report["kind"] == "transcriber"]
+        known = [set(report["languages"]) for report in self._workers if report["kind"] == "transcriber"]
         return len(set.union(*known)) if known and all(known) else 0
 
     @property
@@ -131,7 +131,7 @@ class ProcessorWorker(WorkerService):
             ffmpeg=self._ffmpeg,
             max_backlog=int(self._settings.processor_backlog_s * SAMPLE_RATE),
             keep=self._settings.container_keep_mb << 20,
-            again=lambda: self._all_bytes(claim.keys.raw),
+            reread=lambda: self._all_bytes(claim.keys.raw),
         )
 
     async def _all_bytes(self, key: str) -> AsyncIterator[bytes]:
@@ -153,4 +153,4 @@ class ProcessorWorker(WorkerService):
 
     async def after_beat(self) -> None:
         """Read the heartbeats of all workers, for the languages of the transcribers."""
-        self._fleet = await alive(self.redis)
+        self._workers = await alive(self.redis)

@@ -19,7 +19,7 @@ from parlando.settings import ServiceSettings
 
 FOLDER: Final = "jobs"
 PART: Final = 5 << 20  # bytes per part of an upload: the minimum of S3
-AT_ONCE: Final = 2  # parts uploaded concurrently
+CONCURRENCY: Final = 2  # parts uploaded concurrently
 COPIED: Final = 1 << 20  # minimum bytes per write when a blob is copied to a local file
 
 
@@ -87,7 +87,7 @@ class Blobs:
                 watched(),
                 use_multipart=True,
                 chunk_size=PART,
-                max_concurrency=AT_ONCE,
+                max_concurrency=CONCURRENCY,
             )
         except Exception as error:
             if raised:

@@ -118,7 +118,7 @@ class Worker(WorkerService):
     async def _renewed(self, session: LiveSession, renewal: SessionRenewal) -> None:
         """End a session whose client didn't reconnect in time; end the segment if no more audio comes."""
         session.observe(renewal, time.monotonic())
-        if renewal.overdue_s > 0:
+        if renewal.past_resume_window_s > 0:
             log.info("session.abandoned", session=session.sid)
             await self._claims.own(session.claim).end("disconnected")
         elif renewal.quiet and session.speaking:

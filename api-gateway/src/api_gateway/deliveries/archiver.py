@@ -26,7 +26,7 @@ from parlando.store.history import History
 from parlando.store.keys import LONG_TTL_S
 from parlando.store.slots import DeliveryLane
 
-LOOK_EVERY_S: Final = 0.5
+POLL_INTERVAL_S: Final = 0.5
 POLICY: Final = Policy(
     delays_s=(5, 15, 60, 300, 900, 1800, 3600), attempts=1000, age_s=7 * 24 * 3600, attempt_s=120
 )
@@ -64,7 +64,7 @@ class Archiver:
             attempt=self._deliver,
             select=self._select,
             counted=lambda outcome: metrics.ARCHIVED.labels(_OUTCOMES.get(outcome, outcome)).inc(),
-            every_s=LOOK_EVERY_S,
+            every_s=POLL_INTERVAL_S,
         )
 
     async def report(self) -> dict[str, Any]:

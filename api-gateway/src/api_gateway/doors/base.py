@@ -164,13 +164,13 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class MessageError:
     """A message was invalid, or can't be applied now. The connection stays open."""
 
     error: ParlandoError
 
 
-Notice = Ack | FlowStatus | Pong | Mistake
+Notice = Ack | FlowStatus | Pong | MessageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from api_gateway.doors.base import (
     FlowStatus,
     LiveProtocol,
     Message,
-    Mistake,
+    MessageError,
     Notice,
     OpenedSession,
     Ping,
@@ -248,7 +248,7 @@ class Native(LiveProtocol):
                 body = {"type": "status", "session_id": sid, "status": status, "ms": ms, "reason": reason}
             case Pong():
                 body = {"type": "pong"}
-            case Mistake(error):
+            case MessageError(error):
                 body = event_of(error)
         return [_dump(body)]
 

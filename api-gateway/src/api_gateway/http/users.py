@@ -46,7 +46,7 @@ def _moment(text: str) -> int:
 
 
 def _unreachable(error: Exception) -> UnavailableError:
-    log.warning("archive.away", error=str(error)[:500])  # not for clients: it contains paths and hosts
+    log.warning("archive.unreachable", error=str(error)[:500])  # not for clients: it contains paths and hosts
     return UnavailableError("The archive can't be reached; the gateway's log has the reason")
 
 

@@ -18,7 +18,7 @@ from api_gateway.doors.base import (
     ClientCommand,
     FlowStatus,
     LiveProtocol,
-    Mistake,
+    MessageError,
     Notice,
     Ping,
     Pong,
@@ -164,7 +164,7 @@ class LiveConnection:
                 self._invalid += 1
                 if self._invalid >= MAX_INVALID:
                     raise
-                await self._send(Mistake(error))
+                await self._send(MessageError(error))
 
     async def _handle(self, command: ClientCommand) -> None:
         if isinstance(command, Ping):  # also after `End`, while the rest is decoded
@@ -213,7 +213,7 @@ class LiveConnection:
                     self._release([item])
                     await self._apply(item)
             except TooManyControlsError as error:
-                await self._send(Mistake(error))
+                await self._send(MessageError(error))
             except SessionClosedError:
                 if not self._writer.received:
                     raise

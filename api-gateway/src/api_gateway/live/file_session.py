@@ -63,7 +63,7 @@ async def send_file(
     except SessionTakenError:
         if sid is None:
             raise
-        writer = services.sessions.again(sid, CONTAINER)
+        writer = services.sessions.from_start(sid, CONTAINER)
     try:
         for start in range(0, len(data), ENTRY):
             await writer.append(data[start : start + ENTRY], len(data) + ENTRY)

@@ -154,7 +154,7 @@ export class LiveView {
     session.on("final", (final) => this.final(final));
     session.on("status", (status) => this.status(status));
     session.on("unprotected", () =>
-      this.notify("The cluster is far behind. This page can't keep all waiting audio: some is lost if Redis fails.", "warn"),
+      this.notify("The cluster decodes more slowly than the audio arrives. This page can't keep all waiting audio: some is lost if Redis fails.", "warn"),
     );
     session.on("state", (state) => this.stateChanged(state));
     session.on("closed", (event) => this.closed(event));

@@ -77,7 +77,9 @@ async def _announce(supervisor: Supervisor, environment: dict[str, str]) -> bool
         for base, enough in ((gateway, {200}), (processor, {200, 503})):
             while await _status(client, f"{base}/ready") not in enough:
                 if time.monotonic() > deadline:
-                    supervisor.say("parlando", f"{base}/ready: not ready after {READY_WITHIN_S} s; see above")
+                    supervisor.print_line(
+                        "parlando", f"{base}/ready: not ready after {READY_WITHIN_S} s; see above"
+                    )
                     return False
                 await asyncio.sleep(0.2)
     redis = environment.get("REDIS_URL") or os.environ["REDIS_URL"]
@@ -89,7 +91,7 @@ async def _announce(supervisor: Supervisor, environment: dict[str, str]) -> bool
         f"Redis        {redis}",
         "stop with Ctrl-C",
     ):
-        supervisor.say("parlando", line)
+        supervisor.print_line("parlando", line)
     return True
 
 

@@ -16,7 +16,7 @@ TRIES: Final = 60  # maximum consecutive failed attempts
 PATIENCE_S: Final = 60.0
 """`patience_s` of `follow` for a session: if Redis has lost it, its owner has so long to reopen it."""
 UNKNOWN: Final = (401, 404)  # responses for a lost session, to a viewer and to the owner
-AWAY: Final = (502, 503, 504)  # responses while a gateway restarts
+UNREACHABLE: Final = (502, 503, 504)  # responses while a gateway restarts
 
 
 def refusal(answer: httpx.Response) -> ClientError:
@@ -49,7 +49,7 @@ async def follow(
         try:
             async with client.stream("GET", url, headers={"Last-Event-ID": position}) as answer:
                 patient = answer.status_code in UNKNOWN and time.monotonic() - seen_at < patience_s
-                if answer.is_error and answer.status_code not in AWAY and not patient:
+                if answer.is_error and answer.status_code not in UNREACHABLE and not patient:
                     await answer.aread()
                     raise refusal(answer)
                 if answer.is_success:
@@ -65,4 +65,4 @@ async def follow(
             pass
         failures += 1
         await asyncio.sleep(WAIT_S)
-    raise ClientError("unreachable", f"The connection to {url} broke too often")
+    raise ClientError("unreachable", f"The connection to {url} was lost too often")

@@ -34,7 +34,7 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def _die_with_parent() -> None:
+def _terminate_with_parent() -> None:
     """On Linux, have the kernel send SIGTERM to this process when the supervisor dies."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -67,7 +67,7 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             pause = 0.5 if time.monotonic() - started > QUICK_S else min(2 * pause, LONGEST_PAUSE_S)
-            self.say(service.name, f"{ended}; starting it again in {pause:g} s", colour)
+            self.print_line(service.name, f"{ended}; starting it again in {pause:g} s", colour)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._stopping.wait()
@@ -82,11 +82,11 @@ class Supervisor:
                 stdout=output.writable,
                 stderr=output.writable,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_terminate_with_parent,
             )
             self.processes[service.name] = process
             relaying = asyncio.create_task(
-                relay(output.opened(), lambda line: self.say(service.name, line, colour))
+                relay(output.opened(), lambda line: self.print_line(service.name, line, colour))
             )
             try:
                 code = await process.wait()
@@ -97,7 +97,7 @@ class Supervisor:
                 await asyncio.gather(relaying, return_exceptions=True)
         return f"ended with {code}"
 
-    def say(self, name: str, line: str, colour: int = 37) -> None:
+    def print_line(self, name: str, line: str, colour: int = 37) -> None:
         """Print a line prefixed with `name`. A line that can't be printed is dropped."""
         if not self._quiet:
             label = f"{name:<16}|"
@@ -126,7 +126,7 @@ class Supervisor:
         try:
             await asyncio.wait_for(process.wait(), GRACE_S)
         except TimeoutError:
-            self.say(name, "didn't stop in time; killing it")
+            self.print_line(name, "didn't stop in time; killing it")
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()

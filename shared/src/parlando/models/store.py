@@ -114,7 +114,7 @@ def _pull_file(
             continue
         os.replace(part, target)
         return
-    raise ModelError(f"{file.name} can't be had from any of its sources:\n" + "\n".join(failures))
+    raise ModelError(f"{file.name} can't be downloaded from any of its sources:\n" + "\n".join(failures))
 
 
 def _describe(source: Source) -> str:

@@ -122,7 +122,7 @@ class Deliveries:
         self._bounds = bounds
         self._ttl_s = LONG_TTL_S + bounds.dead_ttl_s
 
-    async def look(self) -> list[QueueState]:
+    async def poll(self) -> list[QueueState]:
         """Count the deliveries of each partition; also prunes dead letters."""
         args = [self._bounds.dead_ttl_s * 1000, self._bounds.max_dead]
         answers = await self._scripts.run_many("delivery_look", [(keys.all(), args) for keys in self._keys])

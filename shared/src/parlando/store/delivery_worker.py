@@ -24,7 +24,7 @@ from parlando.store.work_queue import Delivered
 from parlando.tasks import finish
 
 LEASE_S: Final = 15.0  # longer than a failover of Redis takes
-TIDY_EVERY_S: Final = 3600.0
+CLEANUP_INTERVAL_S: Final = 3600.0
 CLOSE_S: Final = 3.0  # for handing back interrupted attempts
 JITTER: Final = 0.2  # relative, in both directions, so that joint failures are not retried at the same time
 MAX_DETAIL: Final = 300  # characters
@@ -52,7 +52,7 @@ class Policy:
         base = self.delays_s[min(attempt, len(self.delays_s)) - 1]
         return base * (1 - JITTER + 2 * JITTER * roll)
 
-    def gives_up(self, attempt: int, age_s: float) -> bool:
+    def is_exhausted(self, attempt: int, age_s: float) -> bool:
         """Whether a failed attempt was the last one."""
         return attempt >= self.attempts or age_s >= self.age_s
 
@@ -112,7 +112,7 @@ class DeliveryWorker:
         try:
             while True:
                 self._wake.clear()
-                if await self._safely(self._look):
+                if await self._safely(self._poll):
                     self._wake.set()
                 try:
                     async with asyncio.timeout(self._every_s):
@@ -128,20 +128,20 @@ class DeliveryWorker:
         try:
             return await step()
         except (*BROKEN, UnavailableError) as error:
-            log.warning("redis.away", queue=self.queue, error=str(error))
+            log.warning("redis.unreachable", queue=self.queue, error=str(error))
         except Exception:
             log.exception("deliveries.failed", queue=self.queue)
         return False
 
     # --- taking -------------------------------------------------------------------------------
 
-    async def _look(self) -> bool:
+    async def _poll(self) -> bool:
         """Start all deliveries that can start now. Returns whether to look again at once."""
         full = await self._accept(await self._feed.take(PAGE))
-        looks = await self.deliveries.look()
-        self.waiting = sum(look.waiting for look in looks)
-        self.dead = sum(look.dead for look in looks)
-        startable = [number for number, look in enumerate(looks) if look.startable]
+        polled = await self.deliveries.poll()
+        self.waiting = sum(poll.waiting for poll in polled)
+        self.dead = sum(poll.dead for poll in polled)
+        startable = [number for number, poll in enumerate(polled) if poll.startable]
         random.shuffle(startable)
         for partition in startable:
             if self._slots.free > 0:
@@ -229,7 +229,7 @@ class DeliveryWorker:
         self.last_error = failure.code
         self._counted("failed")
         age_s = time.time() - delivery.queued_ms / 1000
-        dead = failure.permanent or self._policy.gives_up(delivery.attempt, age_s)
+        dead = failure.permanent or self._policy.is_exhausted(delivery.attempt, age_s)
         log.warning(
             "delivery.failed",
             queue=self.queue,
@@ -249,18 +249,18 @@ class DeliveryWorker:
     # --- leases -------------------------------------------------------------------------------
 
     async def _renew(self) -> None:
-        tidied = -math.inf
+        cleaned = -math.inf
         while True:
             await asyncio.sleep(self._lease_s / 4)
             await self._safely(self._renew_all)
             await self._safely(self._take_over)
-            if time.monotonic() - tidied >= TIDY_EVERY_S:
-                tidied = time.monotonic()
+            if time.monotonic() - cleaned >= CLEANUP_INTERVAL_S:
+                cleaned = time.monotonic()
                 await self._safely(self._tidy)
 
     async def _tidy(self) -> bool:
         """Delete the consumers of gateways that are gone from the feed's group."""
-        await self._feed.tidy()
+        await self._feed.delete_idle_consumers()
         return False
 
     async def _renew_all(self) -> bool:

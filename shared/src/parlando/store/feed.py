@@ -111,6 +111,6 @@ class Feed:
             key = names.feed(partition)
             await retried(lambda: self._redis.xack(key, self.group, *entries))
 
-    async def tidy(self) -> None:
+    async def delete_idle_consumers(self) -> None:
         """Delete consumers of workers that no longer run."""
-        await self._queue.tidy()
+        await self._queue.delete_idle_consumers()

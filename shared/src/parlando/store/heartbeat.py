@@ -19,7 +19,7 @@ async def beat(redis: Redis, worker: str, report: dict[str, Any]) -> None:
     await once(lambda: redis.hset(WORKERS, worker, stamped))
 
 
-async def sign_off(redis: Redis, worker: str) -> None:
+async def delete_heartbeat(redis: Redis, worker: str) -> None:
     """Delete the heartbeat of a worker that shuts down."""
     await redis.hdel(WORKERS, worker)
 

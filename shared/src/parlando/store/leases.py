@@ -28,10 +28,10 @@ BLOCK_MS: Final = 2000  # maximum wait for work in one call
 PAUSE_S: Final = 0.05  # between two checks of the capacity, and after a claim by a busy worker
 TAKE_OVER_EVERY_S: Final = 0.5
 RENEW_EVERY_S: Final = 1.0
-TIDY_EVERY_S: Final = 3600.0
-AWAY_S: Final = 0.5  # pause before a retry while Redis is unreachable
+CLEANUP_INTERVAL_S: Final = 3600.0
+RETRY_S: Final = 0.5  # pause before a retry while Redis is unreachable
 
-AWAY: Final = (*BROKEN, UnavailableError, StorageError)
+UNREACHABLE: Final = (*BROKEN, UnavailableError, StorageError)
 
 log = structlog.get_logger(part="leases")
 
@@ -86,8 +86,11 @@ class Claims(ABC, Generic[C, R]):
         for each in delivered:
             try:
                 claim = await self._claim(each)
-            except (*AWAY, ResponseError) as error:  # it stays pending and is taken over after the lease
-                log.warning("claim.left", entry=each.entry, error=str(error))
+            except (
+                *UNREACHABLE,
+                ResponseError,
+            ) as error:  # it stays pending and is taken over after the lease
+                log.warning("claim.abandoned", entry=each.entry, error=str(error))
                 continue
             if claim is not None:
                 claims.append(claim)
@@ -200,7 +203,7 @@ class LeasePool(Generic[C, R, W]):
             self._repeat("claim", self._take_new, 0),
             self._repeat("takeover", self._take_over, TAKE_OVER_EVERY_S),
             self._repeat("renew", self._renew, self._renew_every_s),
-            self._repeat("tidy", self._claims.queue.tidy, TIDY_EVERY_S),
+            self._repeat("cleanup", self._claims.queue.delete_idle_consumers, CLEANUP_INTERVAL_S),
         ]
 
     async def _repeat(self, what: str, step: Callable[[], Awaitable[None]], every_s: float) -> None:
@@ -213,22 +216,22 @@ class LeasePool(Generic[C, R, W]):
                     await self._make_groups()
                 else:
                     log.error("leases.refused", doing=what, error=str(error))
-                    await asyncio.sleep(AWAY_S)
-            except AWAY as error:
-                log.warning("redis.away", doing=what, error=str(error))
-                await asyncio.sleep(AWAY_S)
+                    await asyncio.sleep(RETRY_S)
+            except UNREACHABLE as error:
+                log.warning("redis.unreachable", doing=what, error=str(error))
+                await asyncio.sleep(RETRY_S)
             except Exception:
-                log.exception("leases.broke", doing=what)
-                await asyncio.sleep(AWAY_S)
+                log.exception("leases.failed", doing=what)
+                await asyncio.sleep(RETRY_S)
             await asyncio.sleep(every_s * random.uniform(0.8, 1.2))
 
     async def _make_groups(self) -> None:
         log.info("queue.groups_created", why="they were missing: Redis is new, or has lost its data")
         try:
             await self._claims.queue.ensure_groups()
-        except (*AWAY, ResponseError) as error:
-            log.warning("redis.away", error=str(error))
-            await asyncio.sleep(AWAY_S)
+        except (*UNREACHABLE, ResponseError) as error:
+            log.warning("redis.unreachable", error=str(error))
+            await asyncio.sleep(RETRY_S)
 
     def _log(self, level: str, event: str, name: str, **more: Any) -> None:
         """Log `<noun>.<event>`."""
@@ -283,8 +286,8 @@ class LeasePool(Generic[C, R, W]):
         except FencedError:
             self._metrics.fenced.inc()
             self._log("warning", "fenced", claim.name)
-        except AWAY as error:  # another worker takes it over after the lease
-            self._log("warning", "left", claim.name, error=str(error))
+        except UNREACHABLE as error:  # another worker takes it over after the lease
+            self._log("warning", "abandoned", claim.name, error=str(error))
         except Exception as error:
             self._log("exception", "failed", claim.name)
             await self._note_failure(claim, error)
@@ -305,7 +308,7 @@ class LeasePool(Generic[C, R, W]):
         try:
             await self._claims.failed(claim, error)
         except (ParlandoError, *BROKEN, ResponseError) as away:
-            self._log("warning", "left", claim.name, error=str(away))
+            self._log("warning", "abandoned", claim.name, error=str(away))
 
     def _forget(self, name: str, *, cancel: bool = False) -> None:
         self._held.pop(name, None)

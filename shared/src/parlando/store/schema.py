@@ -35,7 +35,7 @@ async def check_schema(redis: Redis) -> None:
         )
 
 
-async def check_neighbours(redis: Redis) -> None:
+async def check_live_workers(redis: Redis) -> None:
     """Check that no live worker reports another schema version, or none.
 
     Raises

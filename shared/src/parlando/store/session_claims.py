@@ -36,12 +36,12 @@ CONVERSION: Final = Role(names.intake, names.PROCESSORS, "intake_")
 class SessionRenewal(Renewal):
     """The result of renewing a lease on a session.
 
-    `overdue_s`: seconds without a client beyond the resume window (negative within it).
+    `past_resume_window_s`: seconds without a client beyond the resume window (negative within it).
     `quiet`: no audio has arrived for so long that the open segment should be settled.
     `received`: samples of PCM received. `ending`: no more audio follows.
     """
 
-    overdue_s: float = 0.0
+    past_resume_window_s: float = 0.0
     quiet: bool = False
     received: int = 0
     ending: bool = False
@@ -55,7 +55,7 @@ class SessionRenewal(Renewal):
         settle = float(answer[2])
         return cls(
             lost=False,
-            overdue_s=unseen - float(answer[1]),
+            past_resume_window_s=unseen - float(answer[1]),
             quiet=0 < settle <= unseen,
             received=int(answer[3]),
             ending=bool(answer[4]),

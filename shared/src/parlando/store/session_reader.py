@@ -19,7 +19,7 @@ READ_BLOCK_MS: Final = 100  # maximum wait of a read; a new session is included 
 TICK_S: Final = 0.005  # minimum time between two reads, …
 TICK_PER_SESSION_S: Final = 0.001  # … plus this per session …
 TICK_MAX_S: Final = 0.03  # … up to this maximum
-AWAY_S: Final = 0.2  # pause before a retry while Redis is unreachable
+RETRY_S: Final = 0.2  # pause before a retry while Redis is unreachable
 PAUSE_S: Final = 0.02  # while no session accepts input
 
 log = structlog.get_logger(part="reader")
@@ -106,8 +106,8 @@ class SessionReader(Generic[C, W]):
             try:
                 found = await reader.read(positions, block_ms=READ_BLOCK_MS)
             except (*BROKEN, ResponseError) as error:
-                log.warning("redis.away", error=str(error))
-                await asyncio.sleep(AWAY_S)
+                log.warning("redis.unreachable", error=str(error))
+                await asyncio.sleep(RETRY_S)
                 continue
             for key, entries in found.items():
                 try:

@@ -328,7 +328,7 @@ class Sessions:
             epoch=int(answer[3]),
         )
 
-    def again(self, sid: str, form: AudioFormat) -> SessionWriter:
+    def from_start(self, sid: str, form: AudioFormat) -> SessionWriter:
         """The first writer of a session, starting at byte 0: bytes that are stored already are skipped."""
         return SessionWriter(self._scripts, self.keys(sid), 1, 0, self._ttl_s, form)
 

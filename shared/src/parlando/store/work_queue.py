@@ -19,11 +19,13 @@ from redis.exceptions import ResponseError
 
 from parlando.store.connection import Redis, retried
 
-FORGOTTEN_MS: Final = 3_600_000  # consumers without pending entries are deleted after this idle time
+CONSUMER_EXPIRY_MS: Final = 3_600_000  # consumers without pending entries are deleted after this idle time
 POLL_MIN_S: Final = 0.05
 POLL_MAX_S: Final = 1.0
 POLL_PER_PARTITION_S: Final = 1 / 128  # between two polls of a Redis Cluster, for each partition
-LOOK_AT_ONCE: Final = 32  # partitions searched for overdue entries per round; more if there are so many …
+PARTITIONS_PER_POLL: Final = (
+    32  # partitions searched for overdue entries per round; more if there are so many …
+)
 ROUNDS: Final = 3  # … that this number of rounds would be exceeded
 
 
@@ -63,7 +65,7 @@ class WorkQueue:
     @property
     def rounds(self) -> int:
         """Number of calls of `take_over` that together search all partitions."""
-        return min(ROUNDS, -(-len(self._streams) // LOOK_AT_ONCE))
+        return min(ROUNDS, -(-len(self._streams) // PARTITIONS_PER_POLL))
 
     async def ensure_groups(self) -> None:
         """Create the missing consumer groups of the streams. Raises `UnavailableError`."""
@@ -80,14 +82,14 @@ class WorkQueue:
 
         await retried(create)
 
-    async def tidy(self) -> None:
-        """Delete consumers that have been idle for `FORGOTTEN_MS` and have no pending entries."""
+    async def delete_idle_consumers(self) -> None:
+        """Delete consumers that have been idle for `CONSUMER_EXPIRY_MS` and have no pending entries."""
         for stream in self._streams:
             consumers: Any = await retried(
                 lambda stream=stream: self._redis.xinfo_consumers(stream, self._group)  # type: ignore[misc]
             )
             for consumer in consumers:
-                if consumer["pending"] == 0 and consumer["idle"] > FORGOTTEN_MS:
+                if consumer["pending"] == 0 and consumer["idle"] > CONSUMER_EXPIRY_MS:
                     await self._redis.xgroup_delconsumer(stream, self._group, consumer["name"])
 
     async def take_new(self, *, block_ms: int | None = None, limit: int = 1) -> list[Delivered]:

@@ -27,9 +27,9 @@ from parlando.tasks import end
 from parlando.worker.service import WorkerService
 
 BLOCK_MS: Final = 2000
-TIDY_EVERY_S: Final = 3600.0
+CLEANUP_INTERVAL_S: Final = 3600.0
 DRAIN_S: Final = 10.0
-AWAY_S: Final = 0.5  # pause before a retry while Redis is unreachable
+RETRY_S: Final = 0.5  # pause before a retry while Redis is unreachable
 
 ENTRIES: Final = PrometheusCounter(
     "parlando_follower_entries_total", "Entries of the feed, by outcome", ["follower", "outcome"]
@@ -70,7 +70,7 @@ class Follower(ABC):
     kinds: ClassVar[frozenset[FeedKind]]
     """The kinds of entries for which it is called."""
 
-    at_once: ClassVar[int] = 8
+    concurrency: ClassVar[int] = 8
     """Maximum entries that one worker processes at a time."""
 
     attempts: ClassVar[int] = 5
@@ -96,7 +96,7 @@ class FollowerPool:
             History(redis, partitions=partitions), Annotations(redis, partitions=partitions)
         )
         self._lease_s = lease_s
-        self._room = asyncio.Semaphore(follower.at_once)
+        self._room = asyncio.Semaphore(follower.concurrency)
         self._running: dict[tuple[int, str], asyncio.Task[None]] = {}
         self._ended = asyncio.Event()
 
@@ -121,15 +121,15 @@ class FollowerPool:
             try:
                 await step()
             except (*BROKEN, ResponseError) as error:
-                log.warning("redis.away", follower=self._follower.name, error=str(error))
-                await asyncio.sleep(AWAY_S)
+                log.warning("redis.unreachable", follower=self._follower.name, error=str(error))
+                await asyncio.sleep(RETRY_S)
             except Exception:
-                log.exception("follower.broke", follower=self._follower.name)
-                await asyncio.sleep(AWAY_S)
+                log.exception("follower.failed", follower=self._follower.name)
+                await asyncio.sleep(RETRY_S)
 
     @property
     def _free(self) -> int:
-        return self._follower.at_once - len(self._running)
+        return self._follower.concurrency - len(self._running)
 
     async def _take(self) -> None:
         if self._free <= 0:
@@ -148,8 +148,8 @@ class FollowerPool:
         await self._feed.renew(self._running)
 
     async def _tidy(self) -> None:
-        await self._feed.tidy()
-        await asyncio.sleep(TIDY_EVERY_S)
+        await self._feed.delete_idle_consumers()
+        await asyncio.sleep(CLEANUP_INTERVAL_S)
 
     async def _start(self, delivered: Sequence[Delivered]) -> None:
         """Begin to work on entries. Several partitions may bring more than there is room for: these wait."""
@@ -187,7 +187,7 @@ class FollowerPool:
         except (SessionNotFoundError, JobNotFoundError):
             outcome = "gone"  # the session or job was deleted or has expired
         except BROKEN as error:
-            log.warning("redis.away", follower=name, error=str(error))
+            log.warning("redis.unreachable", follower=name, error=str(error))
             return  # the entry is processed again after its lease expires
         except Exception:
             log.exception("entry.failed", follower=name, entry=entry.name, kind=entry.kind, attempt=attempt)

@@ -20,8 +20,8 @@ from parlando.errors import ParlandoError, UnavailableError
 from parlando.ids import new_worker_id
 from parlando.settings import ServiceSettings
 from parlando.store.connection import BROKEN, connect
-from parlando.store.heartbeat import beat, sign_off
-from parlando.store.schema import SchemaError, check_neighbours, check_schema
+from parlando.store.heartbeat import beat, delete_heartbeat
+from parlando.store.schema import SchemaError, check_live_workers, check_schema
 from parlando.tasks import end
 
 BEAT_EVERY_S: Final = 1.0
@@ -109,9 +109,9 @@ class WorkerService(ABC):
     async def _check_schema(self) -> None:
         try:
             await check_schema(self.redis)
-            await check_neighbours(self.redis)
+            await check_live_workers(self.redis)
         except UnavailableError as error:  # every heartbeat repeats the check
-            log.warning("redis.away", error=error.message)
+            log.warning("redis.unreachable", error=error.message)
 
     # --- heartbeats, and the end --------------------------------------------------------------
 
@@ -123,11 +123,11 @@ class WorkerService(ABC):
                 self.connected = True
             except (*BROKEN, UnavailableError) as error:
                 self.connected = False
-                log.warning("redis.away", error=str(error))
+                log.warning("redis.unreachable", error=str(error))
             except SchemaError:
                 raise
             except Exception:
-                log.exception("report.broke")
+                log.exception("report.failed")
             await asyncio.sleep(BEAT_EVERY_S)
 
     async def _hand_back(self) -> None:
@@ -138,7 +138,7 @@ class WorkerService(ABC):
                 for pool in self.pools():
                     await pool.hand_back()
                 await self.after_beat()
-                await sign_off(self.redis, self.id)
+                await delete_heartbeat(self.redis, self.id)
         except (TimeoutError, ParlandoError, *BROKEN) as error:
             left = deadline - time.monotonic()
             log.warning("drain.incomplete", error=str(error), seconds_left=round(left, 1))

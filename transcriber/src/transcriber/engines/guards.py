@@ -9,7 +9,7 @@ REPEATS: Final = 4  # consecutive repetitions at the end that count as a loop
 MAX_COMPRESSION: Final = 2.4  # Whisper's threshold; real prose with many repetitions reaches 2.24
 
 
-def cut_loop(tokens: Sequence[int], *, keep: int = 0) -> list[int]:
+def truncate_repetition(tokens: Sequence[int], *, keep: int = 0) -> list[int]:
     """`tokens` with a phrase that repeats at the end cut to one occurrence; the first `keep` tokens stay."""
     kept = list(tokens)
     for length in range(1, min(LONGEST_PHRASE, len(kept) // REPEATS) + 1):

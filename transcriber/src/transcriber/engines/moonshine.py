@@ -20,7 +20,7 @@ import structlog
 from parlando.domain.audio import SAMPLE_RATE, Float32
 from parlando.errors import EngineError
 from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window, Word
-from transcriber.engines.guards import cut_loop
+from transcriber.engines.guards import truncate_repetition
 from transcriber.engines.word_times import align
 
 LAYERS: Final = 6
@@ -238,7 +238,7 @@ class MoonshineEngine(Engine):
         forced = [token for word in (*context, *window.prefix) for token in word.tokens]
         draft = [token for word in expected[len(window.prefix) :] for token in word.tokens]
         tokens, logprobs = self._decode(states, len(samples) / SAMPLE_RATE, forced, draft)
-        tokens = cut_loop(tokens, keep=len(forced))
+        tokens = truncate_repetition(tokens, keep=len(forced))
         words = self._words(tokens, logprobs)[len(context) :]
         new = logprobs[len(forced) : len(tokens)] or logprobs
         mean = float(np.mean(new)) if new else -np.inf

@@ -9,7 +9,7 @@ from typing import Final
 from parlando.domain.audio import SAMPLE_RATE
 from parlando.domain.transcript import UNSPACED
 from transcriber.engines.base import Hypothesis, Window, Word
-from transcriber.engines.guards import MAX_COMPRESSION, compression, cut_loop
+from transcriber.engines.guards import MAX_COMPRESSION, compression, truncate_repetition
 
 NO_SPEECH: Final = 0.6  # a window is silent if the probability of silence is above this …
 WORST_LOGPROB: Final = -1.0  # … and the mean log-probability of the text is below this
@@ -31,7 +31,7 @@ def words_of(text: str, language: str | None) -> tuple[Word, ...]:
     """The words of `text`, or its characters in a language without spaces. A repetition at the end is cut."""
     parts = [c for c in text if not c.isspace()] if language in UNSPACED else text.split()
     numbers = {part: number for number, part in enumerate(dict.fromkeys(parts))}
-    kept = cut_loop([numbers[part] for part in parts])
+    kept = truncate_repetition([numbers[part] for part in parts])
     return tuple(Word(part) for part in parts[: len(kept)])
 
 

@@ -185,7 +185,7 @@ class Scheduler:
         except EngineError:
             raise
         except Exception as error:
-            log.exception("engine.broke", windows=len(windows))
+            log.exception("engine.failed", windows=len(windows))
             raise _engine_error(error) from error
         finally:
             self._account(windows, lane, time.monotonic() - started)
@@ -214,7 +214,7 @@ def _cut(ticket: Ticket) -> Window | None:
     try:
         return ticket.make_window()
     except Exception as error:
-        log.exception("window.broke")
+        log.exception("window.failed")
         if not ticket.answer.done():
             ticket.answer.set_exception(_engine_error(error))
         return None

@@ -9,7 +9,7 @@ if not state or redis.call('HGET', PARTS, 'e' .. ARGV[1]) ~= ARGV[2] then
   return nil
 end
 if redis.call('HINCRBY', PARTS, 'a' .. ARGV[1], 1) > tonumber(ARGV[4]) then
-  local why = redis.call('HGET', PARTS, 'w' .. ARGV[1]) or 'its transcribers died'
+  local why = redis.call('HGET', PARTS, 'w' .. ARGV[1]) or 'its transcribers terminated'
   finish('failed', cjson.encode({code = 'chunk_failed',
     message = 'Chunk ' .. ARGV[1] .. ' failed ' .. ARGV[4] .. ' times: ' .. why}))
   return nil

@@ -15,7 +15,7 @@ if not ended(j[1]) then
   redis.call('EXPIRE', JOB, ARGV[5])
   if redis.call('HINCRBY', JOB, 'attempts', 1) > tonumber(ARGV[3]) then
     finish('failed', '{"code":"audio_failed","message":"' .. ARGV[3] ..
-      ' audio-processors died while they decoded this file"}')
+      ' audio-processors terminated while decoding this file"}')
   elseif j[1] == 'uploaded' then
     redis.call('HSET', JOB, 'state', 'processing_audio', 'started', now())
     emit('progress', '')

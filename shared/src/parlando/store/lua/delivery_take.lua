@@ -5,7 +5,7 @@
 --         destinations: {…}, failing: {destination: 1}, failing_slots: n}   8 lane after which to begin
 --       9 maximum number of attempts   10 TTL of the keys, seconds
 -- Returns {lane of the last one, id, record, id, record …}.
--- An expired lease counts as a failed attempt: its worker has died.
+-- An expired lease counts as a failed attempt: its worker has terminated.
 local token, free, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local by_owner, by_destination, by_failing = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local use = cjson.decode(ARGV[7])
@@ -23,7 +23,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', WORKING, '-inf', at, 'LIMIT', 0,
     redis.call('ZREM', WORKING, id)
   else
     record.attempts = record.attempts + 1
-    record.error, record.detail = 'abandoned', 'The gateway that made this attempt died'
+    record.error, record.detail = 'abandoned', 'The gateway that made this attempt terminated'
     move(id, record, record.attempts >= tonumber(ARGV[9]) and 'dead' or 'ready', at)
   end
 end
