@@ -248,7 +248,7 @@ def main() -> None:
                 print("\n".join(faults), end="", file=sys.stderr)
     table = Table(
         "chaos",
-        f"{SESSIONS} sessions at a time and jobs for {minutes:g} minutes in which every process dies",
+        f"{SESSIONS} sessions at a time and jobs for {minutes:g} minutes with faults in every process",
         ("what", *outcomes),
     )
     each = list(outcomes.values())
@@ -269,7 +269,7 @@ def main() -> None:
     table.rows += [(kind, *(one.faults[kind] for one in each)) for kind in kinds]
     table.remarks.append(
         f"A fault every {PAUSE_S[0]:g} to {PAUSE_S[1]:g} s, seed {seed}; a stopped process goes on after "
-        f"{STOP_S[0]:g} to {STOP_S[1]:g} s. A killed process is started again at once, Redis after {RETRY_S:g} s."
+        f"{STOP_S[0]:g} to {STOP_S[1]:g} s. A killed process is restarted at once, Redis after {RETRY_S:g} s."
     )
     table.data = {name: {"failed": one.failed, "differs": one.differs} for name, one in outcomes.items()}
     table.publish()

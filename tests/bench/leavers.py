@@ -253,7 +253,7 @@ def main() -> None:
     ]
     table.remarks.append(
         f"RESUME_WINDOW_S={WINDOW_S}; bar: nothing is left {WINDOW_S + GRACE_S} s after the last one. "
-        f"{left.refused} were refused for want of room."
+        f"{left.refused} were refused for lack of capacity."
     )
     table.publish()
     if not left.clean:

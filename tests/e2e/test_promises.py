@@ -1,6 +1,6 @@
 """What always holds, with a recogniser that makes no mistakes: no word is lost, doubled or changed.
 
-The traps are those that peers fell into; the numbers are ours (docs/architecture.md).
+The cases are failures observed in comparable servers; the limits are ours (docs/architecture.md).
 """
 
 import asyncio
@@ -34,20 +34,20 @@ async def _exact(cluster, pcm, words, **options):
     return heard
 
 
-async def test_trap_1_every_word_is_in_the_finals_once_for_20_s_with_pauses(cluster):
+async def test_case_1_every_word_is_in_the_finals_once_for_20_s_with_pauses(cluster):
     pcm = np.concatenate([speak(7), silence(1), speak(6, first=7), silence(2), speak(20, first=13)])
 
     await _exact(cluster, pcm, script(0, 33))
 
 
-async def test_trap_1_every_word_is_in_the_finals_once_for_10_minutes(cluster):
+async def test_case_1_every_word_is_in_the_finals_once_for_10_minutes(cluster):
     pcm = np.concatenate([np.r_[speak(40, first=40 * n), silence(0.8)] for n in range(29)])
     assert len(pcm) > 600 * 16_000
 
     await _exact(cluster, pcm, script(0, 40 * 29), speed=20, frame_ms=100)
 
 
-async def test_trap_1_the_end_may_come_at_any_moment_of_the_last_second(cluster):
+async def test_case_1_the_end_may_come_at_any_moment_of_the_last_second(cluster):
     pcm = speak(6)
 
     async def ends_after(cut: int) -> None:
@@ -61,7 +61,7 @@ async def test_trap_1_the_end_may_come_at_any_moment_of_the_last_second(cluster)
 
 
 @pytest.mark.alone
-async def test_trap_2_the_tail_comes_within_300_ms_of_the_end(cluster):
+async def test_case_2_the_tail_comes_within_300_ms_of_the_end(cluster):
     pcm = speak(5)[:-GAP]
 
     heard = await _exact(cluster, pcm, script(0, 5), speed=1.0)
@@ -72,7 +72,7 @@ async def test_trap_2_the_tail_comes_within_300_ms_of_the_end(cluster):
 
 
 @pytest.mark.alone
-async def test_trap_2_an_empty_session_gets_a_final_and_a_closing(cluster):
+async def test_case_2_an_empty_session_gets_a_final_and_a_closing(cluster):
     heard = await stream(cluster.url(), np.zeros(0, np.int16))
 
     check_promises(heard)
@@ -80,7 +80,7 @@ async def test_trap_2_an_empty_session_gets_a_final_and_a_closing(cluster):
     assert heard.of("closed")[0]["reason"] == "end"
 
 
-async def test_trap_3_60_s_of_speech_without_a_pause_and_60_s_of_silence_before_speech(cluster):
+async def test_case_3_60_s_of_speech_without_a_pause_and_60_s_of_silence_before_speech(cluster):
     endless = speak(190, gap=320)  # 20 ms between words: no dip that ends a segment
     late = np.concatenate([silence(60), speak(4)])
 
@@ -91,13 +91,13 @@ async def test_trap_3_60_s_of_speech_without_a_pause_and_60_s_of_silence_before_
     assert all(final["end"] - final["start"] <= 15.1 for final in heard.finals)
 
 
-async def test_trap_4_after_30_s_of_silence_the_first_word_is_there(cluster):
+async def test_case_4_after_30_s_of_silence_the_first_word_is_there(cluster):
     heard = await _exact(cluster, np.concatenate([silence(30), speak(3)]), script(0, 3))
 
     assert heard.finals[0]["start"] == pytest.approx(30.0, abs=0.1)
 
 
-async def test_trap_5_sessions_do_not_leak_their_settings_into_each_other(cluster):
+async def test_case_5_sessions_do_not_leak_their_settings_into_each_other(cluster):
     pcm = np.concatenate([speak(3, gap=3200), silence(0.35), speak(3, first=3, gap=3200), silence(0.6)])
 
     quick, slow, quiet = await asyncio.gather(
@@ -117,7 +117,7 @@ async def test_trap_5_sessions_do_not_leak_their_settings_into_each_other(cluste
 
 
 @pytest.mark.alone
-async def test_trap_7_a_pong_comes_back_within_100_ms_at_full_load(cluster):
+async def test_case_7_a_pong_comes_back_within_100_ms_at_full_load(cluster):
     pcm = speak(20)
     waits = []
 
@@ -136,7 +136,7 @@ async def test_trap_7_a_pong_comes_back_within_100_ms_at_full_load(cluster):
 
 
 @pytest.mark.parametrize("frame_bytes", [1, 37, 640, 320_000])
-async def test_trap_15_frames_of_any_size_give_the_same_finals(cluster, frame_bytes):
+async def test_case_15_frames_of_any_size_give_the_same_finals(cluster, frame_bytes):
     pcm = speak(3 if frame_bytes == 1 else 20)
     data = pcm[: len(pcm) - GAP].tobytes() if frame_bytes == 1 else pcm.tobytes()
     data = data[:12_000] if frame_bytes == 1 else data
@@ -283,7 +283,7 @@ async def test_a_flush_settles_what_was_sent_and_the_session_goes_on(cluster):
     assert " ".join(event["text"] for event in events if event["type"] == "final").split() == script(0, 6)
 
 
-async def test_trap_18_no_text_and_no_audio_in_the_logs(cluster):
+async def test_case_18_no_text_and_no_audio_in_the_logs(cluster):
     await _exact(cluster, speak(5), script(0, 5))
 
     for process in [*cluster.gateways, *cluster.transcribers]:
@@ -309,7 +309,7 @@ async def test_the_transcript_is_there_during_and_after_the_session(cluster):
 
 
 @pytest.mark.alone
-async def test_trap_20_a_late_viewer_gets_everything_from_last_event_id(cluster):
+async def test_case_20_a_late_viewer_gets_everything_from_last_event_id(cluster):
     heard = await _exact(cluster, np.r_[speak(4), silence(1), speak(4, first=4)], script(0, 8))
     url = f"{cluster.http()}/v1/stt/sessions/{heard.session.id}/events"
     async with httpx.AsyncClient() as client:

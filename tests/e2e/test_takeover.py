@@ -58,7 +58,7 @@ def _script_40_s() -> np.ndarray:
 
 
 @pytest.mark.parametrize("cadence", ["fixed", "adaptive"])
-async def test_trap_8_a_killed_worker_costs_no_word(cadence):
+async def test_case_8_a_killed_worker_costs_no_word(cadence):
     """SIGKILL at 20 random points of a 40 s recording, with a recogniser that makes no mistakes."""
     pcm = _script_40_s()
     with Cluster(
@@ -75,7 +75,7 @@ async def test_trap_8_a_killed_worker_costs_no_word(cadence):
             assert [f["text"] for f in session.finals] == [f["text"] for f in undisturbed.finals]
 
 
-async def test_trap_8_a_killed_worker_changes_no_letter_of_moonshine():
+async def test_case_8_a_killed_worker_changes_no_letter_of_moonshine():
     """With partials counted in samples, the finals are the same to the letter."""
     pcm = fixture("two_cities.flac")[: 40 * 16_000]
     with Cluster(transcribers=2, PARTIAL_CADENCE="fixed") as cluster:
@@ -218,7 +218,7 @@ async def test_two_gateways_a_cut_socket_resumes_on_the_other():
         assert len(heard.words) >= 34
 
 
-async def test_trap_9_a_killed_gateway_costs_nothing():
+async def test_case_9_a_killed_gateway_costs_nothing():
     pcm = _script_40_s()[: 15 * 16_000]
     with Cluster(gateways=2, STT_ENGINE="support.perfect:engine", VAD="rms") as cluster:
         running = asyncio.create_task(stream([cluster.url(0), cluster.url(1)], pcm))

@@ -87,7 +87,7 @@ def test_it_recognises_speech(engine, spoken):
     assert {h.language for h in heard} == {"en"}
 
 
-def test_trap_6_a_batch_gives_what_single_windows_give(engine, spoken):
+def test_case_6_a_batch_gives_what_single_windows_give(engine, spoken):
     windows = [Window(x, final=True, voiced_s=1.0) for x, _ in spoken]
 
     assert [h.text for h in engine.transcribe(windows)] == [engine.transcribe([w])[0].text for w in windows]

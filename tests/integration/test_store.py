@@ -86,7 +86,7 @@ async def test_a_full_backlog_stores_nothing(redis, sessions):
     assert await redis.xlen(sessions.keys("s").pcm) == 1
 
 
-async def test_trap_17_only_the_token_or_the_key_opens_a_session_again(sessions):
+async def test_case_17_only_the_token_or_the_key_opens_a_session_again(sessions):
     await sessions.open("s", config={"language": "en"}, token="right", key="mine")
 
     for wrong in ({"token": "wrong"}, {"key": "other"}, {}):
@@ -194,7 +194,7 @@ async def test_a_commit_behind_an_event_of_somebody_else_is_numbered_behind_it(r
     assert session_log.seq == 4
 
 
-async def test_trap_10_a_checkpoint_trims_what_lies_below_it_and_nothing_else(redis, sessions, partitions):
+async def test_case_10_a_checkpoint_trims_what_lies_below_it_and_nothing_else(redis, sessions, partitions):
     writer = await sessions.open("s", config={}, token="t")
     for _ in range(5):
         await writer.append(SECOND, MOST)

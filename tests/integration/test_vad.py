@@ -23,7 +23,7 @@ def _speech() -> np.ndarray:
     return samples[: len(samples) // FRAME * FRAME]
 
 
-def test_trap_16_frames_are_512_samples_with_state_and_context_whatever_the_slices(silero):
+def test_case_16_frames_are_512_samples_with_state_and_context_whatever_the_slices(silero):
     """Many frames in one call give what one frame a call gives, for the state is carried."""
     samples = _speech()
     whole = silero.stream().push(samples)
@@ -35,7 +35,7 @@ def test_trap_16_frames_are_512_samples_with_state_and_context_whatever_the_slic
     assert whole.max() > 0.9 > 0.1 > whole.min()
 
 
-def test_trap_16_sessions_share_the_weights_but_not_their_state(silero):
+def test_case_16_sessions_share_the_weights_but_not_their_state(silero):
     samples = _speech()
     alone = silero.stream().push(samples)
     one, other = silero.stream(), silero.stream()

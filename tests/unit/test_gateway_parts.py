@@ -177,12 +177,12 @@ KEYLESS = GatewaySettings(api_keys=())
         _connection(sec_websocket_protocol="parlando, parlando-key.beta"),
     ],
 )
-def test_trap_17_a_key_may_come_in_four_ways(connection):
+def test_case_17_a_key_may_come_in_four_ways(connection):
     assert authenticate(handshake_of(connection), KEYED).key == "beta"
 
 
 @pytest.mark.parametrize("connection", [_connection(), _connection(authorization="Bearer gamma")])
-def test_trap_17_no_key_or_a_wrong_one_is_refused(connection):
+def test_case_17_no_key_or_a_wrong_one_is_refused(connection):
     with pytest.raises(NotAllowedError):
         authenticate(handshake_of(connection), KEYED)
 

@@ -152,7 +152,7 @@ async def test_finals_go_before_partials_and_cancelled_windows_are_never_run():
     assert answers[3].text == "w0000"
 
 
-async def test_trap_6_one_poisonous_window_of_a_batch_fails_alone():
+async def test_case_6_one_poisonous_window_of_a_batch_fails_alone():
     class Touchy(PerfectEngine):
         def transcribe(self, windows):
             if any(w.prompt == "poison" for w in windows):

@@ -104,7 +104,7 @@ class ConversionSession:
     async def _convert(self) -> None:
         if self._trimmed_away:
             raise SessionLostError(
-                "The audio-processor terminated, and the stream is too long to be decoded from its beginning again"
+                "The audio-processor terminated, and the stream is too long to be decoded from its start"
             )
         while True:
             if self._conversion is not None:
