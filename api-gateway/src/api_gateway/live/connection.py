@@ -335,8 +335,8 @@ class LiveConnection:
         while True:
             now = time.monotonic()
             if (paused := now - checked_at - WATCH_EVERY_S) > PAUSED_S:  # this process, not the client
-                self._received_at += paused
-                self._audio_at += paused
+                self._received_at = min(now, self._received_at + paused)
+                self._audio_at = min(now, self._audio_at + paused)
             try:
                 if now - touched >= touch_every_s and not self._ended:
                     await self._writer.touch()
