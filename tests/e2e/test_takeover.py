@@ -174,12 +174,12 @@ async def test_redis_without_its_data_is_said_and_survived():
         assert "without its data" in event["message"]
         assert socket.close_code == 1011
 
-        heard = await _once_a_transcriber_is_seen(cluster, speak(6))
+        heard = await _stream_when_a_transcriber_is_reported(cluster, speak(6))
         check_promises(heard)
         assert heard.words == script(0, 6)
 
 
-async def _once_a_transcriber_is_seen(cluster: Cluster, pcm: np.ndarray) -> Heard:
+async def _stream_when_a_transcriber_is_reported(cluster: Cluster, pcm: np.ndarray) -> Heard:
     """One whole session, opened again while the gateway knows of no transcriber."""
     async with asyncio.timeout(120):
         while True:

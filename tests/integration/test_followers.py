@@ -29,7 +29,7 @@ async def channels(redis):
 
 
 async def lose(redis, channel: str) -> None:
-    """Redis is empty, and who listens is told to look again, as by a subscription that was lost."""
+    """Redis is emptied, and subscribers are told to read again, as after a lost subscription."""
     await redis.flushall()
     await redis.publish(channel, AccessChanged().model_dump_json())
 

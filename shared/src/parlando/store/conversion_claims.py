@@ -80,7 +80,7 @@ class ConversionLog:
         match answer[0]:
             case b"fenced":
                 raise self._fenced()
-            case b"lost":  # the next owner goes on from what Redis has
+            case b"lost":  # the next owner continues from the state in Redis
                 raise FencedError(f"Redis has restarted without the last audio of session {self._keys.sid}")
             case b"full":
                 return False

@@ -136,7 +136,7 @@ class DeliveryWorker:
     # --- taking -------------------------------------------------------------------------------
 
     async def _poll(self) -> bool:
-        """Start all deliveries that can start now. Returns whether to look again at once."""
+        """Start all deliveries that can start now. Returns whether more may start at once."""
         full = await self._accept(await self._feed.take(PAGE))
         polled = await self.deliveries.poll()
         self.waiting = sum(poll.waiting for poll in polled)

@@ -162,7 +162,7 @@ class SessionLog:
             expected, self.seq = self.seq, int(answer[1])
             if answer[0] == b"ok":
                 return
-            if self.seq < expected:  # the next owner goes on from the checkpoint that Redis has
+            if self.seq < expected:  # the next owner continues from the checkpoint in Redis
                 raise FencedError(f"Redis has restarted without the last events of session {self._keys.sid}")
             log.info("commit.renumbered", session=self._keys.sid, expected=expected, found=self.seq)
 
