@@ -20,8 +20,7 @@ model: $(VENV)/run.done ## Fetch the embedded model, once
 	@$(BIN)/parlando models pull moonshine-tiny
 
 test: $(VENV)/dev.done model tools $(VENV)/ffmpegs.done ## Set up and run all tests (ARGS="-k name" for some)
-	@$(BIN)/pytest -n 2 --dist loadfile -m "not alone" $(ARGS) || [ $$? -eq 5 ]
-	@$(BIN)/pytest -m alone $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile $(ARGS)
 
 # In CI the tests shall not skip what needs these; nobody else's machine is touched.
 tools:

@@ -68,7 +68,6 @@ async def test_every_container_has_its_words(cluster, engine):
     assert await _compare(cluster, engine, spoken) <= 2.0
 
 
-@pytest.mark.alone
 async def test_a_live_session_says_all_its_words_beside_a_long_job(cluster):
     """The job keeps both workers busy; how late finals come then is measured by bench/long_file.py."""
     base = cluster.http()

@@ -1,4 +1,8 @@
-"""Live finals are as good as the engine is on the whole clip, whatever the frame size."""
+"""Live finals are as good as the engine is on the whole clip, whatever the frame size.
+
+Partials are decoded at fixed samples (`PARTIAL_CADENCE`), so the finals don't depend on the machine's load.
+`bench.accuracy` measures the adaptive interval.
+"""
 
 import asyncio
 from statistics import mean
@@ -16,18 +20,15 @@ from support.streaming import Heard, check_promises, stream
 from transcriber.engines.base import Window
 from transcriber.engines.moonshine import MoonshineEngine
 
-pytestmark = pytest.mark.alone
-
 CONCURRENCY = 6
-SPEED = 1.25  # times real time
-SCATTER = 1.0  # points: runs of the same sixty clips differ by up to that much under load
+SPEED = 2  # times real time
 WINDOW = 28 * 16_000  # samples that the engine takes at once
 normal = EnglishTextNormalizer()
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    with Cluster(transcribers=2) as cluster:
+    with Cluster(transcribers=2, PARTIAL_CADENCE="fixed") as cluster:
         yield cluster
 
 
@@ -63,7 +64,6 @@ def _rate(spoken, texts) -> float:
 
 @pytest.mark.parametrize(("category", "frame_sizes"), [("a_english_read", (20, 1000)), ("b_long", (100,))])
 async def test_live_finals_are_as_good_as_the_whole_clip(cluster, whole_clip, category, frame_sizes):
-    """The rate over all frame sizes: one of them alone scatters by some 0.3 points from run to run."""
     spoken = clips(category, language="en") or clips("a_english_read", language="en")
     offline = _rate(spoken, [whole_clip(clip) for clip in spoken])
     rates, empty = [], set()
@@ -76,4 +76,4 @@ async def test_live_finals_are_as_good_as_the_whole_clip(cluster, whole_clip, ca
 
     assert empty == set()
     print(f"{category}: live {mean(rates) - offline:+.2f} points against the whole clip; the bar is +0.5")
-    assert mean(rates) <= offline + 0.5 + SCATTER
+    assert mean(rates) <= offline + 0.5
