@@ -84,7 +84,7 @@ async def talk(
             return session
     writer.write(frame(b'{"type":"end"}', text=True))
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(600):
             await listening
     except TimeoutError:
         listening.cancel()

@@ -53,7 +53,7 @@ async def test_a_title_that_changes_is_what_transcripts_and_the_overview_show(cl
     async with connect(cluster.url(), title="Old") as session:
         await session.configure(title="New")
         base = f"{cluster.http()}/v1/stt/sessions/{session.id}"
-        async with asyncio.timeout(60), httpx.AsyncClient() as client:
+        async with asyncio.timeout(600), httpx.AsyncClient() as client:
             while (await client.get(f"{base}/transcript")).json()["title"] != "New":
                 await asyncio.sleep(0.02)
             overview = (await client.get(f"{cluster.http()}/v1/cluster")).json()

@@ -236,7 +236,7 @@ def test_the_command_line_takes_any_file(cluster, tmp_path, options):
 
     def parlando(path: Path) -> subprocess.CompletedProcess:
         command = [BIN / "parlando", "live", path, "--url", cluster.http(), *options]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
     heard, refused = parlando(talk), parlando(text)
     assert "fellow Americans" in heard.stdout

@@ -49,7 +49,7 @@ async def test_the_python_client_of_the_seed_gets_partials_and_a_final(cluster, 
     """Its loop as its README shows it: base64 chunks, no start, no end, waits for the final."""
     kinds = []
     for _ in range(2):  # and again, with the same session id
-        async with asyncio.timeout(60), websockets.connect(f"{cluster.url()}/v1/stt/stream") as ws:
+        async with asyncio.timeout(600), websockets.connect(f"{cluster.url()}/v1/stt/stream") as ws:
             audio_data = np.frombuffer(wav.read_bytes()[44:], dtype=np.int16)
             for i in range(0, len(audio_data), 640):
                 chunk_b64 = base64.b64encode(audio_data[i : i + 640].tobytes()).decode()
@@ -80,7 +80,7 @@ def test_the_javascript_client_of_the_seed_gets_partials_and_a_final(cluster, tm
         [shutil.which("node"), ROOT / "tests/e2e/seed_client.mjs", cluster.url(), raw, module],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
 
     assert "Partial: " in done.stdout, done.stderr
@@ -92,7 +92,7 @@ def _parlando(*words, **environment) -> subprocess.CompletedProcess[str]:
         [BIN / "parlando", *map(str, words)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         env={**os.environ, **environment},
     )
 
@@ -259,7 +259,7 @@ def test_the_supervisor_starts_everything_restarts_what_dies_and_stops_all():
         assert first not in said.partition("ended with -9")[2]
     finally:
         running.send_signal(signal.SIGINT)
-        running.communicate(timeout=60)
+        running.communicate(timeout=600)
     assert running.returncode == 0
     deadline = time.monotonic() + 60
     while any(Path(f"/proc/{child}").exists() for child in children):

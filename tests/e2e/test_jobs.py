@@ -109,7 +109,7 @@ def test_a_browser_loads_the_subtitles(cluster, tmp_path):
     page = tmp_path / "page.html"
     page.write_text(PLAYER.replace("VTT", base64.b64encode(vtt.encode()).decode()))
     command = ["chromium", *CHROMIUM, f"--user-data-dir={tmp_path}/profile", "--dump-dom", page.as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=600).stdout
     cues = shown.partition("cues:")[2].partition(":end")[0].split("|")
     assert normal(" ".join(cue.partition(" ")[2] for cue in cues)) == WORDS
 
@@ -177,7 +177,7 @@ def test_requests_that_do_not_fit_are_refused_and_leave_nothing(cluster):
     audio = {"file": ("a.wav", wav(silence(1)))}
 
     def refused(status: int, said: str, **request) -> None:
-        answer = httpx.post(base, timeout=60, **request)
+        answer = httpx.post(base, timeout=600, **request)
         assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
         assert said in answer.json()["detail"]
 

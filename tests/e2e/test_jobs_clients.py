@@ -36,7 +36,7 @@ def perfect():
 
 def _parlando(cluster, *words) -> subprocess.CompletedProcess[str]:
     command = [Path(sys.executable).with_name("parlando"), *map(str, words), "--url", cluster.http()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 def test_the_command_line_transcribes_files_of_any_format(cluster, tmp_path):

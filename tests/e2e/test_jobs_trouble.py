@@ -151,7 +151,7 @@ def test_redis_without_memory_stops_jobs_but_loses_none(perfect):
     store.config_set("maxmemory", 1)
     try:
         time.sleep(2)
-        refused = httpx.post(f"{base}/v1/stt/jobs", files={"file": wav(speak(1))}, timeout=60)
+        refused = httpx.post(f"{base}/v1/stt/jobs", files={"file": wav(speak(1))}, timeout=600)
         assert refused.status_code == 503
         assert "out of memory" in refused.json()["detail"]
         assert perfect.health()["status"] == "healthy"
@@ -172,7 +172,7 @@ def test_a_full_blob_store_is_said_and_the_cluster_lives_on(tmp_path):
             BLOB_SECRET_ACCESS_KEY="s",
         ) as cluster,
     ):
-        answer = httpx.post(f"{cluster.http()}/v1/stt/jobs", files={"file": wav(speak(1))}, timeout=60)
+        answer = httpx.post(f"{cluster.http()}/v1/stt/jobs", files={"file": wav(speak(1))}, timeout=600)
         assert answer.status_code == 507
         assert answer.json()["code"] == "storage_unavailable"
         assert cluster.health()["status"] == "healthy"

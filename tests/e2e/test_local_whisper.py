@@ -22,7 +22,7 @@ def test_local_whisper_hears_a_file(cluster, form):
         f"{cluster.http()}/omi/k1/inference",
         files={"file": ("audio.wav", wav(speak(10)), "audio/wav")},
         data={"language": "en", "temperature": "0.0", "temperature_inc": "0.2", "response_format": form},
-        timeout=60,
+        timeout=600,
     )
 
     assert answer.status_code == 200
@@ -39,7 +39,7 @@ def test_local_whisper_hears_a_file(cluster, form):
 def test_local_whisper_says_what_is_wrong_with_a_file(cluster):
     def hear(data: bytes, **fields) -> httpx.Response:
         return httpx.post(
-            f"{cluster.http()}/omi/k1/inference", files={"file": ("a.wav", data)}, data=fields, timeout=60
+            f"{cluster.http()}/omi/k1/inference", files={"file": ("a.wav", data)}, data=fields, timeout=600
         )
 
     assert hear(b"no audio at all").status_code == 415
@@ -58,7 +58,7 @@ async def test_local_whisper_waits_for_room_instead_of_refusing(tmp_path):
 
         def hear(number: int) -> list[str]:
             files = {"file": ("a.wav", wav(speak(10, first=10 * number)))}
-            answer = httpx.post(f"{cluster.http()}/inference", files=files, timeout=60)
+            answer = httpx.post(f"{cluster.http()}/inference", files=files, timeout=600)
             assert answer.status_code == 200
             return answer.json()["text"].split()
 

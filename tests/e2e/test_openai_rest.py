@@ -235,7 +235,7 @@ def node_modules(tmp_path_factory) -> Path:
 def test_the_npm_package(cluster, node_modules):
     script = Path(__file__).with_name("openai_sdk.mjs")
     command = ["node", str(script), f"{cluster.http()}/v1", str(JFK)]
-    done = subprocess.run(command, cwd=node_modules, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=node_modules, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert shown["models"][:2] == ["moonshine-tiny", "whisper-1"]

@@ -20,7 +20,7 @@ def cluster():
 
 
 async def _probe(cluster) -> list[httpx.Response]:
-    async with httpx.AsyncClient(timeout=60) as client:
+    async with httpx.AsyncClient(timeout=600) as client:
         paths = ["/ready", "/health"] * (PROBES // 2)
         return await asyncio.gather(*(client.get(cluster.http() + path) for path in paths))
 

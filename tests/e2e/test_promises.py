@@ -260,7 +260,7 @@ async def test_audio_is_in_redis_before_it_is_acknowledged(cluster):
 async def test_stalled_audio_is_settled_without_being_asked(cluster):
     async with websockets.connect(f"{cluster.url()}/v1/stt/stream") as socket:
         await socket.send(speak(4)[:-GAP].tobytes())
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(600):
             async for message in socket:
                 event = json.loads(message)
                 if event["type"] == "final":

@@ -105,7 +105,7 @@ async def watch(cluster: Cluster, sid: str) -> list[dict]:
     """The finals that somebody sees who follows a session with a viewer's token."""
     url = f"{cluster.http()}/v1/stt/sessions/{sid}/events"
     events = []
-    async with httpx.AsyncClient(timeout=60) as client:
+    async with httpx.AsyncClient(timeout=600) as client:
         async for event in follow(client, url, patience_s=PATIENCE_S):
             if event["type"] == "final":
                 events.append(event)

@@ -84,7 +84,7 @@ async def connect_and_leave(cluster) -> str:
 
 
 async def events(cluster, sid: str, token: str, seen: list) -> None:
-    async with httpx.AsyncClient(timeout=60) as client:
+    async with httpx.AsyncClient(timeout=600) as client:
         url = f"{cluster.http()}/v1/stt/sessions/{sid}/events"
         async with client.stream("GET", url, params={"token": token}) as answer:
             async for line in answer.aiter_lines():

@@ -20,7 +20,7 @@ from support.streaming import Heard, check_promises, stream
 from transcriber.engines.base import Window
 from transcriber.engines.moonshine import MoonshineEngine
 
-CONCURRENCY = 6
+CONCURRENCY = 4
 SPEED = 2  # times real time
 WINDOW = 28 * 16_000  # samples that the engine takes at once
 normal = EnglishTextNormalizer()

@@ -68,7 +68,7 @@ async def test_what_is_said_while_reconnecting_comes_in_its_place():
         await gateway.tell(**CLOSED)
 
     gateway = Gateway(greet_and_cut, resume)
-    async with gateway as url, asyncio.timeout(60), connect(url) as session:
+    async with gateway as url, asyncio.timeout(600), connect(url) as session:
         await session.send(bytes(20))
         while len(gateway.queries) < 2:
             await asyncio.sleep(0.01)
@@ -102,7 +102,7 @@ async def test_a_lost_session_is_opened_anew_once_the_cluster_has_room():
         await gateway.tell(**CLOSED)
 
     gateway = Gateway(lose, full, reopen)
-    async with gateway as url, asyncio.timeout(60), connect(url, language="en", words=True) as session:
+    async with gateway as url, asyncio.timeout(600), connect(url, language="en", words=True) as session:
         for number in range(4):
             await session.send(bytes([number]) * 2000)
         await session.configure(language="de")
@@ -122,7 +122,7 @@ async def test_what_is_settled_of_a_session_that_ends_by_itself_is_not_said_agai
         await gateway.hear(1)
         await gateway.tell(type="error", code="session_lost", message="no FFmpeg", retryable=True, seq=1)
 
-    async with Gateway(end) as url, asyncio.timeout(60), connect(url) as session:
+    async with Gateway(end) as url, asyncio.timeout(600), connect(url) as session:
         await session.send(bytes(20))
         with pytest.raises(ClientError, match="no FFmpeg"):
             await kinds(session)
@@ -141,7 +141,7 @@ async def test_too_much_that_is_not_settled_is_told_and_so_is_its_loss():
         await gateway.tell(**CLOSED)
 
     gateway = Gateway(lose, reopen)
-    async with gateway as url, asyncio.timeout(60), connect(url, keep_s=2) as session:
+    async with gateway as url, asyncio.timeout(600), connect(url, keep_s=2) as session:
         for _ in range(4):
             await session.send(bytes(32_000))
         events = [event async for event in session]
@@ -175,7 +175,7 @@ async def test_a_gateway_that_answers_nothing_is_left_unless_it_has_said_why(mon
         await gateway.tell(**CLOSED)
 
     gateway = Gateway(fall_silent, resume)
-    async with gateway as url, asyncio.timeout(60), connect(url) as session:
+    async with gateway as url, asyncio.timeout(600), connect(url) as session:
         found = await kinds(session)
         left.set()
 

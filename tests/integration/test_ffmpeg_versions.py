@@ -82,7 +82,7 @@ class Taken:
 
 
 async def _pcm(program: Ffmpeg, data: bytes, form: AudioFormat, emitted: int = 0) -> bytes:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(600):
         return await Taken(program, data, form, emitted).all()
 
 

@@ -42,12 +42,12 @@ async def _run(url: str, script: str, monkeypatch: pytest.MonkeyPatch, *, lossy:
         await claims.queue.ensure_groups()
     channel = listener.pubsub(ignore_subscribe_messages=True)
     await channel.psubscribe("*")
-    await channel.get_message(timeout=60)  # the subscription's own
+    await channel.get_message(timeout=600)  # the subscription's own
     result = await CASES[script](stage)
     assert stage.loss.lost == lossy, f"the case doesn't run {script}.lua after it was armed"
     await listener.publish("stage", "over")
     published = []
-    while (message := await channel.get_message(timeout=60)) is None or message["data"] != b"over":
+    while (message := await channel.get_message(timeout=600)) is None or message["data"] != b"over":
         published += [message["data"]] if message else []
     state = await stored_state(listener)
     await channel.aclose()

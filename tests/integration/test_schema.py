@@ -53,7 +53,7 @@ async def test_a_service_says_why_it_refuses(redis, redis_server, module):
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     assert f"Redis holds data of schema {VERSION + 1}" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr

@@ -137,11 +137,11 @@ class Cluster:
         return f"http://127.0.0.1:{self.ports[gateway]}"
 
     def health(self, gateway: int = 0) -> dict:
-        return httpx.get(f"{self.http(gateway)}/health", timeout=60).json()
+        return httpx.get(f"{self.http(gateway)}/health", timeout=600).json()
 
     def connections(self, gateway: int = 0) -> int:
         """The number of WebSocket connections of a gateway."""
-        text = httpx.get(f"{self.http(gateway)}/metrics", timeout=60).text
+        text = httpx.get(f"{self.http(gateway)}/metrics", timeout=600).text
         [value] = re.findall(r"^parlando_gateway_connections ([0-9.]+)", text, re.MULTILINE)
         return int(float(value))
 

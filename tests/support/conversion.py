@@ -44,7 +44,7 @@ class Stream:
         return await self.result()
 
     async def result(self) -> Converted:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(600):
             while await self.redis.hget(self.keys.session, "intake_entry"):
                 await asyncio.sleep(0.01)
         return Converted(await self.redis.xrange(self.keys.pcm))

@@ -70,7 +70,7 @@ def memory_mb(cluster: Cluster) -> float:
 
 def levels(cluster: Cluster) -> dict[str, float]:
     """The present connections, followers and sessions, without the connection that queries them."""
-    text = httpx.get(f"{cluster.http()}/metrics", timeout=60).text
+    text = httpx.get(f"{cluster.http()}/metrics", timeout=600).text
 
     def level(name: str) -> float:
         found = re.search(rf"^parlando_gateway_{name} (\S+)$", text, re.MULTILINE)

@@ -88,7 +88,7 @@ async def attack(port: int, chance: random.Random) -> str | None:
     told: list[str] = []
     try:
         async with connect(
-            url, max_size=None, open_timeout=None, close_timeout=60, ping_interval=None
+            url, max_size=None, open_timeout=None, close_timeout=600, ping_interval=None
         ) as socket:
 
             async def listen() -> None:

@@ -33,13 +33,13 @@ def submit(
         files={"file": ("audio", file) if isinstance(file, bytes) else (file.name, file.read_bytes())},
         data=fields,
         headers={**({"Authorization": f"Bearer {key}"} if key else {}), **(headers or {})},
-        timeout=60,
+        timeout=600,
     )
     assert answer.status_code == 202, answer.text
     return answer.json()
 
 
-_client = httpx.Client(timeout=60)  # creating a client takes 30 ms
+_client = httpx.Client(timeout=600)  # creating a client takes 30 ms
 
 
 def look(base: str, job: str, *, key: str | None = None) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def look(base: str, job: str, *, key: str | None = None) -> dict[str, Any]:
     return answer.json()
 
 
-def wait(base: str, job: str, *, within_s: float = 60, key: str | None = None) -> dict[str, Any]:
+def wait(base: str, job: str, *, within_s: float = 600, key: str | None = None) -> dict[str, Any]:
     """Wait until a job has ended. Returns its state."""
     deadline = time.monotonic() + within_s
     while True:
@@ -71,6 +71,6 @@ def transcribe(base: str, file: Path | bytes, **fields: str) -> dict[str, Any]:
 def events(base: str, job: str, *, after: int = 0) -> list[dict[str, Any]]:
     """All events of a job up to its end, as sent to a viewer."""
     with httpx.stream(
-        "GET", f"{base}/v1/stt/jobs/{job}/events", headers={"Last-Event-ID": str(after)}, timeout=60
+        "GET", f"{base}/v1/stt/jobs/{job}/events", headers={"Last-Event-ID": str(after)}, timeout=600
     ) as answer:
         return [orjson.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: ")]

@@ -10,12 +10,12 @@ from support.cluster import Cluster
 
 
 def get(cluster, path: str, *, key: str = "k1", gateway: int = 0, **params) -> httpx.Response:
-    return httpx.get(f"{cluster.http(gateway)}{path}", params=params, headers={"X-API-Key": key}, timeout=60)
+    return httpx.get(f"{cluster.http(gateway)}{path}", params=params, headers={"X-API-Key": key}, timeout=600)
 
 
 def post(cluster, path: str, body: bytes = b"", *, key: str | None = "k1", gateway: int = 0, **more):
     headers = {**({"X-API-Key": key} if key else {}), **more.pop("headers", {})}
-    return httpx.post(f"{cluster.http(gateway)}{path}", content=body, headers=headers, timeout=60, **more)
+    return httpx.post(f"{cluster.http(gateway)}{path}", content=body, headers=headers, timeout=600, **more)
 
 
 async def transcripts(
