@@ -89,7 +89,7 @@ async def test_case_8_a_killed_worker_changes_no_letter_of_moonshine():
 
 
 async def test_events_flow_again_after_a_kill():
-    """Takeover time: from SIGKILL to the next event of the session, while somebody speaks; 5 s is the bar."""
+    """Takeover time: from SIGKILL to the next event of a session that receives speech. The bar is 5 s."""
     took = []
     with Cluster(transcribers=2, STT_ENGINE="support.perfect:engine", VAD="rms") as cluster:
         for _ in range(2):

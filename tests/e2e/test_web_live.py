@@ -65,7 +65,7 @@ def word_errors(truth: str, heard: str) -> float:
 
 @pytest.fixture(scope="module")
 def cluster():
-    with Cluster(transcribers=1) as running:
+    with Cluster(transcribers=1, PARTIAL_CADENCE="fixed") as running:  # the same words under any load
         yield running
 
 
@@ -241,7 +241,7 @@ async def test_a_pause_is_a_pause(cluster):
 
 async def test_a_pause_settles_what_was_said():
     """In the middle of a word: at once, not when the cluster notices that no audio comes."""
-    with Cluster(transcribers=1, STALL_FLUSH_S="60") as cluster:
+    with Cluster(transcribers=1, PARTIAL_CADENCE="fixed", STALL_FLUSH_S="60") as cluster:
         async with (
             chromium(fixture("two_cities.flac")) as browser,
             opened(browser, cluster.http()) as watched,
@@ -275,13 +275,13 @@ async def test_ten_seconds_without_network_lose_nothing(cluster):
         await page.wait_for_selector("text=Reconnected, nothing lost.", timeout=600_000)
         await asyncio.sleep(13)
         await stop(watched)
-        assert word_errors(f"{JFK} {JFK}", await text_of(watched)) <= 10
+        assert word_errors(f"{JFK} {JFK}", await text_of(watched)) <= 5
         assert wire.connections >= 3
 
 
 async def test_a_restarted_gateway_loses_nothing():
     sound = np.concatenate([quiet(0.5), fixture("jfk.flac"), quiet(60)])
-    with Cluster(transcribers=1) as cluster:
+    with Cluster(transcribers=1, PARTIAL_CADENCE="fixed") as cluster:
         async with chromium(sound) as browser, opened(browser, cluster.http()) as watched:
             page = watched.page
             await listening(watched)
@@ -293,7 +293,7 @@ async def test_a_restarted_gateway_loses_nothing():
             await page.wait_for_selector("text=Reconnected, nothing lost.", timeout=600_000)
             await asyncio.sleep(9)
             await stop(watched)
-            assert word_errors(JFK, await text_of(watched)) <= 10
+            assert word_errors(JFK, await text_of(watched)) <= 5
 
 
 async def test_a_long_absence_goes_on_in_a_new_session():
@@ -359,5 +359,5 @@ async def test_a_file_is_a_source_too(cluster):
         )
         await page.click("#live-start")
         await holds(page, STATE + " === 'Ended'", within=30)
-        assert word_errors(JFK, await text_of(watched)) <= 10
+        assert word_errors(JFK, await text_of(watched)) <= 5
         assert not watched.complaints

@@ -14,7 +14,7 @@ from parlando.store.leases import LeasePool, PoolMetrics
 from parlando.tasks import end
 
 POLL_INTERVAL_S: Final = 0.1  # interval of polls for waiting jobs, with up to …
-LOOK_PARTITIONS: Final = 16  # … this many partitions; longer in proportion with more
+POLL_PARTITIONS: Final = 16  # … this many partitions; longer in proportion with more
 RENEW_EVERY_S: Final = 0.4  # interval of lease renewals, at which a cancelled job is detected
 EXTRA: Final = 4  # factor of the usual number of jobs, for API keys that have no running job
 SWEEP_EVERY_S: Final = 3600.0
@@ -88,7 +88,7 @@ def job_pool(
         metrics=PoolMetrics(metrics.JOBS_HELD, metrics.JOBS, metrics.JOBS_FENCED),
         admit=admit,
         renewed=renewed,
-        look_every_s=POLL_INTERVAL_S * max(1.0, partitions / LOOK_PARTITIONS),
+        poll_every_s=POLL_INTERVAL_S * max(1.0, partitions / POLL_PARTITIONS),
         renew_every_s=RENEW_EVERY_S,
     )
 

@@ -256,9 +256,9 @@ class DeliveryWorker:
             await self._safely(self._take_over)
             if time.monotonic() - cleaned >= CLEANUP_INTERVAL_S:
                 cleaned = time.monotonic()
-                await self._safely(self._tidy)
+                await self._safely(self._clean_up)
 
-    async def _tidy(self) -> bool:
+    async def _clean_up(self) -> bool:
         """Delete the consumers of gateways that are gone from the feed's group."""
         await self._feed.delete_idle_consumers()
         return False

@@ -86,10 +86,8 @@ class Claims(ABC, Generic[C, R]):
         for each in delivered:
             try:
                 claim = await self._claim(each)
-            except (
-                *UNREACHABLE,
-                ResponseError,
-            ) as error:  # it stays pending and is taken over after the lease
+            except (*UNREACHABLE, ResponseError) as error:
+                # the entry stays pending and is taken over after its lease
                 log.warning("claim.abandoned", entry=each.entry, error=str(error))
                 continue
             if claim is not None:
@@ -148,7 +146,7 @@ class LeasePool(Generic[C, R, W]):
         Called after each successful renewal of a lease.
     admit
         Called with the number of claims held before each poll for new work; returns whether it has admitted
-        new work to the queue. With it, the pool polls the queue every `look_every_s` seconds instead of
+        new work to the queue. With it, the pool polls the queue every `poll_every_s` seconds instead of
         blocking.
     spread
         Load balancing: a worker with `spread` or more claims waits `PAUSE_S` after a claim before it takes
@@ -167,7 +165,7 @@ class LeasePool(Generic[C, R, W]):
         metrics: PoolMetrics,
         renewed: Callable[[W, R], Awaitable[None]] | None = None,
         admit: Callable[[int], Awaitable[bool]] | None = None,
-        look_every_s: float = PAUSE_S,
+        poll_every_s: float = PAUSE_S,
         renew_every_s: float = RENEW_EVERY_S,
         spread: int = 0,
     ) -> None:
@@ -178,7 +176,7 @@ class LeasePool(Generic[C, R, W]):
         self._metrics = metrics
         self._renewed = renewed
         self._admit = admit
-        self._look_every_s = look_every_s
+        self._poll_every_s = poll_every_s
         self._renew_every_s = renew_every_s
         self._spread = spread
         self._held: dict[str, tuple[C, W]] = {}
@@ -252,7 +250,7 @@ class LeasePool(Generic[C, R, W]):
         for claim in claims:
             await self._accept(claim, "new")
         if self._admit is not None and not claims and not admitted:
-            await asyncio.sleep(self._look_every_s * random.uniform(0.8, 1.2))
+            await asyncio.sleep(self._poll_every_s * random.uniform(0.8, 1.2))
         elif self._spread:
             await asyncio.sleep(PAUSE_S * min(1.0, self.count / self._spread))
 

@@ -107,7 +107,7 @@ class FollowerPool:
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
         """The loops that take entries and renew their leases."""
-        steps = (self._take, self._take_over, self._renew, self._tidy)
+        steps = (self._take, self._take_over, self._renew, self._clean_up)
         return [self._repeat(step) for step in steps]
 
     async def hand_back(self) -> None:
@@ -147,7 +147,7 @@ class FollowerPool:
         await asyncio.sleep(self._lease_s / 4)
         await self._feed.renew(self._running)
 
-    async def _tidy(self) -> None:
+    async def _clean_up(self) -> None:
         await self._feed.delete_idle_consumers()
         await asyncio.sleep(CLEANUP_INTERVAL_S)
 
