@@ -97,6 +97,6 @@ def test_a_name_that_is_not_known_is_answered_with_those_that_are():
 
 
 def test_a_source_describes_itself():
-    from parlando.models.store import _describe
+    from parlando.models.download import describe
 
-    assert _describe(PypiSource("pkg==1", "x")) == "PyPI package pkg==1"
+    assert describe(PypiSource("pkg==1", "x")) == "PyPI package pkg==1"

