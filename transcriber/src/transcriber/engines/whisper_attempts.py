@@ -1,4 +1,6 @@
-"""The decodes of a window that Whisper may need: cheap ones first, others while the result isn't plausible. Pure.
+"""The decodes of a window that Whisper may need: a cheap one first, others while its result is implausible.
+
+Pure.
 
 Whisper was trained on windows of 30 s, and its encoder costs the same for any speech in them. A shorter
 context holds the speech and some silence: it costs as much less as it is shorter, and most windows give the
