@@ -44,6 +44,9 @@ class Window:
     hypothesis and its times begin behind these samples. Only where `info.context_s` is not 0.
     `prefix`: words already committed; the hypothesis begins with them where `info.primes`.
     `draft`: the previous hypothesis behind the prefix, which some engines verify faster than they decode.
+    `language`: None to detect it, among `languages` if any are given (ISO 639-1).
+    `task`: one of `EngineInfo.tasks`; for `detect_language`, the hypothesis has a language and no words.
+    `prompt`: text that precedes the window. `hotwords`: names and terms that may be spoken.
     `words`: whether word times are requested.
     `voiced_s`: seconds of the window that the voice detector classified as speech.
     `redecode`: whether the engine may decode the window several times to improve the result.
@@ -55,7 +58,9 @@ class Window:
     prefix: tuple[Word, ...] = ()
     draft: tuple[Word, ...] = ()
     language: str | None = None
+    languages: tuple[str, ...] = ()
     prompt: str = ""
+    hotwords: str = ""
     task: str = "transcribe"
     words: bool = False
     final: bool = False
@@ -67,13 +72,15 @@ class Window:
 class Hypothesis:
     """An engine's result for a window.
 
-    `confidence`: in [0, 1]. `reason`: why there are no words: `no_speech`, `suppressed` or `too_short`.
+    `confidence`: in [0, 1]. `language_probability`: of a detected language, in [0, 1]; None if it was given
+    in the window or the engine doesn't detect it. `reason`: why there are no words: `no_speech`, `suppressed` or `too_short`.
     """
 
     words: tuple[Word, ...]
     language: str | None = None
     confidence: float | None = None
     reason: str | None = None
+    language_probability: float | None = None
 
     @property
     def text(self) -> str:
@@ -85,7 +92,8 @@ class Hypothesis:
 class EngineInfo:
     """The capabilities of an engine; the worker adapts to them.
 
-    `languages`: ISO 639-1 codes, empty for any. `max_window_s`: longest window in seconds.
+    `languages`: ISO 639-1 codes, empty for any. `tasks`: of `transcribe`, `translate` (to English) and
+    `detect_language`. `max_window_s`: longest window in seconds.
     `batch`: largest useful number of windows in one call (1: batching brings no gain).
     `primes`: honours `Window.prefix`. `context_s`: seconds of earlier segments that improve the result.
     `metered`: every window costs money, so only finals are decoded (see `Engine.billed_s`).
