@@ -72,8 +72,9 @@ class Window:
 class Hypothesis:
     """An engine's result for a window.
 
-    `confidence`: in [0, 1]. `language_probability`: of a detected language, in [0, 1]; None if it was given
-    in the window or the engine doesn't detect it. `reason`: why there are no words: `no_speech`, `suppressed` or `too_short`.
+    `confidence`: in [0, 1]. `reason`: why there are no words: `no_speech`, `suppressed` or `too_short`.
+    `language_probability`: of a detected language, in [0, 1]; None if the window gave the language or the
+    engine doesn't detect it.
     """
 
     words: tuple[Word, ...]

@@ -2,9 +2,10 @@
 
 Pure.
 
-Whisper was trained on windows of 30 s, and its encoder costs the same for any speech in them. A shorter
-context holds the speech and some silence: it costs as much less as it is shorter, and most windows give the
-same text. What isn't plausible there is decoded again in 30 s.
+Whisper was trained on windows of 30 s, and its encoder costs the same for any speech in them. A context that
+holds only the speech costs as much less as it is shorter, but the decoder, which was trained to see silence up
+to the end of 30 s, repeats itself there. So the speech alone is encoded, and states of silence follow it: the
+last ones of 30 s of silence, encoded once (docs/performance.md has the measurements).
 """
 
 import math
@@ -16,39 +17,55 @@ from parlando.domain.audio import SAMPLE_RATE
 from transcriber.engines.base import Window
 
 FULL_CONTEXT_S: Final = 30  # the context that Whisper was trained on
-MARGIN_S: Final = 1.0  # least silence at the end of a shorter context
-STEP_S: Final = 1  # contexts are multiples of this, so that windows of a batch often have the same
+POSITIONS_PER_S: Final = 50  # states of the encoder
+FULL_POSITIONS: Final = FULL_CONTEXT_S * POSITIONS_PER_S
+MARGIN_S: Final = 0.2  # least silence that is encoded behind the speech
+STEP_S: Final = 0.5  # contexts are multiples of this, so that windows of a batch often have the same
+SILENCE: Final = 100  # least number of states of silence behind the context
+STEP: Final = 250  # numbers of states are multiples of this, so that windows are decoded in one batch
 BEAM: Final = 5
 TEMPERATURES: Final = (0.2, 0.4, 0.6, 0.8, 1.0)  # tried in order while a final isn't plausible
 SAMPLES: Final = 5  # texts sampled at a temperature, of which the most probable is taken
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One decode. `context_s`: seconds of audio and silence encoded. `beam`: 1 for greedy decoding."""
+class Context:
+    """The states that a decode attends to: those of `seconds` of audio, then silence, together `positions`."""
 
-    context_s: int
+    seconds: float
+    positions: int
+
+
+FULL: Final = Context(FULL_CONTEXT_S, FULL_POSITIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One decode. `beam`: 1 for greedy decoding."""
+
+    context: Context
     beam: int = 1
     temperature: float = 0.0
 
 
 def attempts(window: Window) -> Iterator[Attempt]:
     """The decodes of a window in their order; the result of the last one counts whatever it is."""
-    short = short_context_s(window)
+    short = short_context(window)
     if not window.final:
         yield Attempt(short)
-        if short < FULL_CONTEXT_S:
-            yield Attempt(FULL_CONTEXT_S)
         return
     yield Attempt(short, beam=BEAM)
-    if short < FULL_CONTEXT_S:
-        yield Attempt(FULL_CONTEXT_S, beam=BEAM)
-    if window.redecode:
-        for temperature in TEMPERATURES:
-            yield Attempt(FULL_CONTEXT_S, temperature=temperature)
+    if not window.redecode:
+        return
+    if short != FULL:
+        yield Attempt(FULL, beam=BEAM)
+    for temperature in TEMPERATURES:
+        yield Attempt(FULL, temperature=temperature)
 
 
-def short_context_s(window: Window) -> int:
-    """Seconds of the shortest context that holds the window and a margin."""
-    needed = len(window.samples) / SAMPLE_RATE + MARGIN_S
-    return min(FULL_CONTEXT_S, math.ceil(needed / STEP_S) * STEP_S)
+def short_context(window: Window) -> Context:
+    """The shortest context that holds the window, a margin, and states of silence."""
+    needed_s = len(window.samples) / SAMPLE_RATE + MARGIN_S
+    seconds = math.ceil(needed_s / STEP_S) * STEP_S
+    positions = math.ceil((seconds * POSITIONS_PER_S + SILENCE) / STEP) * STEP
+    return Context(seconds, positions) if positions < FULL_POSITIONS else FULL
