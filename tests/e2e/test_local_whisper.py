@@ -10,7 +10,9 @@ from support.cluster import Cluster
 from support.jobs import wav
 from support.models import fresh_store
 from support.perfect import PERFECT, script, speak
-from support.speech import JFK, words
+from support.speech import FIXTURES, words
+
+CLIP = "61-70968-0000.flac"
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def test_local_whisper_hears_a_recording_with_whispers_own_weights(engine, tmp_p
     ) as cluster:
         answer = httpx.post(
             f"{cluster.http()}/inference",
-            files={"file": ("jfk.flac", JFK.read_bytes(), "audio/flac")},
+            files={"file": (CLIP, (FIXTURES / "speech" / CLIP).read_bytes(), "audio/flac")},
             data={"language": "en", "response_format": "json"},
             timeout=600,
         )
@@ -55,7 +57,7 @@ def test_local_whisper_hears_a_recording_with_whispers_own_weights(engine, tmp_p
         log = cluster.transcribers[0].log.read_text()
 
     assert answer.status_code == 200
-    assert [bare(word) for word in answer.json()["text"].split()] == words("jfk.flac").split()
+    assert [bare(word) for word in answer.json()["text"].split()] == words(CLIP).split()
     assert (running["engine"], running["model"]) == (engine, "whisper-tiny.en")
     assert ("model.converting" in log) == (engine == "whisper")
 

@@ -68,6 +68,9 @@ class Download:
         failures = []
         part = self._scratch / f"{file.name}.part"
         for source in file.sources:
+            if isinstance(source, HubSource) and self._hub.failure is not None:
+                failures.append(f"  {describe(source)}: {self._hub.failure}")
+                continue
             self._note(f"{file.name} ({shown_size(file.size)}) from {describe(source)}")
             try:
                 stated = self._fetch(source, file, part)

@@ -29,7 +29,8 @@ class Hub:
     """The hub at HF_ENDPOINT, or the public one. HF_HUB_OFFLINE=1 forbids to ask it."""
 
     def __init__(self) -> None:
-        self._failure: str | None = None
+        self.failure: str | None = None
+        """Why the hub isn't asked any more."""
 
     def open(self, source: HubSource) -> HubFile:
         """Request a file. The caller closes its stream.
@@ -43,8 +44,8 @@ class Hub:
         """
         if os.environ.get("HF_HUB_OFFLINE", "0") not in {"", "0"}:
             raise ModelError("HF_HUB_OFFLINE is set")
-        if self._failure is not None:
-            raise ModelError(self._failure)
+        if self.failure is not None:
+            raise ModelError(self.failure)
         base = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
         url = f"{base}/{source.repository}/resolve/main/{source.path}"
         # In a thread, because neither the resolution of a name nor the attempts to connect to each of its
@@ -58,8 +59,8 @@ class Hub:
         if isinstance(answer, urllib.error.HTTPError):
             raise ModelError(f"HTTP status {answer.code}")  # it answers, but doesn't have this file
         if isinstance(answer, Exception):
-            self._failure = str(getattr(answer, "reason", answer))  # of an URLError, what it wraps
-            raise ModelError(self._failure) from answer
+            self.failure = str(getattr(answer, "reason", answer))  # of an URLError, what it wraps
+            raise ModelError(self.failure) from answer
         return answer
 
 
