@@ -8,18 +8,25 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
 PINS := constraints.txt pyproject.toml $(wildcard */pyproject.toml)
 PATHS := shared/src api-gateway/src audio-processor/src transcriber/src tests
 
-.PHONY: help run test bench bench-full lint fix clean model tools screenshots
+.PHONY: help run test bench bench-full lint fix clean model whisper-model tools screenshots
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
-run: $(VENV)/run.done model ## Run the whole cluster on this machine (Ctrl-C stops it)
+# What the selected engine needs besides (STT_ENGINE, WHISPER_MODEL) is installed and fetched once.
+run: $(VENV)/run.done ## Run the whole cluster on this machine (Ctrl-C stops it)
+	@extras=$$($(BIN)/parlando models extras) && for extra in $$extras; do \
+		$(MAKE) --no-print-directory $(VENV)/extra-$$extra.done || exit 1; done
+	@$(BIN)/parlando models pull
 	@exec $(BIN)/parlando up
 
 model: $(VENV)/run.done ## Fetch the embedded model, once
 	@$(BIN)/parlando models pull moonshine-tiny
 
-test: $(VENV)/dev.done model tools $(VENV)/ffmpegs.done ## Set up and run all tests (ARGS="-k name" for some)
+whisper-model: $(VENV)/run.done ## Fetch the Whisper model that the tests use, once
+	@$(BIN)/parlando models pull whisper-tiny.en
+
+test: $(VENV)/dev.done model whisper-model tools $(VENV)/ffmpegs.done ## Set up and run all tests (ARGS="-k name" for some)
 	@$(BIN)/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile $(ARGS)
 
 # In CI the tests shall not skip what needs these; nobody else's machine is touched.
@@ -66,7 +73,13 @@ $(VENV)/run.done: $(PINS) requirements/run.txt | $(VENV)/bin/python
 $(VENV)/dev.done: $(PINS) requirements/run.txt requirements/dev.txt | $(VENV)/bin/python
 	$(PIP) -r requirements/dev.txt
 	$(PIP) --no-deps silero-vad
-	@touch $@ $(VENV)/run.done
+	@touch $@ $(VENV)/run.done $(foreach extra,faster-whisper openai whisper,$(VENV)/extra-$(extra).done)
+
+# An engine's packages: an extra of the transcriber, such as faster-whisper.
+$(VENV)/extra-%.done: $(PINS) | $(VENV)/run.done
+	@echo "Installing the packages of the engine $*: pip install -e './transcriber[$*]'"
+	@$(PIP) -e './transcriber[$*]'
+	@touch $@
 
 # Older versions of FFmpeg, which the tests of conversion run against.
 $(VENV)/ffmpegs.done: tests/support/ffmpegs.py | $(VENV)/dev.done

@@ -5,9 +5,14 @@ import asyncio
 import httpx
 import pytest
 
+from parlando.domain.transcript import bare
 from support.cluster import Cluster
 from support.jobs import wav
+from support.models import fresh_store
 from support.perfect import PERFECT, script, speak
+from support.speech import FIXTURES, words
+
+CLIP = "61-70968-0000.flac"
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +39,27 @@ def test_local_whisper_hears_a_file(cluster, form):
         assert body["text"].split() == script(0, 10)
     else:
         assert "w0009" in answer.text
+
+
+@pytest.mark.parametrize("engine", ["faster-whisper", "whisper"])
+def test_local_whisper_hears_a_recording_with_whispers_own_weights(engine, tmp_path):
+    """The engine `whisper` converts them at its start."""
+    with Cluster(
+        processors=1, STT_ENGINE=engine, WHISPER_MODEL="tiny.en", DEVICE="cpu", **fresh_store(tmp_path)
+    ) as cluster:
+        answer = httpx.post(
+            f"{cluster.http()}/inference",
+            files={"file": (CLIP, (FIXTURES / "speech" / CLIP).read_bytes(), "audio/flac")},
+            data={"language": "en", "response_format": "json"},
+            timeout=600,
+        )
+        [running] = cluster.health()["engines"]
+        log = cluster.transcribers[0].log.read_text()
+
+    assert answer.status_code == 200
+    assert [bare(word) for word in answer.json()["text"].split()] == words(CLIP).split()
+    assert (running["engine"], running["model"]) == (engine, "whisper-tiny.en")
+    assert ("model.converting" in log) == (engine == "whisper")
 
 
 def test_local_whisper_says_what_is_wrong_with_a_file(cluster):

@@ -16,14 +16,14 @@ from whisper.model import ModelDimensions, Whisper
 from whisper.tokenizer import get_tokenizer
 
 
-def convert(checkpoint: Path, folder: Path) -> Path:
-    """Write the model into `folder` and return it."""
+def convert(checkpoint: Path, folder: Path, *, quantization: str | None = None) -> Path:
+    """Write the model into `folder` and return it. `quantization`: such as `int8`; None for float32."""
     saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
     model = Whisper(ModelDimensions(**saved["dims"]))
     model.load_state_dict(saved["model_state_dict"])
     tokenizer = get_tokenizer(model.is_multilingual, num_languages=model.num_languages)
     folder.mkdir(parents=True)
-    _weights(model, tokenizer, folder)
+    _weights(model, tokenizer, folder, quantization)
     _tokenizer(tokenizer).save(str(folder / "tokenizer.json"))
     return folder
 
@@ -62,7 +62,7 @@ def _block(spec, block) -> None:
     _norm(spec.ffn.layer_norm, block.mlp_ln)
 
 
-def _weights(model: Whisper, tokenizer, folder: Path) -> None:
+def _weights(model: Whisper, tokenizer, folder: Path, quantization: str | None) -> None:
     dims = model.dims
     spec = whisper_spec.WhisperSpec(
         dims.n_audio_layer, dims.n_audio_head, dims.n_text_layer, dims.n_text_head
@@ -92,6 +92,7 @@ def _weights(model: Whisper, tokenizer, folder: Path) -> None:
     heads = model.alignment_heads.to_dense().nonzero().tolist()
     spec.config.alignment_heads = [tuple(head) for head in heads]
     spec.validate()
+    spec.optimize(quantization=quantization)
     spec.save(str(folder))
 
 

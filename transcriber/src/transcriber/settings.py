@@ -6,22 +6,14 @@ from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import NoDecode
 
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, samples
-from parlando.settings import ServiceSettings
+from parlando.models.selection import EngineSettings
 from transcriber.pipeline.batching import BatchOptions
 from transcriber.pipeline.segmenter import SegmenterOptions
 
 
-class TranscriberSettings(ServiceSettings):
+class TranscriberSettings(EngineSettings):
     """Engine, voice activity, partials and leases."""
 
-    stt_engine: str = Field(
-        "auto",
-        description="`auto`, `moonshine`, `whisper`, `faster-whisper`, `openai`, or your own "
-        "`package.module:factory`",
-    )
-    whisper_model: str | None = Field(
-        None, description="Whisper size (`tiny` … `large-v3`, `turbo`) or a path; makes `auto` choose Whisper"
-    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where Whisper runs")
     vad: Literal["auto", "silero", "rms"] = Field(
         "auto", description="Voice detector; `auto` is Silero, or RMS if it can't be loaded"

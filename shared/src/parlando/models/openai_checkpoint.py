@@ -3,9 +3,16 @@
 The format of `model.bin` is CTranslate2's, version 6: a header, then each variable as name, shape, type and
 bytes, then aliases (`python/ctranslate2/specs/model_spec.py`). CTranslate2 joins the query, key and value
 projections of a self-attention into one matrix, and key and value of a cross-attention into another.
+
+Alignment heads are the cross-attentions that follow time; word times are computed from them. openai-whisper
+knows them only for the sizes that it downloads itself. The checkpoint stores them as (layer, head) under the
+key `alignment_heads`, which openai-whisper ignores and the engine `whisper` reads.
 """
 
+import json
+import os
 import struct
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final
@@ -17,17 +24,19 @@ from parlando.errors import ModelError
 
 VERSION: Final = 6
 SPECIFICATION: Final = "WhisperSpec"
-TYPES: Final = {0: np.dtype("<f4"), 3: np.dtype("<i4"), 4: np.dtype("<f2"), 2: np.dtype("<i2")}
-INT8: Final = 1
-HEAD_WIDTH: Final = 64  # of every Whisper model
-AUDIO_POSITIONS: Final = 1500
+# CTranslate2's numbers of types; bfloat16, the sixth, has no counterpart in numpy.
+TYPES: Final = {number: np.dtype(name) for number, name in enumerate(("<f4", "<i1", "<i2", "<i4", "<f2"))}
+ALIGNMENT_HEADS: Final = "alignment_heads"  # key of the checkpoint
 
 Array = npt.NDArray[Any]
 Variables = dict[str, Array]
+Heads = list[list[int]]
 
 
 def convert(folder: Path, target: Path) -> None:
     """Write the checkpoint of the CTranslate2 model in `folder` to the file `target`.
+
+    `target` never exists incomplete.
 
     Raises
     ------
@@ -39,39 +48,60 @@ def convert(folder: Path, target: Path) -> None:
         import torch
     except ImportError as error:
         raise ModelError(
-            "Converting a model needs torch: pip install 'parlando-transcriber[whisper]'"
+            f"Converting a model needs torch ({error}): "
+            "pip install -c constraints.txt -e './transcriber[whisper]'"
         ) from error
+    dimensions, state, heads = read_model(folder)
+    saved = {
+        "dims": dimensions,
+        "model_state_dict": {name: torch.from_numpy(value.copy()) for name, value in state.items()},
+        ALIGNMENT_HEADS: heads,
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        part = Path(scratch) / target.name
+        torch.save(saved, part)
+        os.replace(part, target)
+
+
+def read_model(folder: Path) -> tuple[dict[str, int], Variables, Heads]:
+    """Dimensions, state and alignment heads (layer, head) of the CTranslate2 model in `folder`.
+
+    `heads` is empty if the model's configuration has none. Raises `ModelError` for another format.
+    """
     path = folder / "model.bin"
     try:
         with path.open("rb") as stream:
-            variables = read_variables(stream)
+            dimensions, state = checkpoint(read_variables(stream))
+        configuration = folder / "config.json"
+        heads = json.loads(configuration.read_text()).get(ALIGNMENT_HEADS) if configuration.exists() else None
     except FileNotFoundError:
-        raise ModelError(f"{path} does not exist; give the folder of a CTranslate2 model") from None
-    except (struct.error, UnicodeDecodeError, ValueError) as error:
-        raise ModelError(f"{path} can't be read: {error}") from error
-    dimensions, state = checkpoint(variables)
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in state.items()}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"dims": dimensions, "model_state_dict": tensors}, target)
+        raise ModelError(f"{path} does not exist; expected the folder of a CTranslate2 model") from None
+    except KeyError as error:
+        raise ModelError(f"{path} is no Whisper model: it has no variable {error}") from error
+    except (struct.error, ValueError) as error:
+        raise ModelError(f"{folder} can't be read as a CTranslate2 model: {error}") from error
+    return dimensions, state, heads or []
 
 
 def read_variables(stream: IO[bytes]) -> Variables:
-    """The variables of a `model.bin` by name; int8 weights are multiplied by their scales.
+    """The variables of a `model.bin` by name; int8 and int16 weights are divided by their scales.
 
     Raises `ModelError` for another format.
     """
     version = _number(stream, "I")
     if version != VERSION:
-        raise ModelError(f"the model has version {version} of CTranslate2's format; {VERSION} is supported")
+        raise ModelError(f"the model has version {version} of CTranslate2's format; expected {VERSION}")
     specification = _string(stream)
     if specification != SPECIFICATION:
-        raise ModelError(f"the model is a {specification}, not a {SPECIFICATION}")
+        raise ModelError(f"the model is a {specification}; expected a {SPECIFICATION}")
     _number(stream, "I")  # revision of the specification
-    found = dict(_read_variable(stream) for _ in range(_number(stream, "I")))
+    stored = dict(_read_variable(stream) for _ in range(_number(stream, "I")))
+    found = dict(_scaled(stored))
     for _ in range(_number(stream, "I")):
         alias, name = _string(stream), _string(stream)
         found[alias] = found[name]
-    return dict(_scaled(found))
+    return found
 
 
 def _read_variable(stream: IO[bytes]) -> tuple[str, Array]:
@@ -79,18 +109,19 @@ def _read_variable(stream: IO[bytes]) -> tuple[str, Array]:
     shape = [_number(stream, "I") for _ in range(_number(stream, "B"))]
     kind = _number(stream, "B")
     data = stream.read(_number(stream, "I"))
-    dtype = np.dtype(np.int8) if kind == INT8 else TYPES.get(kind)
+    dtype = TYPES.get(kind)
     if dtype is None:
         raise ModelError(f"the type of {name} (number {kind}) is not supported")
     return name, np.frombuffer(data, dtype).reshape(shape)
 
 
-def _scaled(found: Variables) -> Iterator[tuple[str, Array]]:
-    for name, value in found.items():
-        if name.endswith("_scale") and name.removesuffix("_scale") in found:
+def _scaled(stored: Variables) -> Iterator[tuple[str, Array]]:
+    """Weights without their scales. A scale is one number, or one for each row."""
+    for name, value in stored.items():
+        if name.endswith("_scale") and name.removesuffix("_scale") in stored:
             continue
-        scale = found.get(f"{name}_scale")
-        if value.dtype == np.int8 and scale is not None:
+        scale = stored.get(f"{name}_scale")
+        if scale is not None:
             value = value.astype(np.float32) / scale.reshape(-1, *[1] * (value.ndim - 1))
         yield name, value
 
@@ -110,18 +141,18 @@ def checkpoint(variables: Variables) -> tuple[dict[str, int], Variables]:
     audio_layers, text_layers = _layers(variables, "encoder"), _layers(variables, "decoder")
     dimensions = {
         "n_mels": int(variables["encoder/conv1/weight"].shape[1]),
-        "n_audio_ctx": AUDIO_POSITIONS,
+        "n_audio_ctx": int(variables["encoder/position_encodings/encodings"].shape[0]),
         "n_audio_state": int(width),
-        "n_audio_head": int(width) // HEAD_WIDTH,
+        "n_audio_head": int(variables["encoder/num_heads"]),
         "n_audio_layer": audio_layers,
         "n_vocab": int(vocabulary),
         "n_text_ctx": int(variables["decoder/position_encodings/encodings"].shape[0]),
         "n_text_state": int(width),
-        "n_text_head": int(width) // HEAD_WIDTH,
+        "n_text_head": int(variables["decoder/num_heads"]),
         "n_text_layer": text_layers,
     }
     state: Variables = {
-        "encoder.positional_embedding": variables["encoder/position_encodings/encodings"][:AUDIO_POSITIONS],
+        "encoder.positional_embedding": variables["encoder/position_encodings/encodings"],
         "decoder.positional_embedding": variables["decoder/position_encodings/encodings"],
         "decoder.token_embedding.weight": variables["decoder/embeddings/weight"],
     }

@@ -5,8 +5,9 @@ import tempfile
 from pathlib import Path
 
 from parlando.errors import ModelError
-from parlando.models.catalogue import MODELS, Model, ModelFile
-from parlando.models.download import Download, Progress, no_progress
+from parlando.models.catalogue import Model, ModelFile
+from parlando.models.download import Download, Note, Progress, no_note, no_progress
+from parlando.models.hub import Hub
 
 
 def default_cache() -> Path:
@@ -17,22 +18,12 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parlando" / "models"
 
 
-def find(name: str) -> Model:
-    """The model called `name`, or the Whisper model of the size `name`.
-
-    Raises `ModelError` if the catalogue has none.
-    """
-    model = MODELS.get(name) or MODELS.get(f"whisper-{name}")
-    if model is None:
-        raise ModelError(f"No model {name!r} is known; the catalogue has: {', '.join(MODELS)}")
-    return model
-
-
 class ModelStore:
     """Models in one cache folder, each in a subfolder of its name."""
 
     def __init__(self, cache: Path | None = None) -> None:
         self.cache = cache or default_cache()
+        self._hub = Hub()
 
     def folder(self, model: Model) -> Path:
         """The folder of the model's files, whether they exist or not."""
@@ -50,8 +41,10 @@ class ModelStore:
             )
         return self.folder(model)
 
-    def pull(self, model: Model, progress: Progress = no_progress) -> Path:
+    def pull(self, model: Model, progress: Progress = no_progress, note: Note = no_note) -> Path:
         """Download the missing files of a model and return its folder.
+
+        A hub that doesn't answer is asked once, for all models that this store pulls.
 
         Raises
         ------
@@ -60,13 +53,15 @@ class ModelStore:
 
         """
         folder = self.folder(model)
-        folder.mkdir(parents=True, exist_ok=True)
+        self.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.cache) as scratch:
-            download = Download(Path(scratch), progress)
+            download = Download(Path(scratch), self._hub, progress, note)
             for file in model.files:
                 target = folder / file.name
                 if not _is_complete(target, file):
-                    os.replace(download.fetch(file), target)
+                    fetched = download.fetch(file)
+                    folder.mkdir(exist_ok=True)
+                    os.replace(fetched, target)
         return folder
 
 

@@ -8,7 +8,9 @@ from typing import Final
 from parlando import plugins
 from parlando.errors import EngineError, ModelError
 from parlando.models.catalogue import MOONSHINE_TINY
+from parlando.models.selection import DEFAULT_WHISPER, openai_cached
 from parlando.models.store import ModelStore
+from parlando.models.whisper import ctranslate2_folder, openai_checkpoint
 from transcriber.engines.base import Engine
 from transcriber.settings import TranscriberSettings
 
@@ -27,7 +29,7 @@ def _whisper(settings: TranscriberSettings) -> Engine:
             f"Engine whisper needs the packages openai-whisper and torch ({error}): "
             "pip install -e './transcriber[whisper]'"
         ) from error
-    return WhisperEngine(settings.whisper_model or "base", device=settings.device)
+    return WhisperEngine(openai_checkpoint(settings.whisper_model or DEFAULT_WHISPER), device=settings.device)
 
 
 def _faster_whisper(settings: TranscriberSettings) -> Engine:
@@ -38,7 +40,8 @@ def _faster_whisper(settings: TranscriberSettings) -> Engine:
             f"Engine faster-whisper needs the package faster-whisper ({error}): "
             "pip install -e './transcriber[faster-whisper]'"
         ) from error
-    return FasterWhisperEngine(settings.whisper_model or "base", device=settings.device)
+    model = ctranslate2_folder(settings.whisper_model or DEFAULT_WHISPER)
+    return FasterWhisperEngine(model, device=settings.device)
 
 
 def _openai(settings: TranscriberSettings) -> Engine:
@@ -101,9 +104,8 @@ def _choose(settings: TranscriberSettings) -> tuple[str, str]:
         if find_spec("faster_whisper"):
             return "faster-whisper", f"{setting}, and faster-whisper is installed"
         return "whisper", setting
-    cached = Path.home() / ".cache" / "whisper" / "base.pt"
-    if find_spec("whisper") and cached.exists():
-        return "whisper", "~/.cache/whisper/base.pt is on this machine"
+    if find_spec("whisper") and openai_cached(DEFAULT_WHISPER).is_file():
+        return "whisper", "openai-whisper has downloaded base.pt on this machine"
     return "moonshine", "the embedded default; set WHISPER_MODEL for Whisper"
 
 

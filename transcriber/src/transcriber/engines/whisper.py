@@ -9,6 +9,7 @@ on 30 s, and are most accurate with them.
 """
 
 import math
+import zipfile
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from whisper.tokenizer import get_tokenizer
 
 from parlando.domain.audio import SAMPLE_RATE
 from parlando.errors import EngineError, ModelError
+from parlando.models.openai_checkpoint import ALIGNMENT_HEADS
 from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window, Word
 from transcriber.engines.guards import MAX_COMPRESSION, compression
 from transcriber.engines.whisper_text import (
@@ -49,6 +51,17 @@ def choose_device(requested: str) -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def _set_alignment_heads(model: whisper.Whisper, name: str) -> None:
+    """Set the heads that a converted checkpoint names; openai-whisper knows those of its own sizes only."""
+    if not zipfile.is_zipfile(name):
+        return
+    heads = torch.load(name, mmap=True, weights_only=True).get(ALIGNMENT_HEADS)
+    if heads:
+        mask = torch.zeros_like(model.alignment_heads.to_dense())
+        mask[tuple(torch.tensor(heads).T)] = True
+        model.register_buffer("alignment_heads", mask.to_sparse(), persistent=False)
+
+
 class _Decoding(DecodingTask):  # type: ignore[misc]
     """Decodes audio that is already encoded, in any number of positions."""
 
@@ -65,6 +78,7 @@ class WhisperEngine(Engine):
             torch.set_num_threads(1)  # a machine runs one worker per core
         try:
             self._model = whisper.load_model(model, device=self._device)
+            _set_alignment_heads(self._model, model)
         except (OSError, RuntimeError) as error:
             raise ModelError(
                 f"Whisper model {model!r} can't be loaded: {error}. Give a path to a checkpoint, a size "
@@ -74,7 +88,7 @@ class WhisperEngine(Engine):
         languages = whisper.tokenizer.LANGUAGES if multilingual else {"en": "english"}
         self.info = EngineInfo(
             name="whisper",
-            model=Path(model).stem,
+            model=Path(model).name.removesuffix(".pt"),
             languages=frozenset(languages),
             tasks=frozenset({"transcribe", "translate"} if multilingual else {"transcribe"}),
             max_window_s=N_SAMPLES / SAMPLE_RATE,
