@@ -1,0 +1,55 @@
+"""The words of Whisper's tokens, with their times and probabilities. Pure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from parlando.domain.transcript import UNSPACED
+from transcriber.engines.base import Word
+
+POSITION_S: Final = 0.02  # seconds of one position of the encoder
+
+Split = Callable[[list[int]], tuple[list[str], list[list[int]]]]
+"""Splits tokens into the texts and the tokens of words, punctuation apart."""
+
+
+def words_of_tokens(split: Split, tokens: list[int], language: str) -> tuple[Word, ...]:
+    """The words of `tokens`, punctuation included; characters in a language without spaces."""
+    words: list[Word] = []
+    for text, ids in zip(*split(tokens), strict=True):
+        if words and language not in UNSPACED and not text.startswith(" "):
+            last = words[-1]
+            words[-1] = Word(last.text + text, tokens=(*last.tokens, *ids))
+        elif text.strip():
+            words.append(Word(text.strip(), tokens=tuple(ids)))
+    return tuple(words)
+
+
+def with_probabilities(words: Sequence[Word], probabilities: Sequence[float]) -> tuple[Word, ...]:
+    """`words` with the mean probability of their tokens. `probabilities`: of all tokens, in order."""
+    rated, at = [], 0
+    for word in words:
+        after = at + len(word.tokens)
+        rated.append(replace(word, probability=round(float(np.mean(probabilities[at:after])), 4)))
+        at = after
+    return tuple(rated)
+
+
+def with_times(
+    words: Sequence[Word], alignment: Sequence[tuple[int, int]], seconds: float
+) -> tuple[Word, ...]:
+    """`words` with the times of an alignment: pairs of token number and encoder position, increasing.
+
+    A word lasts until the next one begins; the last one until the end of the window of `seconds`.
+    """
+    first: dict[int, float] = {}
+    for token, position in alignment:
+        first.setdefault(token, min(position * POSITION_S, seconds))
+    timed, at = [], 0
+    for word in words:
+        after = at + len(word.tokens)
+        timed.append(replace(word, start=round(first[at], 3), end=round(first.get(after, seconds), 3)))
+        at = after
+    return tuple(timed)
