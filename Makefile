@@ -3,12 +3,13 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 PYTHON ?= python3
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
 PINS := constraints.txt pyproject.toml $(wildcard */pyproject.toml)
 PATHS := shared/src api-gateway/src audio-processor/src transcriber/src tests
 
-.PHONY: help run test bench bench-full lint fix clean model whisper-model tools screenshots
+.PHONY: help run test bench bench-full bench-peers lint fix clean model whisper-model tools screenshots
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -44,6 +45,9 @@ bench: $(VENV)/bench.done model ## Measure, in some ten minutes; it writes docs/
 bench-full: $(VENV)/bench.done model ## Measure everything, an hour: also half load, formats, a soak
 	@cd tests && ../$(BIN)/python -m bench.run --full
 
+bench-peers: $(VENV)/bench.done $(PEERS)/whisperlive.done $(PEERS)/whisperlivekit.done ## Compare with WhisperLive and WhisperLiveKit, an hour
+	@cd tests && ../$(BIN)/python -m bench.peers $(ARGS)
+
 lint: $(VENV)/dev.done ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check $(PATHS)
 	$(BIN)/ruff check $(PATHS)
@@ -57,7 +61,7 @@ fix: $(VENV)/dev.done ## Format, and mend what can be mended
 	cd tests && ../$(BIN)/python -m support.settings_doc
 
 clean: ## Remove the virtual environment and all caches of tools
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -o -name '*.egg-info' | xargs rm -rf
 
 $(VENV)/bin/python:
@@ -88,4 +92,12 @@ $(VENV)/ffmpegs.done: tests/support/ffmpegs.py | $(VENV)/dev.done
 
 $(VENV)/bench.done: $(PINS) requirements/bench.txt | $(VENV)/dev.done
 	$(PIP) -r requirements/bench.txt
+	@touch $@
+
+# Each peer in an environment of its own, with our torch. Their own lists ask for more than their servers import (GPU
+# libraries, OpenVINO, PyAudio, which needs a compiler), and for versions that exclude each other: hence --no-deps.
+$(PEERS)/%.done: requirements/peers-%.txt constraints.txt
+	$(PYTHON) -m venv --clear $(PEERS)/$*
+	$(PEERS)/$*/bin/pip --disable-pip-version-check install --quiet -c constraints.txt torch
+	$(PEERS)/$*/bin/pip --disable-pip-version-check install --quiet --no-deps -r $<
 	@touch $@

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import psutil
 
+from bench.baseline_servers import servers
 from bench.load import RATE, Session, loops, talk
-from bench.peers import servers
 from bench.results import Table
 from support.cluster import Cluster
 from support.speech import fixture

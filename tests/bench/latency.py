@@ -12,8 +12,8 @@ from difflib import SequenceMatcher
 
 import numpy as np
 
+from bench.baseline_servers import servers
 from bench.load import RATE, Session, talk
-from bench.peers import servers
 from bench.results import Table
 from parlando import vad
 from parlando.domain.transcript import bare

@@ -56,16 +56,26 @@ class Session:
 
 
 async def talk(
-    port: int, pcm: np.ndarray, *, frame_ms: int = 40, delay: float = 0.0, rate: int = RATE
+    port: int,
+    pcm: np.ndarray,
+    *,
+    frame_ms: int = 40,
+    delay: float = 0.0,
+    rate: int = RATE,
+    query: str = "",
 ) -> Session:
-    """One session in real time, from the handshake to `closed`. `pcm`: int16 samples at `rate` Hz."""
+    """One session in real time, from the handshake to `closed`.
+
+    `pcm`: int16 samples at `rate` Hz. `query`: further parameters of the URL, as `language=en`.
+    """
     await asyncio.sleep(delay)
     session = Session(rate=rate)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     key = b64encode(os.urandom(16)).decode()
     writer.write(
         (
-            f"GET /v1/stt/stream?sample_rate={rate} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+            f"GET /v1/stt/stream?sample_rate={rate}{query and '&' + query} HTTP/1.1\r\n"
+            "Host: 127.0.0.1\r\nUpgrade: websocket\r\n"
             f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
         ).encode()
     )

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class Table:
         """Print it, and write it to `FOLDER`."""
         print(f"# {self.title}\n{describe()}\n\n{self.markdown()}", flush=True)
         FOLDER.mkdir(parents=True, exist_ok=True)
-        kept = {**asdict(self), "machine": describe()}
+        kept = {**asdict(self), "machine": describe(), "date": datetime.now(UTC).date().isoformat()}
         (FOLDER / f"{self.name}.json").write_text(json.dumps(kept, indent=1, default=float))
 
 
