@@ -1,6 +1,10 @@
-"""Real recordings: those in `fixtures/speech`, and a larger collection beside the checkout if present."""
+"""Real recordings: those in `fixtures/speech`, and a larger collection if present.
+
+It lies beside the checkout, or in the folder that `SPEECH_COLLECTION` names.
+"""
 
 import json
+import os
 import subprocess
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +19,7 @@ from audio_processor.ffmpeg import find
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 MICRO = FIXTURES / "whisper-micro"
 JFK = FIXTURES / "speech" / "jfk.flac"
-COLLECTION = Path(__file__).parents[3] / "shared" / "speech"
+COLLECTION = Path(os.environ.get("SPEECH_COLLECTION") or Path(__file__).parents[3] / "shared" / "speech")
 RATE = 16_000
 
 

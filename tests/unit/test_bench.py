@@ -12,7 +12,7 @@ from bench.peers.measuring import Figures, figures
 from bench.peers.parlando_native import PARLANDO, Native
 from bench.peers.table import COLUMNS, comparison
 from bench.peers.whisperlive import Segments
-from bench.peers.whisperlivekit import EVERY_SECOND, WHISPER_LIVE_KIT, Asr
+from bench.peers.whisperlivekit import EVERY_SECOND, LOCAL_AGREEMENT, Asr
 from bench.results import Table
 from bench.streams import RATE, Stream, stream
 from bench.traces import Progress, Trace, first_words, word_errors
@@ -124,7 +124,7 @@ def test_clips_that_were_never_shown_are_counted():
 def test_the_comparison_names_versions_and_flags_and_has_a_row_for_each_step():
     step = figures("Parlando", [said()], [seen((2.0, " ".join(TEXTS)))], WHOLE, cpu=0.5, memory_mb=512)
     late = Figures("WhisperLiveKit", 2, 2, *[None] * 8, cpu=2.0, memory_mb=1024)
-    systems = (PARLANDO, WHISPER_LIVE_KIT)
+    systems = (PARLANDO, LOCAL_AGREEMENT)
     text = comparison([step, late], systems, {"parlando": "0.1", "whisperlivekit": "9.9"}, 60).markdown()
     header, _, *rows = text.splitlines()
     assert header.count("|") == len(COLUMNS) + 1

@@ -12,11 +12,11 @@ from bench.peers.parlando_native import PARLANDO
 from bench.peers.system import System
 from bench.peers.table import HOPELESS, comparison
 from bench.peers.whisperlive import WHISPER_LIVE
-from bench.peers.whisperlivekit import EVERY_SECOND, WHISPER_LIVE_KIT
+from bench.peers.whisperlivekit import EVERY_SECOND, LOCAL_AGREEMENT, SIMUL_STREAMING
 from bench.streams import Stream, stream
 from parlando.models.store import ModelStore, find
 
-SYSTEMS = (PARLANDO, WHISPER_LIVE, WHISPER_LIVE_KIT, EVERY_SECOND)
+SYSTEMS = (PARLANDO, WHISPER_LIVE, LOCAL_AGREEMENT, EVERY_SECOND, SIMUL_STREAMING)
 MODEL = "whisper-tiny.en"
 
 

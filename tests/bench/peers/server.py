@@ -12,9 +12,11 @@ from pathlib import Path
 
 import httpx
 import psutil
+from whisper import _ALIGNMENT_HEADS
 
 from bench.peers.system import ROOT, System
 from parlando.embedded.redis_server import free_port
+from parlando.models.openai_checkpoint import convert
 from support.speech import JFK
 
 START_S = 600  # a guard against a server that hangs
@@ -77,10 +79,15 @@ def serving(system: System, model: Path) -> Iterator[Running]:
     """
     port = free_port()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        checkpoint = Path(folder) / f"{model.name.removeprefix('whisper-')}.pt"
+        if any("{checkpoint}" in part for part in system.command):
+            convert(model, checkpoint)
         values = {
             "port": port,
             "second_port": free_port(),
             "model": model,
+            "checkpoint": checkpoint,
+            "heads": _ALIGNMENT_HEADS[checkpoint.stem].decode(),
             "warmup": JFK,
             "python": system.python,
         }

@@ -25,9 +25,10 @@ COLUMNS = (
 HELP = (
     "Done to help the others: each gets a fresh server for each number of sessions, a warm-up session "
     "before the measured ones, the language, and PCM, so that no FFmpeg runs. WhisperLiveKit also gets a "
-    "recording for its own warm-up, and logs warnings only. WhisperLive decodes nothing after "
-    "`END_OF_AUDIO`; its own client sends it 15 s after the last new text, and so does this one. That "
-    "wait isn't counted."
+    "recording for its own warm-up, and logs warnings only; for SimulStreaming the same weights as a "
+    "checkpoint of openai-whisper and tiny.en's alignment heads. WhisperLive decodes nothing "
+    "after `END_OF_AUDIO`; its own client sends it 15 s after the last new text, and so does this one. "
+    "That wait isn't counted."
 )
 
 

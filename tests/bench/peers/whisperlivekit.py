@@ -1,4 +1,4 @@
-"""WhisperLiveKit: its `/asr` WebSocket, with faster-whisper and LocalAgreement."""
+"""WhisperLiveKit: its `/asr` WebSocket, with faster-whisper, in both of its policies."""
 
 from typing import Any
 
@@ -23,19 +23,34 @@ class Asr(Dialect):
 
 
 def _system(name: str, *flags: str) -> System:
-    own = ("--backend", "faster-whisper", "--backend-policy", "localagreement", "--lan", "en", *flags)
-    model = ("--model_dir", "{model}", "--model", "tiny.en")
-    server = ("--host", "127.0.0.1", "--port", "{port}", "--pcm-input", "--log-level", "WARNING")
+    chosen = ("--backend", "faster-whisper", *flags, "--lan", "en", "--pcm-input")
+    server = (
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "{port}",
+        "--log-level",
+        "WARNING",
+        "--warmup-file",
+        "{warmup}",
+    )
+    shown = ["…" if flag.startswith("{") else flag for flag in chosen]
     return System(
         name=name,
         distribution="whisperlivekit",
-        flags=f"`whisperlivekit-server {' '.join((*own, '--model_dir …', '--pcm-input'))}`",
+        flags=f"`whisperlivekit-server {' '.join(shown)}`",
         dialect=Asr,
-        command=(str(BIN / "whisperlivekit-server"), *own, *model, *server, "--warmup-file", "{warmup}"),
+        command=(str(BIN / "whisperlivekit-server"), *chosen, *server),
         python=BIN / "python",
         ready_path="/health",
     )
 
 
-WHISPER_LIVE_KIT = _system("WhisperLiveKit")
-EVERY_SECOND = _system("WhisperLiveKit, chunks of 1 s", "--min-chunk-size", "1")
+_AGREEMENT = ("--backend-policy", "localagreement", "--model_dir", "{model}", "--model", "tiny.en")
+LOCAL_AGREEMENT = _system("WhisperLiveKit", *_AGREEMENT)
+EVERY_SECOND = _system("WhisperLiveKit, chunks of 1 s", *_AGREEMENT, "--min-chunk-size", "1")
+SIMUL_STREAMING = _system(
+    "WhisperLiveKit, SimulStreaming",
+    *("--backend-policy", "simulstreaming", "--encoder-model-path", "{model}"),
+    *("--decoder-model-path", "{checkpoint}", "--custom-alignment-heads", "{heads}"),
+)
