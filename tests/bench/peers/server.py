@@ -1,6 +1,7 @@
 """Starts a server, counts what its processes use, and stops it."""
 
 import os
+import re
 import socket
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ import psutil
 from whisper import _ALIGNMENT_HEADS
 
 from bench.peers.system import ROOT, System
+from bench.results import FOLDER
 from parlando.embedded.redis_server import free_port
 from parlando.models.openai_checkpoint import convert
 from support.speech import JFK
@@ -73,7 +75,7 @@ class Running:
 
 @contextmanager
 def serving(system: System, model: Path) -> Iterator[Running]:
-    """The server with an empty home folder and without a way to other machines.
+    """The server with an empty home folder and without a way to other machines. Its log lies with the results.
 
     Raises `RuntimeError` with the end of its log if it ends before it accepts connections.
     """
@@ -94,7 +96,8 @@ def serving(system: System, model: Path) -> Iterator[Running]:
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         inherited.setdefault("PARLANDO_MODELS", str(model.parent))
         own = {name: text.format(**values) for name, text in system.environment.items()}
-        log = Path(folder) / "log"
+        log = FOLDER / f"peers-{'-'.join(re.findall(r'[a-z0-9]+', system.name.lower()))}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [part.format(**values) for part in system.command],

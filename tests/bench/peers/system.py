@@ -49,11 +49,11 @@ class System:
     """One server in one configuration.
 
     `distribution`: the installed package whose version is reported. `flags`: how it is started, for the
-    reader. `command`: the names in braces are replaced: `port`, `second_port`, `model` (a CTranslate2 folder),
-    `checkpoint` (the same for openai-whisper), `heads` (its alignment heads), `warmup` (a recording), `python`.
-    `python`: the interpreter of its environment. `environment`: variables besides those that every server
-    gets, replaced likewise. `ready_path`: answers 200 once sessions can begin; empty if the server listens no
-    sooner.
+    reader. `command`: these names in braces are replaced: `port`, `second_port`, `model` (a CTranslate2
+    folder), `checkpoint` (the same for openai-whisper), `heads` (its alignment heads), `warmup` (a
+    recording), `python`. `python`: the interpreter of its environment. `environment`: variables besides those
+    that every server gets, replaced likewise. `ready_path`: answers 200 once sessions can begin; empty if the
+    server listens no sooner.
     """
 
     name: str
