@@ -39,7 +39,7 @@ tools:
 screenshots: $(VENV)/dev.done model ## Make the pictures in docs/images (needs Chromium)
 	@SCREENSHOTS=1 $(BIN)/pytest -q tests/e2e/test_web_live.py tests/e2e/test_web_files.py tests/e2e/test_viewers.py
 
-bench: $(VENV)/bench.done model ## Measure, in some ten minutes; it writes docs/benchmarks.md
+bench: $(VENV)/bench.done model ## Measure, in a quarter of an hour; it writes docs/benchmarks.md
 	@cd tests && ../$(BIN)/python -m bench.run
 
 bench-full: $(VENV)/bench.done model ## Measure everything, an hour: also half load, formats, a soak

@@ -75,9 +75,10 @@ class Running:
 
 @contextmanager
 def serving(system: System, model: Path) -> Iterator[Running]:
-    """The server with an empty home folder and without a way to other machines. Its log lies with the results.
+    """The server with an empty home folder and without a way to other machines.
 
-    Raises `RuntimeError` with the end of its log if it ends before it accepts connections.
+    Its log lies with the results. Raises `RuntimeError` with the end of it if the server ends before it
+    accepts connections.
     """
     port = free_port()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -157,3 +158,4 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     for each in started:
         with suppress(psutil.NoSuchProcess):
             each.kill()
+    psutil.wait_procs(started, STOP_S)
