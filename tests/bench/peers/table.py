@@ -45,8 +45,8 @@ def comparison(
         f"The same weights and the same clips (held-out read English, {seconds:.0f} s per session, each "
         "session in another order), in one run, in real time in frames of 100 ms over loopback; what "
         f"sends them runs on the same cores. A system that misses more than {HOPELESS:.0f} % of the words "
-        "is measured once more, the better result counts, and it isn't tried with more sessions if that "
-        "is no better.",
+        "is measured once more, and the better result counts; if that misses as many, more sessions "
+        "aren't tried.",
         "*WER*: of the whole text of a session, after Whisper's English normaliser. *Words missing*: "
         "spoken words that nothing stands for. *First words*: from the start of a clip's speech until "
         "text of it is shown, over the clips of which any is. *Tail*: from the last frame until the text "
