@@ -37,7 +37,7 @@ class Stream:
 
 
 def stream(seed: int, seconds: float, *, lead_s: float = LEAD_S) -> Stream:
-    """Whole clips in a random order, until `seconds` are reached. The same seed gives the same stream."""
+    """Whole clips in a random order, at most `seconds` of them. The same seed gives the same stream."""
     order = _usable()
     chosen: list[Clip] = []
     onsets = []
@@ -45,9 +45,14 @@ def stream(seed: int, seconds: float, *, lead_s: float = LEAD_S) -> Stream:
     length = len(parts[0])
     source = random.Random(seed)
     waiting: list[Clip] = []
-    while length < seconds * RATE:
+    while True:
         waiting = waiting or source.sample(order, len(order))
-        clip = waiting.pop()
+        room = seconds * RATE - length - round(PAUSE_S * RATE)
+        fitting = [clip for clip in waiting if len(load(clip.path)) <= room]
+        if not fitting:
+            break
+        clip = fitting[0]
+        waiting.remove(clip)
         pcm = load(clip.path)
         chosen.append(clip)
         onsets.append(length / RATE + _onset(clip))

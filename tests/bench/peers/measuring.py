@@ -17,7 +17,7 @@ from bench.traces import Trace, first_words, quantile, word_errors
 
 FRAME = RATE // 10  # samples of a message
 STAGGER_S, SPREAD_S = 0.37, 3.0  # between the starts of sessions; they start within SPREAD_S
-WARM_UP, WARM_UP_S = 1000, 5.0  # seed and length of the session before the measured ones
+WARM_UP, WARM_UP_S = 1000, 6.0  # seed and length of the session before the measured ones
 OPEN_S = 600  # a guard against a server that hangs
 PATIENCE_S = 120.0  # after the last frame: what comes later isn't waited for
 WATCH_S = 2.0  # between two looks at the memory
