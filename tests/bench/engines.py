@@ -17,7 +17,8 @@ from bench.load import Session, talk
 from bench.results import Table
 from bench.streams import Stream, stream
 from bench.traces import NativeText, Trace, first_words, quantile, word_errors
-from parlando.models.store import ModelStore, find
+from parlando.models.catalogue import find
+from parlando.models.store import ModelStore
 from support.cluster import Cluster
 from support.speech import Clip
 

@@ -14,7 +14,8 @@ from bench.peers.table import HOPELESS, comparison
 from bench.peers.whisperlive import WHISPER_LIVE
 from bench.peers.whisperlivekit import EVERY_SECOND, LOCAL_AGREEMENT, SIMUL_STREAMING
 from bench.streams import Stream, stream
-from parlando.models.store import ModelStore, find
+from parlando.models.catalogue import find
+from parlando.models.store import ModelStore
 
 SYSTEMS = (PARLANDO, WHISPER_LIVE, LOCAL_AGREEMENT, EVERY_SECOND, SIMUL_STREAMING)
 MODEL = "whisper-tiny.en"
