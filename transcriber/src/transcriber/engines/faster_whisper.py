@@ -186,6 +186,7 @@ class FasterWhisperEngine(Engine):
             max_length=min(self._whisper.max_length, len(batch[0].prompt) + most),
             return_scores=True,
             return_no_speech_prob=True,
+            return_logits_vocab=not batch[0].window.final,
             suppress_tokens=[-1],
             **sampled,
         )
@@ -194,7 +195,12 @@ class FasterWhisperEngine(Engine):
             tokens = result.sequences_ids[0]
             logprob = result.scores[0] * len(tokens) / (len(tokens) + 1)  # the end token counts as one
             job.hypothesis = self._judge(job, tokens, logprob, result.no_speech_prob)
-            if job.window.words and job.hypothesis is not None and job.hypothesis.words:
+            if job.hypothesis is None or not job.hypothesis.words:
+                continue
+            if not job.window.final:
+                rated = with_probabilities(job.hypothesis.words, _probabilities(tokens, result.logits[0]))
+                job.hypothesis = replace(job.hypothesis, words=rated)
+            elif job.window.words:
                 timed.append(job)
         if timed:
             self._add_times(timed, attempt.context)
@@ -238,6 +244,15 @@ class FasterWhisperEngine(Engine):
                 rated = with_probabilities(hypothesis.words, found.text_token_probs)
                 timed = with_times(rated, found.alignments, len(job.window.samples) / SAMPLE_RATE)
                 job.hypothesis = replace(hypothesis, words=timed)
+
+
+def _probabilities(tokens: Sequence[int], logits: Sequence[StorageView]) -> list[float]:
+    """The probability of each token, from the logits of its step."""
+    found = []
+    for token, step in zip(tokens, logits, strict=False):  # the end token has a step, too
+        values = np.array(step)
+        found.append(float(1 / np.exp(values - values[token]).sum()))
+    return found
 
 
 def _padded(mel: Float32, frames: int) -> Float32:
