@@ -15,6 +15,7 @@ from parlando.store.connection import connect
 from parlando.store.http_audio import AcceptedBody, HttpAudio
 from parlando.store.session_log import SessionClaims
 from parlando.store.sessions import Sessions, SessionWriter
+from support.pools import POOL
 
 FILE = bytes(range(256)) * 40
 
@@ -122,7 +123,7 @@ async def test_a_session_that_is_done_is_not_opened_again(gateways, monkeypatch)
     monkeypatch.setattr(gateways[0].bodies._scripts, "run", without_note)
     with pytest.raises(UnavailableError):
         await gateways[0].take()
-    claims = SessionClaims(gateways[0].redis, worker="t", partitions=1, ttl_s=100)
+    claims = SessionClaims(gateways[0].redis, pool=POOL, worker="t", partitions=1, ttl_s=100)
     await claims.queue.ensure_groups()
     [claim] = await claims.take_new(block_ms=100)
     closed = Closed(session_id=claim.keys.sid, duration=1, segments=0, reason="end")
