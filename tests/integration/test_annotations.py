@@ -17,7 +17,7 @@ from parlando.store.job_store import Jobs, Source
 from parlando.store.pubsub import Channels
 from parlando.store.sessions import Sessions
 from parlando.tasks import end
-from support.pools import POOL
+from support.pools import PLACE, POOL
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def annotations(redis):
 
 @pytest.fixture
 async def session(redis):
-    return await Sessions(redis, partitions=1, ttl_s=100).open("s", config={}, token="t")
+    return await Sessions(redis, partitions=1, ttl_s=100).open("s", places=[PLACE], config={}, token="t")
 
 
 @pytest.fixture

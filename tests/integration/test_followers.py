@@ -63,7 +63,7 @@ async def frames(response) -> list[bytes]:
 @pytest.mark.parametrize("how", ["lost", "revoked"])
 async def test_a_viewer_of_a_session_that_is_lost_has_not_been_revoked(redis, channels, how):
     history, viewers = History(redis, partitions=1), Viewers(redis, partitions=1)
-    await Sessions(redis, partitions=1, ttl_s=100).open("meeting", config={}, token="t")
+    await Sessions(redis, partitions=1, ttl_s=100).open("meeting", places=[PLACE], config={}, token="t")
     viewer, token = await viewers.add("meeting")
     looked = asyncio.Event()
 
