@@ -24,8 +24,8 @@ run: $(VENV)/run.done ## Run the whole cluster on this machine (Ctrl-C stops it)
 model: $(VENV)/run.done ## Fetch the embedded model, once
 	@$(BIN)/parlando models pull moonshine-tiny
 
-whisper-model: $(VENV)/run.done ## Fetch the Whisper model that the tests use, once
-	@$(BIN)/parlando models pull whisper-tiny.en
+whisper-model: $(VENV)/run.done ## Fetch the Whisper models that the tests use, once
+	@$(BIN)/parlando models pull whisper-tiny.en whisper-base
 
 test: $(VENV)/dev.done model whisper-model tools $(VENV)/ffmpegs.done ## Set up and run all tests (ARGS="-k name" for some)
 	@$(BIN)/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile $(ARGS)

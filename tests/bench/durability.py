@@ -16,6 +16,7 @@ from bench.results import Table
 from parlando.store.connection import connect
 from parlando.store.sessions import Sessions
 from support.cluster import Cluster
+from support.pools import PLACE
 from support.redis_server import RedisServer
 
 ROUNDS = 3
@@ -31,7 +32,7 @@ async def appends(url: str) -> list[float]:
     sessions, took = Sessions(redis, partitions=1, ttl_s=600), []
 
     async def write(number: int) -> None:
-        writer = await sessions.open(f"s{number}", config={}, token="t")
+        writer = await sessions.open(f"s{number}", places=[PLACE], config={}, token="t")
         started = time.monotonic() + number * FRAME_S / WRITERS
         for frame in range(int(SECONDS / FRAME_S)):
             await asyncio.sleep(max(0.0, started + frame * FRAME_S - time.monotonic()))

@@ -14,6 +14,7 @@ import psutil
 from bench.load import RATE, frame
 from bench.results import Table
 from support.cluster import Cluster
+from support.pools import report as report_of
 
 SESSIONS = 200
 SECONDS = 12
@@ -67,10 +68,7 @@ async def send_all(port: int, speed: float) -> tuple[list[str], int, float]:
 
 def stand_in(cluster: Cluster) -> None:
     """Write the heartbeat of a worker that does nothing."""
-    report = {"kind": "transcriber", "worker": "nobody", "at": time.time() + 600, "capacity": 10_000}
-    report |= {"sessions": 0, "engine": "none", "model": "none", "why": "", "vad": "", "vad_why": ""}
-    report |= {"languages": [], "tasks": ["transcribe"], "lag_ms": 0, "queue_delay_ms": 0, "chunks": 0}
-    report |= {"engine_load": 0.0, "real_time_factor": None}
+    report = report_of("none", "none", at=time.time() + 600, capacity=10_000)
     cluster.store().hset("stt:workers", "nobody", json.dumps(report))
     time.sleep(1)  # until the gateway reads the heartbeats again
 

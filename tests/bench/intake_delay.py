@@ -13,6 +13,7 @@ from parlando.store.connection import connect
 from support.cluster import Cluster
 from support.conversion import Stream, form_of
 from support.encoding import RECIPES, Recipe, encoded
+from support.pools import PLACE
 from support.speech import JFK
 
 SECONDS = 11.0
@@ -66,7 +67,9 @@ async def delays(url: str, name: str) -> np.ndarray:
 
     watching = asyncio.create_task(watch())
     step = len(data) / SECONDS * PIECE_S
-    stream.writer = await stream.sessions.open(stream.sid, config={}, token="t", form=stream.form)
+    stream.writer = await stream.sessions.open(
+        stream.sid, places=[PLACE], config={}, token="t", form=stream.form
+    )
     pieces = int(SECONDS / PIECE_S)
     for n in range(pieces):
         await asyncio.sleep(max(0.0, started + (n + 1) * PIECE_S - time.monotonic()))

@@ -193,7 +193,7 @@ async def test_a_language_that_the_engine_does_not_know_is_refused(cluster):
         error = json.loads(await socket.recv())
 
     assert error["code"] == "invalid_request"
-    assert "of this cluster supports (en), but got de" in error["message"]
+    assert "of this cluster supports, but got de; it has moonshine-tiny (en; " in error["message"]
 
 
 async def test_keys_guard_every_door():
@@ -271,31 +271,36 @@ def test_compose_scales_and_is_hardened():
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     services = compose["services"]
 
-    assert set(services) == {"redis", "redis-durable", "api-gateway", "audio-processor", "transcriber"}
+    transcribers = ("transcriber", "transcriber-second")
+    assert set(services) == {"redis", "redis-durable", "api-gateway", "audio-processor", *transcribers}
     assert "healthcheck" in services["redis"]
     assert services["redis-durable"]["profiles"] == ["durable"]
-    assert [name for name, service in services.items() if "profiles" in service] == ["redis-durable"]
-    for name in ("api-gateway", "audio-processor", "transcriber"):
+    assert services["transcriber-second"]["profiles"] == ["second-engine"]
+    assert services["transcriber-second"]["environment"]["WHISPER_MODEL"] == "${SECOND_WHISPER_MODEL:-base}"
+    optional = [name for name, service in services.items() if "profiles" in service]
+    assert optional == ["redis-durable", "transcriber-second"]
+    for name in ("api-gateway", "audio-processor", *transcribers):
         assert services[name]["environment"]["REDIS_URL"] == "redis://${REDIS_HOST:-redis}:6379/0"
-    for name in ("transcriber", "audio-processor"):
+    for name in (*transcribers, "audio-processor"):
         assert "ports" not in services[name], "a published port would forbid --scale"
     assert services["audio-processor"]["deploy"]["replicas"] == 2
     for name, service in services.items():
         assert service["read_only"], name
         assert service["deploy"]["resources"]["limits"]["memory"], name
         assert service["stop_grace_period"], name
-    for name in ("api-gateway", "audio-processor", "transcriber"):
+    for name in ("api-gateway", "audio-processor", *transcribers):
         dockerfile = (ROOT / services[name]["build"]["dockerfile"]).read_text()
         assert "\nUSER 10001\n" in dockerfile
         assert "HEALTHCHECK" in dockerfile
 
 
 @pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose isn't installed")
-def test_compose_config_is_accepted():
+@pytest.mark.parametrize("profiles", ["", "durable,second-engine"])
+def test_compose_config_is_accepted(profiles):
     done = subprocess.run(
         ["docker-compose", "config", "--quiet"],
         cwd=ROOT,
-        env={**os.environ, "API_KEYS": "k"},
+        env={**os.environ, "API_KEYS": "k", "COMPOSE_PROFILES": profiles},
         capture_output=True,
         text=True,
     )

@@ -7,10 +7,12 @@ import httpx
 import numpy as np
 import pytest
 
+from parlando.store.keys import chunks, shares
 from support.cluster import Cluster
 from support.endpoint import served
 from support.jobs import events, look, submit, transcribe, wait, wav
 from support.perfect import PERFECT, script, silence, speak
+from support.pools import POOL
 from support.streaming import check_promises, stream
 
 
@@ -33,7 +35,7 @@ def test_cancelling_stops_a_job_within_a_second_and_removes_everything():
         deadline = time.monotonic() + 60
         store = cluster.store()
         while (
-            list(cluster.blobs.rglob("jobs/*")) or store.xlen("stt:{0}:chunks") or store.xlen("stt:{0}:jobs")
+            list(cluster.blobs.rglob("jobs/*")) or store.xlen(chunks(0, POOL)) or store.xlen("stt:{0}:jobs")
         ):
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -43,7 +45,7 @@ def test_cancelling_stops_a_job_within_a_second_and_removes_everything():
         assert [event["type"] for event in events(base, job)] == ["cancelled"]
         assert httpx.delete(f"{base}/v1/stt/jobs/{job}").json()["status"] == "deleted"
         assert httpx.get(f"{base}/v1/stt/jobs/{job}").status_code == 404
-        assert store.hgetall("stt:{0}:shares") == {}
+        assert store.hgetall(shares(0, POOL)) == {}
 
 
 def _long(minutes: float) -> tuple[np.ndarray, list[str]]:

@@ -17,10 +17,12 @@ import webvtt
 from openai import OpenAI
 from whisper.normalizers import EnglishTextNormalizer
 
+from parlando.store.keys import chunks
 from support.cluster import Cluster
 from support.jobs import submit
 from support.models import whisper_tiny_en
 from support.perfect import script, speak
+from support.pools import POOL
 from support.speech import JFK
 
 WORDS = (
@@ -180,12 +182,12 @@ async def test_a_client_that_goes_away_cancels_its_job():
                         data={"stream": stream},
                     )
                 )
-                while not cluster.store().xlen("stt:{0}:chunks"):
+                while not cluster.store().xlen(chunks(0, POOL)):
                     await asyncio.sleep(0.02)
                 asking.cancel()
                 await asyncio.wait([asking])
             deadline = time.monotonic() + 60
-            while cluster.store().xlen("stt:{0}:chunks") or list(cluster.blobs.rglob("jobs/*")):
+            while cluster.store().xlen(chunks(0, POOL)) or list(cluster.blobs.rglob("jobs/*")):
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.05)
 

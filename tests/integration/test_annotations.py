@@ -17,6 +17,7 @@ from parlando.store.job_store import Jobs, Source
 from parlando.store.pubsub import Channels
 from parlando.store.sessions import Sessions
 from parlando.tasks import end
+from support.pools import PLACE, POOL
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def annotations(redis):
 
 @pytest.fixture
 async def session(redis):
-    return await Sessions(redis, partitions=1, ttl_s=100).open("s", config={}, token="t")
+    return await Sessions(redis, partitions=1, ttl_s=100).open("s", places=[PLACE], config={}, token="t")
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ async def test_what_is_gone_can_not_be_annotated(annotations, session, redis, mo
 
 async def test_a_job_is_annotated_too(annotations, redis):
     jobs, job = Jobs(redis, partitions=1, ttl_s=100, limit=10), new_job_id()
-    await jobs.submit(job, Source("b", "f"), JobOptions(), key="k")
+    await jobs.submit(job, Source("b", "f"), JobOptions(), pool=POOL, key="k")
     keys = annotations.of_job(job)
     assert await annotations.add(keys, name="x", kind="summary", by="analyzer", data={"text": "Hi."}) == 1
 

@@ -16,6 +16,7 @@ from parlando.store.job_claims import JobClaims, JobLog
 from parlando.store.job_store import Jobs, Source
 from parlando.tasks import end
 from support.deliveries import until
+from support.pools import POOL
 
 
 class Endpoint:
@@ -76,7 +77,7 @@ class Gateways:
     async def end_job(self, key: str, callback_url: str) -> str:
         job = new_job_id()
         source = Source(f"blob-{job}", "a.wav", 10, "")
-        await self.jobs.submit(job, source, JobOptions(callback_url=callback_url), key=key)
+        await self.jobs.submit(job, source, JobOptions(callback_url=callback_url), pool=POOL, key=key)
         await self.claims.admit(room=True)
         (claim,) = await self.claims.take_new()
         await JobLog(self.claims.scripts, claim).cut(16_000, 1)

@@ -11,6 +11,7 @@ from parlando.store.conversion_claims import ConversionClaims
 from parlando.store.history import History
 from parlando.store.session_log import Checkpoint, SessionClaims
 from parlando.store.sessions import Sessions
+from support.pools import PLACE, POOL
 
 SECOND = b"\1\0" * 16_000
 MOST = 1 << 30
@@ -25,7 +26,7 @@ def sessions(redis, monkeypatch):
 
 
 async def _owned(redis):
-    claims = SessionClaims(redis, worker="a", partitions=1, ttl_s=100)
+    claims = SessionClaims(redis, pool=POOL, worker="a", partitions=1, ttl_s=100)
     await claims.queue.ensure_groups()
     [claim] = await claims.take_new(block_ms=100)
     return claim, claims.own(claim)
@@ -37,7 +38,7 @@ async def _numbers(redis, key: str) -> list[int]:
 
 
 async def test_too_many_that_wait_are_refused_until_some_are_taken_in(redis, sessions):
-    writer = await sessions.open("s", config={}, token="t")
+    writer = await sessions.open("s", places=[PLACE], config={}, token="t")
     _, owned = await _owned(redis)
     for _ in range(5):
         await writer.command(FLUSH)
@@ -57,7 +58,7 @@ async def test_too_many_that_wait_are_refused_until_some_are_taken_in(redis, ses
 
 async def test_what_was_taken_in_is_deleted_also_behind_the_checkpoint(redis, sessions):
     """A checkpoint lies before the audio that a new owner needs, and the controls behind that audio."""
-    writer = await sessions.open("s", config={}, token="t")
+    writer = await sessions.open("s", places=[PLACE], config={}, token="t")
     _, owned = await _owned(redis)
     key = sessions.keys("s").pcm
     for round_ in range(1, 21):
@@ -72,7 +73,9 @@ async def test_what_was_taken_in_is_deleted_also_behind_the_checkpoint(redis, se
 
 
 async def test_controls_among_bytes_are_bounded_in_the_same_way(redis, sessions):
-    writer = await sessions.open("s", config={}, token="t", form=AudioFormat(encoding=Encoding.MULAW))
+    writer = await sessions.open(
+        "s", places=[PLACE], config={}, token="t", form=AudioFormat(encoding=Encoding.MULAW)
+    )
     _, owned = await _owned(redis)
     intakes = ConversionClaims(redis, worker="p", partitions=1, ttl_s=100)
     await intakes.queue.ensure_groups()
@@ -96,7 +99,10 @@ async def test_controls_among_bytes_are_bounded_in_the_same_way(redis, sessions)
 
 async def test_a_change_of_the_config_is_shown_at_once_and_heard_in_its_place(redis, sessions):
     writer = await sessions.open(
-        "s", config={"title": "old", "language": "en", "words": True, "vad_silence_ms": 300}, token="t"
+        "s",
+        places=[PLACE],
+        config={"title": "old", "language": "en", "words": True, "vad_silence_ms": 300},
+        token="t",
     )
     changes = {"title": "neu «ä»", "language": None, "interim": False}
     await writer.append(SECOND, MOST)

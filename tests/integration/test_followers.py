@@ -17,6 +17,7 @@ from parlando.store.pubsub import Channels
 from parlando.store.sessions import Sessions
 from parlando.store.viewers import Viewers
 from parlando.tasks import end
+from support.pools import PLACE, POOL
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ async def followed(relay: Relay, started: asyncio.Event) -> None:
 async def test_who_waits_for_a_job_that_is_lost_is_told(redis, channels):
     history, jobs = History(redis, partitions=1), Jobs(redis, partitions=1, ttl_s=100, limit=10)
     job, started = new_job_id(), asyncio.Event()
-    await jobs.submit(job, Source("blob", "a.wav", 10), JobOptions(), key="k")
+    await jobs.submit(job, Source("blob", "a.wav", 10), JobOptions(), pool=POOL, key="k")
     relay = Relay(history, channels, job, after=0, admitted=partial(jobs.known, job))
     following = asyncio.create_task(followed(relay, started))
     await started.wait()
@@ -62,7 +63,7 @@ async def frames(response) -> list[bytes]:
 @pytest.mark.parametrize("how", ["lost", "revoked"])
 async def test_a_viewer_of_a_session_that_is_lost_has_not_been_revoked(redis, channels, how):
     history, viewers = History(redis, partitions=1), Viewers(redis, partitions=1)
-    await Sessions(redis, partitions=1, ttl_s=100).open("meeting", config={}, token="t")
+    await Sessions(redis, partitions=1, ttl_s=100).open("meeting", places=[PLACE], config={}, token="t")
     viewer, token = await viewers.add("meeting")
     looked = asyncio.Event()
 
@@ -84,10 +85,10 @@ async def test_a_viewer_of_a_session_that_is_lost_has_not_been_revoked(redis, ch
 
 async def test_a_viewer_s_token_is_known_again_when_the_owner_gives_it_again(redis):
     viewers, sessions = Viewers(redis, partitions=1), Sessions(redis, partitions=1, ttl_s=100)
-    await sessions.open("meeting", config={}, token="t")
+    await sessions.open("meeting", places=[PLACE], config={}, token="t")
     viewer, token = await viewers.add("meeting", "audience")
     await redis.flushall()
-    await sessions.open("meeting", config={}, token="t")
+    await sessions.open("meeting", places=[PLACE], config={}, token="t")
     assert not await viewers.admits("meeting", token)
     again, same = await viewers.add("meeting", "audience", token)
     assert (again.id, same) == (viewer.id, token)

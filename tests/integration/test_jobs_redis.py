@@ -22,6 +22,7 @@ from parlando.store.chunk_claims import ChunkClaims
 from parlando.store.connection import connect
 from parlando.store.job_claims import Chunk, JobClaims, JobLog
 from parlando.store.job_store import Jobs, Source
+from support.pools import POOL
 
 WHAT = {"start": 0, "speech": [[0, 16_000]], "covered_samples": 16_000}
 
@@ -34,7 +35,7 @@ class Bench:
         self.jobs = Jobs(self.redis, partitions=1, ttl_s=100, limit=50)
         self.processors = [self._processor(n) for n in range(2)]
         self.transcribers = [
-            ChunkClaims(self.redis, worker=f"t{n}", partitions=1, lease_s=0.1) for n in range(2)
+            ChunkClaims(self.redis, pool=POOL, worker=f"t{n}", partitions=1, lease_s=0.1) for n in range(2)
         ]
 
     def _processor(self, number: int) -> JobClaims:
@@ -43,7 +44,7 @@ class Bench:
     async def submit(self, key: str = "k", job: str | None = None, digest: str = "", **options) -> str:
         job = job or new_job_id()
         source = Source(f"blob-{job}", "a.wav", 10, digest)
-        await self.jobs.submit(job, source, JobOptions(**options), key=key)
+        await self.jobs.submit(job, source, JobOptions(**options), pool=POOL, key=key)
         return job
 
     async def begin(self, number: int = 0):
@@ -117,9 +118,9 @@ async def test_a_job_from_its_submission_to_its_result(bench):
     ]
     shares = [event["progress"] for event in events]
     assert shares == sorted(shares)
-    for left in (names.jobs(0), names.chunks(0)):
+    for left in (names.jobs(0), names.chunks(0, POOL)):
         assert await bench.redis.xlen(left) == 0
-    assert await bench.redis.hgetall(names.shares(0)) == {}
+    assert await bench.redis.hgetall(names.shares(0, POOL)) == {}
     assert await bench.redis.exists(bench.jobs.keys(job).parts) == 0
     assert await bench.redis.ttl(bench.jobs.keys(job).record) <= 100
 
@@ -179,7 +180,7 @@ async def test_only_the_owner_adds_and_repeats_change_nothing(bench):
     claim, old = await bench.begin()
     assert await bench.add(old, 0)
     assert await bench.add(old, 0)
-    assert await bench.redis.xlen(names.chunks(0)) == 1
+    assert await bench.redis.xlen(names.chunks(0, POOL)) == 1
     await asyncio.sleep(0.15)
     (taken,) = await bench.processors[1].take_over(1)
     assert taken.epoch == claim.epoch + 1
@@ -191,7 +192,7 @@ async def test_only_the_owner_adds_and_repeats_change_nothing(bench):
     new = JobLog(bench.processors[1].scripts, taken)
     assert await bench.add(new, 0)  # begun anew: what's queued is skipped
     assert await bench.add(new, 1)
-    assert await bench.redis.xlen(names.chunks(0)) == 2
+    assert await bench.redis.xlen(names.chunks(0, POOL)) == 2
 
 
 async def test_a_job_on_which_three_processors_died_fails(bench):
@@ -213,7 +214,7 @@ async def test_a_job_that_is_handed_back_costs_no_attempt(bench):
         (claim,) = await bench.processors[0].take_new()
         await bench.processors[0].hand_back(claim)
     assert (await bench.jobs.record(job)).attempts == 0
-    assert await bench.redis.hgetall(names.shares(0)) == {
+    assert await bench.redis.hgetall(names.shares(0, POOL)) == {
         f"job:{fingerprint('k')[:16]}".encode(): b"1",
         b"keys": b"1",
     }
@@ -255,7 +256,7 @@ async def test_a_chunk_of_a_dead_worker_goes_to_another_and_counts_once(bench):
     await bench.hear(taken, "first", 1)
     await bench.hear(slow, "second")
     assert await bench.texts(job) == ["first"]
-    assert await bench.redis.hget(names.shares(0), f"chunk:{fingerprint('k')[:16]}") is None
+    assert await bench.redis.hget(names.shares(0, POOL), f"chunk:{fingerprint('k')[:16]}") is None
 
 
 async def test_a_kept_lease_is_not_taken_over(bench):
@@ -279,7 +280,7 @@ async def test_cancelling_removes_everything_and_tells_who_listens(bench):
     record = await bench.jobs.record(job)
     await bench.jobs.cancel(record)
     assert (await bench.jobs.record(job)).status is JobStatus.CANCELLED
-    assert await bench.redis.xlen(names.chunks(0)) == 0
+    assert await bench.redis.xlen(names.chunks(0, POOL)) == 0
     assert [event["type"] for event in await bench.events(job)] == ["cancelled"]
     assert await bench.texts(job) == []
     with pytest.raises(JobEndedError):
@@ -301,10 +302,10 @@ async def test_a_repeat_gives_the_first_job_unless_its_audio_differs(bench):
     job = job_id_for("k", "once")
     assert job == job_id_for("k", "once") != job_id_for("other", "once")
     source, options = Source("b", "a.wav", 1, digest="d1"), JobOptions()
-    assert await bench.jobs.submit(job, source, options, key="k")
-    assert not await bench.jobs.submit(job, source, options, key="k")
+    assert await bench.jobs.submit(job, source, options, pool=POOL, key="k")
+    assert not await bench.jobs.submit(job, source, options, pool=POOL, key="k")
     with pytest.raises(ConflictError):
-        await bench.jobs.submit(job, Source("b", "a.wav", 1, digest="d2"), options, key="k")
+        await bench.jobs.submit(job, Source("b", "a.wav", 1, digest="d2"), options, pool=POOL, key="k")
     assert await bench.jobs.waiting() == 1
 
 

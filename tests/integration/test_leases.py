@@ -7,17 +7,19 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from parlando.store.history import History
+from parlando.store.keys import sessions as queue_of
 from parlando.store.leases import LeasePool, PoolMetrics
 from parlando.store.session_log import SessionClaims
 from parlando.store.session_reader import SessionReader
 from parlando.store.sessions import Sessions
 from parlando.tasks import end
+from support.pools import PLACE, POOL
 
 LEASE_S = 0.3
 
 
 async def _claims(redis, name, partitions=1, lease_s=LEASE_S) -> SessionClaims:
-    claims = SessionClaims(redis, worker=name, partitions=partitions, ttl_s=100, lease_s=lease_s)
+    claims = SessionClaims(redis, pool=POOL, worker=name, partitions=partitions, ttl_s=100, lease_s=lease_s)
     await claims.queue.ensure_groups()
     return claims
 
@@ -98,7 +100,7 @@ async def _until(condition, what: str) -> None:
 async def _let_lapse(redis, claims) -> None:
     """Make claims look as if they had not been renewed for ten minutes."""
     for claim in claims:
-        queue = f"stt:{{{claim.partition}}}:sessions"
+        queue = queue_of(claim.partition, POOL)
         [pending] = await redis.xpending_range(queue, "transcribers", claim.entry, claim.entry, 1)
         await redis.xclaim(
             queue, "transcribers", pending["consumer"], 0, [claim.entry], idle=600_000, justid=True
@@ -110,11 +112,11 @@ async def test_what_is_overdue_is_taken_over_however_much_is_not(redis):
     sessions = Sessions(redis, partitions=1, ttl_s=100)
     healthy, dead, third = [await _claims(redis, name, lease_s=60) for name in ("healthy", "dead", "third")]
     for number in range(40):
-        await sessions.open(f"a{number}", config={}, token="t")
+        await sessions.open(f"a{number}", places=[PLACE], config={}, token="t")
         await healthy.take_new()
     abandoned = []
     for number in range(3):
-        await sessions.open(f"b{number}", config={}, token="t")
+        await sessions.open(f"b{number}", places=[PLACE], config={}, token="t")
         abandoned += await dead.take_new()
     await _let_lapse(redis, abandoned)
 
@@ -126,7 +128,7 @@ async def test_what_is_overdue_is_taken_over_however_much_is_not(redis):
 async def test_a_worker_leaves_its_own_overdue_work_alone(redis):
     """After Redis was away for longer than a lease, a worker's own sessions look abandoned."""
     sessions = Sessions(redis, partitions=1, ttl_s=100)
-    await sessions.open("s", config={}, token="t")
+    await sessions.open("s", places=[PLACE], config={}, token="t")
     claims = await _claims(redis, "w", lease_s=60)
     held = await claims.take_new()
     await _let_lapse(redis, held)
@@ -142,8 +144,8 @@ async def test_a_fault_of_one_session_is_counted_and_ends_no_worker(redis, redis
     """After three failures it is closed, and its client is told; its neighbours never notice."""
     sessions, history = Sessions(redis, partitions=1, ttl_s=100), History(redis, partitions=1)
     workers = [Worker(await _claims(redis, f"w{n}"), redis_server.url) for n in range(2)]
-    good = await sessions.open("good", config={}, token="t")
-    bad = await sessions.open("bad", config={"title": where}, token="t")
+    good = await sessions.open("good", places=[PLACE], config={}, token="t")
+    bad = await sessions.open("bad", places=[PLACE], config={"title": where}, token="t")
     for writer in (good, bad):
         await writer.append(bytes(3200), 10**9)
 
@@ -170,7 +172,7 @@ async def test_a_fault_of_one_session_is_counted_and_ends_no_worker(redis, redis
 
 async def test_a_session_written_by_another_version_is_given_up(redis):
     sessions, history = Sessions(redis, partitions=1, ttl_s=100), History(redis, partitions=1)
-    await sessions.open("s", config={}, token="t")
+    await sessions.open("s", places=[PLACE], config={}, token="t")
     await redis.hset(sessions.keys("s").session, "snapshot", "not JSON")
     claims = await _claims(redis, "w", lease_s=0.01)
     assert await claims.take_new() == []
@@ -183,7 +185,7 @@ async def test_a_session_written_by_another_version_is_given_up(redis):
 async def test_work_that_comes_in_many_partitions_at_once_is_handed_back_beyond_the_room(redis, redis_server):
     sessions = Sessions(redis, partitions=16, ttl_s=100)
     for number in range(40):
-        await sessions.open(f"s{number}", config={}, token="t")
+        await sessions.open(f"s{number}", places=[PLACE], config={}, token="t")
     small = Worker(await _claims(redis, "small", 16, lease_s=30), redis_server.url, room=2, partitions=16)
     await _until(lambda: small.pool.count == 2, "two are claimed")
     large = Worker(await _claims(redis, "large", 16, lease_s=30), redis_server.url, partitions=16)
@@ -196,7 +198,7 @@ async def test_work_that_comes_in_many_partitions_at_once_is_handed_back_beyond_
 async def test_1024_partitions_need_no_more_connections_than_one(redis, redis_server):
     sessions = Sessions(redis, partitions=1024, ttl_s=100)
     worker = Worker(await _claims(redis, "w", 1024), redis_server.url, partitions=1024)
-    await sessions.open("s", config={}, token="t")
+    await sessions.open("s", places=[PLACE], config={}, token="t")
     await _until(lambda: worker.sids == {"s"}, "it is claimed")
     assert len(await redis.client_list()) < 12
     await worker.stop()

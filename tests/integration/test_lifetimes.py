@@ -20,6 +20,7 @@ from parlando.store.keys import LONG_TTL_S, USAGE_TTL_S
 from parlando.store.session_log import SessionClaims
 from parlando.store.sessions import Sessions
 from support.lifetimes import complain, staying
+from support.pools import PLACE, POOL
 
 SECOND = b"\1\0" * 16_000
 MOST = 1 << 30
@@ -34,7 +35,7 @@ def sessions(redis):
 async def _lifetimes(redis, *beside: str) -> dict[str, int]:
     """Seconds that keys have left, but for the queues and stored answers."""
     found = {key.decode(): await redis.ttl(key) for key in await redis.keys("stt:*")}
-    queues = ("sessions", "intake", "jobs", "chunks", "feed", *beside)
+    queues = (f"sessions:{POOL}", "intake", "jobs", f"chunks:{POOL}", "feed", *beside)
     return {
         key: left
         for key, left in found.items()
@@ -44,7 +45,7 @@ async def _lifetimes(redis, *beside: str) -> dict[str, int]:
 
 @pytest.mark.parametrize("form", [AudioFormat(), MULAW])
 async def test_nothing_remains_of_a_session_that_no_worker_takes(redis, sessions, form):
-    writer = await sessions.open("s", config={}, token="t", form=form)
+    writer = await sessions.open("s", places=[PLACE], config={}, token="t", form=form)
     await writer.append(SECOND, MOST)
     await writer.command(Flush())
 
@@ -54,9 +55,9 @@ async def test_nothing_remains_of_a_session_that_no_worker_takes(redis, sessions
 
 
 async def test_audio_lives_as_long_as_somebody_keeps_the_session(redis, sessions):
-    writer = await sessions.open("s", config={}, token="t", form=MULAW)
+    writer = await sessions.open("s", places=[PLACE], config={}, token="t", form=MULAW)
     await writer.append(SECOND, MOST)
-    claims = SessionClaims(redis, worker="t", partitions=1, ttl_s=5000)
+    claims = SessionClaims(redis, pool=POOL, worker="t", partitions=1, ttl_s=5000)
     intakes = ConversionClaims(redis, worker="p", partitions=1, ttl_s=5000)
     for each in (claims, intakes):
         await each.queue.ensure_groups()
@@ -90,7 +91,9 @@ async def test_a_user_whose_session_could_not_be_opened_is_forgotten_too(redis, 
 
 async def test_everything_of_a_body_has_a_lifetime(redis, sessions):
     async def opening(sid: str, form: AudioFormat):
-        return await sessions.open(sid, config={}, token="t", key="k", form=form, uid="u", metered=True)
+        return await sessions.open(
+            sid, places=[PLACE], config={}, token="t", key="k", form=form, uid="u", metered=True
+        )
 
     bodies = HttpAudio(sessions, max_s=100, idle_s=60)
     await bodies.take("k", "u", 16_000, SECOND, name="n", named=True, opening=opening)
@@ -107,11 +110,11 @@ async def test_everything_of_a_body_has_a_lifetime(redis, sessions):
 async def test_everything_of_a_job_that_is_never_finished_has_a_lifetime(redis):
     jobs = Jobs(redis, partitions=1, ttl_s=100, limit=10)
     processor = JobClaims(redis, worker="p", partitions=1, lease_s=60)
-    transcriber = ChunkClaims(redis, worker="t", partitions=1, lease_s=60)
+    transcriber = ChunkClaims(redis, pool=POOL, worker="t", partitions=1, lease_s=60)
     for claims in (processor, transcriber):
         await claims.queue.ensure_groups()
     for name in ("a", "b"):  # one is begun, one waits
-        await jobs.submit(f"j_{name * 30}", Source("blob", "a.wav"), JobOptions(), key="k")
+        await jobs.submit(f"j_{name * 30}", Source("blob", "a.wav"), JobOptions(), pool=POOL, key="k")
     await processor.admit(room=True)
     [claim] = await processor.take_new()
     job = JobLog(processor.scripts, claim)
@@ -131,7 +134,7 @@ async def test_everything_of_a_job_that_is_never_finished_has_a_lifetime(redis):
 async def test_a_key_without_a_lifetime_is_found(redis, redis_server):
     await redis.set("stt:{0}:forgotten", 1)
     await redis.set("stt:{0}:pcm:s", 1, ex=100)
-    await redis.xadd(names.sessions(0), {"sid": "s"})
+    await redis.xadd(names.jobs(0), {"job": "j"})
     found = await asyncio.to_thread(staying, redis_server.port)
 
     assert found == ["stt:{0}:forgotten"]

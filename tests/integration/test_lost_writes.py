@@ -12,6 +12,7 @@ from parlando.errors import FencedError, SessionLostError, SupersededError
 from parlando.store.conversion_claims import ConversionClaims
 from parlando.store.session_log import Checkpoint, SessionClaims
 from parlando.store.sessions import Sessions
+from support.pools import PLACE, POOL
 
 SECOND = bytes(32_000)
 MOST = 1 << 30
@@ -47,7 +48,7 @@ def sessions(redis):
 
 @pytest.mark.parametrize("form", [AudioFormat(), MULAW])
 async def test_a_client_whose_audio_was_lost_is_asked_to_send_it_again(disk, sessions, form):
-    writer = await sessions.open("s", config={}, token="t", form=form)
+    writer = await sessions.open("s", places=[PLACE], config={}, token="t", form=form)
     await writer.append(SECOND, MOST)
     await disk.write()
     await writer.append(SECOND, MOST)
@@ -57,7 +58,7 @@ async def test_a_client_whose_audio_was_lost_is_asked_to_send_it_again(disk, ses
 
 
 async def test_a_connection_that_redis_has_forgotten_is_not_taken_for_an_old_one(disk, sessions):
-    await sessions.open("s", config={}, token="t")
+    await sessions.open("s", places=[PLACE], config={}, token="t")
     await disk.write()
     first = (await sessions.attach("s", token="t")).writer
     second = (await sessions.attach("s", token="t")).writer
@@ -75,8 +76,8 @@ async def test_a_connection_that_redis_has_forgotten_is_not_taken_for_an_old_one
 
 
 async def test_an_owner_whose_events_were_lost_leaves_them_to_be_made_again(redis, disk, sessions):
-    await sessions.open("s", config={}, token="t")
-    claims = SessionClaims(redis, worker="t", partitions=1, ttl_s=100, lease_s=0.01)
+    await sessions.open("s", places=[PLACE], config={}, token="t")
+    claims = SessionClaims(redis, pool=POOL, worker="t", partitions=1, ttl_s=100, lease_s=0.01)
     await claims.queue.ensure_groups()
     [claim] = await claims.take_new(block_ms=100)
     owned = claims.own(claim)
@@ -97,7 +98,7 @@ async def test_an_owner_whose_events_were_lost_leaves_them_to_be_made_again(redi
 
 
 async def test_a_processor_whose_audio_was_lost_leaves_it_to_be_converted_again(redis, disk, sessions):
-    await sessions.open("s", config={}, token="t", form=MULAW)
+    await sessions.open("s", places=[PLACE], config={}, token="t", form=MULAW)
     claims = ConversionClaims(redis, worker="p", partitions=1, ttl_s=100, lease_s=0.01)
     await claims.queue.ensure_groups()
     [claim] = await claims.take_new(block_ms=100)

@@ -13,8 +13,10 @@ from parlando.domain.events import Closed
 from parlando.errors import AtCapacityError, UnavailableError
 from parlando.store.connection import connect
 from parlando.store.http_audio import AcceptedBody, HttpAudio
+from parlando.store.pools import Place
 from parlando.store.session_log import SessionClaims
 from parlando.store.sessions import Sessions, SessionWriter
+from support.pools import POOL, alive
 
 FILE = bytes(range(256)) * 40
 
@@ -32,7 +34,13 @@ class Gateway:
         async def sending(sid: str) -> None:
             services: Any = SimpleNamespace(sessions=self.sessions)
             await send_file(
-                services, file, limit=self.room, key="k", config=SessionConfig(), sid=sid, uid="u"
+                services,
+                file,
+                places=[Place(POOL, self.room)],
+                key="k",
+                config=SessionConfig(),
+                sid=sid,
+                uid="u",
             )
 
         return await self.bodies.take_file("k", "u", name=name, named=True, sending=sending)
@@ -53,6 +61,7 @@ class Gateway:
 async def gateways(redis_server, monkeypatch):
     monkeypatch.setattr(file_session, "ENTRY", 1000)
     gateways = [Gateway(redis_server.url) for _ in range(3)]
+    await alive(gateways[0].redis)
     yield gateways
     for gateway in gateways:
         await gateway.redis.aclose()
@@ -122,7 +131,7 @@ async def test_a_session_that_is_done_is_not_opened_again(gateways, monkeypatch)
     monkeypatch.setattr(gateways[0].bodies._scripts, "run", without_note)
     with pytest.raises(UnavailableError):
         await gateways[0].take()
-    claims = SessionClaims(gateways[0].redis, worker="t", partitions=1, ttl_s=100)
+    claims = SessionClaims(gateways[0].redis, pool=POOL, worker="t", partitions=1, ttl_s=100)
     await claims.queue.ensure_groups()
     [claim] = await claims.take_new(block_ms=100)
     closed = Closed(session_id=claim.keys.sid, duration=1, segments=0, reason="end")

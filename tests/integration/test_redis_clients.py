@@ -16,6 +16,7 @@ from parlando.store.pubsub import Channels
 from parlando.store.sessions import Sessions
 from parlando.tasks import end
 from support.events import native
+from support.pools import PLACE
 
 
 class LeavingClient:
@@ -44,7 +45,7 @@ async def test_connections_of_clients_that_leave_in_mid_stream_all_end(redis, re
     chance = random.Random(14)
 
     async def client(number: int) -> None:
-        writer = await sessions.open(f"s{number}", config={}, token="t")
+        writer = await sessions.open(f"s{number}", places=[PLACE], config={}, token="t")
         async with Relay(history, channels, writer.sid, after=0) as relay:
             socket = LeavingClient(chance.randint(0, 40))
             settings = GatewaySettings(redis_url=redis_server.url)

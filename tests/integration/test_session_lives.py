@@ -17,6 +17,7 @@ from parlando.store.pubsub import Channels
 from parlando.store.session_log import Checkpoint, SessionClaims
 from parlando.store.sessions import Continued, Sessions
 from parlando.tasks import end
+from support.pools import PLACE, POOL
 
 SECOND = b"\1\0" * 16_000
 
@@ -33,7 +34,7 @@ def history(redis):
 
 @pytest.fixture
 async def claims(redis):
-    claims = SessionClaims(redis, worker="a", partitions=1, ttl_s=100)
+    claims = SessionClaims(redis, pool=POOL, worker="a", partitions=1, ttl_s=100)
     await claims.queue.ensure_groups()
     return claims
 
@@ -44,7 +45,7 @@ async def _say(owned, *texts: str) -> None:
 
 
 async def _live_and_close(sessions, claims, *texts: str) -> None:
-    await sessions.open("meeting", config={}, token="t", key="k")
+    await sessions.open("meeting", places=[PLACE], config={}, token="t", key="k")
     [claim] = await claims.take_new(block_ms=100)
     owned = claims.own(claim)
     await _say(owned, *texts)
@@ -67,7 +68,7 @@ async def test_a_viewer_of_the_first_life_misses_nothing_of_the_second(
     redis, sessions, claims, history, seen
 ):
     await _live_and_close(sessions, claims, "old", "words")  # seq 1 and 2, and 3 for closed
-    writer = await sessions.open("meeting", config={}, token="t", key="k")
+    writer = await sessions.open("meeting", places=[PLACE], config={}, token="t", key="k")
     assert writer.seq == 3
     [claim] = await claims.take_new(block_ms=100)
     owned = claims.own(claim)
@@ -85,7 +86,7 @@ async def test_a_viewer_of_the_first_life_misses_nothing_of_the_second(
 
 async def test_a_transcript_holds_the_words_of_this_life_only(sessions, claims, history):
     await _live_and_close(sessions, claims, *("old" for _ in range(600)))  # more than a page
-    await sessions.open("meeting", config={}, token="t", key="k")
+    await sessions.open("meeting", places=[PLACE], config={}, token="t", key="k")
     [claim] = await claims.take_new(block_ms=100)
     assert [event async for event in history.all_events("meeting")] == []
     await _say(claims.own(claim), *(f"new {n}" for n in range(1100)))
@@ -96,6 +97,7 @@ async def test_a_transcript_holds_the_words_of_this_life_only(sessions, claims, 
 async def test_a_session_that_redis_lost_goes_on_where_its_client_says(sessions, claims, redis, history):
     writer = await sessions.open(
         "meeting",
+        places=[PLACE],
         config={},
         token="t",
         continued=Continued(seq=41, segments=7, position=160_000, settled=160_300),
@@ -117,7 +119,7 @@ async def test_a_session_that_redis_lost_goes_on_where_its_client_says(sessions,
 async def test_a_conversion_that_goes_on_counts_its_own_samples_from_zero(sessions, redis, history):
     form = AudioFormat(sample_rate=8000, encoding=Encoding.PCM_S16LE)
     writer = await sessions.open(
-        "meeting", config={}, token="t", form=form, continued=Continued(position=80_000)
+        "meeting", places=[PLACE], config={}, token="t", form=form, continued=Continued(position=80_000)
     )
     assert writer.received == 0  # bytes of this life
     assert writer.position == 80_000  # the client's samples
@@ -132,13 +134,13 @@ async def test_a_conversion_that_goes_on_counts_its_own_samples_from_zero(sessio
 
 async def test_owners_and_connections_of_a_life_that_redis_lost_are_fenced(sessions, claims, redis):
     """Each life counts them from one; the numbers of a life that goes on must be others."""
-    writer = await sessions.open("meeting", config={}, token="t")
+    writer = await sessions.open("meeting", places=[PLACE], config={}, token="t")
     [claim] = await claims.take_new(block_ms=100)
     owned = claims.own(claim)
     await _say(owned, "one")
     await redis.flushall()
     await claims.queue.ensure_groups()
-    again = await sessions.open("meeting", config={}, token="t", continued=Continued(seq=1))
+    again = await sessions.open("meeting", places=[PLACE], config={}, token="t", continued=Continued(seq=1))
     [new] = await claims.take_new(block_ms=100)
 
     with pytest.raises(FencedError):
@@ -154,7 +156,7 @@ async def test_an_older_state_of_a_session_gives_way_to_what_its_client_knows(
     sessions, claims, history, seen
 ):
     """A Redis that keeps an append-only file may lose its last second."""
-    await sessions.open("meeting", config={}, token="t")
+    await sessions.open("meeting", places=[PLACE], config={}, token="t")
     [claim] = await claims.take_new(block_ms=100)
     await _say(claims.own(claim), "one")
     attached = await sessions.attach("meeting", token="t")
@@ -162,10 +164,10 @@ async def test_an_older_state_of_a_session_gives_way_to_what_its_client_knows(
     assert not attached.behind(Continued(seq=1))
 
     with pytest.raises(SessionTakenError):
-        await sessions.open("meeting", config={}, token="stranger", continued=seen)
+        await sessions.open("meeting", places=[PLACE], config={}, token="stranger", continued=seen)
     with pytest.raises(SessionTakenError):
-        await sessions.open("meeting", config={}, token="t", continued=Continued(seq=1))
-    writer = await sessions.open("meeting", config={}, token="t", continued=seen)
+        await sessions.open("meeting", places=[PLACE], config={}, token="t", continued=Continued(seq=1))
+    writer = await sessions.open("meeting", places=[PLACE], config={}, token="t", continued=seen)
     [new] = await claims.take_new(block_ms=100)
     await _say(claims.own(new), "new")
 
@@ -174,7 +176,7 @@ async def test_an_older_state_of_a_session_gives_way_to_what_its_client_knows(
 
 
 async def test_an_append_tells_what_is_settled_and_by_which_event(sessions, claims):
-    writer = await sessions.open("meeting", config={}, token="t")
+    writer = await sessions.open("meeting", places=[PLACE], config={}, token="t")
     [claim] = await claims.take_new(block_ms=100)
     owned = claims.own(claim)
     await writer.append(SECOND, 160_000)

@@ -23,8 +23,11 @@ from parlando.errors import (
 from parlando.store.audio_streams import Control, Frame, StreamReader, position_at
 from parlando.store.connection import connect, retried
 from parlando.store.history import History
+from parlando.store.keys import sessions as queue_of
+from parlando.store.pools import Place
 from parlando.store.session_log import Checkpoint, SessionClaims
 from parlando.store.sessions import Sessions
+from support.pools import PLACE, POOL
 
 SECOND = b"\0\0" * 16_000
 MOST = 60 * 16_000
@@ -41,7 +44,7 @@ def sessions(redis, partitions):
 
 
 async def _claims(redis, partitions, name, lease_s=1.0) -> SessionClaims:
-    claims = SessionClaims(redis, worker=name, partitions=partitions, ttl_s=100, lease_s=lease_s)
+    claims = SessionClaims(redis, pool=POOL, worker=name, partitions=partitions, ttl_s=100, lease_s=lease_s)
     await claims.queue.ensure_groups()
     return claims
 
@@ -55,7 +58,7 @@ def _final(sid: str) -> FinalTranscript:
 
 
 async def test_repeating_an_append_stores_it_once(redis, sessions):
-    writer = await sessions.open("s", config={}, token="t")
+    writer = await sessions.open("s", places=[PLACE], config={}, token="t")
     await writer.append(SECOND, MOST)
     writer.received = 0  # as if the answer had been lost
     again = await writer.append(SECOND, MOST)
@@ -69,15 +72,15 @@ async def test_repeating_an_append_stores_it_once(redis, sessions):
 )
 async def test_a_session_comes_back_with_the_format_that_its_client_sends(sessions, form):
     """32-bit floats of 16 kHz need no FFmpeg, and used to be read as 16-bit samples after a resume."""
-    await sessions.open("s", config={}, token="t", form=form)
+    await sessions.open("s", places=[PLACE], config={}, token="t", form=form)
     assert (await sessions.attach("s", token="t")).writer.format == form
-    other = await sessions.open("other", config={}, token="t")
+    other = await sessions.open("other", places=[PLACE], config={}, token="t")
     await other.reformat(form)
     assert (await sessions.attach("other", token="t")).writer.format == form
 
 
 async def test_a_full_backlog_stores_nothing(redis, sessions):
-    writer = await sessions.open("s", config={}, token="t")
+    writer = await sessions.open("s", places=[PLACE], config={}, token="t")
     await writer.append(SECOND, 20_000)
     refused = await writer.append(SECOND, 20_000)
 
@@ -87,7 +90,7 @@ async def test_a_full_backlog_stores_nothing(redis, sessions):
 
 
 async def test_case_17_only_the_token_or_the_key_opens_a_session_again(sessions):
-    await sessions.open("s", config={"language": "en"}, token="right", key="mine")
+    await sessions.open("s", places=[PLACE], config={"language": "en"}, token="right", key="mine")
 
     for wrong in ({"token": "wrong"}, {"key": "other"}, {}):
         with pytest.raises(NotAllowedError):
@@ -97,11 +100,11 @@ async def test_case_17_only_the_token_or_the_key_opens_a_session_again(sessions)
     with pytest.raises(SessionNotFoundError):
         await sessions.attach("unknown", token="right")
     with pytest.raises(SessionTakenError):
-        await sessions.open("s", config={}, token="t", key="mine")
+        await sessions.open("s", places=[PLACE], config={}, token="t", key="mine")
 
 
 async def test_a_newer_connection_fences_the_older_off(sessions):
-    older = await sessions.open("s", config={}, token="t")
+    older = await sessions.open("s", places=[PLACE], config={}, token="t")
     await older.append(SECOND, MOST)
     newer = (await sessions.attach("s", token="t")).writer
 
@@ -114,7 +117,7 @@ async def test_a_newer_connection_fences_the_older_off(sessions):
 
 
 async def test_nothing_may_follow_the_end(sessions):
-    writer = await sessions.open("s", config={}, token="t")
+    writer = await sessions.open("s", places=[PLACE], config={}, token="t")
     await writer.command(End())
 
     with pytest.raises(SessionClosedError):
@@ -122,7 +125,7 @@ async def test_nothing_may_follow_the_end(sessions):
 
 
 async def test_a_session_that_redis_forgot_is_said_to_be_lost(redis, sessions):
-    writer = await sessions.open("s", config={}, token="t")
+    writer = await sessions.open("s", places=[PLACE], config={}, token="t")
     await redis.flushall()
 
     with pytest.raises(SessionLostError, match="without its data"):
@@ -134,14 +137,14 @@ async def test_a_session_that_redis_forgot_is_said_to_be_lost(redis, sessions):
 async def test_the_session_after_the_last_that_fits_is_refused(redis):
     sessions = Sessions(redis, partitions=1, ttl_s=100)
     for number in range(3):
-        await sessions.open(f"s{number}", config={}, token="t", limit=3)
+        await sessions.open(f"s{number}", places=[Place(POOL, 3)], config={}, token="t")
 
     with pytest.raises(AtCapacityError):
-        await sessions.open("s3", config={}, token="t", limit=3)
+        await sessions.open("s3", places=[Place(POOL, 3)], config={}, token="t")
 
 
 async def test_audio_and_controls_are_read_in_their_order(redis, sessions):
-    writer = await sessions.open("s", config={}, token="t")
+    writer = await sessions.open("s", places=[PLACE], config={}, token="t")
     await writer.append(SECOND, MOST)
     await writer.command(Flush())
     await writer.append(SECOND, MOST)
@@ -158,7 +161,7 @@ async def test_audio_and_controls_are_read_in_their_order(redis, sessions):
 
 
 async def test_two_workers_never_both_publish(redis, sessions, partitions):
-    await sessions.open("s", config={}, token="t")
+    await sessions.open("s", places=[PLACE], config={}, token="t")
     first, second = await _claims(redis, partitions, "a"), await _claims(redis, partitions, "b")
     old = first.own(await _claimed(first, sessions, "s"))
     await asyncio.sleep(1.1)
@@ -175,7 +178,7 @@ async def test_two_workers_never_both_publish(redis, sessions, partitions):
 
 
 async def test_a_commit_behind_an_event_of_somebody_else_is_numbered_behind_it(redis, sessions, partitions):
-    await sessions.open("s", config={}, token="t")
+    await sessions.open("s", places=[PLACE], config={}, token="t")
     claims = await _claims(redis, partitions, "a")
     session_log = claims.own(await _claimed(claims, sessions, "s"))
     await session_log.commit([_final("s")], decoded=1, segments=1)
@@ -195,7 +198,7 @@ async def test_a_commit_behind_an_event_of_somebody_else_is_numbered_behind_it(r
 
 
 async def test_case_10_a_checkpoint_trims_what_lies_below_it_and_nothing_else(redis, sessions, partitions):
-    writer = await sessions.open("s", config={}, token="t")
+    writer = await sessions.open("s", places=[PLACE], config={}, token="t")
     for _ in range(5):
         await writer.append(SECOND, MOST)
     claims = await _claims(redis, partitions, "a")
@@ -209,7 +212,7 @@ async def test_case_10_a_checkpoint_trims_what_lies_below_it_and_nothing_else(re
 
 
 async def test_a_lease_that_is_refreshed_is_not_taken_over(redis, sessions, partitions):
-    await sessions.open("s", config={}, token="t")
+    await sessions.open("s", places=[PLACE], config={}, token="t")
     first, second = await _claims(redis, partitions, "a"), await _claims(redis, partitions, "b")
     claim = await _claimed(first, sessions, "s")
     for _ in range(4):
@@ -220,7 +223,7 @@ async def test_a_lease_that_is_refreshed_is_not_taken_over(redis, sessions, part
 
 
 async def test_a_session_handed_back_is_there_for_the_next_at_once(redis, sessions, partitions):
-    await sessions.open("s", config={}, token="t")
+    await sessions.open("s", places=[PLACE], config={}, token="t")
     first, second = await _claims(redis, partitions, "a"), await _claims(redis, partitions, "b")
     claim = await _claimed(first, sessions, "s")
     await first.hand_back(claim)
@@ -232,19 +235,22 @@ async def test_a_session_handed_back_is_there_for_the_next_at_once(redis, sessio
 async def test_workers_that_are_gone_are_taken_off_the_books(redis, sessions, partitions, monkeypatch):
     """Every start of a worker adds a name to the queue's group; one without work is forgotten later."""
     monkeypatch.setattr("parlando.store.work_queue.CONSUMER_EXPIRY_MS", 0)
-    await sessions.open("s", config={}, token="t")
+    await sessions.open("s", places=[PLACE], config={}, token="t")
     gone, busy = await _claims(redis, partitions, "gone"), await _claims(redis, partitions, "busy")
     await _claimed(busy, sessions, "s")
     await gone.take_new(block_ms=10)
     await asyncio.sleep(0.01)
-    await busy.queue.delete_idle_consumers()
+    await busy.queue.tidy()
 
-    names = [c["name"] for c in await redis.xinfo_consumers(sessions.keys("s").queue, "transcribers")]
+    names = [
+        c["name"]
+        for c in await redis.xinfo_consumers(queue_of(sessions.keys("s").partition, POOL), "transcribers")
+    ]
     assert names == [b"busy"]
 
 
 async def test_a_closed_session_leaves_no_audio_and_no_work(redis, sessions, partitions):
-    writer = await sessions.open("s", config={}, token="t")
+    writer = await sessions.open("s", places=[PLACE], config={}, token="t")
     await writer.append(SECOND, MOST)
     claims = await _claims(redis, partitions, "a")
     session_log = claims.own(await _claimed(claims, sessions, "s"))

@@ -9,6 +9,7 @@ from parlando.domain.commands import End
 from parlando.domain.formats import AudioFormat
 from parlando.store.sessions import Sessions
 from support.encoding import RECIPES
+from support.pools import PLACE
 
 PIECE = 2000  # bytes
 
@@ -34,7 +35,7 @@ class Stream:
         self.keys = self.sessions.keys(sid)
 
     async def send(self, data: bytes, *, piece: int = PIECE, over_s: float = 0.0) -> None:
-        self.writer = await self.sessions.open(self.sid, config={}, token="t", form=self.form)
+        self.writer = await self.sessions.open(self.sid, places=[PLACE], config={}, token="t", form=self.form)
         for start in range(0, len(data), piece):
             await self.writer.append(data[start : start + piece], 1 << 30)
             await asyncio.sleep(over_s * piece / max(1, len(data)))

@@ -6,11 +6,12 @@ from typing import Final
 import redis
 
 STAYING: Final = {
-    r"stt:\{\d+\}:(sessions|intake|jobs|chunks)": (
+    r"stt:\{\d+\}:(intake|jobs)": (
         "queues with consumer groups: an entry is removed when its work is done, and the groups must stay"
     ),
     r"stt:\{\d+\}:feed": "bounded, holds names of sessions and jobs only, and its consumer groups must stay",
     r"stt:schema": "one number: the version of the data",
+    r"stt:pools": "one field per pool; an entry that is a week old is removed by whoever reads it",
     r"stt:workers": "one field per worker; a report that is a minute old is removed by whoever reads it",
 }
 """Patterns of whole key names, and why these need no time to live."""

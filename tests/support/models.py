@@ -2,13 +2,18 @@
 
 from pathlib import Path
 
-from parlando.models.catalogue import WHISPER_TINY_EN
+from parlando.models.catalogue import WHISPER_BASE, WHISPER_TINY_EN
 from parlando.models.store import ModelStore
 
 
 def whisper_tiny_en() -> Path:
     """The store's folder of Whisper tiny.en, a model of CTranslate2."""
     return ModelStore().path(WHISPER_TINY_EN)
+
+
+def whisper_base() -> Path:
+    """The store's folder of Whisper base, a model of CTranslate2 with 99 languages."""
+    return ModelStore().path(WHISPER_BASE)
 
 
 def fresh_store(folder: Path) -> dict[str, str]:

@@ -48,14 +48,18 @@ def script(first: int, count: int) -> list[str]:
 
 
 class PerfectEngine(Engine):
-    """See the module. `PERFECT_DELAY_MS`: how long each call takes."""
+    """See the module. `PERFECT_DELAY_MS`: how long each call takes.
+
+    `PERFECT_LANGUAGE`: the only language that it can do; then its pool is `perfect-<language>`.
+    """
 
     def __init__(self, *, primes: bool = False, batch: int = 1) -> None:
+        language = os.environ.get("PERFECT_LANGUAGE")
         self.delay_s = float(os.environ.get("PERFECT_DELAY_MS", "0")) / 1000
         self.info = EngineInfo(
             name="perfect",
-            model="script",
-            languages=frozenset(),
+            model=language or "script",
+            languages=frozenset({language} if language else ()),
             tasks=frozenset({"transcribe", "translate"}),
             max_window_s=30.0,
             batch=batch,

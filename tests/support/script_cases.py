@@ -12,9 +12,11 @@ from parlando.domain.formats import AudioFormat
 from parlando.domain.transcript import FinalSegment
 from parlando.errors import AtCapacityError, EngineError
 from parlando.store.annotations import Annotations
+from parlando.store.pools import Place
 from parlando.store.session_log import Checkpoint
 from parlando.store.sessions import SessionWriter
 from support import delivery_cases
+from support.pools import POOL
 from support.script_stage import JOB, MOST, RAW, SECOND, Stage
 
 Case = Callable[[Stage], Awaitable[Any]]
@@ -33,7 +35,7 @@ def case(run: Case) -> Case:
 @case
 async def _open(stage: Stage) -> Any:
     stage.arm()
-    writer = await stage.open(uid="u", form=RAW, limit=1)
+    writer = await stage.open(uid="u", form=RAW, places=[Place(POOL, 1)])
     return writer.seq, writer.received
 
 

@@ -15,6 +15,7 @@ from parlando.store.session_log import SessionClaims, SessionLog
 from parlando.store.sessions import Sessions, SessionWriter
 from parlando.store.viewers import Viewers
 from support.lost_answers import LostAnswer
+from support.pools import PLACE, POOL
 
 SECOND = b"\1\0" * 16_000
 MOST = 1 << 30
@@ -31,11 +32,11 @@ class Stage:
         self.loss = LostAnswer(self.redis, script)
         self._lossy = lossy
         self.sessions = Sessions(self.redis, partitions=1, ttl_s=100)
-        self.claims = SessionClaims(self.redis, worker="t", partitions=1, ttl_s=100)
+        self.claims = SessionClaims(self.redis, pool=POOL, worker="t", partitions=1, ttl_s=100)
         self.intake = ConversionClaims(self.redis, worker="p", partitions=1, ttl_s=100)
         self.jobs = Jobs(self.redis, partitions=1, ttl_s=100, limit=10)
         self.processor = JobClaims(self.redis, worker="p", partitions=1, lease_s=60)
-        self.chunks = ChunkClaims(self.redis, worker="t", partitions=1, lease_s=60)
+        self.chunks = ChunkClaims(self.redis, pool=POOL, worker="t", partitions=1, lease_s=60)
         self.viewers = Viewers(self.redis, partitions=1)
         self.bodies = HttpAudio(self.sessions, max_s=100, idle_s=60)
 
@@ -43,6 +44,7 @@ class Stage:
         self.loss.armed = self._lossy
 
     async def open(self, **options: Any) -> SessionWriter:
+        options = {"places": [PLACE], **options}
         return await self.sessions.open("s", config={"title": "old"}, token="t", key="k", **options)
 
     async def owned(self, **options: Any) -> tuple[SessionWriter, SessionLog]:
@@ -56,14 +58,16 @@ class Stage:
         return writer, self.intake.own(claim)
 
     async def opening(self, sid: str, form: AudioFormat) -> SessionWriter:
-        return await self.sessions.open(sid, config={}, token="t", key="k", form=form, uid="u", metered=True)
+        return await self.sessions.open(
+            sid, places=[PLACE], config={}, token="t", key="k", form=form, uid="u", metered=True
+        )
 
     async def body(self, name: str = "n") -> Any:
         return await self.bodies.take("k", "u", 16_000, SECOND, name=name, named=True, opening=self.opening)
 
     async def submit(self) -> bool:
         options = JobOptions(callback_url="https://example.org/hook")
-        return await self.jobs.submit(JOB, Source("blob", "a.wav", 1, "digest"), options, key="k")
+        return await self.jobs.submit(JOB, Source("blob", "a.wav", 1, "digest"), options, pool=POOL, key="k")
 
     async def job(self) -> tuple[JobClaim, JobLog]:
         await self.submit()

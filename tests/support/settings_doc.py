@@ -10,19 +10,22 @@ from pydantic_settings import BaseSettings
 from api_gateway.settings import GatewaySettings
 from audio_processor.settings import ProcessorSettings
 from parlando.blobs import BlobSettings
+from parlando.models.selection import ClusterEngines, EngineSettings
 from parlando.settings import ServiceSettings
 from transcriber.settings import TranscriberSettings
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "settings.md"
 ENV_EXAMPLE = ROOT / ".env.example"
-SHARED = (ServiceSettings, BlobSettings)
+SHARED = (ServiceSettings, BlobSettings, EngineSettings)
 SECTIONS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("All services", ServiceSettings),
     ("Gateway and audio-processor", BlobSettings),
     ("Gateway", GatewaySettings),
+    ("Engine", EngineSettings),
     ("Transcriber", TranscriberSettings),
     ("Audio-processor", ProcessorSettings),
+    ("`make run`", ClusterEngines),
 )
 INTRODUCTION = """\
 # Settings

@@ -12,6 +12,7 @@ from api_gateway.admission import Admission
 from api_gateway.coalesced import CoalescedRead
 from parlando.domain.audio import milliseconds
 from parlando.domain.events import now
+from parlando.domain.pools import Pool, pools_of
 from parlando.errors import UnavailableError
 from parlando.ids import new_worker_id
 from parlando.latencies import merge, quantile
@@ -97,7 +98,8 @@ class Cluster:
                 {k: v for k, v in worker.items() if k not in _NOT_SHOWN}
             )
         transcribers = kinds["transcriber"]
-        waiting = await self._sessions.waiting()
+        opened = await self._sessions.open_by_pool()
+        waiting = sum(opened.values())
         owned = sum(worker["sessions"] for worker in transcribers)
         paces = [w["real_time_factor"] for w in transcribers if w["real_time_factor"] is not None]
         return {
@@ -120,11 +122,35 @@ class Cluster:
             "real_time_factor": _mean(paces),
             "latency_ms": _latencies(workers),
             "languages": sorted({code for worker in workers for code in worker.get("languages", ())}),
+            "pools": self._pools(workers, await self._admission.known_now(), opened),
             "gateways": kinds["gateway"],
             "audio_processors": kinds["processor"],
             "transcribers": transcribers,
             "followers": kinds["follower"],
         }
+
+    @staticmethod
+    def _pools(
+        workers: list[dict[str, Any]], known: list[Pool], opened: dict[str, int]
+    ) -> list[dict[str, Any]]:
+        """The pools that have a live transcriber or open sessions."""
+        pools = {pool.name: pool for pool in [*known, *pools_of(workers)]}
+        return [
+            {
+                "name": pool.name,
+                "engine": pool.engine,
+                "model": pool.model,
+                "languages": sorted(pool.languages),
+                "tasks": sorted(pool.tasks),
+                "metered": pool.metered,
+                "workers": pool.workers,
+                "sessions": opened.get(pool.name, 0),
+                "capacity": pool.capacity,
+                "chunks": pool.chunks,
+            }
+            for pool in pools.values()
+            if pool.workers or opened.get(pool.name)
+        ]
 
     async def sessions_of(self, key: str) -> list[dict[str, Any]]:
         """The newest live sessions of an API key (hashed), cached for all readers with this key."""
@@ -181,5 +207,6 @@ def _session(record: SessionRecord) -> dict[str, Any]:
         "received_ms": milliseconds(record.received),
         "lag_ms": milliseconds(record.lag),
         "segments": record.segments,
+        "pool": record.pool,
         "worker": record.owner or None,
     }

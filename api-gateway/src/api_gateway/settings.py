@@ -109,7 +109,7 @@ class GatewaySettings(BlobSettings):
             "omniASR_CTC_300M_v2",
             "omniASR_CTC_1B_v2",
         ),
-        description="Model names of OpenAI's API that stand for the running engine, separated by commas; "
+        description="Model names of OpenAI's API that stand for any running engine, separated by commas; "
         "`*` for any name",
     )
     price_per_hour_usd: float = Field(

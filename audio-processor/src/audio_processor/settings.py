@@ -33,7 +33,9 @@ class ProcessorSettings(BlobSettings):
         description="Jobs one audio-processor splits at a time (more for API keys without a running job)",
     )
     max_chunks: int = Field(
-        64, ge=8, description="Chunks of jobs, a megabyte each, that may wait in Redis (per partition)"
+        64,
+        ge=8,
+        description="Chunks of jobs, a megabyte each, that may wait in Redis (per pool and partition)",
     )
     max_job_hours: float = Field(24, gt=0, description="Longest recording of a job")
     url_min_kb_per_s: float = Field(

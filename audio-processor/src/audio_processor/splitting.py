@@ -43,8 +43,8 @@ class JobFailedError(ParlandoError):
 class SplitDeps:
     """The dependencies and limits of `JobSplitter`.
 
-    `min_bytes_per_s`: least bytes per second of a fetched URL. `languages`: returns the number of languages
-    that the cluster's engines support; 0 for any.
+    `min_bytes_per_s`: least bytes per second of a fetched URL. `languages`: pool → number of languages
+    that its engine supports; 0 for any.
     """
 
     blobs: Blobs
@@ -56,7 +56,7 @@ class SplitDeps:
     max_bytes: int
     max_chunks: int
     max_samples: int
-    languages: Callable[[], int]
+    languages: Callable[[str], int]
 
 
 class JobSplitter:
@@ -175,7 +175,9 @@ class JobSplitter:
             speaker=speaker,
         )
         chunk = Chunk(self._index, work.model_dump(exclude_none=True), planned.pcm.tobytes())
-        detects_language = self._record.options.language is None and self._deps.languages() != 1
+        detects_language = (
+            self._record.options.language is None and self._deps.languages(self._record.pool) != 1
+        )
         deadline = time.monotonic() + UNAVAILABLE_TIMEOUT_S
         while True:
             try:

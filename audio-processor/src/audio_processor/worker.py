@@ -100,10 +100,10 @@ class ProcessorWorker(WorkerService):
         """The number of jobs being split."""
         return self._jobs.count
 
-    def _languages(self) -> int:
-        """The number of languages that the transcribers' engines support; 0 for any or unknown."""
-        known = [set(report["languages"]) for report in self._workers if report["kind"] == "transcriber"]
-        return len(set.union(*known)) if known and all(known) else 0
+    def _languages(self, pool: str) -> int:
+        """The number of languages that a pool's engine supports; 0 for any or unknown."""
+        known = [report["languages"] for report in self._workers if report.get("pool") == pool]
+        return len(known[0]) if known else 0
 
     @property
     def sessions(self) -> int:
@@ -152,5 +152,5 @@ class ProcessorWorker(WorkerService):
         return {"sessions": self.sessions, "capacity": self._settings.processor_sessions, "jobs": self.jobs}
 
     async def after_beat(self) -> None:
-        """Read the heartbeats of all workers, for the languages of the transcribers."""
+        """Read the heartbeats of all workers, for the languages of the pools."""
         self._workers = await alive(self.redis)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import structlog
 
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
+from parlando.domain.pools import pool_name
 from parlando.store import keys as names
 from parlando.store.chunk_claims import ChunkClaims
 from parlando.store.leases import LeasePool, PoolMetrics
@@ -36,7 +37,7 @@ log = structlog.get_logger(part="worker")
 
 
 class Worker(WorkerService):
-    """One process that owns live sessions, as many as its engine can decode, and chunks of jobs."""
+    """One process that owns live sessions of its pool, as many as its engine can decode, and chunks."""
 
     kind = "transcriber"
 
@@ -47,8 +48,10 @@ class Worker(WorkerService):
         self._vad = vad
         self._stages = stages.load(settings.stages)
         self._scheduler = Scheduler(engine, PartialInterval(settings.partial_interval))
+        self._pool = pool_name(engine.info.name, engine.info.model)
         self._claims = SessionClaims(
             self.redis,
+            pool=self._pool,
             worker=self.id,
             partitions=settings.partitions,
             ttl_s=settings.session_ttl_s,
@@ -71,7 +74,11 @@ class Worker(WorkerService):
             unit=BYTES_PER_SAMPLE,
         )
         self._chunk_claims = ChunkClaims(
-            self.redis, worker=self.id, partitions=settings.partitions, lease_s=settings.lease_s
+            self.redis,
+            pool=self._pool,
+            worker=self.id,
+            partitions=settings.partitions,
+            lease_s=settings.lease_s,
         )
         self._chunks = chunk_pool(self._chunk_claims, self._scheduler)
         self._capacity = Capacity(settings.worker_sessions or None)
@@ -153,8 +160,10 @@ class Worker(WorkerService):
             "capacity": self._capacity.sessions(
                 len(sessions), delay_s=self._scheduler.partial_interval.delay_s, load=load
             ),
+            "pool": self._pool,
             "engine": info.name,
             "model": info.model,
+            "metered": info.metered,
             "languages": sorted(info.languages),
             "tasks": sorted(info.tasks),
             "stages": [stage.name for stage in self._stages],

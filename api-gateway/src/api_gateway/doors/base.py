@@ -130,7 +130,7 @@ class OpenedSession(Protocol):
 
     @property
     def engine(self) -> str | None:
-        """The engine of a transcriber of the cluster; None if no transcriber is running."""
+        """The engine of the session's pool; None if it is unknown."""
         ...
 
     @property

@@ -41,6 +41,7 @@ async def _report(services: Services) -> dict[str, Any]:
         "version": __version__,
         "services": {"redis": "connected", "whisper": "loaded" if workers else "no transcriber is running"},
         "engines": [{"engine": e, "model": m, "why": why} for e, m, why in engines],
+        "pools": overview["pools"],
         "vad": sorted({f"{worker['vad']} ({worker['vad_why']})" for worker in workers}),
         "workers": {
             "alive": len(workers),

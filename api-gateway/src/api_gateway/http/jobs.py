@@ -16,6 +16,7 @@ from api_gateway.http.uploads import body_of
 from api_gateway.live.relay import Relay
 from api_gateway.presenters.job import document_of, job_of, result_of, transcript_of
 from parlando.domain.job_options import JobOptions, JobStatus
+from parlando.domain.pools import languages_of
 from parlando.domain.subtitles import FORMATS, Format
 from parlando.errors import (
     AtCapacityError,
@@ -116,12 +117,12 @@ async def submit(
     else:
         source, options = await _from_form(request, services)
     try:
-        await _check(services, options)
+        pool = await _check(services, options)
     except BaseException:  # also if the client disconnects meanwhile
         await discard(services.blobs, source.blob)
         raise
     try:
-        await services.jobs.submit(job, source, options, key=caller.key)
+        await services.jobs.submit(job, source, options, pool=pool, key=caller.key)
     except (AtCapacityError, ConflictError):  # after any other error the job may be queued and need its file
         await discard(services.blobs, source.blob)
         raise
@@ -171,11 +172,12 @@ def _first(error: ValidationError) -> str:
     return f"{'.'.join(str(part) for part in first['loc']) or 'body'}: {first['msg']}"
 
 
-async def _check(services: Services, options: JobOptions) -> None:
-    await services.admission.check_language(options.language)
-    await services.admission.check_task(options.task)
+async def _check(services: Services, options: JobOptions) -> str:
+    """Check the options. Returns the pool that decodes the job."""
+    pools = await services.admission.patient_pools(languages_of(options.language), options.task)
     if options.callback_url:
         await services.outbound.check(options.callback_url)
+    return pools[0].name
 
 
 @router.get("", responses=_COMMON)

@@ -14,11 +14,11 @@ from api_gateway.auth import Principal, authenticate, handshake_of
 from api_gateway.deliveries.signature import secrets_for, verify
 from api_gateway.dependencies import Services, ServicesDep, services
 from api_gateway.http.uploads import body_of, form_of
-from api_gateway.live.file_session import CONTAINER, send_file, transcribe_file
+from api_gateway.live.file_session import send_file, transcribe_file
 from api_gateway.presenters.openai import FORMATS
 from parlando.domain.config import SessionConfig
 from parlando.domain.formats import HIGHEST_RATE, LOWEST_RATE, AudioFormat
-from parlando.errors import AtCapacityError, InvalidRequestError, NotAllowedError, ParlandoError
+from parlando.errors import InvalidRequestError, NotAllowedError, ParlandoError
 from parlando.ids import UID_PATTERN, is_uid, new_token
 from parlando.store.sessions import SessionWriter
 
@@ -156,10 +156,10 @@ async def _take(
         config = SessionConfig(interim=False, batch=services.settings.omi_mode == "batch")
         return await services.sessions.open(
             sid,
+            places=await services.admission.patient_places((), waiting=WAITING),
             config=config.model_dump(exclude_none=True),
             token=new_token(),
             key=caller.key,
-            limit=await _session_limit(services, form),
             form=form,
             uid=uid,
             push=bool(services.settings.omi_transcript_webhook),
@@ -182,14 +182,6 @@ async def _take(
     return _answer(status, uid, rate, body, message, session_id=taken.sid)
 
 
-async def _session_limit(services: Services, form: AudioFormat) -> int:
-    """The number of sessions that may be open. Bodies are accepted even if no worker is running."""
-    try:
-        return await services.admission.capacity(form) + WAITING
-    except AtCapacityError:
-        return WAITING
-
-
 async def _take_file(
     request: Request, services: Services, caller: Principal, uid: str, body: bytes
 ) -> JSONResponse:
@@ -199,7 +191,7 @@ async def _take_file(
         await send_file(
             services,
             body,
-            limit=await _session_limit(services, CONTAINER),
+            places=await services.admission.patient_places((), waiting=WAITING),
             key=caller.key,
             config=SessionConfig(interim=False, batch=services.settings.omi_mode == "batch"),
             sid=sid,

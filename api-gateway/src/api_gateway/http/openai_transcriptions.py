@@ -23,6 +23,7 @@ from api_gateway.presenters.job import transcript_of, whole_seconds
 from api_gateway.presenters.problem import ParamError, openai_answer
 from parlando.domain import languages
 from parlando.domain.job_options import JobOptions, JobStatus, Priority
+from parlando.domain.pools import NoPoolError, Pool, capable, languages_of
 from parlando.domain.transcript import FinalSegment, Transcript
 from parlando.errors import (
     AtCapacityError,
@@ -180,12 +181,12 @@ async def _answer(
     job = new_job_id()
     try:
         params = request_of(upload, task)
-        await _check(services, upload.one("model"), params)
+        pool = await _pool(services, upload.one("model"), params.options)
     except BaseException:
         await discard(services.blobs, upload.source.blob)
         raise
     try:
-        await services.jobs.submit(job, upload.source, params.options, key=key, listed=False)
+        await services.jobs.submit(job, upload.source, params.options, pool=pool.name, key=key, listed=False)
     except AtCapacityError:  # after any other error the job may be queued and need its file
         await discard(services.blobs, upload.source.blob)
         raise
@@ -198,12 +199,20 @@ async def _answer(
         _remove_later(services, job)
 
 
-async def _check(services: Services, model: str | None, params: TranscriptionRequest) -> None:
-    """Check that the cluster can process the request now. Raises `ParamError`, `AtCapacityError`."""
-    if not await services.admission.transcribers():
+async def _pool(services: Services, model: str | None, options: JobOptions) -> Pool:
+    """The pool that processes the request: the one named `model`, or the preferred one for an alias.
+
+    Raises
+    ------
+    ParamError, InvalidRequestError, AtCapacityError
+
+    """
+    pools = await services.admission.pools()
+    if not pools:
         raise AtCapacityError("No transcriber is running; start one, or try again in a few seconds")
-    if model is not None and "*" not in services.settings.model_aliases:
-        known = [*await _engines(services), *services.settings.model_aliases]
+    named = [pool for pool in pools if pool.name == model]
+    if model is not None and not named and "*" not in services.settings.model_aliases:
+        known = [*(pool.name for pool in pools), *services.settings.model_aliases]
         if model not in known:
             raise ParamError(
                 f"The model {model[:80]!r} does not exist here; use one of: {', '.join(known)}",
@@ -211,10 +220,11 @@ async def _check(services: Services, model: str | None, params: TranscriptionReq
                 code="model_not_found",
             )
     try:
-        await services.admission.check_language(params.options.language)
-    except ParlandoError as error:
+        return capable(named or pools, languages_of(options.language), options.task, ())[0]
+    except NoPoolError as error:
+        if error.lacking != "language":
+            raise
         raise ParamError(error.message, "language") from error
-    await services.admission.check_task(params.options.task)
 
 
 async def _ended(request: Request, services: Services, job: str) -> JobRecord:
@@ -363,9 +373,9 @@ async def _remove(services: Services, job: str) -> None:
 # --- models -----------------------------------------------------------------------------------------
 
 
-async def _engines(services: Services) -> list[str]:
-    workers = await services.admission.transcribers()
-    return sorted({f"{worker['engine']}-{worker['model']}".replace("/", "-") for worker in workers})
+async def _names(services: Services) -> list[str]:
+    """The names of the pools that run."""
+    return [pool.name for pool in await services.admission.pools()]
 
 
 def _model(name: str) -> dict[str, Any]:
@@ -374,14 +384,14 @@ def _model(name: str) -> dict[str, Any]:
 
 @router.get("/v1/models", responses={401: _ERRORS[401], 503: _ERRORS[503]})
 async def models(caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
-    """The running engines, and their aliases (`MODEL_ALIASES`)."""
-    names = [*await _engines(services), *(name for name in services.settings.model_aliases if name != "*")]
+    """The running pools of transcribers, by name, and their aliases (`MODEL_ALIASES`)."""
+    names = [*await _names(services), *(name for name in services.settings.model_aliases if name != "*")]
     return {"object": "list", "data": [_model(name) for name in names]}
 
 
 @router.get("/v1/models/{model:path}", responses={code: _ERRORS[code] for code in (401, 404, 503)})
 async def model(model: str, caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
     """One model."""
-    if model not in [*await _engines(services), *services.settings.model_aliases]:
+    if model not in [*await _names(services), *services.settings.model_aliases]:
         raise ParamError(f"The model {model[:80]!r} does not exist here", "model", code="model_not_found")
     return _model(model)

@@ -37,6 +37,7 @@ async def session(record: RecordDep) -> dict[str, Any]:
         "segments": record.segments,
         "seq": record.seq,
         "created_at": record.created,
+        "pool": record.pool,
         "worker": record.owner or None,
         "epoch": record.epoch,
         "open_segment": {"segment": opened["index"], "stable": opened["stable"]} if opened else None,

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from api_gateway.dependencies import Services
@@ -11,6 +12,7 @@ from parlando.domain.commands import End
 from parlando.domain.config import SessionConfig
 from parlando.domain.events import EVENTS, Closed, Failure, FinalTranscript
 from parlando.domain.formats import AudioFormat
+from parlando.domain.pools import languages_of
 from parlando.domain.transcript import FinalSegment, Transcript
 from parlando.errors import (
     AtCapacityError,
@@ -20,6 +22,7 @@ from parlando.errors import (
     SessionTakenError,
 )
 from parlando.ids import new_session_id, new_token
+from parlando.store.pools import Place
 from parlando.store.sessions import SessionWriter
 
 ENTRY: Final = 1 << 18  # bytes of one stream entry
@@ -31,14 +34,14 @@ async def send_file(
     services: Services,
     data: bytes,
     *,
-    limit: int,
+    places: Sequence[Place],
     key: str,
     config: SessionConfig,
     sid: str | None = None,
     uid: str = "",
     push: bool = False,
 ) -> SessionWriter:
-    """Open a session if fewer than `limit` are open, store the file in it and end it.
+    """Open a session in the first of `places` that is free, store the file in it and end it.
 
     `sid`: the id of a session in which a part of the file may be stored already; the rest is stored then.
 
@@ -51,10 +54,10 @@ async def send_file(
     try:
         writer = await services.sessions.open(
             name,
+            places=places,
             config=config.model_dump(exclude_none=True),
             token=new_token(),
             key=key,
-            limit=limit,
             form=CONTAINER,
             uid=uid,
             push=push,
@@ -80,7 +83,7 @@ async def transcribe_file(
 
     Raises
     ------
-    InvalidAudioError, AtCapacityError, UnavailableError
+    InvalidAudioError, InvalidRequestError, AtCapacityError, UnavailableError
 
     """
     deadline = time.monotonic() + within_s
@@ -88,8 +91,9 @@ async def transcribe_file(
         async with asyncio.timeout_at(asyncio.get_running_loop().time() + within_s):
             while True:
                 try:
-                    limit = await services.admission.capacity(CONTAINER)
-                    writer = await send_file(services, data, limit=limit, key=key, config=config)
+                    languages = languages_of(config.language)
+                    places = await services.admission.places(CONTAINER, languages)
+                    writer = await send_file(services, data, places=places, key=key, config=config)
                     break
                 except AtCapacityError:
                     if time.monotonic() + RETRY_S > deadline:

@@ -3,7 +3,7 @@
 To reopen is to continue a session that Redis has lost, from the position that the client sends.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,8 +14,10 @@ from api_gateway.doors.base import SessionRequest
 from parlando.domain.audio import SAMPLES_PER_MS
 from parlando.domain.config import SessionConfig
 from parlando.domain.formats import AudioFormat
+from parlando.domain.pools import languages_of
 from parlando.errors import NotAllowedError, SessionNotFoundError, SessionTakenError
 from parlando.ids import new_session_id, new_token
+from parlando.store.pools import Place
 from parlando.store.sessions import Attached, Continued, SessionWriter
 
 MIN_TOKEN: Final = 16  # characters of a resume token that may reopen a session
@@ -82,49 +84,51 @@ class Opening:
 
     async def reformat(self, opened: Opened, form: AudioFormat) -> None:
         """Set another audio format, before the first audio. Raises as `open`."""
-        await self._services.admission.capacity(form)
+        await self._services.admission.check_format(form)
         await opened.writer.reformat(form)
 
-    async def check(self, changes: Mapping[str, Any]) -> None:
-        """Refuse a config or changes that the cluster can't apply. Raises `InvalidRequestError`."""
-        await self._services.admission.check_language(changes.get("language"))
-        await self._services.admission.check_stages(
-            SessionConfig(stages=changes.get("stages") or "").stage_names
-        )
+    async def check(self, opened: Opened, changes: Mapping[str, Any]) -> None:
+        """Refuse changes of the config that the session's pool can't apply. Raises `InvalidRequestError`."""
+        stages = SessionConfig(stages=changes.get("stages") or "").stage_names
+        await self._services.admission.check_change(opened.writer.pool, changes.get("language"), stages)
 
     async def _new(self, request: SessionRequest) -> Opened:
-        capacity = await self._services.admission.capacity(request.format)
         token = new_token()
         language = request.config.language
         if request.preferred_language is not None:
             language = await self._services.admission.language_or_none(request.preferred_language)
-        config = request.config.model_copy(update={"language": language}).model_dump(exclude_none=True)
-        await self.check(config)
+        config = request.config.model_copy(update={"language": language})
+        places = await self._places(request, config)
         name = request.session_id or new_session_id()
         try:
-            writer = await self._open(name, request, config, token, capacity)
+            writer = await self._open(name, request, config, token, places)
         except SessionTakenError:
             if request.must_be_new:
                 raise
-            writer = await self._open(new_session_id(), request, config, token, capacity)
+            writer = await self._open(new_session_id(), request, config, token, places)
         metrics.OPENED.labels("new").inc()
         return await self._opened(writer, token, writer.seq)
+
+    async def _places(self, request: SessionRequest, config: SessionConfig) -> list[Place]:
+        return await self._services.admission.places(
+            request.format, languages_of(config.language), stages=config.stage_names
+        )
 
     async def _open(
         self,
         sid: str,
         request: SessionRequest,
-        config: dict[str, Any],
+        config: SessionConfig,
         token: str,
-        capacity: int,
+        places: Sequence[Place],
         continued: Continued | None = None,
     ) -> SessionWriter:
         return await self._services.sessions.open(
             sid,
-            config=config,
+            places=places,
+            config=config.model_dump(exclude_none=True),
             token=token,
             key=self._key,
-            limit=capacity,
             form=request.format,
             uid=request.uid,
             push=request.push and bool(self._services.settings.omi_transcript_webhook),
@@ -133,9 +137,9 @@ class Opening:
         )
 
     async def _opened(self, writer: SessionWriter, token: str, seq: int, **resumed: Any) -> Opened:
-        workers = await self._services.admission.transcribers()
-        running = workers[0] if workers else {"engine": None, "model": None}
-        return Opened(writer, token, seq, resumed, running["engine"], running["model"])
+        pool = await self._services.admission.pool(writer.pool)
+        engine, model = (pool.engine, pool.model) if pool else (None, None)
+        return Opened(writer, token, seq, resumed, engine, model)
 
     # --- resuming ---------------------------------------------------------------------------------
 
@@ -173,10 +177,9 @@ class Opening:
         sid, token = request.session_id or "", request.resume or ""
         if len(token) < MIN_TOKEN:
             raise NotAllowedError("Expected the `resume_token` of the `connected` message")
-        capacity = await self._services.admission.capacity(request.format)
-        config = request.config.model_dump(exclude_none=True)
+        places = await self._places(request, request.config)
         try:
-            writer = await self._open(sid, request, config, token, capacity, continued)
+            writer = await self._open(sid, request, request.config, token, places, continued)
         except SessionTakenError:  # another connection of the same client was faster
             attached = await self._services.sessions.attach(sid, token=token, key=self._key)
             return await self._resumed(request, attached)

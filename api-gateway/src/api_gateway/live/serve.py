@@ -77,7 +77,7 @@ async def _serve(
             protocol=protocol,
             last_seq=session.seq,
             reformat=lambda form: opening.reformat(session, form),
-            check=opening.check,
+            check=lambda changes: opening.check(session, changes),
         )
         try:
             await live.run(first[1:] if first and isinstance(first[0], Start) else first)

@@ -64,6 +64,7 @@ def job_of(record: JobRecord, *, base: str = "") -> dict[str, Any]:
         "error": record.error,
         "filename": record.source.name or None,
         "size": record.source.size or None,
+        "pool": record.pool,
         "language": record.language,
         "options": record.options.model_dump(exclude={"eager"}, exclude_none=True, mode="json"),
         "created_at": _iso(record.created_ms),

@@ -13,6 +13,9 @@ const STAGES = {
 const ms = (value) => (value === null || value === undefined ? "–" : `${value && value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
 const percent = (value) => (value === null || value === undefined ? "–" : `${Math.round(value * 100)} %`);
 
+const MANY = 8; // more languages than this are counted, not listed
+const languages = (codes) => (codes.length > MANY ? `${codes.length} languages` : codes.join(", ") || "any");
+
 const TILES = [
   ["Live sessions", (c) => c.sessions.open, (c) => `${c.sessions.open} of ${c.sessions.capacity}`],
   ["Lag", (c) => c.lag_ms, (c) => ms(c.lag_ms)],
@@ -91,6 +94,15 @@ export class ClusterView {
       count.textContent = found.count;
       chart.add(found.p50 ?? 0, ms(found.p50));
     }
+    const pools = cluster.pools.map((p) => [
+      p.name,
+      languages(p.languages),
+      p.tasks.join(", "),
+      p.workers || "none is running",
+      `${p.sessions} of ${p.capacity}`,
+      p.chunks,
+    ]);
+    fill($("cluster-pools"), ["Pool", "Languages", "Tasks", "Transcribers", "Sessions", "Chunks"], pools);
     const processes = [
       ...cluster.gateways.map((g) => ["Gateway", g.worker, `${g.connections} connections, ${g.viewers} viewers`, ""]),
       ...cluster.audio_processors.map((p) => ["Audio-processor", p.worker, `${p.sessions} of ${p.capacity} sessions, ${p.jobs} jobs`, ""]),
@@ -105,11 +117,12 @@ export class ClusterView {
     const sessions = cluster.your_sessions.map((s) => [
       make("a", { href: `/watch/${encodeURIComponent(s.session_id)}` }, s.title || s.session_id),
       s.state,
+      s.pool,
       `${Math.round(s.received_ms / 1000)} s`,
       ms(s.lag_ms),
       s.segments,
     ]);
-    fill($("cluster-sessions"), ["Session", "State", "Audio received", "Lag", "Segments"], sessions);
+    fill($("cluster-sessions"), ["Session", "State", "Pool", "Audio received", "Lag", "Segments"], sessions);
   }
 }
 

@@ -4,6 +4,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from parlando.domain.pools import MANY
 from parlando.errors import UnavailableError
 
 
@@ -26,6 +27,12 @@ def run(url: str) -> int:
     table.add_row("redis", report["services"]["redis"])
     for engine in report.get("engines", []):
         table.add_row("engine", f"{engine['engine']} {engine['model']} ({engine['why']})")
+    for pool in report.get("pools", []):
+        table.add_row(
+            "pool",
+            f"{pool['name']}: {_languages(pool['languages'])}, {pool['workers']} transcribers, "
+            f"{pool['sessions']} of {pool['capacity']} sessions",
+        )
     if workers := report.get("workers"):
         table.add_row(
             "workers", f"{workers['alive']} alive, {workers['sessions']} of {workers['capacity']} sessions"
@@ -34,3 +41,9 @@ def run(url: str) -> int:
         table.add_row("lag", f"{report['lag_ms']} ms")
     Console().print(table)
     return 0 if healthy else 1
+
+
+def _languages(codes: list[str]) -> str:
+    if len(codes) > MANY:
+        return f"{len(codes)} languages"
+    return ", ".join(codes) or "any language"

@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ import httpx
 
 from parlando.embedded import redis_server
 from parlando.embedded.supervisor import Service, Supervisor
+from parlando.models.selection import DEFAULT_WHISPER, ClusterEngines, Selection, selections
 from parlando.settings import ServiceSettings
 
 READY_WITHIN_S: Final = 120
@@ -31,9 +33,39 @@ def read_procfile(path: Path) -> dict[str, list[str]]:
     return commands
 
 
+def transcriber_services(
+    command: list[str], environment: Mapping[str, str], *, count: int, chosen: Sequence[Selection]
+) -> list[Service]:
+    """The transcribers: `count` processes, divided equally among the chosen engines, at least one each.
+
+    The first engines get one more if they can't be divided equally.
+    """
+    share, left = divmod(count, len(chosen))
+    engines = [
+        {"STT_ENGINE": selection.stt_engine, "WHISPER_MODEL": selection.whisper_model or ""}
+        for place, selection in enumerate(chosen)
+        for _ in range(max(1, share + (place < left)))
+    ]
+    return [
+        Service(
+            f"transcriber.{number}" if len(engines) > 1 else "transcriber", command, {**environment, **engine}
+        )
+        for number, engine in enumerate(engines, start=1)
+    ]
+
+
 async def run(transcribers: int) -> int:
-    """Run until SIGINT or SIGTERM. Returns 0, or 1 if the cluster does not become ready in time."""
-    count = transcribers or os.cpu_count() or 1
+    """Run until SIGINT or SIGTERM. Returns 0, or 1 if the cluster does not become ready in time.
+
+    `transcribers`: their number, 0 for one per core.
+
+    Raises
+    ------
+    ModelError
+        if ENGINES names an unknown engine.
+
+    """
+    chosen = selections(ClusterEngines())
     stop = asyncio.Event()
     for ending in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(ending, stop.set)
@@ -48,11 +80,13 @@ async def run(transcribers: int) -> int:
             command += ["--loglevel", "warning"]
             supervisor.start(Service("redis", command))
         for name, command in read_procfile(Path("Procfile")).items():
-            copies = count if name == "transcriber" else 1
-            for number in range(1, copies + 1):
-                label = f"{name}.{number}" if copies > 1 else name
-                supervisor.start(Service(label, command, environment))
-        announcing = asyncio.create_task(_announce(supervisor, environment))
+            if name == "transcriber":
+                count = transcribers or os.cpu_count() or 1
+                for service in transcriber_services(command, environment, count=count, chosen=chosen):
+                    supervisor.start(service)
+            else:
+                supervisor.start(Service(name, command, environment))
+        announcing = asyncio.create_task(_announce(supervisor, environment, _pools(chosen)))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([announcing, stopping], return_when=asyncio.FIRST_COMPLETED)
         ready = not announcing.done() or announcing.result()
@@ -64,8 +98,14 @@ async def run(transcribers: int) -> int:
     return 0 if ready else 1
 
 
-async def _announce(supervisor: Supervisor, environment: dict[str, str]) -> bool:
-    """Wait until the gateway is ready and the audio-processor answers, then print the addresses.
+def _pools(chosen: Sequence[Selection]) -> int:
+    """The number of different pools that the chosen engines make."""
+    models = [(choice.whisper_model or DEFAULT_WHISPER).removeprefix("whisper-") for choice in chosen]
+    return len({(choice.stt_engine, model) for choice, model in zip(chosen, models, strict=True)})
+
+
+async def _announce(supervisor: Supervisor, environment: dict[str, str], pools: int) -> bool:
+    """Wait until the gateway has `pools` and the audio-processor answers, then print the addresses.
 
     Returns False if either takes longer than READY_WITHIN_S. An audio-processor that answers but is not ready
     has no usable FFmpeg: it logs the reason, and the cluster serves 16 kHz PCM only.
@@ -74,20 +114,20 @@ async def _announce(supervisor: Supervisor, environment: dict[str, str]) -> bool
     processor = f"http://127.0.0.1:{os.environ.get('PROCESSOR_PORT') or 8001}"
     deadline = time.monotonic() + READY_WITHIN_S
     async with httpx.AsyncClient(timeout=2) as client:
-        for base, enough in ((gateway, {200}), (processor, {200, 503})):
-            while await _status(client, f"{base}/ready") not in enough:
-                if time.monotonic() > deadline:
-                    supervisor.print_line(
-                        "parlando", f"{base}/ready: not ready after {READY_WITHIN_S} s; see above"
-                    )
-                    return False
-                await asyncio.sleep(0.2)
+        while len(names := await _running(client, gateway)) < pools or not await _answers(client, processor):
+            if time.monotonic() > deadline:
+                supervisor.print_line(
+                    "parlando", f"not ready after {READY_WITHIN_S} s (pools: {names}); see above"
+                )
+                return False
+            await asyncio.sleep(0.2)
     redis = environment.get("REDIS_URL") or os.environ["REDIS_URL"]
     for line in (
         "ready.",
         f"live audio   {gateway.replace('http', 'ws', 1)}/v1/stt/stream",
         f"API docs     {gateway}/docs",
         f"health       {gateway}/health",
+        f"pools        {', '.join(names)}",
         f"Redis        {redis}",
         "stop with Ctrl-C",
     ):
@@ -95,9 +135,17 @@ async def _announce(supervisor: Supervisor, environment: dict[str, str]) -> bool
     return True
 
 
-async def _status(client: httpx.AsyncClient, url: str) -> int:
-    """The status code of a GET, or 0 without a response in time."""
+async def _running(client: httpx.AsyncClient, gateway: str) -> list[str]:
+    """The pools that have a transcriber; none while the gateway doesn't answer."""
     try:
-        return (await client.get(url)).status_code
+        health = (await client.get(f"{gateway}/health")).json()
+    except (httpx.HTTPError, ValueError):
+        return []
+    return [pool["name"] for pool in health.get("pools", ()) if pool["workers"]]
+
+
+async def _answers(client: httpx.AsyncClient, processor: str) -> bool:
+    try:
+        return (await client.get(f"{processor}/ready")).status_code in (200, 503)
     except httpx.HTTPError:
-        return 0
+        return False

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import orjson
@@ -63,15 +64,22 @@ class ChunkClaim:
 
 
 class ChunkClaims(Claims[ChunkClaim, Renewal]):
-    """A transcriber's claims on chunks in all partitions."""
+    """A transcriber's claims on the chunks of its pool, in all partitions."""
 
-    def __init__(self, redis: Redis, *, worker: str, partitions: int, lease_s: float) -> None:
+    def __init__(self, redis: Redis, *, pool: str, worker: str, partitions: int, lease_s: float) -> None:
         super().__init__(
             WorkQueue(
-                redis, names.chunks, TRANSCRIBERS, worker=worker, partitions=partitions, lease_s=lease_s
+                redis,
+                partial(names.chunks, pool=pool),
+                TRANSCRIBERS,
+                worker=worker,
+                partitions=partitions,
+                lease_s=lease_s,
+                ttl_s=names.LONG_TTL_S,
             )
         )
         self._scripts = Scripts(redis)
+        self._pool = pool
         self._worker = worker
 
     async def _claim(self, delivered: Delivered) -> ChunkClaim | None:
@@ -80,7 +88,7 @@ class ChunkClaims(Claims[ChunkClaim, Renewal]):
         key = fields[b"key"].decode()
         index = int(fields[b"index"])
         answer = await self._scripts.run(
-            "claim_chunk", keys.all(key), [index, delivered.entry, key[:16], MAX_ATTEMPTS]
+            "claim_chunk", keys.all(key, self._pool), [index, delivered.entry, key[:16], MAX_ATTEMPTS]
         )
         if answer is None:
             return None
@@ -104,7 +112,7 @@ class ChunkClaims(Claims[ChunkClaim, Renewal]):
         answers = await self._scripts.run_many(
             "renew_chunk",
             [
-                ([names.chunks(claim.keys.partition)], [TRANSCRIBERS, self._worker, claim.entry])
+                ([names.chunks(claim.keys.partition, self._pool)], [TRANSCRIBERS, self._worker, claim.entry])
                 for claim in claims
             ],
         )
@@ -116,11 +124,13 @@ class ChunkClaims(Claims[ChunkClaim, Renewal]):
             [segment.model_dump(exclude={"segment"}, exclude_defaults=True) for segment in segments]
         )
         await self._scripts.run(
-            "part", claim.keys.all(claim.key), [claim.index, body, claim.work.covered_samples, language or ""]
+            "part",
+            claim.keys.all(claim.key, self._pool),
+            [claim.index, body, claim.work.covered_samples, language or ""],
         )
 
     async def hand_back(self, claim: ChunkClaim) -> None:
-        """Queue a chunk again, so that another worker can take it at once."""
+        """Queue a chunk again, so that another worker of the pool can take it at once."""
         await self._return(claim, "")
 
     async def failed(self, claim: ChunkClaim, error: Exception) -> None:
@@ -131,7 +141,7 @@ class ChunkClaims(Claims[ChunkClaim, Renewal]):
     async def _return(self, claim: ChunkClaim, why: str) -> None:
         await self._scripts.run(
             "return_chunk",
-            claim.keys.all(claim.key),
+            claim.keys.all(claim.key, self._pool),
             [
                 claim.index,
                 claim.entry,

@@ -113,4 +113,4 @@ class Feed:
 
     async def delete_idle_consumers(self) -> None:
         """Delete consumers of workers that no longer run."""
-        await self._queue.delete_idle_consumers()
+        await self._queue.tidy()

@@ -5,18 +5,29 @@ from typing import Any, Final
 import orjson
 
 from parlando.store.connection import Redis, clock, once
-from parlando.store.keys import WORKERS
+from parlando.store.keys import POOLS, WORKERS
+from parlando.store.pools import remembered
 from parlando.store.schema import VERSION, check_schema
 
 FORGOTTEN_S: Final = 60  # readers delete reports older than this
 
 
 async def beat(redis: Redis, worker: str, report: dict[str, Any]) -> None:
-    """Store a heartbeat of `worker`, without retries. Raises `SchemaError`, `UnavailableError`."""
+    """Store a heartbeat of `worker`, and what its pool can do, without retries.
+
+    `report`: with a field `pool`, the fields of `pools.ABILITIES` too.
+
+    Raises
+    ------
+    SchemaError, UnavailableError
+
+    """
     await check_schema(redis)
     seconds, micros = await once(lambda: clock(redis, WORKERS))
     stamped = orjson.dumps({**report, "worker": worker, "schema": VERSION, "at": seconds + micros / 1e6})
     await once(lambda: redis.hset(WORKERS, worker, stamped))
+    if pool := report.get("pool"):
+        await once(lambda: redis.hset(POOLS, pool, remembered(report, seconds)))
 
 
 async def delete_heartbeat(redis: Redis, worker: str) -> None:

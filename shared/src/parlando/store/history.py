@@ -12,10 +12,11 @@ from parlando.store import heartbeat
 from parlando.store import keys as names
 from parlando.store.connection import Redis, clock, of_all_partitions, retried
 from parlando.store.keys import SessionKeys
+from parlando.store.pools import known_pools
 
 PAGE: Final = 500  # events per read
 LOOKED_AT: Final = 500
-"""Number of newest sessions per partition that are searched for those of a key."""
+"""Number of newest sessions per pool and partition that are searched for those of a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class SessionRecord:
     uid: str
     events_epoch: int = 0
     """Identifies the numbering of the events: when the session was opened, unix milliseconds."""
+    pool: str = ""
+    """The pool whose transcribers decode it."""
     later_life: bool = False
     """Whether the session was reopened: an earlier one had this id, or Redis had lost it."""
 
@@ -61,6 +64,7 @@ class SessionRecord:
             open_segment=orjson.loads(h["open"]) if "open" in h else None,
             uid=h.get("uid", b"").decode(),
             events_epoch=int(h.get("events_epoch", 0)),
+            pool=h.get("pool", b"").decode(),
             later_life="later_life" in h,
         )
 
@@ -138,10 +142,13 @@ class History:
 
     async def live(self, key: str, limit: int = 50) -> list[SessionRecord]:
         """Up to `limit` sessions of an API key (hashed) that have not closed, newest first."""
-        pages = await self._of_all_partitions(
-            lambda pipe, p: pipe.xrevrange(names.sessions(p), count=LOOKED_AT)
-        )
-        entries = sorted((entry for page in pages for entry in page), key=_queued_at, reverse=True)
+        entries: list[tuple[bytes, Any]] = []
+        for pool in await self.pools():
+            pages = await self._of_all_partitions(
+                lambda pipe, p, pool=pool: pipe.xrevrange(names.sessions(p, pool["pool"]), count=LOOKED_AT)  # type: ignore[misc]
+            )
+            entries += (entry for page in pages for entry in page)
+        entries.sort(key=_queued_at, reverse=True)
         sids = [fields[b"sid"].decode() for _, fields in entries if fields.get(b"key") == key.encode()][
             :limit
         ]
@@ -192,6 +199,10 @@ class History:
     async def workers(self) -> list[dict[str, Any]]:
         """The heartbeats of all live workers."""
         return await heartbeat.alive(self._redis)
+
+    async def pools(self) -> list[dict[str, Any]]:
+        """What the known pools can do; see `pools.known_pools`."""
+        return await known_pools(self._redis)
 
 
 def _queued_at(entry: tuple[bytes, Any]) -> tuple[int, int]:

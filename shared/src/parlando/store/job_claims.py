@@ -45,6 +45,11 @@ class JobClaim:
         """The first 16 digits of the job's hashed key, under which its share is counted."""
         return self.record.key[:16]
 
+    @property
+    def script_keys(self) -> list[str]:
+        """KEYS of every job script."""
+        return self.keys.all(self.record.key, self.record.pool)
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -55,8 +60,10 @@ class Chunk:
     pcm: bytes
 
 
-def _owner(member: str) -> str:
-    return member.partition(":")[0]
+def _parts(member: str) -> tuple[str, str, str]:
+    """A member of the waiting jobs: first 16 digits of the hashed key, pool, job."""
+    owner, pool, job = member.split(":")
+    return owner, pool, job
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,7 @@ class JobClaims(Claims[JobClaim, JobRenewal]):
         self._partitions = partitions
 
     async def admit(self, *, room: bool) -> bool:
-        """Admit the next waiting job of each partition; without `room` only of keys without a running job.
+        """Admit the next waiting job of each partition; without `room` only if its key has none in its pool.
 
         Returns whether a job was admitted.
         """
@@ -104,20 +111,33 @@ class JobClaims(Claims[JobClaim, JobRenewal]):
         )
 
     async def _admit(self, partition: int, members: list[str], room: bool) -> bool:
+        waiting = [_parts(member) for member in members]
         if not room:
-            running: Any = await retried(lambda: self._redis.hkeys(names.shares(partition)))
-            members = [member for member in members if f"job:{_owner(member)}".encode() not in running][:1]
-        for member in members:
-            keys = JobKeys(member.partition(":")[2], partition)
-            if await self.scripts.run("admit_job", keys.all(_owner(member)), [member, _owner(member)]):
+            running = await self._running(partition, {pool for _, pool, _ in waiting})
+            waiting = [each for each in waiting if each[:2] not in running][:1]
+        for owner, pool, job in waiting:
+            keys = JobKeys(job, partition).all(owner, pool)
+            if await self.scripts.run("admit_job", keys, [f"{owner}:{pool}:{job}", owner]):
                 return True
         return False
 
+    async def _running(self, partition: int, pools: set[str]) -> set[tuple[str, str]]:
+        """The keys (first 16 digits) that have a running job, each with the pool of the job."""
+        found = set()
+        for pool in pools:
+            name = names.shares(partition, pool)
+            fields: Any = await retried(lambda name=name: self._redis.hkeys(name))  # type: ignore[misc]
+            counted = [field.decode().partition(":") for field in fields]
+            found |= {(owner, pool) for kind, _, owner in counted if kind == "job"}
+        return found
+
     async def _claim(self, delivered: Delivered) -> JobClaim | None:
         keys = JobKeys(delivered.fields[b"job"].decode(), delivered.partition)
-        owner = delivered.fields[b"key"].decode()
+        owner, pool = delivered.fields[b"key"].decode(), delivered.fields[b"pool"].decode()
         flat = await self.scripts.run(
-            "claim_job", keys.all(owner), [self._worker, delivered.entry, MAX_ATTEMPTS, owner, LONG_TTL_S]
+            "claim_job",
+            keys.all(owner, pool),
+            [self._worker, delivered.entry, MAX_ATTEMPTS, owner, LONG_TTL_S],
         )
         if flat is None:
             return None
@@ -135,7 +155,7 @@ class JobClaims(Claims[JobClaim, JobRenewal]):
             "refresh_job",
             [
                 (
-                    claim.keys.all(claim.record.key),
+                    claim.script_keys,
                     [claim.epoch, claim.entry, self._worker, LONG_TTL_S],
                 )
                 for claim in claims
@@ -155,7 +175,7 @@ class JobClaims(Claims[JobClaim, JobRenewal]):
     async def _leave(self, claim: JobClaim, *, hand_back: bool) -> None:
         await self.scripts.run(
             "leave_job",
-            claim.keys.all(claim.record.key),
+            claim.script_keys,
             [claim.epoch, claim.entry, claim.owner, int(hand_back)],
         )
 
@@ -169,7 +189,7 @@ class JobLog:
     def __init__(self, scripts: Scripts, claim: JobClaim) -> None:
         self._scripts = scripts
         self._claim = claim
-        self._keys = claim.keys.all(claim.record.key)
+        self._keys = claim.script_keys
 
     def _check(self, answer: bytes) -> str:
         verdict = answer.decode()

@@ -59,6 +59,8 @@ class JobRecord:
     progress: float
     language: str | None
     error: dict[str, str] | None
+    pool: str
+    """The pool of transcribers that decodes it."""
     seq: int = 0
     """Number of the last event."""
 
@@ -83,6 +85,7 @@ class JobRecord:
             progress=float(h["shown"]),
             language=h.get("language") or None,
             error=orjson.loads(h["error"]) if h.get("error") else None,
+            pool=h["pool"],
             seq=int(h["seq"]),
         )
 
@@ -110,9 +113,9 @@ class Jobs:
         return JobKeys.of(job, self._partitions)
 
     async def submit(
-        self, job: str, source: Source, options: JobOptions, *, key: str, listed: bool = True
+        self, job: str, source: Source, options: JobOptions, *, pool: str, key: str, listed: bool = True
     ) -> bool:
-        """Queue a job. Returns False if it was submitted before with the same audio.
+        """Queue a job for a pool. Returns False if it was submitted before with the same audio.
 
         Raises
         ------
@@ -133,7 +136,7 @@ class Jobs:
             fields["language"] = options.language
         answer: Any = await self._scripts.run(
             "submit_job",
-            self.keys(job).all(owner),
+            self.keys(job).all(owner, pool),
             [
                 owner,
                 options.model_dump_json(exclude_none=True),
@@ -220,11 +223,13 @@ class Jobs:
 
     async def cancel(self, record: JobRecord) -> None:
         """Cancel a job that has not ended. The caller deletes its audio."""
-        await self._scripts.run("end_job", self.keys(record.job).all(record.key), ["", "cancelled", ""])
+        await self._scripts.run(
+            "end_job", self.keys(record.job).all(record.key, record.pool), ["", "cancelled", ""]
+        )
 
     async def forget(self, record: JobRecord) -> None:
         """Delete the data of an ended job."""
-        await self._scripts.run("forget_job", self.keys(record.job).all(record.key), [])
+        await self._scripts.run("forget_job", self.keys(record.job).all(record.key, record.pool), [])
 
     async def waiting(self) -> int:
         """The number of jobs that are not admitted yet."""

@@ -4,7 +4,7 @@ The keys of one session or job share the hash tag `{p}` of its partition, so tha
 
 | key                     | type             | content                                                    |
 |-------------------------|------------------|------------------------------------------------------------|
-| stt:{p}:sessions        | stream           | group `transcribers`; one entry per live session           |
+| stt:{p}:sessions:<pool> | stream           | group `transcribers`; one entry per live session of a pool |
 | stt:{p}:intake          | stream           | group `processors`; one entry per session that needs FFmpeg|
 | stt:{p}:raw:<sid>       | stream           | bytes as received; an entry's id is the offset of its end  |
 | stt:{p}:session:<sid>   | hash             | config, ownership, checkpoint, counters                    |
@@ -23,8 +23,8 @@ The keys of one session or job share the hash tag `{p}` of its partition, so tha
 | stt:{p}:waiting         | sorted set       | jobs not admitted yet, in the order of admission           |
 | stt:{p}:flows           | hash             | virtual times of that order, one per key and priority      |
 | stt:{p}:jobs            | stream           | group `processors`; admitted jobs                          |
-| stt:{p}:chunks          | stream           | group `transcribers`; chunks of jobs with their audio      |
-| stt:{p}:shares          | hash             | numbers of admitted jobs and queued chunks of each key     |
+| stt:{p}:chunks:<pool>   | stream           | group `transcribers`; chunks of jobs with their audio      |
+| stt:{p}:shares:<pool>   | hash             | numbers of a pool's admitted jobs and queued chunks by key |
 | stt:{p}:job:<id>        | hash             | a job's record                                             |
 | stt:{p}:parts:<id>      | hash             | its chunks: queue entries, attempts, results out of order  |
 | stt:{p}:events:<id>     | stream + channel | a job's results in order, as for sessions                  |
@@ -36,11 +36,14 @@ The keys of one session or job share the hash tag `{p}` of its partition, so tha
 | …:owners                | hash             | how many deliveries each owner has                         |
 | stt:billed:<m>          | string           | audio billed by a paid engine in month <m>, milliseconds   |
 | stt:workers             | hash             | worker id → heartbeat (JSON)                               |
+| stt:pools               | hash             | pool → what its transcribers can do, and when one was alive|
 | stt:schema              | string           | version of the data format; see `schema.py`                |
 | stt:{p}:answer:<call>   | string           | a script's answer, for a repeat of the same call           |
 
-Every key has a lifetime, except the queues (entries are removed when their work is done), the feed (bounded
-in length), the schema version, and the hash of workers (readers remove old reports).
+Every key has a lifetime, except the audio-processors' queues (entries are removed when their work is done),
+the feed (bounded in length), the schema version, and the hashes of workers and pools (readers remove old
+reports).
+The queues of a pool live `LONG_TTL_S` after the last write to them and after its last transcriber.
 """
 
 from dataclasses import dataclass
@@ -52,10 +55,11 @@ from parlando.ids import partition_of
 TRANSCRIBERS: Final = "transcribers"
 PROCESSORS: Final = "processors"
 WORKERS: Final = "stt:workers"
+POOLS: Final = "stt:pools"
 SCHEMA: Final = "stt:schema"
 DELIVERY_STATES: Final = ("ready", "later", "working", "dead")
 LONG_TTL_S: Final = 7 * 24 * 3600
-"""Lifetime in seconds of inactive users, of unfinished jobs, and of sessions that are not archived yet."""
+"""Lifetime in seconds of inactive users, of unfinished jobs, of sessions not archived yet, and of pools."""
 USAGE_TTL_S: Final = 400 * 24 * 3600
 """Lifetime in seconds of a month's usage after its last change: a year and a month."""
 MAX_FEED: Final = 20_000
@@ -64,9 +68,9 @@ ANSWER_TTL_S: Final = 60
 """Lifetime in seconds of a script's stored answer; calls are retried for 8 s."""
 
 
-def sessions(partition: int) -> str:
-    """The work queue of live sessions."""
-    return f"stt:{{{partition}}}:sessions"
+def sessions(partition: int, pool: str) -> str:
+    """The work queue of a pool's live sessions."""
+    return f"stt:{{{partition}}}:sessions:{pool}"
 
 
 def intake(partition: int) -> str:
@@ -94,14 +98,14 @@ def flows(partition: int) -> str:
     return f"stt:{{{partition}}}:flows"
 
 
-def shares(partition: int) -> str:
-    """Numbers of admitted jobs and queued chunks of each key."""
-    return f"stt:{{{partition}}}:shares"
+def shares(partition: int, pool: str) -> str:
+    """Numbers of admitted jobs and queued chunks of each key in a pool."""
+    return f"stt:{{{partition}}}:shares:{pool}"
 
 
-def chunks(partition: int) -> str:
-    """The work queue of chunks of jobs."""
-    return f"stt:{{{partition}}}:chunks"
+def chunks(partition: int, pool: str) -> str:
+    """The work queue of a pool's chunks of jobs."""
+    return f"stt:{{{partition}}}:chunks:{pool}"
 
 
 def job_list(partition: int, key: str) -> str:
@@ -245,11 +249,6 @@ class SessionKeys:
         return cls(sid, partition_of(sid, partitions))
 
     @property
-    def queue(self) -> str:
-        """The stream that holds the session's work item."""
-        return sessions(self.partition)
-
-    @property
     def session(self) -> str:
         """The session's hash."""
         return f"stt:{{{self.partition}}}:session:{self.sid}"
@@ -322,17 +321,20 @@ class JobKeys:
         """What followers say of it."""
         return AnnotationKeys(self.job, self.partition, self.record)
 
-    def all(self, key: str) -> list[str]:
-        """KEYS of every job script, in the order of `lua/job.lua`. `key`: the job's API key, hashed."""
+    def all(self, key: str, pool: str) -> list[str]:
+        """KEYS of every job script, in the order of `lua/job.lua`.
+
+        `key`: the job's API key, hashed. `pool`: the pool that decodes it.
+        """
         return [
             self.record,
             self.parts,
             self.events,
             jobs(self.partition),
-            chunks(self.partition),
+            chunks(self.partition, pool),
             waiting(self.partition),
             flows(self.partition),
-            shares(self.partition),
+            shares(self.partition, pool),
             feed(self.partition),
             usage(self.partition, key, month()),
             job_list(self.partition, key),

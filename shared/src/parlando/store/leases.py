@@ -201,7 +201,7 @@ class LeasePool(Generic[C, R, W]):
             self._repeat("claim", self._take_new, 0),
             self._repeat("takeover", self._take_over, TAKE_OVER_EVERY_S),
             self._repeat("renew", self._renew, self._renew_every_s),
-            self._repeat("cleanup", self._claims.queue.delete_idle_consumers, CLEANUP_INTERVAL_S),
+            self._repeat("cleanup", self._claims.queue.tidy, CLEANUP_INTERVAL_S),
         ]
 
     async def _repeat(self, what: str, step: Callable[[], Awaitable[None]], every_s: float) -> None:

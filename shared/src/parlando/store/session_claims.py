@@ -6,6 +6,7 @@ Each role has its own queue, epoch and fields in the session's hash.
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -21,15 +22,29 @@ log = structlog.get_logger(part="claims")
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A kind of ownership. `prefix`: prefix of its fields in a session's hash."""
+    """A kind of ownership.
+
+    `queue`: partition → key of its queue. `prefix`: prefix of its fields in a session's hash.
+    `pool`: pool whose sessions it claims, "" for those of all pools.
+    """
 
     queue: Callable[[int], str]
     group: str
     prefix: str
+    pool: str = ""
+
+    @property
+    def ttl_s(self) -> int | None:
+        """The lifetime of the queue in seconds, renewed by the pool's workers; None if it stays."""
+        return names.LONG_TTL_S if self.pool else None
 
 
-RECOGNITION: Final = Role(names.sessions, names.TRANSCRIBERS, "")
 CONVERSION: Final = Role(names.intake, names.PROCESSORS, "intake_")
+
+
+def recognition(pool: str) -> Role:
+    """The role of the transcribers of a pool."""
+    return Role(partial(names.sessions, pool=pool), names.TRANSCRIBERS, "", pool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +106,15 @@ class RoleClaims(Claims[C, SessionRenewal]):
         self, redis: Redis, role: Role, *, worker: str, partitions: int, ttl_s: int, lease_s: float = 3.0
     ) -> None:
         super().__init__(
-            WorkQueue(redis, role.queue, role.group, worker=worker, partitions=partitions, lease_s=lease_s)
+            WorkQueue(
+                redis,
+                role.queue,
+                role.group,
+                worker=worker,
+                partitions=partitions,
+                lease_s=lease_s,
+                ttl_s=role.ttl_s,
+            )
         )
         self.scripts = Scripts(redis)
         self.ttl_s = ttl_s
@@ -112,7 +135,7 @@ class RoleClaims(Claims[C, SessionRenewal]):
         flat = await self.scripts.run(
             "claim",
             [keys.session, self._role.queue(keys.partition)],
-            [self._worker, delivered.entry, self._role.group, self._role.prefix],
+            [self._worker, delivered.entry, self._role.group, self._role.prefix, self._role.pool],
         )
         if flat is None:
             return None

@@ -20,7 +20,7 @@ from parlando.store import keys as names
 from parlando.store.audio_streams import MAX_CONTROLS
 from parlando.store.connection import Redis, Scripts, retried
 from parlando.store.keys import PROCESSORS, TRANSCRIBERS
-from parlando.store.session_claims import RECOGNITION, RoleClaims, SessionClaim
+from parlando.store.session_claims import RoleClaims, SessionClaim, recognition
 
 log = structlog.get_logger(part="owner")
 
@@ -62,6 +62,8 @@ class RecognitionClaim(SessionClaim):
     """All samples before this one were in finals when the session was opened."""
     events_epoch: int = 0
     """Identifies the numbering of the events: when the session was opened, unix milliseconds."""
+    pool: str = ""
+    """The pool of transcribers in whose queue it is."""
 
 
 class SessionLog:
@@ -73,6 +75,7 @@ class SessionLog:
         self._epoch = claim.epoch
         self._entry = claim.entry
         self._key = claim.key
+        self._pool = claim.pool
         self._ttl_s = ttl_s
         self._events_epoch = claim.events_epoch
         self.seq = claim.seq
@@ -172,7 +175,7 @@ class SessionLog:
             keys.session,
             keys.pcm,
             keys.events,
-            keys.queue,
+            names.sessions(keys.partition, self._pool),
             keys.raw,
             keys.intake,
             names.feed(keys.partition),
@@ -205,14 +208,15 @@ class SessionLog:
 
 
 class SessionClaims(RoleClaims[RecognitionClaim]):
-    """A transcriber's claims on sessions."""
+    """A transcriber's claims on the sessions of its pool."""
 
     def __init__(
-        self, redis: Redis, *, worker: str, partitions: int, ttl_s: int, lease_s: float = 3.0
+        self, redis: Redis, *, pool: str, worker: str, partitions: int, ttl_s: int, lease_s: float = 3.0
     ) -> None:
         super().__init__(
-            redis, RECOGNITION, worker=worker, partitions=partitions, ttl_s=ttl_s, lease_s=lease_s
+            redis, recognition(pool), worker=worker, partitions=partitions, ttl_s=ttl_s, lease_s=lease_s
         )
+        self._pool = pool
 
     def _read(self, owned: SessionClaim, found: dict[str, bytes]) -> RecognitionClaim:
         snapshot, opened = found.get("snapshot"), found.get("open")
@@ -231,6 +235,7 @@ class SessionClaims(RoleClaims[RecognitionClaim]):
             start=int(found.get("start", 0)),
             floor=int(found.get("floor", 0)),
             events_epoch=int(found.get("events_epoch", 0)),
+            pool=self._pool,
         )
 
     def own(self, claim: RecognitionClaim) -> SessionLog:
@@ -257,6 +262,7 @@ class SessionClaims(RoleClaims[RecognitionClaim]):
             taken_over=True,
             key=found[5].decode(),
             events_epoch=events_epoch,
+            pool=self._pool,
         )
         sid, message = owned.keys.sid, "The transcribers failed on this session's audio"
         await self.own(claim).commit(

@@ -4,6 +4,7 @@ All writes are fenced by the writer number: after a newer connection has attache
 of the older one raises `SupersededError`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,9 +27,10 @@ from parlando.errors import (
 )
 from parlando.ids import fingerprint
 from parlando.store.audio_streams import MAX_CONTROLS
-from parlando.store.connection import Redis, Scripts, of_all_partitions
+from parlando.store.connection import Redis, Scripts
 from parlando.store.keys import PROCESSORS, SessionKeys, feed, user_sessions
 from parlando.store.keys import sessions as queue_of
+from parlando.store.pools import Place, open_sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,6 @@ def _refusal(sid: str, answer: str) -> ParlandoError:
             return SessionLostError(
                 f"Redis has lost session {sid} in a restart without its data. "
                 "Start a new session and resend the audio that was not settled."
-            )
-        case "lost":
-            return SessionLostError(
-                f"Redis has restarted without the last seconds of session {sid}. "
-                "Start a new session and send again what was not settled."
             )
         case "lost":
             return SessionLostError(
@@ -88,6 +85,7 @@ class SessionWriter:
         seq: int = 0,
         input_at: int = 0,
         epoch: int = 0,
+        pool: str = "",
     ) -> None:
         self._scripts = scripts
         self._keys = keys
@@ -103,6 +101,8 @@ class SessionWriter:
         self._input_at = input_at
         self.epoch = epoch
         """Identifies the numbering of the events: when the session was opened, unix milliseconds."""
+        self.pool = pool
+        """The pool whose transcribers decode the session; "" if the writer was made without reading it."""
 
     @property
     def sid(self) -> str:
@@ -241,10 +241,10 @@ class Sessions:
         self,
         sid: str,
         *,
+        places: Sequence[Place],
         config: dict[str, Any],
         token: str,
         key: str = "",
-        limit: int = -1,
         form: AudioFormat = CANONICAL,
         uid: str = "",
         push: bool = False,
@@ -254,10 +254,10 @@ class Sessions:
         continued: Continued | None = None,
         replace: bool = True,
     ) -> SessionWriter:
-        """Open session `sid` and queue it for a worker, and for an audio-processor if it needs conversion.
+        """Open session `sid`, queue it for a transcriber and, to be converted, for an audio-processor.
 
+        `places`: pools in the order of preference; the first one with a free place gets the session.
         `token`: resume token; `key`: the client's API key; only hashes of both are stored.
-        `limit`: maximum number of open sessions in the partition, -1 for no limit.
         `uid`: user of the session, for the archive. `push`: whether its finals are sent to the webhook.
         `metered`: its audio is added to the month's usage when it is received, not when the session closes.
         `settle_s`: seconds without audio after which the open segment is settled (0: the gateway settles it).
@@ -272,50 +272,54 @@ class Sessions:
         keys = self.keys(sid)
         at = continued or Continued()
         start, input_start = at.start(form), 0 if form.whole else at.start(form)
-        answer = await self._scripts.run(
-            "open",
-            [
-                keys.session,
-                keys.pcm,
-                keys.events,
-                keys.queue,
-                keys.raw,
-                keys.intake,
-                user_sessions(keys.partition, fingerprint(key), uid),
-                keys.arrivals,
-                feed(keys.partition),
-                *keys.annotations.beside_hash,
-            ],
-            [
-                sid,
-                limit,
-                self._ttl_s,
-                int(replace and bool(key)),
-                orjson.dumps(config),
-                fingerprint(token),
-                fingerprint(key),
-                self._window_s if window_s is None else window_s,
-                "" if form.direct else form.model_dump_json(exclude_none=True),
-                settle_s,
-                uid,
-                int(push),
-                int(metered),
-                at.seq,
-                start,
-                at.segments,
-                int(continued is not None),
-                max(start, at.settled),
-                input_start,
-                at.position,
-                form.model_dump_json(exclude_none=True),
-            ],
-        )
+        for place in places:
+            answer = await self._scripts.run(
+                "open",
+                [
+                    keys.session,
+                    keys.pcm,
+                    keys.events,
+                    queue_of(keys.partition, place.pool),
+                    keys.raw,
+                    keys.intake,
+                    user_sessions(keys.partition, fingerprint(key), uid),
+                    keys.arrivals,
+                    feed(keys.partition),
+                    *keys.annotations.beside_hash,
+                ],
+                [
+                    sid,
+                    place.limit,
+                    self._ttl_s,
+                    int(replace and bool(key)),
+                    orjson.dumps(config),
+                    fingerprint(token),
+                    fingerprint(key),
+                    self._window_s if window_s is None else window_s,
+                    "" if form.direct else form.model_dump_json(exclude_none=True),
+                    settle_s,
+                    uid,
+                    int(push),
+                    int(metered),
+                    at.seq,
+                    start,
+                    at.segments,
+                    int(continued is not None),
+                    max(start, at.settled),
+                    input_start,
+                    at.position,
+                    form.model_dump_json(exclude_none=True),
+                    place.pool,
+                ],
+            )
+            if answer[0] != b"full":
+                break
+        else:
+            raise AtCapacityError("All transcribers are busy; try again in a few seconds")
         if answer[0] == b"taken":
             raise SessionTakenError(
                 f"Session id {sid} is in use; resume it with its token, or choose another"
             )
-        if answer[0] == b"full":
-            raise AtCapacityError("All transcribers are busy; try again in a few seconds")
         return SessionWriter(
             self._scripts,
             keys,
@@ -326,6 +330,7 @@ class Sessions:
             seq=int(answer[1]),
             input_at=at.position,
             epoch=int(answer[3]),
+            pool=place.pool,
         )
 
     def from_start(self, sid: str, form: AudioFormat) -> SessionWriter:
@@ -351,7 +356,7 @@ class Sessions:
                 raise SessionNotFoundError(f"No session {sid} is known; it may have expired")
             case b"denied":
                 raise NotAllowedError(f"The resume token doesn't belong to session {sid}")
-        _, writer, samples, seq, state, config, given, raw, input_at, epoch = answer
+        _, writer, samples, seq, state, config, given, raw, input_at, epoch, pool = answer
         form = AudioFormat.model_validate_json(given)
         received = int(samples) if form.direct else int(raw)
         return Attached(
@@ -365,13 +370,17 @@ class Sessions:
                 seq=int(seq),
                 input_at=int(input_at),
                 epoch=int(epoch),
+                pool=pool.decode(),
             ),
             seq=int(seq),
             state=state.decode(),
             config=orjson.loads(config),
         )
 
+    async def open_by_pool(self) -> dict[str, int]:
+        """The number of open sessions of each pool, claimed or not."""
+        return await open_sessions(self.redis, self.partitions)
+
     async def waiting(self) -> int:
-        """The number of open sessions, claimed or not."""
-        lengths = await of_all_partitions(self.redis, self.partitions, lambda pipe, p: pipe.xlen(queue_of(p)))
-        return sum(lengths)
+        """The number of open sessions of all pools, claimed or not."""
+        return sum((await self.open_by_pool()).values())

@@ -41,7 +41,11 @@ class Delivered:
 
 
 class WorkQueue:
-    """One worker's access to one queue. `stream`: partition → key of its stream."""
+    """One worker's access to one queue.
+
+    `stream`: partition → key of its stream. `ttl_s`: seconds after the queue's last worker and last entry at
+    which its streams expire; None for a queue that stays.
+    """
 
     def __init__(
         self,
@@ -52,11 +56,13 @@ class WorkQueue:
         worker: str,
         partitions: int,
         lease_s: float,
+        ttl_s: int | None = None,
     ) -> None:
         self._redis = redis
         self._group = group
         self._worker = worker
         self._lease_ms = int(lease_s * 1000)
+        self._ttl_s = ttl_s
         self._streams = [stream(partition) for partition in range(partitions)]
         self._partition_of = {key.encode(): number for number, key in enumerate(self._streams)}
         self._clustered = isinstance(redis, aioredis.RedisCluster)
@@ -74,6 +80,8 @@ class WorkQueue:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for stream in self._streams:
                     pipe.xgroup_create(stream, self._group, id="0", mkstream=True)
+                    if self._ttl_s is not None:
+                        pipe.expire(stream, self._ttl_s)
                 answers: list[Any] = await pipe.execute(raise_on_error=False)
             for answer in answers:
                 if isinstance(answer, Exception) and "BUSYGROUP" not in str(answer):
@@ -82,9 +90,14 @@ class WorkQueue:
 
         await retried(create)
 
-    async def delete_idle_consumers(self) -> None:
-        """Delete consumers that have been idle for `CONSUMER_EXPIRY_MS` and have no pending entries."""
+    async def tidy(self) -> None:
+        """Renew the lifetime of the streams; delete consumers that nobody needs.
+
+        Those are consumers that have been idle for `CONSUMER_EXPIRY_MS` and have no pending entries.
+        """
         for stream in self._streams:
+            if self._ttl_s is not None:
+                await retried(lambda stream=stream: self._redis.expire(stream, self._ttl_s))  # type: ignore[misc]
             consumers: Any = await retried(
                 lambda stream=stream: self._redis.xinfo_consumers(stream, self._group)  # type: ignore[misc]
             )

@@ -1,7 +1,8 @@
 -- with job
--- Queue the next chunk of a job if its key has room. The keys that have running jobs share the queue equally.
+-- Queue the next chunk of a job if its key has room. The keys that have running jobs in its pool share the pool's
+-- queue equally.
 -- ARGV  1 epoch   2 index   3 chunk spec, JSON   4 PCM of the chunk; '' only checks for room
---       5 maximum number of queued chunks in the partition
+--       5 maximum number of queued chunks of the pool in the partition
 --       6 samples read so far, all channels together   7 samples announced by the file's header, 0 if unknown
 --       8 1: later chunks wait until the language of the first one is known
 -- Returns "ok", "full", "lost" (another worker owns the job) or "ended".
@@ -18,6 +19,7 @@ local keys = math.max(tonumber(shares[2] or 1), 1)
 if tonumber(shares[1] or 0) >= math.max(4, math.floor(tonumber(ARGV[5]) / keys)) then return 'full' end
 if ARGV[4] == '' then return 'ok' end
 local entry = redis.call('XADD', CHUNKS, '*', 'job', ID, 'index', index, 'key', j[4], 'what', ARGV[3], 'pcm', ARGV[4])
+redis.call('EXPIRE', CHUNKS, LONG_TTL_S)
 redis.call('HSET', PARTS, 'e' .. ARGV[2], entry)
 expire_with(JOB, PARTS)
 more('chunk:' .. key)

@@ -11,6 +11,6 @@ else
   redis.call('HSET', FLOWS, 'now', tag)
 end
 if redis.call('EXISTS', JOB) == 0 then return 0 end
-redis.call('HSET', JOB, 'entry', redis.call('XADD', JOBS, '*', 'job', ID, 'key', ARGV[2]))
+redis.call('HSET', JOB, 'entry', redis.call('XADD', JOBS, '*', 'job', ID, 'key', ARGV[2], 'pool', POOL))
 more('job:' .. ARGV[2])
 return 1

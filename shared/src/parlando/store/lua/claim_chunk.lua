@@ -2,8 +2,9 @@
 -- Begin an attempt at a chunk. The queue has delivered its entry before.
 -- ARGV  1 index   2 entry id   3 first 16 digits of the hashed key   4 maximum number of attempts
 -- Returns {options, language or false}, or nil if there is nothing to do.
-local state = redis.call('HGET', JOB, 'state')
-if not state or redis.call('HGET', PARTS, 'e' .. ARGV[1]) ~= ARGV[2] then
+local j = redis.call('HMGET', JOB, 'state', 'pool')
+local state = j[1]
+if not state or j[2] ~= POOL or redis.call('HGET', PARTS, 'e' .. ARGV[1]) ~= ARGV[2] then
   drop(CHUNKS, TRANSCRIBERS, ARGV[2])
   if not state then less('chunk:' .. ARGV[3]) end
   return nil

@@ -2,14 +2,15 @@
 -- Definitions shared by the job scripts; prepended to the scripts that name it.
 -- KEYS  1 job hash   2 chunks: e<n> queue entry of chunk n, a<n> its attempts, w<n> reason of its last failure,
 --         r<n> its result while results of earlier chunks are missing
---       3 events stream and channel   4 jobs stream   5 chunks stream   6 waiting jobs
---       7 virtual times of the waiting jobs   8 shares: job:<key> and chunk:<key> count admitted jobs and queued chunks,
---         `keys` the number of keys that have admitted jobs
+--       3 events stream and channel   4 jobs stream   5 chunks stream of its pool   6 waiting jobs
+--       7 virtual times of the waiting jobs   8 shares of its pool: job:<key> and chunk:<key> count admitted jobs and queued
+--         chunks, `keys` the number of keys that have admitted jobs
 --       9 feed   10 usage hash of the month   11 list of the key's jobs
 --       12 annotations   13 annotation names
 local JOB, PARTS, EVENTS, JOBS, CHUNKS, WAITING, FLOWS, SHARES, FEED, USAGE, LIST, NOTES, NOTE_NAMES = unpack(KEYS)
 local PROCESSORS, TRANSCRIBERS = 'processors', 'transcribers'
 local ID = string.match(JOB, ':job:(.*)$')
+local POOL = string.match(CHUNKS, ':chunks:(.*)$')
 
 local function now()
   local time = redis.call('TIME')
@@ -78,7 +79,7 @@ local function finish(state, why)
     end
   end
   redis.call('DEL', PARTS)
-  redis.call('ZREM', WAITING, string.sub(j[1], 1, 16) .. ':' .. ID)
+  redis.call('ZREM', WAITING, string.sub(j[1], 1, 16) .. ':' .. POOL .. ':' .. ID)
   redis.call('HSET', JOB, 'state', state, 'ended', now(), 'error', why)
   if state == 'cancelled' then redis.call('DEL', EVENTS) end
   if state == 'completed' then

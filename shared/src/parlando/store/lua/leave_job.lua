@@ -9,7 +9,8 @@ redis.call('XACK', JOBS, PROCESSORS, ARGV[2])
 if ARGV[4] == '1' and epoch then
   redis.call('HINCRBY', JOB, 'epoch', 1)
   redis.call('HINCRBY', JOB, 'attempts', -1)
-  redis.call('HSET', JOB, 'owner', '', 'entry', redis.call('XADD', JOBS, '*', 'job', ID, 'key', ARGV[3]))
+  redis.call('HSET', JOB, 'owner', '', 'entry', redis.call('XADD', JOBS, '*', 'job', ID, 'key', ARGV[3],
+    'pool', POOL))
 else
   less('job:' .. ARGV[3])
 end

@@ -1,8 +1,8 @@
 -- with feed once
--- Open a session and queue it for a worker, atomically.
+-- Open a session and queue it for a transcriber of a pool, atomically.
 -- KEYS  1 session hash   2 pcm stream   3 events stream   4 sessions stream   5 raw stream   6 intake stream
 --       7 sessions of the user   8 arrivals   9 feed   10… annotations and annotation names
--- ARGV  1 session id   2 maximum open sessions in this partition (-1: no limit)   3 TTL, seconds
+-- ARGV  1 session id   2 maximum open sessions of the pool in this partition (-1: no limit)   3 TTL, seconds
 --       4 may replace a closed session of the same owner (1/0)
 --       5 config, JSON   6 resume token, hashed   7 owner key, hashed
 --       8 resume window, seconds   9 input format, JSON ('' if the bytes are 16 kHz mono s16le)
@@ -13,7 +13,7 @@
 --       16 number of the first segment   17 continues a session that Redis has lost (1/0)
 --       18 samples covered by finals   19 sample at which the first byte begins
 --       20 client's position of that byte: samples at its own rate, or bytes of a container
---       21 format sent by the client, JSON
+--       21 format sent by the client, JSON   22 pool, whose sessions stream is KEYS[4]
 -- Returns {"ok", seq, writer, epoch of the events}, {"taken"} or {"full"}.
 -- A session that replaces a closed one continues its event numbers, so that a client which has received the old
 -- events misses none of the new ones; the old events are deleted. A session that continues one (17) may replace an
@@ -38,11 +38,13 @@ local opened = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
 local before = continues and opened or '0'
 local writer = string.format('%.0f', tonumber(before) + 1)
 local entry = redis.call('XADD', KEYS[4], '*', 'sid', ARGV[1], 'key', ARGV[7])
+redis.call('EXPIRE', KEYS[4], LONG_TTL_S)
 redis.call('HSET', KEYS[1], 'state', 'open', 'config', ARGV[5], 'format', ARGV[21], 'token', ARGV[6], 'key', ARGV[7],
   'entry', entry, 'created', now[1], 'seen', now[1], 'writer', writer, 'start', ARGV[15], 'received', ARGV[15],
   'epoch', before, 'owner', '', 'checkpoint', ARGV[15], 'decoded', ARGV[15], 'controls', 0, 'controls_done', 0,
   'seq', string.format('%.0f', seq), 'segments', ARGV[16], 'window', ARGV[8], 'settle', ARGV[10],
-  'opened', opened, 'events_epoch', opened, 'uid', ARGV[11], 'push', ARGV[12], 'settled', ARGV[18], 'floor', ARGV[18])
+  'opened', opened, 'events_epoch', opened, 'uid', ARGV[11], 'push', ARGV[12], 'settled', ARGV[18], 'floor', ARGV[18],
+  'pool', ARGV[22])
 if ARGV[9] ~= '' then
   redis.call('HSET', KEYS[1], 'input', ARGV[9], 'raw', 0, 'raw_done', 0, 'intake_epoch', before,
     'input_start', ARGV[19], 'input_at', ARGV[20],

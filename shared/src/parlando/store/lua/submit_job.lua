@@ -12,11 +12,11 @@ local created, flow = now(), string.sub(ARGV[1], 1, 16) .. ':' .. ARGV[3]
 local times = redis.call('HMGET', FLOWS, 'now', flow)
 local tag = math.max(tonumber(times[1] or 0), tonumber(times[2] or 0))
 redis.call('HSET', FLOWS, flow, string.format('%.17g', tag + 1 / tonumber(ARGV[4])))
-redis.call('ZADD', WAITING, string.format('%.17g', tag), string.sub(ARGV[1], 1, 16) .. ':' .. ID)
+redis.call('ZADD', WAITING, string.format('%.17g', tag), string.sub(ARGV[1], 1, 16) .. ':' .. POOL .. ':' .. ID)
 redis.call('DEL', PARTS, EVENTS, NOTES, NOTE_NAMES)
 redis.call('HSET', JOB, 'state', 'uploaded', 'key', ARGV[1], 'options', ARGV[2], 'created', created,
   'epoch', 0, 'owner', '', 'attempts', 0, 'planned', 0, 'done', 0, 'released', 0, 'seq', 0, 'shown', 0,
-  'decoded', 0, 'audio', 0, 'expected', 0, 'position', 0, 'ttl', ARGV[6], 'callback', ARGV[8],
+  'decoded', 0, 'audio', 0, 'expected', 0, 'position', 0, 'ttl', ARGV[6], 'callback', ARGV[8], 'pool', POOL,
   unpack(ARGV, 10))
 redis.call('EXPIRE', JOB, ARGV[7])
 redis.call('EXPIRE', WAITING, ARGV[7])

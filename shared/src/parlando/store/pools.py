@@ -1,0 +1,50 @@
+"""The pools of a keyspace: what their transcribers can do, also while none is alive, and their open sessions.
+
+A pool is known for `LONG_TTL_S` after its last heartbeat. Its queues expire as long after it, so that a pool
+that no longer exists costs nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from parlando.store.connection import Redis, clock, of_all_partitions, retried
+from parlando.store.keys import LONG_TTL_S, POOLS, sessions
+
+ABILITIES: Final = ("pool", "engine", "model", "languages", "tasks", "stages", "metered")
+"""The fields of a transcriber's heartbeat that are remembered of its pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A pool that may get a session. `limit`: maximum open sessions of it in a partition, -1 for none."""
+
+    pool: str
+    limit: int = -1
+
+
+def remembered(report: dict[str, Any], at: float) -> bytes:
+    """The entry of a pool in the hash of pools, from a transcriber's heartbeat at unix time `at`."""
+    return orjson.dumps({**{name: report[name] for name in ABILITIES}, "at": at})
+
+
+async def known_pools(redis: Redis) -> list[dict[str, Any]]:
+    """The `ABILITIES` of all known pools, in the order of their names. Raises `UnavailableError`."""
+    found: Any = await retried(lambda: redis.hgetall(POOLS))
+    seconds, _ = await retried(lambda: clock(redis, POOLS))
+    entries = {name: orjson.loads(entry) for name, entry in found.items()}
+    gone = [name for name, entry in entries.items() if seconds - entry["at"] > LONG_TTL_S]
+    if gone:
+        await retried(lambda: redis.hdel(POOLS, *gone))
+    return [entry for name, entry in sorted(entries.items()) if name not in gone]
+
+
+async def open_sessions(redis: Redis, partitions: int) -> dict[str, int]:
+    """The number of open sessions of each known pool, claimed or not. Raises `UnavailableError`."""
+    pools = [entry["pool"] for entry in await known_pools(redis)]
+    lengths = [
+        await of_all_partitions(redis, partitions, lambda pipe, p, pool=pool: pipe.xlen(sessions(p, pool)))  # type: ignore[misc]
+        for pool in pools
+    ]
+    return {pool: sum(found) for pool, found in zip(pools, lengths, strict=True)}
