@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parlando.domain.pools import MAX_NAME, NoPoolError, choose, languages_of, pool_name, pools_of
+from parlando.domain.pools import MAX_NAME, NoPoolError, choose, pool_name, pools_of
 from parlando.errors import AtCapacityError
 from support.pools import report
 
@@ -46,14 +46,6 @@ def test_any_engine_has_a_name_that_can_be_part_of_a_key(engine, model):
     assert re.fullmatch(r"[a-z0-9._-]+", name)
     assert len(name) <= MAX_NAME
     assert pool_name(engine, model) == name
-
-
-@pytest.mark.parametrize(
-    ("language", "found"),
-    [(None, ()), ("", ()), ("auto", ()), ("de", ("de",)), ("de, en-GB", ("de", "en-GB"))],
-)
-def test_a_language_option_is_none_one_or_a_list(language, found):
-    assert languages_of(language) == found
 
 
 @pytest.mark.parametrize(

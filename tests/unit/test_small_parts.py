@@ -28,6 +28,7 @@ from transcriber.engines.base import Window, Word
 from transcriber.engines.guards import compression, truncate_repetition
 from transcriber.engines.word_times import align
 from transcriber.pipeline.context import SettledContext
+from transcriber.pipeline.language import LanguageTracker
 from transcriber.pipeline.open_segment import OpenSegment
 from transcriber.pipeline.segmenter import Utterance
 from transcriber.recognition.partial_interval import CALM_OBSERVATIONS, PartialInterval
@@ -188,7 +189,9 @@ def test_under_load_windows_are_heard_once_and_without_context():
     audio.append(np.zeros(5 * 16_000, np.int16))
     segmenter = SimpleNamespace(audio=audio)
     scheduler = SimpleNamespace(engine=engine, partial_interval=cadence, has_queued_finals=False)
-    listener = Recognizer(scheduler, segmenter, SettledContext(8 * 16_000), always_redecode=False)
+    listener = Recognizer(
+        scheduler, segmenter, SettledContext(8 * 16_000), LanguageTracker(), always_redecode=False
+    )
     listener.context.add(0, 30_000, (Word("before"),))
     segment, utterance = OpenSegment(1, 32_000, 33_000), Utterance(1, 32_000, 33_000, 79_000, 40_000, 80_000)
 

@@ -49,6 +49,9 @@ SHORT_CHUNKS: Final = Pauses(
 )
 """Chunks nearly as short as utterances: the first words come sooner, at some cost in accuracy."""
 
+DETECTION_CHUNKS: Final = Pauses(((0, LONGEST),))
+"""Chunks that pauses don't end, to detect the language from the first half minute of speech."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedChunk:

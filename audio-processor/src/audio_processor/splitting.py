@@ -12,7 +12,14 @@ from typing import Final
 import numpy as np
 import structlog
 
-from audio_processor.chunking import LONG_CHUNKS, SHORT_CHUNKS, ChunkPlanner, PlannedChunk
+from audio_processor.chunking import (
+    DETECTION_CHUNKS,
+    LONG_CHUNKS,
+    SHORT_CHUNKS,
+    ChunkPlanner,
+    Pauses,
+    PlannedChunk,
+)
 from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.recording import Recording
 from parlando.blobs import Blobs
@@ -96,6 +103,8 @@ class JobSplitter:
             async with aclosing(self._planned(recording)) as planned:
                 async for chunk, speaker in planned:
                     await self._add(chunk, speaker, recording)
+                    if self._record.options.task == "detect_language":
+                        break  # the first speech is enough
             await self._job_log.cut(recording.samples, recording.channels)
             log.info("job.cut", job=self._record.job, seconds=seconds(recording.samples), chunks=self._index)
         finally:
@@ -145,9 +154,8 @@ class JobSplitter:
         async with aclosing(recording.pcm()) as decoded:
             async for pcm in decoded:
                 if not channels:
-                    pauses = SHORT_CHUNKS if self._record.options.eager else LONG_CHUNKS
                     channels = [
-                        _Channel(ChunkPlanner(pauses), self._deps, number)
+                        _Channel(ChunkPlanner(self._pauses), self._deps, number)
                         for number in range(recording.channels)
                     ]
                 if recording.samples > self._deps.max_samples:
@@ -163,6 +171,13 @@ class JobSplitter:
             for chunk in await channel.finish():
                 yield chunk, self._speaker(channel)
 
+    @property
+    def _pauses(self) -> Pauses:
+        options = self._record.options
+        if options.task == "detect_language":
+            return DETECTION_CHUNKS
+        return SHORT_CHUNKS if options.eager else LONG_CHUNKS
+
     def _speaker(self, channel: "_Channel") -> str | None:
         return f"SPEAKER_{channel.number:02d}" if self._record.options.channels == "split" else None
 
@@ -176,7 +191,7 @@ class JobSplitter:
         )
         chunk = Chunk(self._index, work.model_dump(exclude_none=True), planned.pcm.tobytes())
         detects_language = (
-            self._record.options.language is None and self._deps.languages(self._record.pool) != 1
+            self._record.options.only_language is None and self._deps.languages(self._record.pool) != 1
         )
         deadline = time.monotonic() + UNAVAILABLE_TIMEOUT_S
         while True:

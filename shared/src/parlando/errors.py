@@ -27,6 +27,12 @@ class InvalidAudioError(ParlandoError):
     code = "invalid_audio"
 
 
+class NoSpeechError(ParlandoError):
+    """Raised when a result needs speech, and there is none in the audio."""
+
+    code = "no_speech"
+
+
 class TooBigError(ParlandoError):
     """Raised when a body or file is larger than the limit."""
 

@@ -1,19 +1,19 @@
 """The options of a session."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Literal
+
+from pydantic import Field
+
+from parlando.domain.decode_options import DecodeOptions
 
 
-class SessionConfig(BaseModel):
+class SessionConfig(DecodeOptions):
     """Options of a session. A change applies from its position in the audio on."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    language: str | None = Field(
-        None, pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$", description="ISO 639-1; none to detect it"
-    )
     title: str = Field("", max_length=200, description="Title shown to viewers above the captions")
-    prompt: str = Field("", max_length=2000, description="Names and terms that will be spoken")
-    words: bool = Field(False, description="Finals contain word times")
+    task: Literal["transcribe", "translate"] = Field(
+        "transcribe", description="`translate`: partials and finals are in English"
+    )
     interim: bool = Field(True, description="Partials are sent")
     batch: bool = Field(False, description="Not live: audio is collected and split into long segments")
     stages: str = Field(
@@ -30,3 +30,8 @@ class SessionConfig(BaseModel):
     def stage_names(self) -> tuple[str, ...]:
         """The names in `stages`."""
         return tuple(name for name in self.stages.split(",") if name)
+
+    @property
+    def required_task(self) -> str:
+        """The task that the session's engine must support; who can translate can also transcribe."""
+        return "translate" if self.translations else self.task

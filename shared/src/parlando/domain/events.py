@@ -70,7 +70,8 @@ class Partial(Event):
 class FinalTranscript(Persisted):
     """The final text of a segment. `reason`: why `text` is empty.
 
-    `language` (ISO 639-1) and `speaker` are None if unknown. `translations`: language → text.
+    `language` (ISO 639-1) is the spoken one, also if `text` is a translation; it and `speaker` are None if
+    unknown. `translations`: language → text.
     """
 
     type: Literal["final"] = "final"
@@ -110,6 +111,18 @@ class Status(Persisted):
     reason: str = ""
 
 
+class LanguageFound(Persisted):
+    """The session's language is known from here on (`locked`), or is detected again in each segment.
+
+    `probability`: of the last detection, in [0, 1].
+    """
+
+    type: Literal["language"] = "language"
+    language: str
+    probability: float
+    locked: bool
+
+
 class Flushed(Persisted):
     """The reply to a flush: all audio sent before it is settled."""
 
@@ -134,7 +147,7 @@ class Closed(Persisted):
     reason: str
 
 
-PersistedEvent = FinalTranscript | Status | Flushed | Failure | Closed
+PersistedEvent = FinalTranscript | LanguageFound | Status | Flushed | Failure | Closed
 SessionEvent = SpeechStarted | Partial | PersistedEvent
 EVENTS: TypeAdapter[SessionEvent] = TypeAdapter(Annotated[SessionEvent, Field(discriminator="type")])
 

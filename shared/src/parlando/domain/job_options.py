@@ -3,7 +3,9 @@
 from enum import StrEnum
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from parlando.domain.decode_options import DecodeOptions
 
 LONGEST_CHUNK_S: Final = 28
 """Maximum length of a chunk in seconds; an engine's window is 30 s."""
@@ -41,20 +43,16 @@ class Priority(StrEnum):
         return {Priority.LOW: 0.25, Priority.NORMAL: 1.0, Priority.HIGH: 4.0}[self]
 
 
-class JobOptions(BaseModel):
+class JobOptions(DecodeOptions):
     """The options of a job.
 
     `eager`: end a chunk at every pause, so that the first results come early; else chunks are long.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    language: str | None = Field(
-        None, pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$", description="ISO 639-1; none to detect it"
+    task: Literal["transcribe", "translate", "detect_language"] = Field(
+        "transcribe",
+        description="`translate`: into English; `detect_language`: only the language of the first speech",
     )
-    prompt: str = Field("", max_length=2000, description="Names and terms that are spoken")
-    words: bool = Field(False, description="Segments contain word times")
-    task: Literal["transcribe", "translate"] = Field("transcribe", description="`translate`: into English")
     channels: Literal["mix", "split"] = Field(
         "mix", description="`split`: each channel is a separate speaker"
     )
@@ -63,3 +61,8 @@ class JobOptions(BaseModel):
     )
     priority: Priority = Field(Priority.NORMAL, description="Among all jobs of all keys")
     eager: bool = False
+
+    @property
+    def required_task(self) -> str:
+        """The task that the engine must support; who can translate can also transcribe."""
+        return "translate" if self.translations and self.task == "transcribe" else self.task

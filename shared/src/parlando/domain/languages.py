@@ -1,8 +1,10 @@
-"""Language names as OpenAI's API spells them, and their ISO codes. No I/O."""
+"""Choices of languages; language names as OpenAI's API spells them, and their ISO codes. No I/O."""
 
-from typing import Final
+import re
+from typing import Annotated, Final
 
 import langcodes
+from pydantic import AfterValidator, Field
 
 NAMES: Final = {
     "af": "afrikaans",
@@ -107,6 +109,25 @@ NAMES: Final = {
     "zh": "chinese",
 }
 """ISO 639 code → English name in lower case, for the languages of Whisper."""
+
+_CODE: Final = r"[a-z]{2,3}(-[A-Za-z0-9]+)*"
+"""Pattern of a language's code: ISO 639, and a region if there is one."""
+_CHOICE: Final = rf"^(auto|{_CODE}( *, *{_CODE})*)$"
+
+
+def _normal(choice: str) -> str | None:
+    """A choice without spaces and repetitions; None for `auto`."""
+    return None if choice == "auto" else ",".join(dict.fromkeys(re.split(" *, *", choice)))
+
+
+LanguageChoice = Annotated[str, Field(pattern=_CHOICE, max_length=200), AfterValidator(_normal)] | None
+"""A field with one code, codes separated by commas, or `auto`, which becomes None: any language."""
+
+
+def codes(choice: str | None) -> tuple[str, ...]:
+    """The ISO 639 codes of a choice, without regions; empty for any language."""
+    return tuple(dict.fromkeys(code.partition("-")[0] for code in choice.split(","))) if choice else ()
+
 
 CODES: Final = {name: code for code, name in NAMES.items()}
 """English name in lower case → ISO 639 code."""

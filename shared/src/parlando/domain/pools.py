@@ -30,12 +30,6 @@ def pool_name(engine: str, model: str) -> str:
     return slug[:MAX_NAME].rstrip("-.") or "engine"
 
 
-def languages_of(language: str | None) -> tuple[str, ...]:
-    """The languages in a `language` option: none for None and `auto`, else one or a list with commas."""
-    names = [part.strip() for part in (language or "").split(",")]
-    return tuple(name for name in names if name and name != "auto")
-
-
 @dataclass(frozen=True, slots=True)
 class Pool:
     """A pool. `languages`: ISO 639-1 codes, empty for any.

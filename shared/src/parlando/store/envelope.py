@@ -11,6 +11,7 @@ from parlando.domain.events import (
     Failure,
     FinalTranscript,
     Flushed,
+    LanguageFound,
     Partial,
     SpeechStarted,
     Status,
@@ -28,6 +29,7 @@ Message = (
     SpeechStarted
     | Partial
     | FinalTranscript
+    | LanguageFound
     | Status
     | Flushed
     | Failure

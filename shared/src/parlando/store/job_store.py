@@ -132,8 +132,8 @@ class Jobs:
             "digest": source.digest,
             "url": source.url,
         }
-        if options.language:
-            fields["language"] = options.language
+        if options.only_language:
+            fields["language"] = options.only_language
         answer: Any = await self._scripts.run(
             "submit_job",
             self.keys(job).all(owner, pool),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from parlando.domain.audio import SAMPLE_RATE
+from parlando.domain.decode_options import written_in
 from parlando.domain.transcript import FinalSegment, TimedWord, join
 from parlando.store.chunk_claims import ChunkSpec
 from transcriber.engines.base import Hypothesis, Word
@@ -28,8 +29,10 @@ class _Timed:
     end: float
 
 
-def segments(work: ChunkSpec, hypothesis: Hypothesis, *, words: bool) -> list[FinalSegment]:
-    """The hypothesis as sentences, or parts of long sentences; with word times if `words`.
+def segments(
+    work: ChunkSpec, hypothesis: Hypothesis, *, words: bool, task: str = "transcribe"
+) -> list[FinalSegment]:
+    """The hypothesis, made for `task`, as sentences, or parts of long sentences; with word times if `words`.
 
     The start and end of speech found by the voice detector correct the engine's word times, whose error may
     be a third of a second. Without word times the result is one segment. Times increase.
@@ -46,7 +49,7 @@ def segments(work: ChunkSpec, hypothesis: Hypothesis, *, words: bool) -> list[Fi
                 segment=0,
                 start=round(group[0].start, 3),
                 end=round(group[-1].end, 3),
-                text=join(texts, hypothesis.language),
+                text=join(texts, written_in(hypothesis.language, task)),
                 confidence=hypothesis.confidence if mean is None else mean,
                 language=hypothesis.language,
                 words=tuple(
@@ -62,6 +65,24 @@ def segments(work: ChunkSpec, hypothesis: Hypothesis, *, words: bool) -> list[Fi
             )
         )
     return found
+
+
+def language_segment(work: ChunkSpec, hypothesis: Hypothesis) -> list[FinalSegment]:
+    """The language that was detected in the chunk, as a segment without text; its confidence is that of the
+    language. Empty if the engine found none.
+    """
+    if hypothesis.language is None:
+        return []
+    return [
+        FinalSegment(
+            segment=0,
+            start=round(work.speech[0][0] / SAMPLE_RATE, 3),
+            end=round(work.speech[-1][1] / SAMPLE_RATE, 3),
+            text="",
+            confidence=hypothesis.language_probability,
+            language=hypothesis.language,
+        )
+    ]
 
 
 def _placed(work: ChunkSpec, words: Sequence[Word]) -> list[_Timed]:

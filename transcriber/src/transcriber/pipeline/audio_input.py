@@ -213,7 +213,10 @@ class AudioInput:
         self._last_command = control.number
         match control.command:
             case Configure(changes=changes):
-                self._adopt(SessionConfig(**{**self.config.model_dump(), **changes}))
+                config = SessionConfig(**{**self.config.model_dump(), **changes})
+                if config.task != self.config.task:  # a segment's text is in one language
+                    self._end_segment(None)
+                self._adopt(config)
             case Flush() as flush:
                 self._end_segment(flush)
             case Settle():

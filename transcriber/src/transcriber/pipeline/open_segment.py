@@ -4,18 +4,27 @@
 stable stays the beginning of the final.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 from parlando.domain.audio import SAMPLE_RATE, seconds
+from parlando.domain.config import SessionConfig
+from parlando.domain.decode_options import written_in
 from parlando.domain.events import FinalTranscript, Partial
 from parlando.domain.transcript import TimedWord, join
 from transcriber.engines.base import Hypothesis, Word, dump_words, load_words
 from transcriber.pipeline.agreement import LocalAgreement, Words
+from transcriber.pipeline.language import Detected, detected
 from transcriber.pipeline.segmenter import Utterance
 
 
 class OpenSegment:
-    """The words of an open segment. Positions in samples; it has been decoded up to `end`."""
+    """The words of an open segment. Positions in samples; it has been decoded up to `end`.
+
+    `spoken`: its language, once detected from enough speech, or that of its stable text. It doesn't change
+    then, except that the whole segment's is detected again if no text is stable.
+    `doubted`: whether the session's locked language was checked in this segment.
+    """
 
     def __init__(self, index: int, start: int, onset: int) -> None:
         self.index = index
@@ -26,14 +35,21 @@ class OpenSegment:
         self.speculation: Hypothesis | None = None
         self.confidence: float | None = None
         self.language: str | None = None
+        self.spoken: Detected | None = None
+        self.doubted = False
+        self._task = "transcribe"
 
     @property
     def has_words(self) -> bool:
         """Whether any word has been recognised in it."""
         return bool(self.agreement.committed or self.agreement.tail)
 
-    def take(self, hypothesis: Hypothesis, end: int, *, hold_from: int) -> None:
-        """Add a hypothesis of [start, end).
+    def speech(self, end: int) -> int:
+        """Samples of speech up to sample `end`, short silences included."""
+        return end - self.onset
+
+    def take(self, hypothesis: Hypothesis, end: int, *, hold_from: int, task: str = "transcribe") -> None:
+        """Add a hypothesis of [start, end) for `task`.
 
         Nothing new is committed if the segment is longer than `hold_from` samples, because it may be cut
         before its newest words.
@@ -42,7 +58,23 @@ class OpenSegment:
         if hypothesis is not self.speculation:
             self.speculation = None
         self.confidence, self.language = hypothesis.confidence, hypothesis.language
+        self._task = task
         self.agreement.insert(hypothesis.words, hold=end - self.start > hold_from)
+        self.fix_language(hypothesis, self.speech(end))
+
+    def fix_language(self, hypothesis: Hypothesis, speech: int) -> None:
+        """Keep the language detected in a hypothesis with `speech` samples of speech, if it is to be kept."""
+        found = detected(hypothesis)
+        if found is not None and (
+            found.is_settled(speech) or (self.spoken is None and self.agreement.committed)
+        ):
+            self.spoken = found
+
+    def change_language(self, found: Detected) -> None:
+        """Decode the segment in another language from here on. Its stable text stays."""
+        self.spoken = found
+        self.speculation = None
+        self.agreement = LocalAgreement(self.agreement.committed)
 
     def partial(self, sid: str) -> Partial:
         """A partial with the present words."""
@@ -50,27 +82,32 @@ class OpenSegment:
         return Partial(
             session_id=sid,
             segment=self.index,
-            text=join([word.text for word in committed + tail], self.language),
-            stable=join([word.text for word in committed], self.language),
+            text=join([word.text for word in committed + tail], written_in(self.language, self._task)),
+            stable=self._stable,
             start=seconds(self.onset),
             end=seconds(self.end),
             confidence=self.confidence,
+            language=self.language,
         )
 
+    @property
+    def _stable(self) -> str:
+        return join([word.text for word in self.agreement.committed], written_in(self.language, self._task))
+
     def final(
-        self, sid: str, utterance: Utterance, hypothesis: Hypothesis, *, words: bool
+        self, sid: str, utterance: Utterance, hypothesis: Hypothesis, config: SessionConfig
     ) -> FinalTranscript:
         """The final: the stable words, then the rest of the last hypothesis."""
         settled = self.agreement.settle(hypothesis.words)
         return FinalTranscript(
             session_id=sid,
             segment=self.index,
-            text=join([word.text for word in settled], hypothesis.language),
+            text=join([word.text for word in settled], written_in(hypothesis.language, config.task)),
             start=seconds(utterance.onset),
             end=seconds(utterance.speech_end),
             confidence=hypothesis.confidence if settled else None,
             language=hypothesis.language,
-            words=self._timed(settled, hypothesis.words, utterance) if words else None,
+            words=self._timed(settled, hypothesis.words, utterance) if config.words else None,
             reason=None if settled else hypothesis.reason or "no_speech",
         )
 
@@ -112,13 +149,17 @@ class OpenSegment:
             "tail": dump_words(self.agreement.tail),
             "confidence": self.confidence,
             "language": self.language,
-            "stable": join([word.text for word in self.agreement.committed], self.language),
+            "spoken": self.spoken and asdict(self.spoken),
+            "doubted": self.doubted,
+            "task": self._task,
+            "stable": self._stable,
             "speculation": speculation
             and {
                 "words": dump_words(speculation.words),
                 "language": speculation.language,
                 "confidence": speculation.confidence,
                 "reason": speculation.reason,
+                "language_probability": speculation.language_probability,
             },
         }
 
@@ -131,9 +172,8 @@ class OpenSegment:
         segment.end = state["end"]
         segment.agreement = LocalAgreement(load_words(state["committed"]), load_words(state["tail"]))
         segment.confidence, segment.language = state["confidence"], state["language"]
-        saved = state["speculation"]
-        if saved:
-            segment.speculation = Hypothesis(
-                load_words(saved["words"]), saved["language"], saved["confidence"], saved["reason"]
-            )
+        segment.spoken = Detected(**state["spoken"]) if state.get("spoken") else None
+        segment.doubted, segment._task = state.get("doubted", False), state.get("task", "transcribe")
+        if saved := state["speculation"]:
+            segment.speculation = Hypothesis(**{**saved, "words": load_words(saved["words"])})
         return segment

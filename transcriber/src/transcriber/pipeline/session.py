@@ -16,6 +16,7 @@ from parlando.vad import VadStream
 from transcriber.pipeline.audio_input import AudioInput
 from transcriber.pipeline.batching import BatchOptions
 from transcriber.pipeline.context import SettledContext
+from transcriber.pipeline.language import LanguageTracker
 from transcriber.pipeline.segmenter import SegmenterOptions
 from transcriber.pipeline.session_output import SessionOutput
 from transcriber.pipeline.stages.base import Stage
@@ -57,15 +58,19 @@ class LiveSession:
             on_drained=lambda: self._output.request_partial(),
             on_endpoint=lambda: self._output.cancel_partial(),
         )
-        context = SettledContext(reach, snapshot.get("context", ()))
+        recognizer = Recognizer(
+            scheduler,
+            self._input.segmenter,
+            SettledContext(reach, snapshot.get("context", ())),
+            LanguageTracker(snapshot.get("languages")),
+            always_redecode=fixed_interval is not None,
+        )
         self._output = SessionOutput(
             claim,
             session_log,
             self._input,
             scheduler=scheduler,
-            recognizer=Recognizer(
-                scheduler, self._input.segmenter, context, always_redecode=fixed_interval is not None
-            ),
+            recognizer=recognizer,
             stages=StageChain(self.sid, stages, snapshot.get("stages")),
             hold_from=options.hard - options.lookback,
             fixed_interval=fixed_interval,

@@ -17,6 +17,7 @@ from parlando.domain.events import (
     Failure,
     FinalTranscript,
     Flushed,
+    LanguageFound,
     PersistedEvent,
     SpeechStarted,
     Status,
@@ -169,7 +170,8 @@ class SessionOutput:
             self._ticket = None
         segment = self._current
         if hypothesis is not None and segment is not None:
-            await self._publish(segment, hypothesis, segment.end, self._source.config)
+            lane = Lane.PARTIAL if segment.has_words else Lane.FIRST_PARTIAL
+            await self._publish(segment, hypothesis, segment.end, self._source.config, lane)
         self.request_partial()
 
     async def _fixed_partial(self, end: int, config: SessionConfig) -> None:
@@ -180,7 +182,7 @@ class SessionOutput:
         hypothesis = await self._recognizer.recognize(segment, end, config, lane)
         if hypothesis is not None:
             segment.end = end
-            await self._publish(segment, hypothesis, end, config)
+            await self._publish(segment, hypothesis, end, config, lane)
 
     async def _speculate(self, utterance: Utterance, config: SessionConfig) -> None:
         segment = self._current
@@ -193,13 +195,18 @@ class SessionOutput:
             return
         segment.end = utterance.end
         segment.speculation = hypothesis
-        await self._publish(segment, hypothesis, utterance.end, config)
+        await self._publish(segment, hypothesis, utterance.end, config, Lane.FINAL)
 
     async def _publish(
-        self, segment: OpenSegment, hypothesis: Hypothesis, end: int, config: SessionConfig
+        self, segment: OpenSegment, hypothesis: Hypothesis, end: int, config: SessionConfig, lane: Lane
     ) -> None:
-        """Add a hypothesis to the segment, and publish the partial together with the segment's state."""
-        segment.take(hypothesis, end, hold_from=self._hold_from)
+        """Add a hypothesis to the segment, and publish the partial together with the segment's state.
+
+        A hypothesis in a wrong language is dropped: the next window is decoded in the right one.
+        """
+        if await self._recognizer.has_other_language(segment, hypothesis, end, config, lane):
+            return
+        segment.take(hypothesis, end, hold_from=self._hold_from, task=config.task)
         self._decoded = max(self._decoded, end)
         body = b""
         if segment.has_words and config.interim:
@@ -245,6 +252,7 @@ class SessionOutput:
         state = {
             **step.checkpoint.snapshot,
             "context": self._recognizer.context.dump(),
+            "languages": self._recognizer.languages.dump(),
             "stages": self._stages.dump(),
         }
         covers = step.checkpoint.settled
@@ -267,18 +275,45 @@ class SessionOutput:
             hypothesis = await self._recognizer.recognize(
                 segment, utterance.end, config, Lane.FINAL, utterance
             )
-        if hypothesis is None:  # the engine failed: the final has only the stable words
-            final = segment.final(
-                self._sid, utterance, Hypothesis((), reason="engine_failed"), words=config.words
+        if hypothesis is not None and await self._recognizer.has_other_language(
+            segment, hypothesis, utterance.end, config, Lane.FINAL
+        ):
+            hypothesis = await self._recognizer.recognize(
+                segment, utterance.end, config, Lane.FINAL, utterance
             )
+        if hypothesis is None:  # the engine failed: the final has only the stable words
+            final = segment.final(self._sid, utterance, Hypothesis((), reason="engine_failed"), config)
             lost = milliseconds(utterance.end - utterance.start)
             status = Status(session_id=self._sid, status="lost", ms=lost, reason="engine_failed")
             metrics.SETTLED.labels("engine_failed").inc()
             return [status, await self._staged(final, segment, utterance, config)]
-        final = segment.final(self._sid, utterance, hypothesis, words=config.words)
+        final = segment.final(self._sid, utterance, hypothesis, config)
         self._recognizer.context.add(segment.start, utterance.end, segment.agreement.settle(hypothesis.words))
         metrics.SETTLED.labels(final.reason or "text").inc()
-        return [await self._staged(final, segment, utterance, config)]
+        changes = self._language_changes(segment, utterance, hypothesis, config)
+        if final.text:
+            translations = await self._recognizer.translations(segment, utterance, config, final.language)
+            final = final.model_copy(update={"translations": translations})
+        return [await self._staged(final, segment, utterance, config), *changes]
+
+    def _language_changes(
+        self, segment: OpenSegment, utterance: Utterance, hypothesis: Hypothesis, config: SessionConfig
+    ) -> list[PersistedEvent]:
+        if not hypothesis.words:
+            return []
+        segment.fix_language(hypothesis, segment.speech(utterance.speech_end))
+        change = self._recognizer.languages.settle(config.languages, segment.spoken, hypothesis.confidence)
+        if change is None:
+            return []
+        found = change.found
+        return [
+            LanguageFound(
+                session_id=self._sid,
+                language=found.language,
+                probability=round(found.probability, 4),
+                locked=change.locked,
+            )
+        ]
 
     async def _staged(
         self, final: FinalTranscript, segment: OpenSegment, utterance: Utterance, config: SessionConfig

@@ -1,13 +1,19 @@
 """Cuts a session's windows with their context, prefix and draft, and has the engine decode them."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import structlog
 
 from parlando.domain.audio import seconds, to_float
 from parlando.domain.config import SessionConfig
+from parlando.domain.decode_options import ENGLISH
 from parlando.errors import EngineError
 from transcriber import metrics
 from transcriber.engines.base import Hypothesis, Window
 from transcriber.pipeline.context import SettledContext
+from transcriber.pipeline.language import LanguageTracker, detected
 from transcriber.pipeline.open_segment import OpenSegment
 from transcriber.pipeline.segmenter import Segmenter, Utterance
 from transcriber.recognition.scheduler import Lane, Scheduler
@@ -22,17 +28,24 @@ def note_failure(error: EngineError) -> None:
 
 
 class Recognizer:
-    """One session's access to the engine. `context`: the earlier segments. `always_redecode`: windows may be
-    decoded again even under load.
+    """One session's access to the engine. `context`: the earlier segments. `languages`: their languages.
+    `always_redecode`: windows may be decoded again even under load.
     """
 
     def __init__(
-        self, scheduler: Scheduler, segmenter: Segmenter, context: SettledContext, *, always_redecode: bool
+        self,
+        scheduler: Scheduler,
+        segmenter: Segmenter,
+        context: SettledContext,
+        languages: LanguageTracker,
+        *,
+        always_redecode: bool,
     ) -> None:
         self._scheduler = scheduler
         self._segmenter = segmenter
         self._always_redecode = always_redecode
         self.context = context
+        self.languages = languages
 
     async def recognize(
         self,
@@ -43,7 +56,64 @@ class Recognizer:
         utterance: Utterance | None = None,
     ) -> Hypothesis | None:
         """The engine's hypothesis of the segment up to sample `end`; None if the engine failed."""
-        ticket = self._scheduler.submit(lane, lambda: self.window(segment, end, config, utterance))
+        return await self._decode(lane, lambda: self.window(segment, end, config, utterance))
+
+    async def has_other_language(
+        self, segment: OpenSegment, hypothesis: Hypothesis, end: int, config: SessionConfig, lane: Lane
+    ) -> bool:
+        """Whether the segment is in another language than the locked one, in which `hypothesis` was decoded.
+
+        If it is, the segment's language is changed. Checked once in a segment, and only if there are doubts.
+        """
+        choice, speech = config.languages, segment.speech(end)
+        can_detect = "detect_language" in self._scheduler.engine.info.tasks
+        if segment.doubted or not can_detect or not self.languages.doubts(choice, hypothesis, speech):
+            return False
+        segment.doubted = True
+        window = Window(
+            to_float(self._segmenter.audio.slice(segment.start, end)),
+            languages=choice,
+            task="detect_language",
+        )
+        answer = await self._decode(lane, lambda: window)
+        found = answer and detected(answer)
+        if not found or not found.is_trusted:
+            return False
+        if found.language == hypothesis.language:
+            segment.spoken = found
+            return False
+        segment.change_language(found)
+        return True
+
+    async def translations(
+        self, segment: OpenSegment, utterance: Utterance, config: SessionConfig, spoken: str | None
+    ) -> dict[str, str] | None:
+        """The translations of a segment in the language `spoken` that the config requests.
+
+        None if it requests none, or the engine failed.
+        """
+        possible = "translate" in self._scheduler.engine.info.tasks
+        if not (config.translations and possible) or config.task == "translate" or spoken == ENGLISH:
+            return None
+
+        def window() -> Window:
+            whole = self.window(segment, utterance.end, config, utterance)
+            return replace(
+                whole,
+                samples=whole.samples[whole.context_samples :],
+                context=(),
+                context_samples=0,
+                draft=(),
+                task="translate",
+                language=spoken,
+                words=False,
+            )
+
+        hypothesis = await self._decode(Lane.FINAL, window)
+        return {ENGLISH: hypothesis.text} if hypothesis is not None and hypothesis.words else None
+
+    async def _decode(self, lane: Lane, window: Callable[[], Window]) -> Hypothesis | None:
+        ticket = self._scheduler.submit(lane, window)
         try:
             return await ticket.answer
         except EngineError as error:
@@ -55,15 +125,17 @@ class Recognizer:
     ) -> Window:
         """The segment's window up to sample `end`; for a final if `utterance` is given."""
         committed, tail = segment.agreement.committed, segment.agreement.tail
-        audio = self._segmenter.audio
+        audio, options = (
+            self._segmenter.audio,
+            self._options(segment, end, config, final=utterance is not None),
+        )
         if utterance is None:
             return Window(
                 to_float(audio.slice(segment.start, end)),
                 prefix=committed if self._scheduler.engine.info.primes else (),
                 draft=tail,
-                language=config.language,
-                prompt=config.prompt,
                 redecode=self._always_redecode or self._scheduler.partial_interval.relaxed,
+                **options,
             )
         # A final has no prefix, so that a wrongly committed word doesn't affect the words that follow it.
         # While other finals wait, it is decoded once and without context, which takes about half the time.
@@ -76,10 +148,27 @@ class Recognizer:
             context=context,
             context_samples=segment.start - begin,
             draft=committed + tail,
-            language=config.language,
-            prompt=config.prompt,
             words=config.words,
             final=True,
             voiced_s=seconds(utterance.voiced),
             redecode=redecode,
+            **options,
         )
+
+    def _options(
+        self, segment: OpenSegment, end: int, config: SessionConfig, *, final: bool
+    ) -> dict[str, Any]:
+        """The fields of a window that the config and the languages so far determine."""
+        choice = config.languages
+        language = self.languages.expected(choice, segment.speech(end))
+        spoken = segment.spoken
+        if spoken is not None and (not choice or spoken.language in choice):
+            again = final and not segment.agreement.committed and not segment.doubted
+            language = language if again else spoken.language
+        return {
+            "language": language,
+            "languages": choice,
+            "task": config.task,
+            "prompt": config.prompt,
+            "hotwords": config.hotwords,
+        }

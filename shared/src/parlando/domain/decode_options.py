@@ -1,0 +1,51 @@
+"""Options that live sessions and jobs have in common. Pure."""
+
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from parlando.domain.languages import LanguageChoice, codes
+
+ENGLISH: Final = "en"
+"""The language that the task `translate` translates into."""
+
+
+class DecodeOptions(BaseModel):
+    """What the engine is told about the speech, and what it shall return.
+
+    `language`: None for any, else ISO 639-1 codes separated by commas, among which it is detected.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    language: LanguageChoice = Field(
+        None,
+        description="ISO 639-1; several, separated by commas, to detect it among these; none or `auto` to "
+        "detect it",
+    )
+    translations: Literal["", "en"] = Field(
+        "", description="`en`: each segment is also translated into English, in its `translations`"
+    )
+    prompt: str = Field("", max_length=2000, description="Text that precedes the speech: topic, names, style")
+    hotwords: str = Field(
+        "",
+        max_length=1000,
+        description="Names and terms that may be spoken, separated by commas or spaces; not all engines use "
+        "them",
+    )
+    words: bool = Field(False, description="Segments contain word times")
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The codes in `language`, without regions; empty for any."""
+        return codes(self.language)
+
+    @property
+    def only_language(self) -> str | None:
+        """The language, if there is one only; None if it is to be detected."""
+        return self.languages[0] if len(self.languages) == 1 else None
+
+
+def written_in(spoken: str | None, task: str) -> str | None:
+    """The language of the text that `task` makes of speech in the language `spoken`."""
+    return ENGLISH if task == "translate" else spoken
