@@ -13,7 +13,7 @@ export class Jobs {
     const form = new FormData();
     for (const [field, value] of Object.entries(options)) form.append(field, String(value));
     form.append("file", file, name ?? file.name ?? "audio");
-    if (typeof XMLHttpRequest === "undefined") return this.submitByFetch(form, signal);
+    if (typeof XMLHttpRequest === "undefined") return this.post("/v1/stt/jobs", form, signal);
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest(); // fetch doesn't report the progress of an upload
       request.open("POST", this.client.address("/v1/stt/jobs"));
@@ -30,10 +30,18 @@ export class Jobs {
     });
   }
 
-  async submitByFetch(body, signal) {
+  /** Resolves with the language of a file. `language`: codes separated by commas, among which it is detected. */
+  detectLanguage(file, { language, name, signal } = {}) {
+    const form = new FormData();
+    if (language) form.append("language", language);
+    form.append("file", file, name ?? file.name ?? "audio");
+    return this.post("/v1/detect-language", form, signal);
+  }
+
+  async post(path, body, signal) {
     const { client } = this;
     const headers = client.apiKey ? { authorization: `Bearer ${client.apiKey}` } : {};
-    const answer = await fetch(client.address("/v1/stt/jobs"), { method: "POST", body, headers, signal });
+    const answer = await fetch(client.address(path), { method: "POST", body, headers, signal });
     if (!answer.ok) throw responseError(answer.status, await answer.text());
     return answer.json();
   }

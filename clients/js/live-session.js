@@ -85,7 +85,7 @@ export class LiveSession extends EventTarget {
     this.control({ type: "flush" });
   }
 
-  /** Change language, prompt, title, words, interim or vad_silence_ms for the audio that follows. */
+  /** Change options, such as language, task, prompt or hotwords, for the audio that follows. */
   configure(changes) {
     this.control({ type: "config", ...changes });
   }

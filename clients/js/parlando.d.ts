@@ -69,6 +69,8 @@ export interface Partial {
   start: number;
   end: number;
   confidence?: number;
+  /** The spoken language. */
+  language?: string;
   lag_ms?: number;
 }
 export interface Final extends Segment {
@@ -78,6 +80,15 @@ export interface Final extends Segment {
   segment: number;
   new_text?: string;
   reason?: "no_speech" | "suppressed" | "too_short" | "engine_failed";
+}
+/** The session's language is known from here on (`locked`), or is detected again in each segment. */
+export interface LanguageFound {
+  type: "language";
+  session_id: string;
+  seq: number;
+  language: string;
+  probability: number;
+  locked: boolean;
 }
 export interface Status {
   type: "status";
@@ -110,6 +121,7 @@ export interface SessionEvents {
   speech_started: SpeechStarted;
   partial: Partial;
   final: Final;
+  language: LanguageFound;
   annotation: Annotation;
   status: Status;
   /** Dispatched once: not all unsettled audio fits the limits, so some would be lost if Redis lost its data. */
@@ -122,9 +134,16 @@ export interface SessionEvents {
 }
 
 export interface LiveOptions {
+  /** ISO 639-1; several, separated by commas, to detect it among these; none or "auto" for any. */
   language?: string;
   title?: string;
+  /** "translate": partials and finals in English. */
+  task?: "transcribe" | "translate";
+  /** "en": finals have an English translation beside their text. */
+  translations?: "" | "en";
   prompt?: string;
+  /** Names and terms that may be spoken, separated by commas. */
+  hotwords?: string;
   words?: boolean;
   interim?: boolean;
   vad_silence_ms?: number;
@@ -206,7 +225,12 @@ export declare class LiveSession extends EventTarget {
   on<Type extends keyof SessionEvents>(type: Type, listener: (event: SessionEvents[Type]) => void): () => void;
   send(pcm: ArrayBuffer | ArrayBufferView): void;
   flush(): void;
-  configure(changes: Pick<LiveOptions, "language" | "title" | "prompt" | "words" | "interim" | "vad_silence_ms">): void;
+  configure(
+    changes: Pick<
+      LiveOptions,
+      "language" | "title" | "task" | "translations" | "prompt" | "hotwords" | "words" | "interim" | "vad_silence_ms"
+    >,
+  ): void;
   end(): Promise<Closed>;
   closed(): Promise<Closed>;
   leave(): void;
@@ -216,8 +240,10 @@ export declare class LiveSession extends EventTarget {
 export interface JobOptions {
   language?: string;
   prompt?: string;
+  hotwords?: string;
   words?: boolean;
-  task?: "transcribe" | "translate";
+  task?: "transcribe" | "translate" | "detect_language";
+  translations?: "" | "en";
   channels?: "mix" | "split";
   callback_url?: string;
   priority?: "low" | "normal" | "high";
@@ -249,6 +275,10 @@ export declare class Jobs {
     file: Blob,
     options?: JobOptions & { name?: string; onprogress?: (share: number) => void; signal?: AbortSignal },
   ): Promise<Job>;
+  detectLanguage(
+    file: Blob,
+    options?: { language?: string; name?: string; signal?: AbortSignal },
+  ): Promise<{ detected_language: string; language_code: string; confidence: number }>;
   events(jobId: string, options?: Following): AsyncGenerator<JobEvent>;
   wait(jobId: string, options?: { onprogress?: (share: number) => void; signal?: AbortSignal }): Promise<Job & Required<Pick<Job, "result">>>;
   get(jobId: string): Promise<Job>;

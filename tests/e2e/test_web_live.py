@@ -361,3 +361,14 @@ async def test_a_file_is_a_source_too(cluster):
         await holds(page, STATE + " === 'Ended'", within=30)
         assert word_errors(JFK, await text_of(watched)) <= 5
         assert not watched.complaints
+
+
+async def test_the_language_that_was_found_is_shown():
+    chosen = "document.getElementById('live-language').options[0].text"
+    sound = np.concatenate([fixture("jfk.flac"), quiet(1), fixture("jfk.flac"), quiet(60)])
+    with Cluster(STT_ENGINE="support.polyglot:german") as german:
+        async with chromium(sound) as browser, opened(browser, german.http()) as watched:
+            assert await watched.page.evaluate(chosen) == "Automatic"
+            await listening(watched)
+            await holds(watched.page, f"{chosen} === 'Automatic (German)'", within=600)
+            await stop(watched)

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from api_gateway.admission import Admission
+from parlando.domain.config import SessionConfig
 from parlando.domain.formats import AudioFormat
 from parlando.domain.job_options import JobOptions
 from parlando.domain.transcript import FinalSegment
@@ -153,9 +154,11 @@ async def test_the_gateway_chooses_by_language_task_and_free_places(redis, admis
     with pytest.raises(AtCapacityError, match="No audio-processor"):
         await admission.places(AudioFormat(normalize=True), ["de"])
     assert await admission.patient_places([], waiting=10) == [Place(B, 2), Place(B, 12)]
-    await admission.check_change(B, "de", ())
-    with pytest.raises(InvalidRequestError, match=r"the session's engine supports \(en\), but got de"):
-        await admission.check_change(A, "de", ())
+    await admission.check_change(B, SessionConfig(language="de"))
+    with pytest.raises(InvalidRequestError, match=r"the session's engine supports \(en\), but got en,de"):
+        await admission.check_change(A, SessionConfig(language="en,de"))
+    with pytest.raises(InvalidRequestError, match="can't translate"):
+        await admission.check_change(A, SessionConfig(translations="en"))
 
 
 async def test_work_that_may_wait_gets_the_pool_that_was_alive_before(redis, admission, sessions):

@@ -12,7 +12,7 @@ def whisper_tiny_en() -> Path:
 
 
 def whisper_base() -> Path:
-    """The store's folder of Whisper base, a model of CTranslate2 with 99 languages."""
+    """The store's folder of Whisper base, a multilingual model of CTranslate2."""
     return ModelStore().path(WHISPER_BASE)
 
 

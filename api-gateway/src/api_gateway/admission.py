@@ -1,17 +1,19 @@
 """Admission control: which pools of transcribers can do what is requested, and for how many sessions."""
 
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from api_gateway.coalesced import CoalescedRead
+from parlando.domain.config import SessionConfig
+from parlando.domain.decode_options import DecodeOptions
 from parlando.domain.formats import AudioFormat
-from parlando.domain.pools import Pool, capable, choose, languages_of, pools_of
+from parlando.domain.pools import Pool, capable, choose, pools_of
 from parlando.errors import AtCapacityError, InvalidRequestError
 from parlando.store.history import History
 from parlando.store.pools import Place
 
-LANGUAGE: Final = re.compile(r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$")
 FRESH_S: Final = 0.5  # how long the lists of workers and of pools are cached
 READ_TIMEOUT_S: Final = 1.0  # for reading them from Redis
 REDIS_WAIT_S: Final = 8.0  # how long a client that opens a session waits for an unreachable Redis
@@ -97,24 +99,30 @@ class Admission:
             raise AtCapacityError("No transcriber has run yet; start one, or try again in a few seconds")
         return capable(pools, languages, task, stages)
 
-    async def patient_places(self, languages: Sequence[str], *, waiting: int) -> list[Place]:
+    async def patient_places(
+        self, languages: Sequence[str], task: str = TRANSCRIBE, *, waiting: int
+    ) -> list[Place]:
         """The places of a session that may wait: the preferred pool takes `waiting` more than its capacity.
 
         Raises as `patient_pools`.
         """
-        pools = await self.patient_pools(languages)
+        pools = await self.patient_pools(languages, task)
         full = [Place(pool.name, pool.capacity) for pool in pools]
         return [*full, Place(pools[0].name, pools[0].capacity + waiting)]
 
     async def language_or_none(self, language: str | None) -> str | None:
-        """`language` if it is a language code that an engine supports, else None.
+        """The languages of a choice that one engine supports, as many as possible; None if there are none.
 
         For clients that send a fixed language whatever is spoken, such as phones and media players.
         """
-        if not language or not LANGUAGE.fullmatch(language):
+        try:
+            choice = DecodeOptions(language=language).languages
+        except ValidationError:
             return None
-        pools = await self.pools()
-        return language if not pools or any(pool.speaks([language]) for pool in pools) else None
+        pools = await self.pools() if choice else []
+        spoken = [[code for code in choice if pool.speaks([code])] for pool in pools]
+        most = max(spoken, key=lambda codes: len(codes), default=choice)
+        return ",".join(most) or None
 
     async def check_format(self, form: AudioFormat) -> None:
         """Check that an audio-processor is running if the format needs one. Raises `AtCapacityError`."""
@@ -131,8 +139,8 @@ class Admission:
         pools = {pool.name: pool for pool in [*await self.known(), *await self.pools()]}
         return pools.get(name)
 
-    async def check_change(self, name: str, language: str | None, stages: Sequence[str]) -> None:
-        """Refuse a language or stages that a session's pool can't do: a session stays in its pool.
+    async def check_change(self, name: str, config: SessionConfig) -> None:
+        """Refuse languages, a task or stages that a session's pool can't do: a session stays in its pool.
 
         Raises
         ------
@@ -142,13 +150,17 @@ class Admission:
         pool = await self.pool(name)
         if pool is None:
             return
-        if not pool.speaks(languages_of(language)):
+        if not pool.speaks(config.languages):
             names = ", ".join(sorted(pool.languages))
             raise InvalidRequestError(
-                f"Expected a language that the session's engine supports ({names}), but got {language}; "
-                "open a new session for it"
+                f"Expected a language that the session's engine supports ({names}), but got "
+                f"{config.language}; open a new session for it"
             )
-        if missing := set(stages) - pool.stages:
+        if config.required_task not in pool.tasks:
+            raise InvalidRequestError(
+                f"The session's engine can't {config.required_task}; open a new session for it"
+            )
+        if missing := set(config.stage_names) - pool.stages:
             known = ", ".join(sorted(pool.stages)) or "none"
             raise InvalidRequestError(
                 f"Expected stages that every transcriber of pool {name} has ({known}), but got "

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+from pydantic import ValidationError
+
 from api_gateway.handshake import Handshake
 from parlando.domain.annotations import Annotation
 from parlando.domain.commands import Configure, End, Flush
@@ -180,6 +182,15 @@ class Refusal:
     messages: Sequence[Message]
     code: int
     reason: str
+
+
+def explain(error: ValidationError) -> str:
+    """The first error of a model's fields: the field, what was expected and what was received."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if not name:
+        return first["msg"]
+    return f"{name}: {first['msg']}, but got {str(first['input'])[:80]!r}"
 
 
 # --- a protocol -------------------------------------------------------------------------------------

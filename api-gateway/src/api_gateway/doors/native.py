@@ -23,6 +23,7 @@ from api_gateway.doors.base import (
     Refusal,
     SessionRequest,
     Start,
+    explain,
 )
 from api_gateway.handshake import Handshake
 from api_gateway.presenters.error_mapping import event_of, mapping_of
@@ -84,7 +85,7 @@ def request_of(raw: Mapping[str, Any], *, must_be_new: bool = False) -> SessionR
             **parsed.model_dump(), must_be_new=must_be_new, config=_Config(**config), format=_format(raw)
         )
     except ValidationError as error:
-        raise InvalidRequestError(_explain(error)) from error
+        raise InvalidRequestError(explain(error)) from error
 
 
 def _format(raw: Mapping[str, Any]) -> AudioFormat:
@@ -95,21 +96,13 @@ def _format(raw: Mapping[str, Any]) -> AudioFormat:
     return AudioFormat(**fields)
 
 
-def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
-    if not name:
-        return first["msg"]
-    return f"{name}: {first['msg']}, but got {str(first['input'])[:80]!r}"
-
-
 def config_changes(changes: dict[str, Any]) -> dict[str, Any]:
     """The validated changes of a config message during a session."""
     known = {name: value for name, value in changes.items() if name in _CONFIG_FIELDS}
     try:
         checked = _Config(**known)
     except ValidationError as error:
-        raise InvalidRequestError(_explain(error)) from error
+        raise InvalidRequestError(explain(error)) from error
     return checked.model_dump(include=set(known))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import orjson
+from pydantic import ValidationError
 
 from api_gateway.doors.base import (
     Audio,
@@ -16,6 +17,7 @@ from api_gateway.doors.base import (
     Ping,
     Refusal,
     SessionRequest,
+    explain,
 )
 from api_gateway.presenters.omi import speaker_of
 from parlando.domain.annotations import Annotation
@@ -26,6 +28,8 @@ from parlando.domain.formats import AudioFormat
 from parlando.errors import InvalidRequestError, ParlandoError
 from parlando.ids import is_uid
 
+OPTIONS: Final = ("task", "translations", "prompt", "hotwords")
+"""Fields of the session's config that the query may contain, besides `language`."""
 WINDOW_S: Final = 5  # the app never resumes: it opens a new session after it reconnects
 
 
@@ -41,18 +45,23 @@ class OmiSocket(LiveProtocol):
         return self.handshake.path.get("key") or self.handshake.token
 
     def request(self, first: ClientCommand | None) -> SessionRequest:
-        """A session of raw PCM at the query's `sample_rate`, for the user `uid`."""
+        """A session of raw PCM at the query's `sample_rate`, for the user `uid`; its `OPTIONS`."""
         query = self.handshake.query
+        options = {name: query[name] for name in OPTIONS if query.get(name)}
         try:
             form = AudioFormat(sample_rate=int(query.get("sample_rate", 16_000)))
         except ValueError as error:
             raise InvalidRequestError(f"sample_rate: {error}") from error
+        try:
+            config = SessionConfig(interim=False, **options)
+        except ValidationError as error:
+            raise InvalidRequestError(explain(error)) from error
         uid = query.get("uid", "phone")
         return SessionRequest(
             uid=uid if is_uid(uid) else "phone",
             push=True,
             window_s=WINDOW_S,
-            config=SessionConfig(interim=False),
+            config=config,
             format=form,
             preferred_language=query.get("language"),
         )

@@ -7,7 +7,8 @@ Live speech to text. The REST routes are below; live audio goes over a WebSocket
 
 **`WS /v1/stt/stream`**. Query (all optional): `session_id`, `language`, `encoding` (`pcm_s16le`,
 `pcm_f32le`, `mulaw`, `alaw`, `container`), `sample_rate` (16000), `channels` (1), `channel`, `normalize`,
-`uid`, `title`, `interim`, `words`, `vad_silence_ms`, `prompt`, `token`, `resume`, `last_seq`.
+`uid`, `title`, `task`, `translations`, `interim`, `words`, `vad_silence_ms`, `prompt`, `hotwords`, `token`,
+`resume`, `last_seq`.
 
 The client sends binary frames with audio bytes, or JSON:
 
@@ -20,9 +21,9 @@ The client sends binary frames with audio bytes, or JSON:
 | `{"type":"ping"}` | answered by `pong` |
 | `{"type":"end"}` | no more audio; answered by the last finals and `closed` |
 
-The server sends `connected`, `ack`, `speech_started`, `partial`, `final`, `status`, `flushed`, `pong`,
-`error` and `closed`. In a `partial`, `text` is the whole hypothesis, and `stable` is the part of it that
-doesn't change any more. A `final` is settled. Finals, `flushed` and `closed` have a `seq`.
+The server sends `connected`, `ack`, `speech_started`, `partial`, `final`, `language`, `status`, `flushed`,
+`pong`, `error` and `closed`. In a `partial`, `text` is the whole hypothesis, and `stable` is the part of it
+that doesn't change any more. A `final` is settled. Finals, `flushed` and `closed` have a `seq`.
 
 To resume after a broken connection, connect to any gateway with `session_id`, `resume` (the `resume_token`
 of `connected`) and `last_seq`. The server sends the missed events; send audio from sample `received` on.

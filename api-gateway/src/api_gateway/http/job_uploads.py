@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
@@ -51,12 +51,13 @@ class _Form:
     Raises `InvalidRequestError`, `TooBigError`.
     """
 
-    def __init__(self, content_type: str) -> None:
+    def __init__(self, content_type: str, file_fields: Collection[str]) -> None:
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
             raise InvalidRequestError(
                 "Expected a multipart form with a file, but got another Content-Type or no boundary"
             )
+        self._file_fields = file_fields
         self.pieces: deque[bytes] = deque()
         self.fields: dict[str, list[str]] = {}
         self.filename: str | None = None
@@ -123,7 +124,7 @@ class _Form:
     def _end_headers(self) -> None:
         _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
         self._name = options.get(b"name", b"").decode("utf-8", "replace")
-        self._is_file = b"filename" in options and self._name == "file"
+        self._is_file = b"filename" in options and self._name in self._file_fields
         if self._is_file:
             if self.filename is not None:
                 raise InvalidRequestError("Expected one file in the form, but there are more")
@@ -154,15 +155,19 @@ async def discard(blobs: Blobs, name: str) -> None:
     await finish(blobs.delete(name), within_s=DELETE_S)
 
 
-async def receive(request: Request, blobs: Blobs, *, limit: int) -> Upload:
+async def receive(
+    request: Request, blobs: Blobs, *, limit: int, file_fields: Collection[str] = ("file",)
+) -> Upload:
     """Receive a form, and store its file, of at most `limit` bytes, in the blob store.
+
+    `file_fields`: the names that the file's field may have.
 
     Raises
     ------
     InvalidRequestError, TooBigError, SlowBodyError, StorageError
 
     """
-    form = _Form(request.headers.get("content-type", ""))
+    form = _Form(request.headers.get("content-type", ""), file_fields)
     declared = whole_number(request.headers.get("content-length", ""))
     _check((declared or 0) - MAX_TEXT, limit)
     allow_body(request, limit + MAX_FORM)

@@ -16,7 +16,6 @@ from api_gateway.http.uploads import body_of
 from api_gateway.live.relay import Relay
 from api_gateway.presenters.job import document_of, job_of, result_of, transcript_of
 from parlando.domain.job_options import JobOptions, JobStatus
-from parlando.domain.pools import languages_of
 from parlando.domain.subtitles import FORMATS, Format
 from parlando.errors import (
     AtCapacityError,
@@ -174,7 +173,7 @@ def _first(error: ValidationError) -> str:
 
 async def _check(services: Services, options: JobOptions) -> str:
     """Check the options. Returns the pool that decodes the job."""
-    pools = await services.admission.patient_pools(languages_of(options.language), options.task)
+    pools = await services.admission.patient_pools(options.languages, options.required_task)
     if options.callback_url:
         await services.outbound.check(options.callback_url)
     return pools[0].name

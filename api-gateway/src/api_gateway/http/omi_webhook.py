@@ -1,11 +1,13 @@
 """HTTP routes for Omi: the audio webhook, and the app's local Whisper."""
 
 import time
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import orjson
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -13,6 +15,7 @@ from api_gateway import metrics
 from api_gateway.auth import Principal, authenticate, handshake_of
 from api_gateway.deliveries.signature import secrets_for, verify
 from api_gateway.dependencies import Services, ServicesDep, services
+from api_gateway.doors.base import explain
 from api_gateway.http.uploads import body_of, form_of
 from api_gateway.live.file_session import send_file, transcribe_file
 from api_gateway.presenters.openai import FORMATS
@@ -20,6 +23,7 @@ from parlando.domain.config import SessionConfig
 from parlando.domain.formats import HIGHEST_RATE, LOWEST_RATE, AudioFormat
 from parlando.errors import InvalidRequestError, NotAllowedError, ParlandoError
 from parlando.ids import UID_PATTERN, is_uid, new_token
+from parlando.store.pools import Place
 from parlando.store.sessions import SessionWriter
 
 WAITING: Final = 1000  # sessions of Omi users that may be open beyond the workers' capacity
@@ -50,6 +54,39 @@ class UnknownKeyError(ParlandoError):
     code = "key_not_found"
 
 
+def _spoken(
+    services: ServicesDep,
+    language: Annotated[str | None, Query(max_length=200, description="As in the native protocol")] = None,
+    task: Annotated[Literal["transcribe", "translate"], Query(description="`translate`: into English")] = (
+        "transcribe"
+    ),
+    translations: Annotated[Literal["", "en"], Query(description="`en`: English as well")] = "",
+    hotwords: Annotated[str, Query(max_length=1000, description="Names and terms that may be spoken")] = "",
+) -> "_Spoken":
+    return _Spoken(services, language, {"task": task, "translations": translations, "hotwords": hotwords})
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    """The query's options of a webhook's session. They apply when a body opens a session."""
+
+    services: Services
+    language: str | None
+    options: dict[str, Any]
+
+    async def config(self) -> SessionConfig:
+        """The session's config; a language that no engine supports is ignored."""
+        return SessionConfig(
+            interim=False,
+            batch=self.services.settings.omi_mode == "batch",
+            language=await self.services.admission.language_or_none(self.language),
+            **self.options,
+        )
+
+
+SpokenDep = Annotated[_Spoken, Depends(_spoken)]
+
+
 def _caller(request: Request, key: str | None) -> Principal:
     try:
         return authenticate(handshake_of(request), services(request).settings, offered=key)
@@ -75,13 +112,18 @@ async def setup(request: Request, key: str | None = None) -> dict[str, bool]:
 @router.post("/streaming", responses=_ERRORS)
 @router.post("/omi/{key}/streaming", responses=_ERRORS)
 async def streaming(
-    request: Request, services: ServicesDep, uid: Uid, sample_rate: Rate = 16_000, key: str | None = None
+    request: Request,
+    services: ServicesDep,
+    spoken: SpokenDep,
+    uid: Uid,
+    sample_rate: Rate = 16_000,
+    key: str | None = None,
 ) -> JSONResponse:
     """Raw audio of a user: mono s16le, of any length. It is answered when the audio is in Redis."""
     caller = _caller(request, key)
     body = await body_of(request, services.settings.omi_max_body_mb << 20)
     await _check_signature(request, services, caller, uid, body)
-    return await _take(request, services, caller, uid, sample_rate, body, status="queued")
+    return await _take(request, services, caller, spoken, uid, sample_rate, body, status="queued")
 
 
 @router.post("/audio", responses=_ERRORS)
@@ -89,6 +131,7 @@ async def streaming(
 async def audio(
     request: Request,
     services: ServicesDep,
+    spoken: SpokenDep,
     uid: Annotated[str | None, Query(pattern=UID_PATTERN)] = None,
     sample_rate: Rate = 16_000,
     key: str | None = None,
@@ -103,13 +146,13 @@ async def audio(
         uid = uid or form.fields.get("uid")
         if form.file is None:
             raise InvalidRequestError("Expected a file in the form, but it has none")
-        return await _take_file(request, services, caller, _required_uid(uid), form.file)
+        return await _take_file(request, services, caller, spoken, _required_uid(uid), form.file)
     body = await body_of(request, limit)
     user = _required_uid(uid)
     await _check_signature(request, services, caller, user, body)
     if body[:4] == b"RIFF":
-        return await _take_file(request, services, caller, user, body)
-    return await _take(request, services, caller, user, sample_rate, body, status="ok")
+        return await _take_file(request, services, caller, spoken, user, body)
+    return await _take(request, services, caller, spoken, user, sample_rate, body, status="ok")
 
 
 def _required_uid(uid: str | None) -> str:
@@ -147,16 +190,24 @@ def _body_key(request: Request, uid: str, rate: int, body: bytes) -> tuple[str, 
 
 
 async def _take(
-    request: Request, services: Services, caller: Principal, uid: str, rate: int, body: bytes, *, status: str
+    request: Request,
+    services: Services,
+    caller: Principal,
+    spoken: _Spoken,
+    uid: str,
+    rate: int,
+    body: bytes,
+    *,
+    status: str,
 ) -> JSONResponse:
     if not body:
         raise InvalidRequestError("Expected audio in the body, but it is empty")
 
     async def opening(sid: str, form: AudioFormat) -> SessionWriter:
-        config = SessionConfig(interim=False, batch=services.settings.omi_mode == "batch")
+        config = await spoken.config()
         return await services.sessions.open(
             sid,
-            places=await services.admission.patient_places((), waiting=WAITING),
+            places=await _places(services, config),
             config=config.model_dump(exclude_none=True),
             token=new_token(),
             key=caller.key,
@@ -182,18 +233,24 @@ async def _take(
     return _answer(status, uid, rate, body, message, session_id=taken.sid)
 
 
+async def _places(services: Services, config: SessionConfig) -> list[Place]:
+    """Where the session may be opened. Bodies are accepted even if no worker is running."""
+    return await services.admission.patient_places(config.languages, config.required_task, waiting=WAITING)
+
+
 async def _take_file(
-    request: Request, services: Services, caller: Principal, uid: str, body: bytes
+    request: Request, services: Services, caller: Principal, spoken: _Spoken, uid: str, body: bytes
 ) -> JSONResponse:
     key, certain = _body_key(request, uid, 0, body)
 
     async def sending(sid: str) -> None:
+        config = await spoken.config()
         await send_file(
             services,
             body,
-            places=await services.admission.patient_places((), waiting=WAITING),
+            places=await _places(services, config),
             key=caller.key,
-            config=SessionConfig(interim=False, batch=services.settings.omi_mode == "batch"),
+            config=config,
             sid=sid,
             uid=uid,
             push=bool(services.settings.omi_transcript_webhook),
@@ -240,14 +297,28 @@ async def inference(request: Request, services: ServicesDep, key: str | None = N
         raise InvalidRequestError(
             f"Expected a response_format of {', '.join(FORMATS)}, but got {response_format[:40]!r}"
         )
-    language = await services.admission.language_or_none(form.fields.get("language"))
+    config = await _inference_config(services, form.fields)
     transcript = await transcribe_file(
         services,
         form.file,
         key=caller.key,
-        config=SessionConfig(interim=False, language=language, prompt=form.fields.get("prompt", "")[:2000]),
+        config=config,
         within_s=INFERENCE_WITHIN_S,
     )
     media_type, write = FORMATS[response_format]
     written = write(transcript)
     return Response(written if isinstance(written, str) else orjson.dumps(written), media_type=media_type)
+
+
+async def _inference_config(services: Services, fields: dict[str, str]) -> SessionConfig:
+    translate = fields.get("translate", "").lower() in ("true", "1")
+    try:
+        return SessionConfig(
+            interim=False,
+            language=await services.admission.language_or_none(fields.get("language")),
+            task="translate" if translate else "transcribe",
+            prompt=fields.get("prompt", "")[:2000],
+            hotwords=fields.get("hotwords", ""),
+        )
+    except ValidationError as error:
+        raise InvalidRequestError(explain(error)) from error

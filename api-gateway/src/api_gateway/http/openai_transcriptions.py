@@ -3,10 +3,8 @@
 A request is processed as a job, which is removed when it is answered or its client disconnects.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, Literal
 
 import orjson
@@ -15,26 +13,24 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
+from api_gateway.http.job_answers import ended, relay_of, remove_later
 from api_gateway.http.job_uploads import Upload, discard, receive
 from api_gateway.http.sse import ENDS, stream
-from api_gateway.live.relay import Relay
 from api_gateway.presenters import openai
 from api_gateway.presenters.job import transcript_of, whole_seconds
 from api_gateway.presenters.problem import ParamError, openai_answer
 from parlando.domain import languages
 from parlando.domain.job_options import JobOptions, JobStatus, Priority
-from parlando.domain.pools import NoPoolError, Pool, capable, languages_of
+from parlando.domain.pools import NoPoolError, Pool, capable
 from parlando.domain.transcript import FinalSegment, Transcript
 from parlando.errors import (
     AtCapacityError,
     EngineError,
     JobNotFoundError,
     ParlandoError,
-    UnavailableError,
 )
 from parlando.ids import new_job_id
 from parlando.store.job_store import JobRecord
-from parlando.tasks import end
 
 MIN_SAMPLES: Final = 1600  # a tenth of a second
 FORMATS: Final = ("json", "text", "srt", "verbose_json", "vtt", "diarized_json")
@@ -42,7 +38,6 @@ OWNER: Final = "parlando"
 CREATED: Final = 1_763_596_800  # `created` of all models, unix seconds
 
 router = APIRouter(tags=["OpenAI"])
-_removals: set[asyncio.Task[None]] = set()
 
 
 def _error(description: str) -> dict[str, Any]:
@@ -72,6 +67,7 @@ _BODY: Final = {
                     "model": {"type": "string"},
                     "language": {"type": "string"},
                     "prompt": {"type": "string"},
+                    "hotwords": {"type": "string", "maxLength": 1000},
                     "response_format": {"type": "string", "enum": list(FORMATS), "default": "json"},
                     "temperature": {"type": "number", "minimum": 0, "maximum": 1},
                     "timestamp_granularities[]": {
@@ -116,13 +112,10 @@ def request_of(upload: Upload, task: Literal["transcribe", "translate"]) -> Tran
     if stream.lower() not in ("true", "false", "1", "0"):
         raise ParamError(f"Expected true or false, but got {stream[:40]!r}", "stream")
     _check_temperature(upload.one("temperature"))
-    name = upload.one("language") or next(iter(upload.many("languages")), None)
-    language = languages.code_of(name) if name else None
-    if name and language is None:
-        raise ParamError(f"Expected an ISO 639 language, but got {name[:40]!r}", "language")
     streams = stream.lower() in ("true", "1")
     options = JobOptions(
-        language=language,
+        language=_language(upload),
+        hotwords=(upload.one("hotwords") or "")[:1000],
         prompt=" ".join([upload.one("prompt") or "", ", ".join(upload.many("keywords"))]).strip()[:2000],
         words="word" in granularities or "logprobs" in include,
         task=task,
@@ -138,6 +131,22 @@ def request_of(upload: Upload, task: Literal["transcribe", "translate"]) -> Tran
         granularities,
         tuple(upload.many("known_speaker_names")),
     )
+
+
+def _language(upload: Upload) -> str | None:
+    """The choice of languages: `language`, a code or name, several separated by commas, or `auto`; or the
+    list `languages`.
+    """
+    names = (upload.one("language") or ",".join(upload.many("languages"))).split(",")
+    codes = []
+    for name in filter(None, map(str.strip, names)):
+        code = languages.code_of(name)
+        if code is None and len(names) == 1 and name.lower() == "auto":
+            return None
+        if code is None:
+            raise ParamError(f"Expected an ISO 639 language, but got {name[:40]!r}", "language")
+        codes.append(code)
+    return ",".join(codes) or None
 
 
 def _check_temperature(given: str | None) -> None:
@@ -196,7 +205,7 @@ async def _answer(
         record = await _ended(request, services, job)
         return _written(record, await transcript_of(services.jobs, record), params)
     finally:
-        _remove_later(services, job)
+        remove_later(services, job)
 
 
 async def _pool(services: Services, model: str | None, options: JobOptions) -> Pool:
@@ -220,7 +229,7 @@ async def _pool(services: Services, model: str | None, options: JobOptions) -> P
                 code="model_not_found",
             )
     try:
-        return capable(named or pools, languages_of(options.language), options.task, ())[0]
+        return capable(named or pools, options.languages, options.required_task, ())[0]
     except NoPoolError as error:
         if error.lacking != "language":
             raise
@@ -228,40 +237,10 @@ async def _pool(services: Services, model: str | None, options: JobOptions) -> P
 
 
 async def _ended(request: Request, services: Services, job: str) -> JobRecord:
-    """Wait for the job's end. Raises its failure, and `ParamError` if the client disconnects."""
-    waiting = asyncio.create_task(_wait(services, job))
-    disconnect = asyncio.create_task(_disconnected(request))
-    try:
-        await asyncio.wait([waiting, disconnect], return_when=asyncio.FIRST_COMPLETED)
-        if not waiting.done():
-            raise ParamError("The client has disconnected", "file")
-        await waiting
-    finally:
-        await end(waiting, disconnect)
-    record = await services.jobs.record(job)
+    """Wait for the job's end. Raises its failure, and `ClientDisconnect`."""
+    record = await ended(request, services, job)
     _raise_failure(record)
     return record
-
-
-async def _wait(services: Services, job: str) -> None:
-    try:
-        async with _relay_of(services, job) as relay:
-            async for batch in relay.batches():
-                if any(message.type in ENDS for message in batch):
-                    return
-    except JobNotFoundError as error:
-        raise UnavailableError("Redis has lost its data; send the file again") from error
-
-
-def _relay_of(services: Services, job: str) -> Relay:
-    return Relay(
-        services.history, services.channels, job, after=0, admitted=partial(services.jobs.known, job)
-    )
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _raise_failure(record: JobRecord) -> None:
@@ -302,7 +281,7 @@ async def _stream(services: Services, job: str, params: TranscriptionRequest) ->
     text = ""
     segments: list[FinalSegment] = []
     try:
-        async with _relay_of(services, job) as relay:
+        async with relay_of(services, job) as relay:
             async for batch in relay.batches():
                 if not batch:
                     yield b": still here\n\n"
@@ -321,7 +300,7 @@ async def _stream(services: Services, job: str, params: TranscriptionRequest) ->
     except JobNotFoundError:
         yield await _last(services, job, text, segments, params)
     finally:
-        _remove_later(services, job)
+        remove_later(services, job)
 
 
 def _delta(
@@ -351,23 +330,6 @@ async def _last(
 
 def _frame(body: dict[str, Any]) -> bytes:
     return b"data: %s\n\n" % orjson.dumps(body)
-
-
-def _remove_later(services: Services, job: str) -> None:
-    """Remove a job in the background, even if the request is being cancelled."""
-    task = asyncio.create_task(_remove(services, job))
-    _removals.add(task)
-    task.add_done_callback(_removals.discard)
-
-
-async def _remove(services: Services, job: str) -> None:
-    try:
-        record = await services.jobs.record(job)
-        await services.jobs.cancel(record)
-        await services.blobs.delete(record.source.blob)
-        await services.jobs.forget(record)
-    except JobNotFoundError:
-        pass
 
 
 # --- models -----------------------------------------------------------------------------------------

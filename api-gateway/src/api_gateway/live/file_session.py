@@ -12,7 +12,6 @@ from parlando.domain.commands import End
 from parlando.domain.config import SessionConfig
 from parlando.domain.events import EVENTS, Closed, Failure, FinalTranscript
 from parlando.domain.formats import AudioFormat
-from parlando.domain.pools import languages_of
 from parlando.domain.transcript import FinalSegment, Transcript
 from parlando.errors import (
     AtCapacityError,
@@ -91,8 +90,9 @@ async def transcribe_file(
         async with asyncio.timeout_at(asyncio.get_running_loop().time() + within_s):
             while True:
                 try:
-                    languages = languages_of(config.language)
-                    places = await services.admission.places(CONTAINER, languages)
+                    places = await services.admission.places(
+                        CONTAINER, config.languages, config.required_task
+                    )
                     writer = await send_file(services, data, places=places, key=key, config=config)
                     break
                 except AtCapacityError:

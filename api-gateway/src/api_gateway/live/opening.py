@@ -14,7 +14,6 @@ from api_gateway.doors.base import SessionRequest
 from parlando.domain.audio import SAMPLES_PER_MS
 from parlando.domain.config import SessionConfig
 from parlando.domain.formats import AudioFormat
-from parlando.domain.pools import languages_of
 from parlando.errors import NotAllowedError, SessionNotFoundError, SessionTakenError
 from parlando.ids import new_session_id, new_token
 from parlando.store.pools import Place
@@ -89,8 +88,7 @@ class Opening:
 
     async def check(self, opened: Opened, changes: Mapping[str, Any]) -> None:
         """Refuse changes of the config that the session's pool can't apply. Raises `InvalidRequestError`."""
-        stages = SessionConfig(stages=changes.get("stages") or "").stage_names
-        await self._services.admission.check_change(opened.writer.pool, changes.get("language"), stages)
+        await self._services.admission.check_change(opened.writer.pool, SessionConfig(**changes))
 
     async def _new(self, request: SessionRequest) -> Opened:
         token = new_token()
@@ -111,7 +109,7 @@ class Opening:
 
     async def _places(self, request: SessionRequest, config: SessionConfig) -> list[Place]:
         return await self._services.admission.places(
-            request.format, languages_of(config.language), stages=config.stage_names
+            request.format, config.languages, config.required_task, config.stage_names
         )
 
     async def _open(

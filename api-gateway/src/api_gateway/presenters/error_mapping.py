@@ -19,6 +19,7 @@ INTERNAL: Final = ErrorMapping(500, 1011, "Internal error")
 ERROR_MAPPINGS: Final[dict[str, ErrorMapping]] = {
     "invalid_request": ErrorMapping(400, 1003, "The request is invalid"),
     "invalid_audio": ErrorMapping(415, 1003, "The audio is invalid"),
+    "no_speech": ErrorMapping(422, 1008, "There is no speech in the audio"),
     "not_allowed": ErrorMapping(401, 1008, "Not allowed"),
     "key_not_found": ErrorMapping(404, 1008, "No such key"),
     "session_taken": ErrorMapping(409, 1008, "The session id is in use"),

@@ -149,9 +149,11 @@ export class LiveView {
     this.session = session;
     this.lag = 0;
     this.lost = false;
+    this.languageFound({ locked: false });
     session.on("connected", (greeting) => this.connected(greeting));
     session.on("partial", (partial) => this.partial(partial));
     session.on("final", (final) => this.final(final));
+    session.on("language", (found) => this.languageFound(found));
     session.on("status", (status) => this.status(status));
     session.on("unprotected", () =>
       this.notify("The cluster decodes more slowly than the audio arrives. This page can't keep all waiting audio: some is lost if Redis fails.", "warn"),
@@ -192,6 +194,13 @@ export class LiveView {
     $("live-hint").hidden = true;
     this.finals.push(this.positioned(final));
     this.keep();
+  }
+
+  /** Show the language that was found beside "Automatic". */
+  languageFound({ language, locked }) {
+    const [automatic] = $("live-language").options;
+    const names = new Intl.DisplayNames(["en"], { type: "language" });
+    automatic.text = locked ? `Automatic (${names.of(language) ?? language})` : "Automatic";
   }
 
   status({ status, ms, reason }) {

@@ -3,16 +3,20 @@
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 
 from parlando.cli import deliveries, follow, jobs, listen, live, models, status, tail, transcribe, up
 from parlando.cli.options import HERE, Key, Url
-from parlando.client import ClientError
+from parlando.client import ClientError, Parlando
 from parlando.domain.subtitles import Format
 from parlando.errors import ParlandoError
+
+LANGUAGE: Final = "ISO 639-1; several, separated by commas, to detect it among these; none for any."
+PROMPT: Final = "Text that precedes the speech: topic, names, style."
+HOTWORDS: Final = "Names and terms that may be spoken, separated by commas."
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,8 +40,9 @@ def transcribe_command(
         Path | None, typer.Option(file_okay=False, help="Folder for the results; none to print them.")
     ] = None,
     parallel: Annotated[int, typer.Option(min=1, max=32, help="Files processed at a time.")] = 4,
-    language: Annotated[str, typer.Option(help="ISO 639-1; none to detect it.")] = "",
-    prompt: Annotated[str, typer.Option(help="Names and terms that are spoken.")] = "",
+    language: Annotated[str, typer.Option(help=LANGUAGE)] = "",
+    prompt: Annotated[str, typer.Option(help=PROMPT)] = "",
+    hotwords: Annotated[str, typer.Option(help=HOTWORDS)] = "",
     words: Annotated[bool, typer.Option("--words", help="Include word times (json only).")] = False,
     translate: Annotated[bool, typer.Option("--translate", help="Translate into English.")] = False,
     split: Annotated[bool, typer.Option("--split", help="Treat each channel as a separate speaker.")] = False,
@@ -46,6 +51,7 @@ def transcribe_command(
     fields = {
         "language": language,
         "prompt": prompt,
+        "hotwords": hotwords,
         "words": str(words).lower(),
         "task": "translate" if translate else "transcribe",
         "channels": "split" if split else "mix",
@@ -60,22 +66,43 @@ def live_command(
     url: Url = HERE,
     key: Key = None,
     fast: Annotated[bool, typer.Option("--fast", help="Send as fast as possible, not in real time.")] = False,
-    language: Annotated[str | None, typer.Option(help="ISO 639-1; none to detect it.")] = None,
-    prompt: Annotated[str, typer.Option(help="Names and terms that will be spoken.")] = "",
+    language: Annotated[str | None, typer.Option(help=LANGUAGE)] = None,
+    prompt: Annotated[str, typer.Option(help=PROMPT)] = "",
+    hotwords: Annotated[str, typer.Option(help=HOTWORDS)] = "",
+    translate: Annotated[bool, typer.Option("--translate", help="Translate into English.")] = False,
 ) -> None:
     """Stream a file as live audio. Stable text is bold; the rest may still change."""
-    asyncio.run(live.run(file, url=url, key=key, fast=fast, language=language, prompt=prompt))
+    options = live.options(language, prompt, hotwords, translate=translate)
+    asyncio.run(live.run(file, url=url, key=key, fast=fast, options=options))
 
 
 @app.command("listen")
 def listen_command(
     url: Url = HERE,
     key: Key = None,
-    language: Annotated[str | None, typer.Option(help="ISO 639-1; none to detect it.")] = None,
-    prompt: Annotated[str, typer.Option(help="Names and terms that will be spoken.")] = "",
+    language: Annotated[str | None, typer.Option(help=LANGUAGE)] = None,
+    prompt: Annotated[str, typer.Option(help=PROMPT)] = "",
+    hotwords: Annotated[str, typer.Option(help=HOTWORDS)] = "",
+    translate: Annotated[bool, typer.Option("--translate", help="Translate into English.")] = False,
 ) -> None:
     """Transcribe the microphone live until Ctrl-C. Requires the package sounddevice."""
-    asyncio.run(listen.run(url=url, key=key, language=language, prompt=prompt))
+    options = live.options(language, prompt, hotwords, translate=translate)
+    asyncio.run(listen.run(url=url, key=key, options=options))
+
+
+@app.command("detect-language")
+def detect_language_command(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Audio file of any format.")],
+    url: Url = HERE,
+    key: Key = None,
+    language: Annotated[
+        str | None, typer.Option(help="Languages that are possible (ISO 639-1), separated by commas.")
+    ] = None,
+) -> None:
+    """Print the language that is spoken in a file, its code and the confidence."""
+    with Parlando(url, api_key=key) as client:
+        found = client.detect_language(file, language=language)
+    typer.echo(f"{found['detected_language']} {found['language_code']} {found['confidence']:.2f}")
 
 
 @app.command("tail")

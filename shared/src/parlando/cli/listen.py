@@ -26,8 +26,11 @@ def _sounddevice() -> Any:
     return sounddevice
 
 
-async def run(*, url: str, key: str | None, language: str | None, prompt: str) -> None:
-    """Send the microphone's audio until Ctrl-C and show the captions. Raises `ClientError`."""
+async def run(*, url: str, key: str | None, options: dict[str, Any]) -> None:
+    """Send the microphone's audio until Ctrl-C and show the captions. `options`: of the session.
+
+    Raises `ClientError`.
+    """
     sound = _sounddevice()
     loop = asyncio.get_running_loop()
     frames: asyncio.Queue[bytes] = asyncio.Queue(MAX_WAITING)
@@ -39,7 +42,6 @@ async def run(*, url: str, key: str | None, language: str | None, prompt: str) -
         microphone = sound.RawInputStream(SAMPLE_RATE, FRAME, channels=1, dtype="int16", callback=take)
     except sound.PortAudioError as error:
         raise ClientError("no_microphone", f"No microphone can be opened: {error}") from error
-    options: dict[str, Any] = {"language": language, "prompt": prompt or None}
     with Captions() as captions, microphone:
         async with connect(
             url.replace("http", "ws", 1), api_key=key, connect_s=CONNECT_S, **options

@@ -50,18 +50,25 @@ async def _send(session: ClientSession, recording: LocalFile, *, fast: bool) -> 
     await session.end()
 
 
-async def run(
-    file: Path, *, url: str, key: str | None, fast: bool, language: str | None, prompt: str
-) -> None:
-    """Stream the file and print its captions. Raises `ClientError`."""
+def options(language: str | None, prompt: str, hotwords: str, *, translate: bool) -> dict[str, str | None]:
+    """The options of a session from those of the command; None where none is given."""
+    return {
+        "language": language,
+        "prompt": prompt or None,
+        "hotwords": hotwords or None,
+        "task": "translate" if translate else None,
+    }
+
+
+async def run(file: Path, *, url: str, key: str | None, fast: bool, options: dict[str, Any]) -> None:
+    """Stream the file and print its captions. `options`: of the session. Raises `ClientError`."""
     recording = load(file)
     socket_url = url.replace("http", "ws", 1)
     async with connect(
         socket_url,
         api_key=key,
         connect_s=CONNECT_S,
-        language=language,
-        prompt=prompt or None,
+        **options,
         **recording.query,
     ) as session:
         sending = asyncio.create_task(_send(session, recording, fast=fast))

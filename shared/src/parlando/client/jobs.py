@@ -44,7 +44,8 @@ class _Counted:
 class JobsClient:
     """A client of one gateway. Every call raises `ClientError` if the gateway refuses it or is unreachable.
 
-    `options` of a job (docs/protocols.md): language, prompt, words, task, channels, callback_url, priority.
+    `options` of a job (docs/protocols.md): language, task, translations, prompt, hotwords, words, channels,
+    callback_url, priority.
     """
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None) -> None:
@@ -66,8 +67,11 @@ class JobsClient:
         await self._client.aclose()
 
     async def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        return await self._send(method, self._jobs + path, **more)
+
+    async def _send(self, method: str, url: str, **more: Any) -> httpx.Response:
         try:
-            answer = await self._client.request(method, self._jobs + path, **more)
+            answer = await self._client.request(method, url, **more)
         except httpx.HTTPError as error:
             raise ClientError("unreachable", f"No gateway answers at {self._url} ({error!r})") from error
         if answer.is_error:
@@ -123,6 +127,19 @@ class JobsClient:
     async def result(self, job_id: str, form: str = "text") -> str:
         """A completed job's result as `json`, `text`, `srt`, `vtt` or `tsv`."""
         return (await self._ask("GET", f"/{job_id}/result", params={"format": form})).text
+
+    async def detect_language(self, file: str | os.PathLike[str], *, language: str | None = None) -> Document:
+        """The language of a file: `detected_language`, `language_code` and `confidence`.
+
+        `language`: codes separated by commas, among which it is detected; None for any.
+        """
+        path, opened = _opened(file)
+        data = {"language": language} if language else {}
+        with opened:
+            answer = await self._send(
+                "POST", f"{self._url}/v1/detect-language", files={"file": (path.name, opened)}, data=data
+            )
+        return cast(Document, answer.json())
 
     async def job(self, job_id: str) -> Document:
         """A job, with its result if it is completed."""

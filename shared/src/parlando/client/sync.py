@@ -43,6 +43,10 @@ class Parlando:
         """Transcribe a file; returns the result."""
         return self._runner.run(self._jobs.transcribe(file, **options))
 
+    def detect_language(self, file: str | os.PathLike[str], *, language: str | None = None) -> Document:
+        """See `JobsClient.detect_language`."""
+        return self._runner.run(self._jobs.detect_language(file, language=language))
+
     def live(self, chunks: Iterable[bytes], **options: Any) -> Iterator[Event]:
         """Send the audio of `chunks` (16 kHz mono s16le) and yield events as they arrive, up to `closed`.
 

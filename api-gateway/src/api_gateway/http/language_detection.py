@@ -1,0 +1,125 @@
+"""`POST /detect-language`: the language that is spoken in a file.
+
+A request is processed as a job with the task `detect_language`, which is removed when it is answered.
+"""
+
+from typing import Any, Final
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field, ValidationError
+from starlette.requests import Request
+
+from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
+from api_gateway.http.job_answers import ended, remove_later
+from api_gateway.http.job_uploads import Upload, discard, receive
+from parlando.domain.job_options import JobOptions, JobStatus, Priority
+from parlando.domain.languages import NAMES
+from parlando.errors import (
+    AtCapacityError,
+    EngineError,
+    InvalidAudioError,
+    InvalidRequestError,
+    NoSpeechError,
+)
+from parlando.ids import new_job_id
+from parlando.store.job_store import JobRecord
+
+FILE_FIELDS: Final = frozenset({"file", "audio_file"})
+
+router = APIRouter(tags=["languages"])
+
+_PROBLEM: Final[dict[str, Any]] = {"content": {"application/problem+json": {}}}
+_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"description": "The form is invalid, or no engine can detect languages", **_PROBLEM},
+    401: {"description": "Missing or invalid API key", **_PROBLEM},
+    408: {"description": "The body timed out", **_PROBLEM},
+    413: {"description": "The file is too big", **_PROBLEM},
+    415: {"description": "The audio can't be decoded", **_PROBLEM},
+    422: {"description": "There is no speech in the file", **_PROBLEM},
+    500: {"description": "The engine failed", **_PROBLEM},
+    503: {"description": "No capacity, too many jobs are waiting, or Redis can't be reached", **_PROBLEM},
+    507: {"description": "The blob store is full", **_PROBLEM},
+}
+_BODY: Final = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {
+                    "file": {
+                        "type": "string",
+                        "format": "binary",
+                        "description": "Any audio or video file; the field may also be called audio_file",
+                    },
+                    "language": {
+                        "type": "string",
+                        "description": "Languages that are possible, separated by commas; none for any",
+                    },
+                },
+            }
+        }
+    },
+}
+
+
+class DetectedLanguage(BaseModel):
+    """The language of a file."""
+
+    detected_language: str = Field(description="Its English name in lower case", examples=["german"])
+    language_code: str = Field(description="ISO 639-1", examples=["de"])
+    confidence: float = Field(description="From 0 to 1; below 0.6 it is a guess", examples=[0.97])
+
+
+@router.post("/detect-language", responses=_ERRORS, openapi_extra={"requestBody": _BODY})
+@router.post("/v1/detect-language", responses=_ERRORS, openapi_extra={"requestBody": _BODY})
+async def detect_language(request: Request, caller: PrincipalDep, services: ServicesDep) -> DetectedLanguage:
+    """Detect the language of a file, in the first 28 s from its first speech on."""
+    upload = await receive(
+        request, services.blobs, limit=services.settings.max_upload_mb << 20, file_fields=FILE_FIELDS
+    )
+    if upload.source is None:
+        raise InvalidRequestError("Expected a file in the form's field `file`, but it is empty or missing")
+    job = new_job_id()
+    try:
+        options = _options(upload)
+        pools = await services.admission.choose(options.languages, options.task)
+    except BaseException:
+        await discard(services.blobs, upload.source.blob)
+        raise
+    try:
+        await services.jobs.submit(
+            job, upload.source, options, pool=pools[0].name, key=caller.key, listed=False
+        )
+    except AtCapacityError:  # after any other error the job may be queued and need its file
+        await discard(services.blobs, upload.source.blob)
+        raise
+    try:
+        return await _result(services, await ended(request, services, job))
+    finally:
+        remove_later(services, job)
+
+
+def _options(upload: Upload) -> JobOptions:
+    try:
+        return JobOptions(language=upload.one("language"), task="detect_language", priority=Priority.HIGH)
+    except ValidationError as error:
+        raise InvalidRequestError(f"language: {error.errors()[0]['msg']}") from error
+
+
+async def _result(services: Services, record: JobRecord) -> DetectedLanguage:
+    if record.status is not JobStatus.COMPLETED:
+        failure = record.error or {"code": "internal", "message": "The job was cancelled"}
+        if failure["code"] in ("invalid_audio", "too_long"):
+            raise InvalidAudioError(failure["message"])
+        raise EngineError(failure["message"])
+    async for segment in services.jobs.segments(record.job):
+        if segment.language is not None:
+            name = NAMES.get(segment.language, segment.language)
+            return DetectedLanguage(
+                detected_language=name,
+                language_code=segment.language,
+                confidence=round(segment.confidence or 0.0, 4),
+            )
+    raise NoSpeechError("Expected a file with speech, but none was found in it")
