@@ -16,6 +16,7 @@ QUICK = (
     ("capacity", "100"),
     ("intake",),
     ("failover",),
+    ("languages",),
     ("long_file", "--quick"),
 )
 FULL = (
