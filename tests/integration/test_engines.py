@@ -14,17 +14,10 @@ from parlando.models.catalogue import MOONSHINE_TINY
 from parlando.models.store import ModelStore
 from support.endpoint import Endpoint, Server
 from support.in_process import recognise
-from support.speech import FIXTURES, MICRO, load
+from support.speech import FIXTURES, load
 from transcriber.engines.base import Window
 from transcriber.engines.registry import load as load_engine
 from transcriber.settings import TranscriberSettings
-
-
-@pytest.fixture(scope="session")
-def micro_converted(micro_checkpoint, tmp_path_factory):
-    from support.ctranslate2_model import convert
-
-    return convert(micro_checkpoint, tmp_path_factory.mktemp("ct2") / "whisper-micro")
 
 
 @pytest.fixture(scope="session")
@@ -52,22 +45,20 @@ def engine(request):
         case "moonshine":
             ModelStore().pull(MOONSHINE_TINY)
             model = None
-        case "whisper":
-            model = str(request.getfixturevalue("micro_checkpoint"))
-        case "faster-whisper":
-            model = str(request.getfixturevalue("micro_converted"))
+        case "whisper" | "faster-whisper":
+            model = "tiny.en"
     return load_engine(TranscriberSettings(stt_engine=request.param, whisper_model=model))[0]
 
 
 @pytest.fixture
 def spoken(engine):
-    """(samples, words) of recordings that this engine is meant for."""
-    folder = FIXTURES / "speech" if engine.info.name in ("moonshine", "openai") else MICRO
+    """(samples, text) of recordings in English."""
+    folder = FIXTURES / "speech"
     rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
     return [
         (to_float(load(folder / row["file"])), row["text"])
         for row in rows
-        if row["text"] and row.get("duration_s", 5) < 14 and "containers/" not in row["file"]
+        if row["text"] and row["duration_s"] < 14 and "/" not in row["file"]
     ]
 
 
@@ -88,31 +79,9 @@ def test_it_recognises_speech(engine, spoken):
 
 
 def test_case_6_a_batch_gives_what_single_windows_give(engine, spoken):
-    windows = [Window(x, final=True, voiced_s=1.0) for x, _ in spoken]
+    windows = [Window(x, final=True, voiced_s=1.0, redecode=False) for x, _ in spoken]
 
     assert [h.text for h in engine.transcribe(windows)] == [engine.transcribe([w])[0].text for w in windows]
-
-
-@pytest.mark.parametrize("name", ["whisper", "faster-whisper"])
-def test_whisper_hears_partials_in_a_context_of_their_own_length(name, request, monkeypatch):
-    path = request.getfixturevalue("micro_checkpoint" if name == "whisper" else "micro_converted")
-    engine = load_engine(TranscriberSettings(stt_engine=name, whisper_model=str(path)))[0]
-    encoder, method = (engine, "_encode") if name == "whisper" else (engine._model, "encode")
-    contexts, encode = [], getattr(encoder, method)
-    monkeypatch.setattr(encoder, method, lambda mel: contexts.append(mel.shape[-1]) or encode(mel))
-    spoken = [to_float(load(MICRO / f"0{number}.flac")) for number in range(4)]
-
-    partials = engine.transcribe([Window(samples) for samples in spoken])
-    assert set(contexts) == {500}, "less than four seconds, and one of silence"
-    contexts.clear()
-    finals = engine.transcribe([Window(samples, final=True) for samples in spoken])
-    assert set(contexts) == {3000}
-    assert jiwer.wer([_bare(f.text) for f in finals], [_bare(p.text) or "nothing" for p in partials]) < 0.2
-
-    contexts.clear()
-    monkeypatch.setattr(f"{type(engine).__module__}.is_plausible", lambda text, logprob: False)
-    engine.transcribe([Window(spoken[0])])
-    assert contexts == [500, 3000], "what can't be believed is heard in full"
 
 
 def test_words_rise_in_time_and_lie_in_the_window(engine, spoken):
@@ -121,6 +90,7 @@ def test_words_rise_in_time_and_lie_in_the_window(engine, spoken):
         times = [time for word in words for time in (word.start, word.end)]
 
         assert times == sorted(times)
+        assert all(word.end > word.start for word in words)
         assert times[0] >= 0
         assert times[-1] <= len(samples) / SAMPLE_RATE + 1.0  # silence put behind it may be touched
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from parlando.domain.audio import SAMPLE_RATE
 from parlando.domain.decode_options import written_in
 from parlando.domain.transcript import FinalSegment, TimedWord, join
+from parlando.domain.word_spans import with_lengths
 from parlando.store.chunk_claims import ChunkSpec
 from transcriber.engines.base import Hypothesis, Word
 
@@ -127,6 +129,18 @@ def _snapped(
         start = begin if first and timed.start - begin <= SNAP_S else timed.start
         stop = end if final and end - timed.end <= SNAP_S else timed.end
         found[number] = _Timed(timed.word, start, stop)
+    return _lengthened(found, at, spoken)
+
+
+def _lengthened(
+    timed: Sequence[_Timed], at: Sequence[int], spoken: Sequence[tuple[float, float]]
+) -> list[_Timed]:
+    """`timed`, where each word of an utterance has a length. `at`: the number of each word's utterance."""
+    found: list[_Timed] = []
+    for where, numbers in groupby(range(len(timed)), key=lambda number: at[number]):
+        words = [timed[number] for number in numbers]
+        spans = with_lengths([(word.start, word.end) for word in words], *spoken[where])
+        found += [_Timed(word.word, start, end) for word, (start, end) in zip(words, spans, strict=True)]
     return found
 
 

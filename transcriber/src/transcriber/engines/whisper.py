@@ -24,6 +24,7 @@ from whisper.timing import find_alignment, merge_punctuations
 from whisper.tokenizer import get_tokenizer
 
 from parlando.domain.audio import SAMPLE_RATE
+from parlando.domain.word_spans import with_lengths
 from parlando.errors import EngineError, ModelError
 from parlando.models.openai_checkpoint import ALIGNMENT_HEADS
 from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window, Word
@@ -140,7 +141,7 @@ class WhisperEngine(Engine):
             results = self._decode(features[numbers], options, temperature=0.0)
             for number, result in zip(numbers, results, strict=True):
                 window, feature = windows[number], features[number : number + 1]
-                if window.final:
+                if window.final and window.redecode:
                     result = self._at_higher_temperatures(feature, options, result)
                 settled = is_silent(result.no_speech_prob, result.avg_logprob)
                 if frames == N_FRAMES or settled or is_plausible(result.text, result.avg_logprob):
@@ -210,8 +211,13 @@ class WhisperEngine(Engine):
         frames = min(N_FRAMES, len(window.samples) // whisper.audio.HOP_LENGTH)
         alignment = find_alignment(self._model, tokenizer, tokens, mel, frames)
         merge_punctuations(alignment, LEADING, TRAILING)
+        timings = [timing for timing in alignment if timing.word.strip()]
+        spans = with_lengths(
+            [(float(timing.start), float(timing.end)) for timing in timings],
+            0.0,
+            len(window.samples) / SAMPLE_RATE,
+        )
         return tuple(
-            Word(timing.word.strip(), float(timing.start), float(timing.end), float(timing.probability))
-            for timing in alignment
-            if timing.word.strip()
+            Word(timing.word.strip(), start, end, float(timing.probability))
+            for timing, (start, end) in zip(timings, spans, strict=True)
         )

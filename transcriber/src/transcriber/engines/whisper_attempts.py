@@ -2,10 +2,10 @@
 
 Pure.
 
-Whisper was trained on windows of 30 s, and its encoder costs the same for any speech in them. A context that
-holds only the speech costs as much less as it is shorter, but the decoder, which was trained to see silence up
-to the end of 30 s, repeats itself there. So the speech alone is encoded, and states of silence follow it: the
-last ones of 30 s of silence, encoded once (docs/performance.md has the measurements).
+Whisper was trained on windows of 30 s, and its encoder costs the same for any speech in them. Encoding only
+the speech costs as much less as it is shorter, but the decoder, which was trained to see silence up to 30 s,
+repeats itself there. So states of silence follow those of the speech: the last ones of 30 s of silence,
+encoded once (docs/performance.md has the measurements).
 """
 
 import math
@@ -30,7 +30,7 @@ SAMPLES: Final = 5  # texts sampled at a temperature, of which the most probable
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The states that a decode attends to: those of `seconds` of audio, then silence, together `positions`."""
+    """The states that a decode attends to: of `seconds` of audio, then of silence, together `positions`."""
 
     seconds: float
     positions: int

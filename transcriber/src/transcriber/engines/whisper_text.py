@@ -1,6 +1,6 @@
 """Rules shared by the Whisper engines: words of a text, plausibility, length of the context. Pure.
 
-The thresholds are those of openai-whisper's `transcribe`.
+The thresholds of plausibility are those of openai-whisper's `transcribe`.
 """
 
 import math
@@ -11,8 +11,9 @@ from parlando.domain.transcript import UNSPACED
 from transcriber.engines.base import Hypothesis, Window, Word
 from transcriber.engines.guards import MAX_COMPRESSION, compression, truncate_repetition
 
-NO_SPEECH: Final = 0.6  # a window is silent if the probability of silence is above this …
-WORST_LOGPROB: Final = -1.0  # … and the mean log-probability of the text is below this
+NO_SPEECH: Final = 0.5  # a window is silent if the probability of silence is above this …
+SURE_LOGPROB: Final = -0.4  # … and the mean log-probability of the text is below this
+WORST_LOGPROB: Final = -1.0  # below this mean log-probability a text isn't plausible
 TEMPERATURES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # tried in order while a final isn't plausible
 FULL_CONTEXT_S: Final = 30  # the context that Whisper was trained on
 MARGIN_S: Final = 1  # least silence at the end of a shorter context
@@ -41,8 +42,12 @@ def is_plausible(text: str, avg_logprob: float) -> bool:
 
 
 def is_silent(no_speech_prob: float, avg_logprob: float) -> bool:
-    """Whether Whisper's own probabilities say that the window holds no speech."""
-    return no_speech_prob > NO_SPEECH and avg_logprob < WORST_LOGPROB
+    """Whether Whisper's own probabilities say that the window holds no speech.
+
+    The limits are stricter than those of openai-whisper (0.6 and -1.0), with which silence, tones and noise
+    give "you" or "Thank you.": tiny.en gives them 0.5 to 0.9 and -0.5 to -1.2, and read speech at most 0.27.
+    """
+    return no_speech_prob > NO_SPEECH and avg_logprob < SURE_LOGPROB
 
 
 def empty_hypothesis(language: str | None, reason: str) -> Hypothesis:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
 from parlando.domain.transcript import UNSPACED
+from parlando.domain.word_spans import with_lengths
 from transcriber.engines.base import Word
 
 POSITION_S: Final = 0.02  # seconds of one position of the encoder
@@ -47,9 +49,9 @@ def with_times(
     first: dict[int, float] = {}
     for token, position in alignment:
         first.setdefault(token, min(position * POSITION_S, seconds))
-    timed, at = [], 0
-    for word in words:
-        after = at + len(word.tokens)
-        timed.append(replace(word, start=round(first[at], 3), end=round(first.get(after, seconds), 3)))
-        at = after
-    return tuple(timed)
+    edges = [*np.cumsum([0, *(len(word.tokens) for word in words)])]
+    spans = [(first[begin], first.get(end, seconds)) for begin, end in pairwise(edges)]
+    return tuple(
+        replace(word, start=start, end=end)
+        for word, (start, end) in zip(words, with_lengths(spans, 0.0, seconds), strict=True)
+    )

@@ -11,6 +11,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from parlando.domain.word_spans import with_lengths
+
 MEDIAN_WIDTH: Final = 7  # frames
 _EXCHANGES: Final = (
     *((0, 5), (0, 3), (1, 6), (2, 4), (0, 1), (3, 5), (2, 6)),
@@ -40,8 +42,8 @@ def align(weights: Weights, lengths: Sequence[int], frame_s: float) -> list[tupl
     spans = []
     for begin, end in pairwise(edges):
         last = starts[end] if end < len(starts) else frames
-        spans.append((round(float(starts[begin] * frame_s), 3), round(float(last * frame_s), 3)))
-    return spans
+        spans.append((float(starts[begin] * frame_s), float(last * frame_s)))
+    return with_lengths(spans, 0.0, frames * frame_s)
 
 
 def _median_filtered(rows: Weights) -> Weights:

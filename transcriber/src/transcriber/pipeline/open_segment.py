@@ -12,6 +12,7 @@ from parlando.domain.config import SessionConfig
 from parlando.domain.decode_options import written_in
 from parlando.domain.events import FinalTranscript, Partial
 from parlando.domain.transcript import TimedWord, join
+from parlando.domain.word_spans import with_lengths
 from transcriber.engines.base import Hypothesis, Word, dump_words, load_words
 from transcriber.pipeline.agreement import LocalAgreement, Words
 from transcriber.pipeline.language import Detected, detected
@@ -121,21 +122,18 @@ class OpenSegment:
         first, last = utterance.onset / SAMPLE_RATE, utterance.speech_end / SAMPLE_RATE
         offset = self.start / SAMPLE_RATE
         letters = sum(len(word.text) + 1 for word in settled)
-        timed, passed, at = [], 0, first
+        spans, passed = [], 0
         for word in settled:
             estimated_start = first + (last - first) * passed / max(letters, 1)
             passed += len(word.text) + 1
             estimated_end = first + (last - first) * passed / max(letters, 1)
             start = estimated_start if word.start is None else offset + word.start
             end = estimated_end if word.end is None else offset + word.end
-            start = min(max(start, at), last)
-            at = end = min(max(end, start), last)
-            timed.append(
-                TimedWord(
-                    word=word.text, start=round(start, 3), end=round(end, 3), confidence=word.probability
-                )
-            )
-        return timed
+            spans.append((start, end))
+        return [
+            TimedWord(word=word.text, start=start, end=end, confidence=word.probability)
+            for word, (start, end) in zip(settled, with_lengths(spans, first, last), strict=True)
+        ]
 
     def dump(self) -> dict[str, Any]:
         """The state, JSON-able."""
