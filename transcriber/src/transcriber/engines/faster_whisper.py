@@ -153,7 +153,8 @@ class FasterWhisperEngine(Engine):
                 continue
             found = [(token.strip("<|>"), float(probability)) for token, probability in detected]
             allowed = [each for each in found if each[0] in job.window.languages] or found
-            job.language, job.language_probability = max(allowed, key=lambda each: each[1])
+            job.language, most = max(allowed, key=lambda each: each[1])
+            job.language_probability = most / sum(probability for _, probability in allowed)
             tokenizer = self._tokenizer(job.language, job.window.task)
             beginning = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
             job.prompt = job.prompt[: -len(beginning)] + beginning
@@ -218,7 +219,8 @@ class FasterWhisperEngine(Engine):
         if job.window.final and compression(text) > MAX_COMPRESSION:
             return empty_hypothesis(job.language, "suppressed")
         kept = truncate_repetition([token for token in tokens if token < tokenizer.eot])
-        words = words_of_tokens(tokenizer.split_to_word_tokens, kept, tokenizer.language_code)
+        written = "en" if job.window.task == "translate" else job.language
+        words = words_of_tokens(tokenizer.split_to_word_tokens, kept, written)
         return Hypothesis(
             words,
             job.language,
