@@ -65,5 +65,3 @@ def test_a_translation_is_english(base):
 
     assert hypothesis.words
     assert jiwer.wer(_bare(text), _bare(hypothesis.text)) > 0.5
-
-

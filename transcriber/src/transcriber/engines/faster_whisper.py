@@ -17,6 +17,7 @@ from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 
 from parlando.domain.audio import SAMPLE_RATE, Float32
+from parlando.domain.transcript import UNSPACED
 from parlando.errors import EngineError, ModelError
 from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window
 from transcriber.engines.guards import MAX_COMPRESSION, compression, truncate_repetition
@@ -220,7 +221,10 @@ class FasterWhisperEngine(Engine):
             return empty_hypothesis(job.language, "suppressed")
         kept = truncate_repetition([token for token in tokens if token < tokenizer.eot])
         written = "en" if job.window.task == "translate" else job.language
-        words = words_of_tokens(tokenizer.split_to_word_tokens, kept, written)
+        split = tokenizer.split_tokens_on_spaces
+        if written in UNSPACED:
+            split = tokenizer.split_tokens_on_unicode
+        words = words_of_tokens(split, kept, written)
         return Hypothesis(
             words,
             job.language,
