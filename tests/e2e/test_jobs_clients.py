@@ -13,9 +13,11 @@ from whisper.normalizers import EnglishTextNormalizer
 
 from parlando.client import ClientError, JobsClient, Parlando
 from parlando.embedded.redis_server import free_port
+from parlando.store import keys as names
 from support.cluster import Cluster
 from support.jobs import submit, wait, wav
 from support.perfect import PERFECT
+from support.pools import POOL
 from support.speech import JFK, fixture, words
 
 WORDS = words("jfk.flac")
@@ -104,14 +106,15 @@ async def test_the_python_client(cluster, tmp_path):
 async def test_a_caller_that_is_cancelled_cancels_its_job(perfect):
     async with JobsClient(perfect.http()) as jobs:
         store = perfect.store()
-        store.hset("stt:{0}:shares", "chunk:", 1000)  # nothing has room
+        shares = names.shares(0, POOL)
+        store.hset(shares, "chunk:", 1000)  # nothing has room
         transcribing = asyncio.create_task(jobs.transcribe(JFK))
         await asyncio.sleep(1)
         newest = (await jobs.list(limit=1))[0]
         transcribing.cancel()
         await asyncio.wait([transcribing])
         assert (await jobs.job(newest["job_id"]))["status"] == "cancelled"
-        store.hdel("stt:{0}:shares", "chunk:")
+        store.delete(shares)
 
 
 def test_the_client_without_await(cluster):

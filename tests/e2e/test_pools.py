@@ -1,7 +1,10 @@
 """Several engines in one cluster: work goes to a pool that can do it, and stays in it."""
 
 import asyncio
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import httpx
 import jiwer
@@ -12,9 +15,11 @@ from openai import BadRequestError, OpenAI
 from parlando.client import ClientError, connect
 from parlando.domain.transcript import bare
 from support.cluster import Cluster, Process
-from support.jobs import submit, transcribe, wait, wav
+from support.jobs import look, submit, transcribe, wait, wav
 from support.models import whisper_base
+from support.omi_calls import post, transcripts
 from support.perfect import script, speak
+from support.redis_topologies import RedisClusterServers
 from support.speech import FIXTURES, JFK, fixture, words
 from support.streaming import check_promises, stream
 
@@ -39,6 +44,16 @@ def until_pools_are(cluster: Cluster, expected: dict[str, int]) -> None:
     """Wait until the gateway sees these pools with as many transcribers."""
     deadline = time.monotonic() + 600
     while (found := {name: pool["workers"] for name, pool in pools(cluster).items()}) != expected:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+
+
+def until_unassigned_are(cluster: Cluster, *, sessions: int, jobs: int) -> None:
+    """Wait until the gateway counts as many sessions and jobs without a pool."""
+    deadline = time.monotonic() + 600
+    while (found := cluster.health()) and (
+        (found["sessions"]["unassigned"], found["jobs"]["unassigned"]) != (sessions, jobs)
+    ):
         assert time.monotonic() < deadline, found
         time.sleep(0.1)
 
@@ -215,7 +230,7 @@ async def test_a_session_waits_for_its_pool_while_other_pools_are_free(bilingual
 
     shown = pools(bilingual)["perfect-de"]
     assert (shown["sessions"], shown["capacity"], shown["languages"]) == (1, 0, ["de"])
-    with pytest.raises(ClientError, match="but got de; it has perfect-en"):
+    with pytest.raises(ClientError, match="at_capacity: No transcriber of the pool perfect-de"):
         await refused(bilingual, "de")
     heard = await stream(bilingual.url(), speak(6), language="en", speed=None)
     assert heard.words == script(0, 6)
@@ -237,3 +252,51 @@ def test_a_job_waits_for_its_pool_while_other_pools_are_free(bilingual):
     done = wait(base, job["job_id"])
     assert done["status"] == "completed"
     assert done["result"]["text"].split() == script(0, 60)
+
+
+async def test_work_accepted_before_any_transcriber_ran_goes_to_a_pool_that_can_do_it():
+    """On a Redis Cluster, in several partitions, adopted by the faster of two transcribers of each pool."""
+    with Cluster(
+        transcribers=0,
+        processors=1,
+        redis=RedisClusterServers(),
+        STT_ENGINE="support.perfect:engine",
+        VAD="rms",
+        OMI_IDLE_S="3",
+        PARTITIONS="6",
+    ) as cluster:
+        base = cluster.http()
+        uids = [f"{language}{number}" for number in range(4) for language in ("de", "en")]
+        for uid in uids:
+            body = speak(8).tobytes()
+            assert (
+                post(cluster, f"/streaming?uid={uid}&language={uid[:2]}", body, key=None).status_code == 200
+            )
+        jobs = [submit(base, wav(speak(12)), language=language) for language in ("de", "en", "fr")]
+        assert [job["pool"] for job in jobs] == ["unassigned"] * 3
+        until_unassigned_are(cluster, sessions=8, jobs=3)
+        add(cluster, "de")
+        add(cluster, "de")
+        german = wait(base, jobs[0]["job_id"])
+        assert (german["pool"], german["result"]["text"].split()) == ("perfect-de", script(0, 12))
+        add(cluster, "en")
+        add(cluster, "en")
+        english = wait(base, jobs[1]["job_id"])
+        assert (english["pool"], english["result"]["text"].split()) == ("perfect-en", script(0, 12))
+
+        for uid in uids:
+            [transcript] = await transcripts(cluster, uid, within_s=600)
+            assert transcript["text"].split() == script(0, 8)
+        claims = [claimed(process) for process in cluster.transcribers]
+        assert sum(map(len, claims)) == len(claims[0] | claims[1]) + len(claims[2] | claims[3]) == 8
+        assert {document(cluster, sid)["pool"] for sid in claims[0] | claims[1]} == {"perfect-de"}
+        assert {document(cluster, sid)["pool"] for sid in claims[2] | claims[3]} == {"perfect-en"}
+        assert look(base, jobs[2]["job_id"])["pool"] == "unassigned"
+        until_unassigned_are(cluster, sessions=0, jobs=1)
+        shown = subprocess.run(
+            [Path(sys.executable).with_name("parlando"), "status", "--url", base],
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert "jobs: 1 (no running transcriber can do them yet)" in shown.stdout

@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+import httpx
 import pytest
 
 from support.browser import CHROMIUM, Watched, chromium, holds, opened, picture
@@ -248,3 +249,16 @@ async def test_a_cluster_with_keys_asks_for_one():
             await page.wait_for_selector("#cluster-state[data-state=open]")
             await page.reload()
             await page.wait_for_selector("#cluster-state[data-state=open]")
+
+
+async def test_the_cluster_view_counts_work_that_has_no_pool_yet():
+    with Cluster(transcribers=0) as fresh:
+        answer = httpx.post(f"{fresh.http()}/streaming", params={"uid": "early"}, content=bytes(32_000))
+        assert answer.status_code == 200
+        async with chromium() as browser, opened(browser, f"{fresh.http()}/#cluster") as watched:
+            rows = "document.querySelector('#cluster-pools').innerText"
+            await holds(watched.page, f"{rows}.includes('Without a pool yet')", within=600)
+            assert (await watched.page.inner_text("#cluster-pools tbody")).split("\t") == [
+                "Without a pool yet", "", "", "none can do them", "1", "0 jobs"
+            ]  # fmt: skip
+            assert not watched.complaints

@@ -1,13 +1,17 @@
 """Pools in a real Redis: each has its own queues and capacity, and takes over only its own work."""
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from api_gateway.admission import Admission
+from api_gateway.http import openai_transcriptions
 from parlando.domain.config import SessionConfig
 from parlando.domain.formats import AudioFormat
 from parlando.domain.job_options import JobOptions
+from parlando.domain.pools import UNASSIGNED
 from parlando.domain.transcript import FinalSegment
 from parlando.errors import AtCapacityError, InvalidRequestError
 from parlando.ids import fingerprint
@@ -162,19 +166,49 @@ async def test_the_gateway_chooses_by_language_task_and_free_places(redis, admis
 
 
 async def test_work_that_may_wait_gets_the_pool_that_was_alive_before(redis, admission, sessions):
-    with pytest.raises(AtCapacityError, match="No transcriber has run yet"):
-        await admission.patient_places([], waiting=10)
+    assert await admission.patient_places([], waiting=10) == [Place(UNASSIGNED, 10)]
+    assert await admission.patient_pools(["de"]) == [UNASSIGNED]
     await alive(redis, MOONSHINE)
     await delete_heartbeat(redis, MOONSHINE["worker"])
 
     assert await admission.patient_places([], waiting=10) == [Place(A, 0), Place(A, 10)]
-    assert [pool.name for pool in await admission.patient_pools(["en"])] == [A]
+    assert await admission.patient_pools(["en"]) == [A]
     with pytest.raises(AtCapacityError, match="No transcriber is running"):
         await admission.places(AudioFormat(), ["en"])
     await sessions.open("s", places=[Place(A)], config={}, token="t", key="k")
     assert await sessions.open_by_pool() == {A: 1}
     [record] = await History(redis, partitions=PARTITIONS).live(fingerprint("k"))
     assert (record.sid, record.pool) == ("s", A)
+
+
+async def test_work_for_a_pool_that_restarts_is_not_refused_as_invalid(redis, admission, monkeypatch):
+    """Its only transcriber has ended; German is not known to anybody else."""
+    await alive(redis, MOONSHINE, BASE)
+    await delete_heartbeat(redis, BASE["worker"])
+
+    assert await admission.places(AudioFormat(), ["en"]) == [Place(A, 2)]
+    with pytest.raises(AtCapacityError, match="No transcriber of the pool whisper-base"):
+        await admission.places(AudioFormat(), ["de"])
+    with pytest.raises(InvalidRequestError, match="but got fr; it has moonshine-tiny"):
+        await admission.places(AudioFormat(), ["fr"])
+    services: Any = SimpleNamespace(admission=admission, settings=SimpleNamespace(model_aliases={}))
+    for model, language in ((B, "de"), (B, "en"), (None, "de")):
+        with pytest.raises(AtCapacityError, match="No transcriber of the pool whisper-base"):
+            await openai_transcriptions._pool(services, model, JobOptions(language=language))
+    with pytest.raises(openai_transcriptions.ParamError, match="does not exist here"):
+        await openai_transcriptions._pool(services, "whisper-large", JobOptions())
+    with pytest.raises(openai_transcriptions.ParamError, match="but got de"):
+        await openai_transcriptions._pool(services, A, JobOptions(language="de"))
+    assert await admission.patient_places(["de"], waiting=10) == [Place(B, 0), Place(B, 10)]
+    assert await admission.patient_pools(["de"]) == [B]
+    assert await admission.language_or_none("de") == "de"
+
+    monkeypatch.setattr("api_gateway.admission.RESTART_S", -1.0)  # a minute later
+    with pytest.raises(InvalidRequestError, match="but got de; it has moonshine-tiny"):
+        await admission.places(AudioFormat(), ["de"])
+    with pytest.raises(InvalidRequestError, match="but got de"):
+        await admission.patient_pools(["de"])
+    assert await admission.language_or_none("de") is None
 
 
 async def test_a_pool_that_no_longer_exists_leaves_nothing(redis, sessions, monkeypatch):

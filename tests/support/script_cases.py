@@ -9,14 +9,16 @@ from parlando.domain.audio import Encoding
 from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.events import Closed, FinalTranscript, Partial, encode
 from parlando.domain.formats import AudioFormat
+from parlando.domain.pools import UNASSIGNED
 from parlando.domain.transcript import FinalSegment
 from parlando.errors import AtCapacityError, EngineError
 from parlando.store.annotations import Annotations
+from parlando.store.keys import POOLS, WORKERS
 from parlando.store.pools import Place
 from parlando.store.session_log import Checkpoint
 from parlando.store.sessions import SessionWriter
 from support import delivery_cases
-from support.pools import POOL
+from support.pools import POOL, alive, report
 from support.script_stage import JOB, MOST, RAW, SECOND, Stage
 
 Case = Callable[[Stage], Awaitable[Any]]
@@ -171,6 +173,16 @@ async def _claim(stage: Stage) -> Any:
 
 
 @case
+async def _adopt_session(stage: Stage) -> Any:
+    await stage.open(places=[Place(UNASSIGNED)])
+    await alive(stage.redis)
+    stage.arm()
+    await stage.unassigned.adopt_sessions(POOL)
+    await stage.redis.delete(WORKERS, POOLS)
+    return [claim.name for claim in await stage.claims.take_new(block_ms=100)]
+
+
+@case
 async def _refresh(stage: Stage) -> Any:
     await stage.open()
     claims = await stage.claims.take_new(block_ms=100)
@@ -245,6 +257,13 @@ async def _forward(stage: Stage) -> Any:
 async def _submit_job(stage: Stage) -> Any:
     stage.arm()
     return await stage.submit()
+
+
+@case
+async def _assign_job(stage: Stage) -> Any:
+    await stage.submit(UNASSIGNED)
+    stage.arm()
+    return await stage.unassigned.assign_jobs([report()])
 
 
 @case

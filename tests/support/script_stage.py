@@ -13,6 +13,7 @@ from parlando.store.job_claims import Chunk, JobClaim, JobClaims, JobLog
 from parlando.store.job_store import Jobs, Source
 from parlando.store.session_log import SessionClaims, SessionLog
 from parlando.store.sessions import Sessions, SessionWriter
+from parlando.store.unassigned import Unassigned
 from parlando.store.viewers import Viewers
 from support.lost_answers import LostAnswer
 from support.pools import PLACE, POOL
@@ -37,6 +38,7 @@ class Stage:
         self.jobs = Jobs(self.redis, partitions=1, ttl_s=100, limit=10)
         self.processor = JobClaims(self.redis, worker="p", partitions=1, lease_s=60)
         self.chunks = ChunkClaims(self.redis, pool=POOL, worker="t", partitions=1, lease_s=60)
+        self.unassigned = Unassigned(self.redis, partitions=1)
         self.viewers = Viewers(self.redis, partitions=1)
         self.bodies = HttpAudio(self.sessions, max_s=100, idle_s=60)
 
@@ -65,9 +67,9 @@ class Stage:
     async def body(self, name: str = "n") -> Any:
         return await self.bodies.take("k", "u", 16_000, SECOND, name=name, named=True, opening=self.opening)
 
-    async def submit(self) -> bool:
+    async def submit(self, pool: str = POOL) -> bool:
         options = JobOptions(callback_url="https://example.org/hook")
-        return await self.jobs.submit(JOB, Source("blob", "a.wav", 1, "digest"), options, pool=POOL, key="k")
+        return await self.jobs.submit(JOB, Source("blob", "a.wav", 1, "digest"), options, pool=pool, key="k")
 
     async def job(self) -> tuple[JobClaim, JobLog]:
         await self.submit()

@@ -9,7 +9,7 @@ from api_gateway.coalesced import CoalescedRead
 from parlando.domain.config import SessionConfig
 from parlando.domain.decode_options import DecodeOptions
 from parlando.domain.formats import AudioFormat
-from parlando.domain.pools import Pool, capable, choose, pools_of
+from parlando.domain.pools import UNASSIGNED, NoPoolError, Pool, capable, choose, pools_of
 from parlando.errors import AtCapacityError, InvalidRequestError
 from parlando.store.history import History
 from parlando.store.pools import Place
@@ -18,6 +18,7 @@ FRESH_S: Final = 0.5  # how long the lists of workers and of pools are cached
 READ_TIMEOUT_S: Final = 1.0  # for reading them from Redis
 REDIS_WAIT_S: Final = 8.0  # how long a client that opens a session waits for an unreachable Redis
 RETRY_S: Final = 0.2  # between two reads while it waits
+RESTART_S: Final = 60.0  # how long after its last heartbeat a pool may be in a restart
 TRANSCRIBE: Final = "transcribe"
 
 
@@ -53,6 +54,16 @@ class Admission:
         """The pools that have a transcriber now."""
         return pools_of(await self.workers())
 
+    async def restarting(self) -> list[Pool]:
+        """The pools without a transcriber that had one in the last `RESTART_S`."""
+        entries = await self._known.get_retrying(within_s=REDIS_WAIT_S, pause_s=RETRY_S)
+        running = {pool.name for pool in await self.pools()}
+        return [
+            Pool.of([entry])
+            for entry in entries
+            if entry["idle_s"] < RESTART_S and entry["pool"] not in running
+        ]
+
     # --- a new session or job ---------------------------------------------------------------------
 
     async def choose(
@@ -65,10 +76,30 @@ class Admission:
         InvalidRequestError
             if no pool can do it.
         AtCapacityError
-            if no transcriber is alive.
+            if no transcriber is alive, or those of a pool that can do it are restarting.
 
         """
-        return choose(await self.workers(), languages, task, stages)
+        try:
+            return choose(await self.workers(), languages, task, stages)
+        except NoPoolError:
+            await self.check_restarting(languages, task, stages)
+            raise
+
+    async def check_restarting(
+        self, languages: Sequence[str], task: str = TRANSCRIBE, stages: Sequence[str] = ()
+    ) -> None:
+        """Check that no pool that could do the work is `restarting`. Raises `AtCapacityError`."""
+        if pools := await self._restarting(languages, task, stages):
+            raise AtCapacityError(
+                f"No transcriber of the pool {pools[0].name}, which can do it, is running; start one, or try "
+                "again in a few seconds"
+            )
+
+    async def _restarting(self, languages: Sequence[str], task: str, stages: Sequence[str]) -> list[Pool]:
+        try:
+            return capable(await self.restarting(), languages, task, stages)
+        except NoPoolError:
+            return []
 
     async def places(
         self, form: AudioFormat, languages: Sequence[str], task: str = TRANSCRIBE, stages: Sequence[str] = ()
@@ -83,21 +114,29 @@ class Admission:
 
     async def patient_pools(
         self, languages: Sequence[str], task: str = TRANSCRIBE, stages: Sequence[str] = ()
-    ) -> list[Pool]:
-        """As `choose`, for work that may wait: without a live transcriber, among the pools of the last week.
+    ) -> list[str]:
+        """The names of the pools in which work may wait, the preferred one first.
+
+        As `choose`, but if no running pool can do it, among those that are `restarting`; without a live
+        transcriber, among the pools of the last week. If there are none, `UNASSIGNED`: the work gets a pool
+        when one runs that can do it.
 
         Raises
         ------
         InvalidRequestError
             if no pool can do it.
-        AtCapacityError
-            if no transcriber was alive in the last week.
 
         """
+        return [pool.name for pool in await self._patient(languages, task, stages)] or [UNASSIGNED]
+
+    async def _patient(self, languages: Sequence[str], task: str, stages: Sequence[str]) -> list[Pool]:
         pools = await self.pools() or await self.known()
-        if not pools:
-            raise AtCapacityError("No transcriber has run yet; start one, or try again in a few seconds")
-        return capable(pools, languages, task, stages)
+        try:
+            return capable(pools, languages, task, stages) if pools else []
+        except NoPoolError:
+            if found := await self._restarting(languages, task, stages):
+                return found
+            raise
 
     async def patient_places(
         self, languages: Sequence[str], task: str = TRANSCRIBE, *, waiting: int
@@ -106,20 +145,23 @@ class Admission:
 
         Raises as `patient_pools`.
         """
-        pools = await self.patient_pools(languages, task)
+        pools = await self._patient(languages, task, ())
+        if not pools:
+            return [Place(UNASSIGNED, waiting)]
         full = [Place(pool.name, pool.capacity) for pool in pools]
         return [*full, Place(pools[0].name, pools[0].capacity + waiting)]
 
     async def language_or_none(self, language: str | None) -> str | None:
         """The languages of a choice that one engine supports, as many as possible; None if there are none.
 
+        The engines are those of the pools that run or are `restarting`; without any, of the last week.
         For clients that send a fixed language whatever is spoken, such as phones and media players.
         """
         try:
             choice = DecodeOptions(language=language).languages
         except ValidationError:
             return None
-        pools = await self.pools() if choice else []
+        pools = [*await self.pools(), *await self.restarting()] or await self.known() if choice else []
         spoken = [[code for code in choice if pool.speaks([code])] for pool in pools]
         most = max(spoken, key=lambda codes: len(codes), default=choice)
         return ",".join(most) or None

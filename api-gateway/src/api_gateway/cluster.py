@@ -12,7 +12,7 @@ from api_gateway.admission import Admission
 from api_gateway.coalesced import CoalescedRead
 from parlando.domain.audio import milliseconds
 from parlando.domain.events import now
-from parlando.domain.pools import Pool, pools_of
+from parlando.domain.pools import UNASSIGNED, Pool, pools_of
 from parlando.errors import UnavailableError
 from parlando.ids import new_worker_id
 from parlando.latencies import merge, quantile
@@ -107,12 +107,14 @@ class Cluster:
             "sessions": {
                 "open": waiting,
                 "unclaimed": max(0, waiting - owned),
+                "unassigned": opened.get(UNASSIGNED, 0),
                 "capacity": sum(worker["capacity"] for worker in transcribers),
             },
             "active_users": await self._history.active_users(self._active_s),
             "viewers": sum(worker["viewers"] for worker in kinds["gateway"]),
             "jobs": {
                 "waiting": await self._jobs.waiting(),
+                "unassigned": await self._jobs.unassigned(),
                 "being_cut": sum(worker["jobs"] for worker in kinds["processor"]),
                 "chunks_being_heard": sum(worker["chunks"] for worker in transcribers),
             },

@@ -26,6 +26,7 @@ from parlando.store.job_claims import JobClaim, JobClaims, JobRenewal
 from parlando.store.leases import LeasePool, PoolMetrics
 from parlando.store.session_claims import SessionRenewal
 from parlando.store.session_reader import SessionReader
+from parlando.store.unassigned import Unassigned
 from parlando.worker.service import Pool, WorkerService
 
 DRAIN_S: Final = 10.0
@@ -72,6 +73,7 @@ class ProcessorWorker(WorkerService):
             else None
         )
         self._workers: list[dict[str, Any]] = []
+        self._unassigned = Unassigned(self.redis, partitions=settings.partitions)
         self._job_claims = JobClaims(
             self.redis,
             worker=self.id,
@@ -152,5 +154,7 @@ class ProcessorWorker(WorkerService):
         return {"sessions": self.sessions, "capacity": self._settings.processor_sessions, "jobs": self.jobs}
 
     async def after_beat(self) -> None:
-        """Read the heartbeats of all workers, for the languages of the pools."""
+        """Read the heartbeats of all workers, and give jobs without a pool one that has a transcriber."""
         self._workers = await alive(self.redis)
+        if assigned := await self._unassigned.assign_jobs(self._workers):
+            log.info("jobs.assigned", jobs=assigned)

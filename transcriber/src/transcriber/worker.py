@@ -18,9 +18,11 @@ from parlando.store.leases import LeasePool, PoolMetrics
 from parlando.store.session_claims import SessionRenewal
 from parlando.store.session_log import RecognitionClaim, SessionClaims
 from parlando.store.session_reader import SessionReader
+from parlando.store.unassigned import Unassigned
 from parlando.vad import VadModel
 from parlando.worker.service import Pool, WorkerService
 from transcriber import metrics
+from transcriber.adoption import adoption_loop
 from transcriber.chunks.worker import chunk_pool
 from transcriber.engines.base import Engine
 from transcriber.pipeline.session import LiveSession
@@ -96,8 +98,9 @@ class Worker(WorkerService):
         return [self._sessions, self._chunks]
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
-        """The reader of the sessions' audio."""
-        return [self._reader.run()]
+        """The reader of the sessions' audio, and the adoption of sessions that have no pool yet."""
+        unassigned = Unassigned(self.redis, partitions=self._settings.partitions)
+        return [self._reader.run(), adoption_loop(unassigned, self._pool, self._settings.partitions)]
 
     def services(self) -> Sequence[Coroutine[Any, Any, None]]:
         """The scheduler, which runs until the drain ends: running decodes may still be published."""

@@ -54,7 +54,7 @@ async def _report(services: Services) -> dict[str, Any]:
             "sessions": sum(worker["sessions"] for worker in processors),
         },
         "jobs": overview["jobs"],
-        "sessions": {"open": overview["sessions"]["open"], "unclaimed": overview["sessions"]["unclaimed"]},
+        "sessions": {name: overview["sessions"][name] for name in ("open", "unclaimed", "unassigned")},
         "lag_ms": overview["lag_ms"],
         "active_users": overview["active_users"],
         "archive": archive,

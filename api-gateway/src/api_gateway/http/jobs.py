@@ -176,7 +176,7 @@ async def _check(services: Services, options: JobOptions) -> str:
     pools = await services.admission.patient_pools(options.languages, options.required_task)
     if options.callback_url:
         await services.outbound.check(options.callback_url)
-    return pools[0].name
+    return pools[0]
 
 
 @router.get("", responses=_COMMON)

@@ -223,6 +223,10 @@ async def _pool(services: Services, model: str | None, options: JobOptions) -> P
     if model is not None and not named and "*" not in services.settings.model_aliases:
         known = [*(pool.name for pool in pools), *services.settings.model_aliases]
         if model not in known:
+            if any(pool.name == model for pool in await services.admission.restarting()):
+                raise AtCapacityError(
+                    f"No transcriber of the pool {model} is running; start one, or try again in a few seconds"
+                )
             raise ParamError(
                 f"The model {model[:80]!r} does not exist here; use one of: {', '.join(known)}",
                 "model",
@@ -231,6 +235,8 @@ async def _pool(services: Services, model: str | None, options: JobOptions) -> P
     try:
         return capable(named or pools, options.languages, options.required_task, ())[0]
     except NoPoolError as error:
+        if not named:
+            await services.admission.check_restarting(options.languages, options.required_task)
         if error.lacking != "language":
             raise
         raise ParamError(error.message, "language") from error

@@ -102,6 +102,10 @@ export class ClusterView {
       `${p.sessions} of ${p.capacity}`,
       p.chunks,
     ]);
+    const [waitingSessions, waitingJobs] = [cluster.sessions.unassigned, cluster.jobs.unassigned];
+    if (waitingSessions || waitingJobs) {
+      pools.push(["Without a pool yet", "", "", "none can do them", waitingSessions, `${waitingJobs} jobs`]);
+    }
     fill($("cluster-pools"), ["Pool", "Languages", "Tasks", "Transcribers", "Sessions", "Chunks"], pools);
     const processes = [
       ...cluster.gateways.map((g) => ["Gateway", g.worker, `${g.connections} connections, ${g.viewers} viewers`, ""]),

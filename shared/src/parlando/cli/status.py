@@ -1,5 +1,7 @@
 """`parlando status`: a gateway's /health as a table."""
 
+from typing import Any
+
 import httpx
 from rich.console import Console
 from rich.table import Table
@@ -33,6 +35,8 @@ def run(url: str) -> int:
             f"{pool['name']}: {_languages(pool['languages'])}, {pool['workers']} transcribers, "
             f"{pool['sessions']} of {pool['capacity']} sessions",
         )
+    if waiting := _unassigned(report):
+        table.add_row("unassigned", f"{waiting} (no running transcriber can do them yet)")
     if workers := report.get("workers"):
         table.add_row(
             "workers", f"{workers['alive']} alive, {workers['sessions']} of {workers['capacity']} sessions"
@@ -41,6 +45,12 @@ def run(url: str) -> int:
         table.add_row("lag", f"{report['lag_ms']} ms")
     Console().print(table)
     return 0 if healthy else 1
+
+
+def _unassigned(report: dict[str, Any]) -> str:
+    """The numbers of sessions and jobs that have no pool yet; "" if there are none."""
+    counts = {kind: report.get(kind, {}).get("unassigned", 0) for kind in ("sessions", "jobs")}
+    return ", ".join(f"{kind}: {count}" for kind, count in counts.items() if count)
 
 
 def _languages(codes: list[str]) -> str:

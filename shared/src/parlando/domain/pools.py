@@ -13,6 +13,8 @@ from typing import Any, Final, Self
 from parlando.errors import AtCapacityError, InvalidRequestError
 
 MAX_NAME: Final = 64  # characters of a pool's name
+UNASSIGNED: Final = "unassigned"
+"""The pool of sessions and jobs that were accepted while no pool was known; see `store.unassigned`."""
 MANY: Final = 8  # an error message names no more languages of a pool than this
 
 _FAMILIES: Final = {"faster-whisper": "whisper", "whisper": "torch-whisper"}

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 
+from parlando.domain.pools import UNASSIGNED
 from parlando.domain.wallclock import Burst
 from parlando.errors import SessionNotFoundError
 from parlando.store import heartbeat
@@ -143,9 +144,9 @@ class History:
     async def live(self, key: str, limit: int = 50) -> list[SessionRecord]:
         """Up to `limit` sessions of an API key (hashed) that have not closed, newest first."""
         entries: list[tuple[bytes, Any]] = []
-        for pool in await self.pools():
+        for pool in [*(known["pool"] for known in await self.pools()), UNASSIGNED]:
             pages = await self._of_all_partitions(
-                lambda pipe, p, pool=pool: pipe.xrevrange(names.sessions(p, pool["pool"]), count=LOOKED_AT)  # type: ignore[misc]
+                lambda pipe, p, pool=pool: pipe.xrevrange(names.sessions(p, pool), count=LOOKED_AT)  # type: ignore[misc]
             )
             entries += (entry for page in pages for entry in page)
         entries.sort(key=_queued_at, reverse=True)

@@ -222,18 +222,28 @@ class Jobs:
         return same + [(int(created), job.decode()) for job, created in older]
 
     async def cancel(self, record: JobRecord) -> None:
-        """Cancel a job that has not ended. The caller deletes its audio."""
-        await self._scripts.run(
-            "end_job", self.keys(record.job).all(record.key, record.pool), ["", "cancelled", ""]
-        )
+        """Cancel a job that has not ended. The caller deletes its audio. Raises `JobNotFoundError`."""
+        keys = self.keys(record.job)
+        args = ["", "cancelled", ""]
+        while await self._scripts.run("end_job", keys.all(record.key, record.pool), args) == b"moved":
+            record = await self.record(record.job)  # it was unassigned when the caller read it
 
     async def forget(self, record: JobRecord) -> None:
         """Delete the data of an ended job."""
         await self._scripts.run("forget_job", self.keys(record.job).all(record.key, record.pool), [])
 
     async def waiting(self) -> int:
-        """The number of jobs that are not admitted yet."""
+        """The number of jobs that are not admitted yet, without those of `unassigned`."""
+        return await self._count(unassigned=False)
+
+    async def unassigned(self) -> int:
+        """The number of jobs that have no pool yet; see `unassigned.Unassigned`."""
+        return await self._count(unassigned=True)
+
+    async def _count(self, *, unassigned: bool) -> int:
         counts = await of_all_partitions(
-            self._redis, self._partitions, lambda pipe, p: pipe.zcard(names.waiting(p))
+            self._redis,
+            self._partitions,
+            lambda pipe, p: pipe.zcard(names.waiting(p, unassigned=unassigned)),
         )
         return sum(counts)

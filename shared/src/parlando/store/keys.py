@@ -5,6 +5,7 @@ The keys of one session or job share the hash tag `{p}` of its partition, so tha
 | key                     | type             | content                                                    |
 |-------------------------|------------------|------------------------------------------------------------|
 | stt:{p}:sessions:<pool> | stream           | group `transcribers`; one entry per live session of a pool |
+| …:sessions:unassigned   | stream           | no group; sessions accepted while no pool was known        |
 | stt:{p}:intake          | stream           | group `processors`; one entry per session that needs FFmpeg|
 | stt:{p}:raw:<sid>       | stream           | bytes as received; an entry's id is the offset of its end  |
 | stt:{p}:session:<sid>   | hash             | config, ownership, checkpoint, counters                    |
@@ -21,6 +22,7 @@ The keys of one session or job share the hash tag `{p}` of its partition, so tha
 | stt:{p}:annotation-names:<id> | hash       | annotation names → numbers                                 |
 | stt:{p}:usage:<key>:<m> | hash             | usage of a key in month <m>                                |
 | stt:{p}:waiting         | sorted set       | jobs not admitted yet, in the order of admission           |
+| …:waiting:unassigned    | sorted set       | jobs submitted while no pool was known, by time            |
 | stt:{p}:flows           | hash             | virtual times of that order, one per key and priority      |
 | stt:{p}:jobs            | stream           | group `processors`; admitted jobs                          |
 | stt:{p}:chunks:<pool>   | stream           | group `transcribers`; chunks of jobs with their audio      |
@@ -50,6 +52,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from parlando.domain.pools import UNASSIGNED
 from parlando.ids import partition_of
 
 TRANSCRIBERS: Final = "transcribers"
@@ -88,9 +91,9 @@ def jobs(partition: int) -> str:
     return f"stt:{{{partition}}}:jobs"
 
 
-def waiting(partition: int) -> str:
-    """The jobs that are not admitted yet."""
-    return f"stt:{{{partition}}}:waiting"
+def waiting(partition: int, *, unassigned: bool = False) -> str:
+    """The jobs that are not admitted yet; with `unassigned` those that have no pool yet."""
+    return f"stt:{{{partition}}}:waiting{':unassigned' if unassigned else ''}"
 
 
 def flows(partition: int) -> str:
@@ -332,7 +335,7 @@ class JobKeys:
             self.events,
             jobs(self.partition),
             chunks(self.partition, pool),
-            waiting(self.partition),
+            waiting(self.partition, unassigned=pool == UNASSIGNED),
             flows(self.partition),
             shares(self.partition, pool),
             feed(self.partition),

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from parlando.domain.pools import UNASSIGNED
 from parlando.store.connection import Redis, clock, of_all_partitions, retried
 from parlando.store.keys import LONG_TTL_S, POOLS, sessions
 
@@ -30,21 +31,32 @@ def remembered(report: dict[str, Any], at: float) -> bytes:
 
 
 async def known_pools(redis: Redis) -> list[dict[str, Any]]:
-    """The `ABILITIES` of all known pools, in the order of their names. Raises `UnavailableError`."""
+    """The `ABILITIES` of all known pools, in the order of their names. Raises `UnavailableError`.
+
+    `idle_s`: seconds since the last heartbeat of one of its transcribers.
+    """
     found: Any = await retried(lambda: redis.hgetall(POOLS))
     seconds, _ = await retried(lambda: clock(redis, POOLS))
     entries = {name: orjson.loads(entry) for name, entry in found.items()}
     gone = [name for name, entry in entries.items() if seconds - entry["at"] > LONG_TTL_S]
     if gone:
         await retried(lambda: redis.hdel(POOLS, *gone))
-    return [entry for name, entry in sorted(entries.items()) if name not in gone]
+    return [
+        {**entry, "idle_s": seconds - entry["at"]}
+        for name, entry in sorted(entries.items())
+        if name not in gone
+    ]
 
 
 async def open_sessions(redis: Redis, partitions: int) -> dict[str, int]:
-    """The number of open sessions of each known pool, claimed or not. Raises `UnavailableError`."""
-    pools = [entry["pool"] for entry in await known_pools(redis)]
+    """The number of open sessions of each known pool, claimed or not, and of `UNASSIGNED` if there are any.
+
+    Raises `UnavailableError`.
+    """
+    pools = [*(entry["pool"] for entry in await known_pools(redis)), UNASSIGNED]
     lengths = [
         await of_all_partitions(redis, partitions, lambda pipe, p, pool=pool: pipe.xlen(sessions(p, pool)))  # type: ignore[misc]
         for pool in pools
     ]
-    return {pool: sum(found) for pool, found in zip(pools, lengths, strict=True)}
+    counts = {pool: sum(found) for pool, found in zip(pools, lengths, strict=True)}
+    return {pool: count for pool, count in counts.items() if count or pool != UNASSIGNED}

@@ -2,7 +2,7 @@
 -- Definitions shared by the job scripts; prepended to the scripts that name it.
 -- KEYS  1 job hash   2 chunks: e<n> queue entry of chunk n, a<n> its attempts, w<n> reason of its last failure,
 --         r<n> its result while results of earlier chunks are missing
---       3 events stream and channel   4 jobs stream   5 chunks stream of its pool   6 waiting jobs
+--       3 events stream and channel   4 jobs stream   5 chunks stream of its pool   6 waiting jobs (of a job without a pool: the unassigned jobs)
 --       7 virtual times of the waiting jobs   8 shares of its pool: job:<key> and chunk:<key> count admitted jobs and queued
 --         chunks, `keys` the number of keys that have admitted jobs
 --       9 feed   10 usage hash of the month   11 list of the key's jobs
@@ -41,6 +41,20 @@ end
 local function drop(stream, group, entry)
   redis.call('XACK', stream, group, entry)
   redis.call('XDEL', stream, entry)
+end
+
+-- Add the job to the waiting jobs, in the order of start-time fair queueing (Goyal et al., 1996): each key and
+-- priority is a flow; the tag of a job is the virtual time, or the last finish time of its flow if that is later.
+-- `key`: hashed. `weight`: of the priority.
+local function wait_for_admission(key, priority, weight)
+  local owner = string.sub(key, 1, 16)
+  local flow = owner .. ':' .. priority
+  local times = redis.call('HMGET', FLOWS, 'now', flow)
+  local tag = math.max(tonumber(times[1] or 0), tonumber(times[2] or 0))
+  redis.call('HSET', FLOWS, flow, string.format('%.17g', tag + 1 / tonumber(weight)))
+  redis.call('ZADD', WAITING, string.format('%.17g', tag), owner .. ':' .. POOL .. ':' .. ID)
+  redis.call('EXPIRE', WAITING, LONG_TTL_S)
+  redis.call('EXPIRE', FLOWS, LONG_TTL_S)
 end
 
 -- Decoded audio divided by all audio. Never less than a value reported before; 1 only for a completed job.
