@@ -15,7 +15,7 @@ from support.cluster import Cluster
 INPUTS = 10_000
 WARM = 2000  # inputs before the reference measurement of memory
 MAX_GROWTH_MB = 60
-DOORS = {"raw HTTP": fuzz_http.attack, "WebSocket messages": fuzz_websocket.attack}
+DOORS = {"raw HTTP": fuzz_http, "WebSocket messages": fuzz_websocket}
 
 
 async def measure(cluster: Cluster, attack: fuzz.Attack, seed: int) -> tuple[list[str], list[object]]:
@@ -43,13 +43,13 @@ def main() -> int:
     columns = ("inputs", "count", "faults", "left open", "MB before", "MB after", "s")
     table = Table("fuzz", "Malformed input", columns)
     faults: list[str] = []
-    for name, attack in DOORS.items():
-        with Cluster(processors=1, **fuzz.ENVIRONMENT) as cluster:
+    for name, door in DOORS.items():
+        with Cluster(processors=1, **{**fuzz.ENVIRONMENT, **door.ENVIRONMENT}) as cluster:
             if given.only is not None:
                 numbers = range(given.only, given.only + 1)
-                print(name, asyncio.run(fuzz.attack(cluster.ports[0], attack, given.seed, numbers)))
+                print(name, asyncio.run(fuzz.attack(cluster.ports[0], door.attack, given.seed, numbers)))
                 continue
-            wrong, row = asyncio.run(measure(cluster, attack, given.seed))
+            wrong, row = asyncio.run(measure(cluster, door.attack, given.seed))
             faults += wrong
             table.rows.append((name, *row))
     if given.only is None:

@@ -13,7 +13,7 @@ INPUTS = 1000
 
 @pytest.mark.parametrize("door", [fuzz_http, fuzz_websocket], ids=["HTTP", "WebSocket"])
 async def test_whatever_is_sent_is_answered_and_leaves_nothing(door):
-    with Cluster(processors=1, **fuzz.ENVIRONMENT) as cluster:
+    with Cluster(processors=1, **{**fuzz.ENVIRONMENT, **door.ENVIRONMENT}) as cluster:
         wrong = await fuzz.attack(cluster.ports[0], door.attack, SEED, range(INPUTS // 2))
         before = fuzz.memory_mb(cluster)
         wrong += await fuzz.attack(cluster.ports[0], door.attack, SEED, range(INPUTS // 2, INPUTS))

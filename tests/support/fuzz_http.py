@@ -9,6 +9,9 @@ from contextlib import suppress
 from support.fuzz import KEY
 from support.raw_http import answer_of
 
+ENVIRONMENT: dict[str, str] = {}
+"""Settings of the gateway besides `fuzz.ENVIRONMENT`."""
+
 GETS = (
     "/", "/ready", "/health", "/metrics", "/openapi.json", "/v1/models", "/v1/models/x", "/v1/cluster",
     "/v1/cluster/events?count=1", "/v1/stt/jobs", "/v1/stt/jobs?limit=5&before=1", "/v1/stt/jobs/j_0",
