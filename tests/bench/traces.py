@@ -135,9 +135,9 @@ class WordErrors:
         return 100 * self.missing / self.spoken
 
 
-def word_errors(spoken: Iterable[str], heard: Iterable[str]) -> WordErrors:
+def word_errors(references: Iterable[str], texts: Iterable[str]) -> WordErrors:
     """The word errors of pairs of texts."""
-    found = jiwer.process_words([normal(text) for text in spoken], [normal(text) for text in heard])
+    found = jiwer.process_words([normal(text) for text in references], [normal(text) for text in texts])
     total = found.hits + found.substitutions + found.deletions
     return WordErrors(total, found.substitutions, found.deletions, found.insertions)
 

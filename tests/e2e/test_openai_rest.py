@@ -197,9 +197,9 @@ def test_a_real_whisper_transcribes_and_says_that_it_cannot_translate():
     whisper_tiny_en()  # is on this machine
     with Cluster(processors=1, STT_ENGINE="faster-whisper", WHISPER_MODEL="tiny.en") as cluster:
         client = OpenAI(base_url=f"{cluster.http()}/v1", api_key="none", max_retries=0)
-        heard = ask(client, language="en", response_format="verbose_json")
-        assert normal(heard.text) == WORDS
-        assert heard.language == "english"
+        answer = ask(client, language="en", response_format="verbose_json")
+        assert normal(answer.text) == WORDS
+        assert answer.language == "english"
         with pytest.raises(openai.BadRequestError, match="can't translate"):
             client.audio.translations.create(model="whisper-1", file=JFK.open("rb"))
 

@@ -100,9 +100,9 @@ def test_logits_of_both_are_equal_within_float16(clip, tiny_checkpoint):
         states = model.encoder(mel)
         ours = model.logits(torch.tensor([prompt + tokens]), states)[0, len(prompt) - 1 :].numpy()
 
-    heard = {bare(word) for word in tokenizer.decode(tokens).split()}
+    recognised = {bare(word) for word in tokenizer.decode(tokens).split()}
     spoken = set(words(clip).split())
-    assert len(heard & spoken) > len(spoken) / 2, "the compared tokens are those of speech"
+    assert len(recognised & spoken) > len(spoken) / 2, "the compared tokens are those of speech"
     assert np.abs(np.array(encoded) - states.numpy()).max() < TOLERANCE
     assert len(theirs) >= len(tokens)
     assert np.abs(theirs - ours[: len(theirs)]).max() < TOLERANCE
@@ -133,8 +133,8 @@ def test_the_engine_whisper_converts_a_model_of_the_store_once_and_says_so(store
     heads = engine._model.alignment_heads.to_dense()
     engine._model.set_alignment_heads(whisper._ALIGNMENT_HEADS["tiny.en"])
     assert torch.equal(heads, engine._model.alignment_heads.to_dense())
-    [heard] = engine.transcribe([Window(to_float(load(JFK)), final=True, voiced_s=9)])
-    assert [bare(w.text) for w in heard.words] == [bare(word) for word in words("jfk.flac").split()]
+    [recognised] = engine.transcribe([Window(to_float(load(JFK)), final=True, voiced_s=9)])
+    assert [bare(w.text) for w in recognised.words] == [bare(word) for word in words("jfk.flac").split()]
 
 
 def test_the_command_line_converts_names_and_folders(store, tmp_path):

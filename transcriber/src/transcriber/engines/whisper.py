@@ -29,8 +29,8 @@ from parlando.errors import EngineError, ModelError
 from parlando.models.openai_checkpoint import ALIGNMENT_HEADS
 from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window, Word
 from transcriber.engines.guards import MAX_COMPRESSION, compression
+from transcriber.engines.whisper_attempts import TEMPERATURES
 from transcriber.engines.whisper_text import (
-    TEMPERATURES,
     context_s,
     empty_hypothesis,
     is_plausible,
@@ -181,7 +181,7 @@ class WhisperEngine(Engine):
 
     def _at_higher_temperatures(self, feature: torch.Tensor, options: dict[str, Any], result: Any) -> Any:
         """`result`, or the first plausible one at a higher temperature; the last if none is."""
-        for temperature in TEMPERATURES[1:]:
+        for temperature in TEMPERATURES:
             if is_plausible(result.text, result.avg_logprob) or is_silent(
                 result.no_speech_prob, result.avg_logprob
             ):

@@ -10,12 +10,11 @@ from parlando.domain.audio import SAMPLE_RATE
 from parlando.domain.transcript import UNSPACED
 from transcriber.engines.base import Hypothesis, Window, Word
 from transcriber.engines.guards import MAX_COMPRESSION, compression, truncate_repetition
+from transcriber.engines.whisper_attempts import FULL_CONTEXT_S
 
 NO_SPEECH: Final = 0.5  # a window is silent if the probability of silence is above this …
 SURE_LOGPROB: Final = -0.4  # … and the mean log-probability of the text is below this
 WORST_LOGPROB: Final = -1.0  # below this mean log-probability a text isn't plausible
-TEMPERATURES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # tried in order while a final isn't plausible
-FULL_CONTEXT_S: Final = 30  # the context that Whisper was trained on
 MARGIN_S: Final = 1  # least silence at the end of a shorter context
 STEP_S: Final = 5  # contexts are multiples of this, so that few different lengths occur
 
