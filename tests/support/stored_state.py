@@ -11,6 +11,7 @@ _TIMES = (
     (re.compile(r"(?<!\d)1[6-9]\d{8}(\d{3})?(?!\d)"), "<time>"),
     (re.compile(r":\d{4}-\d\d(?!\d)"), ":<month>"),
     (re.compile(r"(b'minute', b')\d+"), r"\1<minute>"),
+    (re.compile(r"(past_resume_window_s=)-?[\d.]+"), r"\1<seconds>"),
 )
 
 
