@@ -185,7 +185,7 @@ def test_requests_that_do_not_fit_are_refused_and_leave_nothing(cluster):
     refused(400, "multipart form", content=b"x")
     refused(400, "channels", files=audio, data={"channels": "all"})
     refused(400, "language", files=audio, data={"language": "!!"})
-    refused(400, "supports (en)", files=audio, data={"language": "de"})
+    refused(400, "moonshine-tiny (en;", files=audio, data={"language": "de"})
     refused(400, "can't translate", files=audio, data={"task": "translate"})
     refused(400, "URL", files=audio, data={"callback_url": "ftp://x/y"})
     refused(400, "url", json={"language": "en"})

@@ -203,17 +203,20 @@ class Scripts:
         """Run script `name` once for each (keys, args), in one round trip. The script must be idempotent."""
         script = self._scripts[name]
 
-        async def once() -> list[Any]:
+        async def once(calls: list[tuple[list[str], list[Any]]]) -> list[Any]:
             async with self.redis.pipeline(transaction=False) as pipe:
                 for keys, args in calls:
                     pipe.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
                 results: list[Any] = await pipe.execute(raise_on_error=False)
-            if any(isinstance(result, NoScriptError) for result in results):
+            # Another client may have loaded the script between two of the calls.
+            missing = [at for at, result in enumerate(results) if isinstance(result, NoScriptError)]
+            if missing:
                 await self.redis.script_load(SOURCES[name])
-                return await once()
+                for at, result in zip(missing, await once([calls[at] for at in missing]), strict=True):
+                    results[at] = result
             for result in results:
                 if isinstance(result, Exception):
                     raise result
             return results
 
-        return await retried(once)
+        return await retried(lambda: once(calls))

@@ -1,5 +1,7 @@
 """LocalAgreement-2: a word is stable once two consecutive hypotheses contain it. Pure.
 
+Of a word of which the engine isn't sure, all hypotheses over a longer time must agree.
+
 Source: Liu, Spanakis, Niehues, "Low-Latency Sequence-to-Sequence Speech Recognition and Translation
 by Partial Hypothesis Selection" (2020). It requires that all windows begin at the same sample.
 """
@@ -7,11 +9,14 @@ by Partial Hypothesis Selection" (2020). It requires that all windows begin at t
 from collections.abc import Sequence
 from typing import Final
 
+from parlando.domain.audio import SAMPLE_RATE
 from parlando.domain.transcript import bare
 from transcriber.engines.base import Word
 
 UNCOMMITTED_WORDS: Final = 2  # words at the end of a hypothesis that are never committed
-MIN_PROBABILITY: Final = 0.95  # of a word in both hypotheses, where the engine gives probabilities
+SURE_PROBABILITY: Final = 0.95  # of a word in two hypotheses, where the engine gives probabilities …
+LONG_AGREED: Final = 2 * SAMPLE_RATE  # … or all hypotheses of this many new samples contain the word …
+MIN_PROBABILITY: Final = 0.5  # … and it has this probability in the newest one
 
 Words = tuple[Word, ...]
 
@@ -20,8 +25,14 @@ def _same(a: Word, b: Word) -> bool:
     return bare(a.text) == bare(b.text)
 
 
-def _is_probable(word: Word) -> bool:
-    return word.probability is None or word.probability >= MIN_PROBABILITY
+def _has(word: Word, probability: float) -> bool:
+    return word.probability is None or word.probability >= probability
+
+
+def _is_stable(old: Word, new: Word, agreed: int) -> bool:
+    """Whether a word that all hypotheses of the last `agreed` samples contain may be committed."""
+    sure = _has(old, SURE_PROBABILITY) and _has(new, SURE_PROBABILITY)
+    return sure or (agreed >= LONG_AGREED and _has(new, MIN_PROBABILITY))
 
 
 def tail_behind(committed: Sequence[Word], words: Words) -> Words:
@@ -44,28 +55,39 @@ def tail_behind(committed: Sequence[Word], words: Words) -> Words:
 
 
 class LocalAgreement:
-    """The committed words of one segment, and the tail of its last hypothesis."""
+    """The committed words of one segment, and the tail of its last hypothesis.
 
-    def __init__(self, committed: Words = (), tail: Words = ()) -> None:
+    `since`: for each word of the tail, the end, in samples, of the first of the consecutive hypotheses that
+    contain it and all words before it.
+    """
+
+    def __init__(self, committed: Words = (), tail: Words = (), since: Sequence[int] = ()) -> None:
         self.committed = committed
         self.tail = tail
+        self.since = tuple(since)
 
-    def insert(self, words: Words, *, hold: bool = False) -> None:
-        """Add a hypothesis of the whole segment so far.
+    def insert(self, words: Words, end: int, *, hold: bool = False) -> None:
+        """Add a hypothesis of the whole segment up to sample `end`.
 
-        Commits the words that it has in common with the previous hypothesis and that are probable in both,
-        except its newest words; commits nothing if `hold`. The rule is strict because committed words can't
-        be corrected by the final.
+        Commits the words that it has in common with the previous hypotheses, except its newest words;
+        commits nothing if `hold`. The rule is strict because committed words can't be corrected by the final.
         """
         tail = tail_behind(self.committed, words)
+        common = self._common(tail)
+        since = self.since[:common] + (end,) * (len(tail) - common)
         agreed = 0
         if not hold:
-            for old, new in zip(self.tail, tail[:-UNCOMMITTED_WORDS], strict=False):
-                if not (_same(old, new) and _is_probable(old) and _is_probable(new)):
+            for old, new, first in zip(self.tail[:common], tail[:-UNCOMMITTED_WORDS], since, strict=False):
+                if not _is_stable(old, new, end - first):
                     break
                 agreed += 1
         self.committed += tail[:agreed]
-        self.tail = tail[agreed:]
+        self.tail, self.since = tail[agreed:], since[agreed:]
+
+    def _common(self, tail: Words) -> int:
+        """How many words at the beginning of a new tail are those of the present tail."""
+        pairs = enumerate(zip(self.tail, tail, strict=False))
+        return next((at for at, (old, new) in pairs if not _same(old, new)), min(len(self.tail), len(tail)))
 
     def settle(self, words: Words) -> Words:
         """The final words: the committed ones, then those that follow them in the last hypothesis."""

@@ -60,7 +60,7 @@ class OpenSegment:
             self.speculation = None
         self.confidence, self.language = hypothesis.confidence, hypothesis.language
         self._task = task
-        self.agreement.insert(hypothesis.words, hold=end - self.start > hold_from)
+        self.agreement.insert(hypothesis.words, end, hold=end - self.start > hold_from)
         self.fix_language(hypothesis, self.speech(end))
 
     def fix_language(self, hypothesis: Hypothesis, speech: int) -> None:
@@ -145,6 +145,7 @@ class OpenSegment:
             "end": self.end,
             "committed": dump_words(self.agreement.committed),
             "tail": dump_words(self.agreement.tail),
+            "since": self.agreement.since,
             "confidence": self.confidence,
             "language": self.language,
             "spoken": self.spoken and asdict(self.spoken),
@@ -168,7 +169,9 @@ class OpenSegment:
             return None
         segment = cls(state["index"], state["start"], state["onset"])
         segment.end = state["end"]
-        segment.agreement = LocalAgreement(load_words(state["committed"]), load_words(state["tail"]))
+        segment.agreement = LocalAgreement(
+            load_words(state["committed"]), load_words(state["tail"]), state["since"]
+        )
         segment.confidence, segment.language = state["confidence"], state["language"]
         segment.spoken = Detected(**state["spoken"]) if state.get("spoken") else None
         segment.doubted, segment._task = state.get("doubted", False), state.get("task", "transcribe")
