@@ -66,6 +66,14 @@ def test_an_implausible_final_is_decoded_again_in_the_full_context(tiny, monkeyp
     assert 3000 not in frames
 
 
+def test_a_final_that_repeats_itself_in_a_short_context_is_decoded_once_more(tiny, monkeypatch):
+    frames = _frames_encoded(tiny, monkeypatch)
+    monkeypatch.setattr(faster_whisper, "repeats_phrase", lambda words: True)
+    [hypothesis] = tiny.transcribe([Window(_samples(CLIPS[0]), final=True)])
+    assert [count == 3000 for count in frames] == [False, True]
+    assert hypothesis.words, "people do repeat themselves: the text in the full context counts"
+
+
 def test_texts_with_states_of_silence_are_those_of_the_full_context(tiny, monkeypatch):
     windows = [Window(_samples(name), final=True) for name in CLIPS]
     short = tiny.transcribe(windows)

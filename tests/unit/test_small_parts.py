@@ -25,7 +25,7 @@ from parlando.store.history import SessionRecord
 from support.perfect import PerfectEngine, speak
 from transcriber.engines import word_times
 from transcriber.engines.base import Window, Word
-from transcriber.engines.guards import compression, truncate_repetition
+from transcriber.engines.guards import compression, repeats_phrase, truncate_repetition
 from transcriber.engines.word_times import align
 from transcriber.pipeline.context import SettledContext
 from transcriber.pipeline.language import LanguageTracker
@@ -41,6 +41,23 @@ def test_a_loop_at_the_end_is_cut_to_one_turn():
     assert truncate_repetition([5, 5, 5]) == [5, 5, 5]
     assert truncate_repetition([]) == []
     assert truncate_repetition([4, 4, 4, 4, 4], keep=3) == [4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("I am sure I can sleep. I am sure I can sleep.", True),
+        ("High best quantities, high best quantities, high best", True),
+        ("and on and on and on", True),
+        ("no no no no", True),
+        ("It was the best of times, it was the worst of times", False),
+        ("again and again and", False),
+        ("no, no, no", False),
+        ("", False),
+    ],
+)
+def test_a_phrase_that_repeats_in_direct_succession_is_suspect(text, expected):
+    assert repeats_phrase(text.split()) is expected
 
 
 @given(st.lists(st.integers(0, 3), max_size=60))

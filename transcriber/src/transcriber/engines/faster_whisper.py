@@ -20,9 +20,9 @@ from parlando.domain.audio import SAMPLE_RATE, Float32
 from parlando.domain.transcript import UNSPACED
 from parlando.errors import EngineError, ModelError
 from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window
-from transcriber.engines.guards import MAX_COMPRESSION, compression, truncate_repetition
-from transcriber.engines.whisper_attempts import FULL_CONTEXT_S, SAMPLES, Attempt, Context, attempts
-from transcriber.engines.whisper_text import empty_hypothesis, is_plausible, is_silent
+from transcriber.engines.guards import MAX_COMPRESSION, compression, repeats_phrase, truncate_repetition
+from transcriber.engines.whisper_attempts import FULL, FULL_CONTEXT_S, SAMPLES, Attempt, Context, attempts
+from transcriber.engines.whisper_text import empty_hypothesis, is_plausible, is_silent, parts_of
 from transcriber.engines.whisper_words import with_probabilities, with_times, words_of_tokens
 
 BATCH: Final = {"cpu": 4, "cuda": 32}  # windows decoded in one call
@@ -196,7 +196,7 @@ class FasterWhisperEngine(Engine):
         for job, result in zip(batch, results, strict=True):
             tokens = result.sequences_ids[0]
             logprob = result.scores[0] * len(tokens) / (len(tokens) + 1)  # the end token counts as one
-            job.hypothesis = self._judge(job, tokens, logprob, result.no_speech_prob)
+            job.hypothesis = self._judge(job, attempt, tokens, logprob, result.no_speech_prob)
             if job.hypothesis is None or not job.hypothesis.words:
                 continue
             if not job.window.final:
@@ -208,19 +208,21 @@ class FasterWhisperEngine(Engine):
             self._add_times(timed, attempt.context)
 
     def _judge(
-        self, job: _Job, tokens: list[int], logprob: float, no_speech_prob: float
+        self, job: _Job, attempt: Attempt, tokens: list[int], logprob: float, no_speech_prob: float
     ) -> Hypothesis | None:
         """The hypothesis of a decode; None if it isn't plausible and other attempts are left."""
         if is_silent(no_speech_prob, logprob):
             return empty_hypothesis(job.language, "no_speech")
         tokenizer = self._tokenizer(job.language, job.window.task)
         text = tokenizer.decode(tokens).strip()
-        if job.attempts and not is_plausible(text, logprob):
+        written = "en" if job.window.task == "translate" else job.language
+        # In a short context, Whisper sometimes repeats a short utterance.
+        doubtful = attempt.context != FULL and repeats_phrase(parts_of(text, written))
+        if job.attempts and (doubtful or not is_plausible(text, logprob)):
             return None
         if job.window.final and compression(text) > MAX_COMPRESSION:
             return empty_hypothesis(job.language, "suppressed")
         kept = truncate_repetition([token for token in tokens if token < tokenizer.eot])
-        written = "en" if job.window.task == "translate" else job.language
         split = tokenizer.split_tokens_on_spaces
         if written in UNSPACED:
             split = tokenizer.split_tokens_on_unicode

@@ -27,9 +27,14 @@ def context_s(window: Window) -> int | None:
     return seconds if seconds < FULL_CONTEXT_S else None
 
 
+def parts_of(text: str, language: str | None) -> list[str]:
+    """The words of `text`, or its characters in a language without spaces."""
+    return [c for c in text if not c.isspace()] if language in UNSPACED else text.split()
+
+
 def words_of(text: str, language: str | None) -> tuple[Word, ...]:
-    """The words of `text`, or its characters in a language without spaces. A repetition at the end is cut."""
-    parts = [c for c in text if not c.isspace()] if language in UNSPACED else text.split()
+    """The parts of `text` as words. A repetition at the end is cut."""
+    parts = parts_of(text, language)
     numbers = {part: number for number, part in enumerate(dict.fromkeys(parts))}
     kept = truncate_repetition([numbers[part] for part in parts])
     return tuple(Word(part) for part in parts[: len(kept)])
