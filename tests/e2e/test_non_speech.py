@@ -12,9 +12,12 @@ from support.streaming import check_promises, stream
 RATE = 16_000
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    with Cluster(transcribers=2) as cluster:
+WHISPER = {"STT_ENGINE": "faster-whisper", "WHISPER_MODEL": "tiny.en"}
+
+
+@pytest.fixture(scope="module", params=[{}, WHISPER], ids=["moonshine", "whisper"])
+def cluster(request):
+    with Cluster(transcribers=2, **request.param) as cluster:
         yield cluster
 
 

@@ -33,6 +33,11 @@ def _multilingual():
     return [(row["file"], row["language"], row["text"]) for row in rows if "multilingual/" in row["file"]]
 
 
+def test_a_model_has_the_languages_of_its_tokens(base):
+    assert len(base.info.languages) == 99
+    assert "yue" not in base.info.languages, "it came with large-v3"
+
+
 def test_languages_are_detected_in_batch(base):
     clips = _multilingual()
     windows = [Window(_samples(file), final=True) for file, _, _ in clips]

@@ -1,7 +1,7 @@
 """Words of Whisper's tokens."""
 
 from transcriber.engines.base import Word
-from transcriber.engines.whisper_words import with_probabilities, with_times, words_of_tokens
+from transcriber.engines.whisper_words import with_probabilities, with_times, word_delay_s, words_of_tokens
 
 
 def _split(tokens):
@@ -32,3 +32,14 @@ def test_a_word_lasts_until_the_next_one_begins():
 
     spans = [(word.start, word.end) for word in with_times(words, alignment, 1.0)]
     assert spans == [(0.1, 0.4), (0.4, 0.6), (0.6, 1.0)]
+
+
+def test_the_delay_of_a_models_times_is_subtracted():
+    words = [Word("a", tokens=(1,)), Word("b", tokens=(2,))]
+    spans = [
+        (word.start, word.end) for word in with_times(words, [(0, 5), (1, 20), (2, 30)], 1.0, delay_s=0.15)
+    ]
+
+    assert spans == [(0.0, 0.25), (0.25, 0.45)]
+    assert word_delay_s("whisper-tiny.en") == word_delay_s("tiny.en") > 0
+    assert word_delay_s("whisper-large-v3") == 0

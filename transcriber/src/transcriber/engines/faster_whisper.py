@@ -23,7 +23,7 @@ from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window
 from transcriber.engines.guards import MAX_COMPRESSION, compression, repeats_phrase, truncate_repetition
 from transcriber.engines.whisper_attempts import FULL, FULL_CONTEXT_S, SAMPLES, Attempt, Context, attempts
 from transcriber.engines.whisper_text import empty_hypothesis, is_plausible, is_silent, parts_of
-from transcriber.engines.whisper_words import with_probabilities, with_times, words_of_tokens
+from transcriber.engines.whisper_words import with_probabilities, with_times, word_delay_s, words_of_tokens
 
 BATCH: Final = {"cpu": 4, "cuda": 32}  # windows decoded in one call
 FRAMES_PER_S: Final = 100  # of the log-mel spectrogram
@@ -69,13 +69,14 @@ class FasterWhisperEngine(Engine):
             ) from error
         self._model = self._whisper.model
         self._multilingual = bool(self._model.is_multilingual)
+        self._word_delay_s = word_delay_s(Path(model).name)
         self._tokenizers: dict[tuple[str, str], Tokenizer] = {}
         silence = _padded(self._mel(np.zeros(SAMPLE_RATE, np.float32)), FULL_CONTEXT_S * FRAMES_PER_S)
         self._silence = self._encode([silence])[0]
         self.info = EngineInfo(
             name="faster-whisper",
             model=Path(model).name,
-            languages=frozenset(self._whisper.supported_languages),
+            languages=self._languages(),
             tasks=frozenset(MULTILINGUAL_TASKS if self._multilingual else {"transcribe"}),
             concurrent=True,
             max_window_s=float(FULL_CONTEXT_S),
@@ -83,6 +84,13 @@ class FasterWhisperEngine(Engine):
             word_times=True,
             primes=False,
             details={"device": self._model.device, "compute_type": self._model.compute_type},
+        )
+
+    def _languages(self) -> frozenset[str]:
+        """The model's languages; faster-whisper's list has those of all models."""
+        token = self._whisper.hf_tokenizer.token_to_id
+        return frozenset(
+            code for code in self._whisper.supported_languages if token(f"<|{code}|>") is not None
         )
 
     def transcribe(self, windows: Sequence[Window]) -> list[Hypothesis]:
@@ -250,7 +258,8 @@ class FasterWhisperEngine(Engine):
             )
             for job, hypothesis, found in zip(batch, hypotheses, alignments, strict=True):
                 rated = with_probabilities(hypothesis.words, found.text_token_probs)
-                timed = with_times(rated, found.alignments, len(job.window.samples) / SAMPLE_RATE)
+                seconds = len(job.window.samples) / SAMPLE_RATE
+                timed = with_times(rated, found.alignments, seconds, delay_s=self._word_delay_s)
                 job.hypothesis = replace(hypothesis, words=timed)
 
 

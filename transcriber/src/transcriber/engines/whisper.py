@@ -37,6 +37,7 @@ from transcriber.engines.whisper_text import (
     is_silent,
     words_of,
 )
+from transcriber.engines.whisper_words import word_delay_s
 
 BATCH: Final = {"cuda": 16, "mps": 8, "cpu": 1}  # windows decoded in one call
 LEADING: Final = "\"'“¿([{-"
@@ -86,7 +87,7 @@ class WhisperEngine(Engine):
                 f"({', '.join(whisper.available_models())}), or put the file into ~/.cache/whisper"
             ) from error
         multilingual = bool(self._model.is_multilingual)
-        languages = whisper.tokenizer.LANGUAGES if multilingual else {"en": "english"}
+        languages = list(whisper.tokenizer.LANGUAGES)[: self._model.num_languages] if multilingual else ["en"]
         self.info = EngineInfo(
             name="whisper",
             model=Path(model).name.removesuffix(".pt"),
@@ -211,9 +212,10 @@ class WhisperEngine(Engine):
         frames = min(N_FRAMES, len(window.samples) // whisper.audio.HOP_LENGTH)
         alignment = find_alignment(self._model, tokenizer, tokens, mel, frames)
         merge_punctuations(alignment, LEADING, TRAILING)
+        delay_s = word_delay_s(self.info.model)
         timings = [timing for timing in alignment if timing.word.strip()]
         spans = with_lengths(
-            [(float(timing.start), float(timing.end)) for timing in timings],
+            [(float(timing.start) - delay_s, float(timing.end) - delay_s) for timing in timings],
             0.0,
             len(window.samples) / SAMPLE_RATE,
         )

@@ -16,7 +16,7 @@ from transcriber.engines.base import Word
 UNCOMMITTED_WORDS: Final = 2  # words at the end of a hypothesis that are never committed
 SURE_PROBABILITY: Final = 0.95  # of a word in two hypotheses, where the engine gives probabilities …
 LONG_AGREED: Final = 2 * SAMPLE_RATE  # … or all hypotheses of this many new samples contain the word …
-MIN_PROBABILITY: Final = 0.5  # … and it has this probability in the newest one
+MIN_PROBABILITY: Final = 0.6  # … and it has this probability in the newest one
 
 Words = tuple[Word, ...]
 
