@@ -52,6 +52,14 @@ def test_an_unsure_word_is_committed_after_hypotheses_of_a_longer_time_agreed():
     assert _line(agreement.committed) == "a b", "c isn't probable in the newest hypothesis"
 
 
+def test_an_engine_that_begins_with_the_committed_words_must_be_sure_of_them():
+    agreement = LocalAgreement()
+    for end in range(STEP, 2 * LONG_AGREED, STEP):
+        agreement.insert(_words("a b c d e f", 0.7), end, primes=True)
+
+    assert agreement.committed == ()
+
+
 def test_nothing_is_committed_where_a_cut_may_yet_fall():
     agreement = LocalAgreement()
     agreement.insert(_words("a b c d"), STEP)

@@ -1,6 +1,8 @@
 """LocalAgreement-2: a word is stable once two consecutive hypotheses contain it. Pure.
 
-Of a word of which the engine isn't sure, all hypotheses over a longer time must agree.
+Of a word of which the engine isn't sure, all hypotheses over a longer time must agree. This second rule isn't
+for engines whose partials begin with the committed words (`EngineInfo.primes`), because a wrong one would cause
+errors in the words behind it.
 
 Source: Liu, Spanakis, Niehues, "Low-Latency Sequence-to-Sequence Speech Recognition and Translation
 by Partial Hypothesis Selection" (2020). It requires that all windows begin at the same sample.
@@ -30,7 +32,7 @@ def _has(word: Word, probability: float) -> bool:
 
 
 def _is_stable(old: Word, new: Word, agreed: int) -> bool:
-    """Whether a word that all hypotheses of the last `agreed` samples contain may be committed."""
+    """Whether a word of two hypotheses may be committed; all hypotheses of `agreed` samples contain it."""
     sure = _has(old, SURE_PROBABILITY) and _has(new, SURE_PROBABILITY)
     return sure or (agreed >= LONG_AGREED and _has(new, MIN_PROBABILITY))
 
@@ -66,8 +68,8 @@ class LocalAgreement:
         self.tail = tail
         self.since = tuple(since)
 
-    def insert(self, words: Words, end: int, *, hold: bool = False) -> None:
-        """Add a hypothesis of the whole segment up to sample `end`.
+    def insert(self, words: Words, end: int, *, hold: bool = False, primes: bool = False) -> None:
+        """Add a hypothesis of the whole segment up to sample `end`. `primes`: see `EngineInfo`.
 
         Commits the words that it has in common with the previous hypotheses, except its newest words;
         commits nothing if `hold`. The rule is strict because committed words can't be corrected by the final.
@@ -78,7 +80,7 @@ class LocalAgreement:
         agreed = 0
         if not hold:
             for old, new, first in zip(self.tail[:common], tail[:-UNCOMMITTED_WORDS], since, strict=False):
-                if not _is_stable(old, new, end - first):
+                if not _is_stable(old, new, 0 if primes else end - first):
                     break
                 agreed += 1
         self.committed += tail[:agreed]

@@ -49,8 +49,16 @@ class OpenSegment:
         """Samples of speech up to sample `end`, short silences included."""
         return end - self.onset
 
-    def take(self, hypothesis: Hypothesis, end: int, *, hold_from: int, task: str = "transcribe") -> None:
-        """Add a hypothesis of [start, end) for `task`.
+    def take(
+        self,
+        hypothesis: Hypothesis,
+        end: int,
+        *,
+        hold_from: int,
+        task: str = "transcribe",
+        primes: bool = False,
+    ) -> None:
+        """Add a hypothesis of [start, end) for `task`. `primes`: see `EngineInfo`.
 
         Nothing new is committed if the segment is longer than `hold_from` samples, because it may be cut
         before its newest words.
@@ -60,7 +68,7 @@ class OpenSegment:
             self.speculation = None
         self.confidence, self.language = hypothesis.confidence, hypothesis.language
         self._task = task
-        self.agreement.insert(hypothesis.words, end, hold=end - self.start > hold_from)
+        self.agreement.insert(hypothesis.words, end, hold=end - self.start > hold_from, primes=primes)
         self.fix_language(hypothesis, self.speech(end))
 
     def fix_language(self, hypothesis: Hypothesis, speech: int) -> None:

@@ -206,7 +206,8 @@ class SessionOutput:
         """
         if await self._recognizer.has_other_language(segment, hypothesis, end, config, lane):
             return
-        segment.take(hypothesis, end, hold_from=self._hold_from, task=config.task)
+        primes = self._scheduler.engine.info.primes
+        segment.take(hypothesis, end, hold_from=self._hold_from, task=config.task, primes=primes)
         self._decoded = max(self._decoded, end)
         body = b""
         if segment.has_words and config.interim:
