@@ -1,7 +1,7 @@
 """LocalAgreement-2: a word is stable once two consecutive hypotheses contain it. Pure.
 
 Of a word of which the engine isn't sure, all hypotheses over a longer time must agree. This second rule isn't
-for engines whose partials begin with the committed words (`EngineInfo.primes`), because a wrong one would cause
+for engines whose partials begin with the committed words (`EngineInfo.primes`): a wrong one would cause
 errors in the words behind it.
 
 Source: Liu, Spanakis, Niehues, "Low-Latency Sequence-to-Sequence Speech Recognition and Translation
