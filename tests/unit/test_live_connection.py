@@ -299,3 +299,31 @@ async def test_a_gateway_that_stood_still_does_not_take_its_client_for_silent():
         await asyncio.sleep(0.01)
     assert controls == [Settle()]
     await _ended(running)
+
+
+async def test_all_audio_is_acknowledged_though_no_more_follows():
+    """A client that has sent as much as may be unacknowledged waits for it."""
+    client, second = Said(), asyncio.Event()
+    client.received, client.position, client.settled = 0, 0, (0, 0)
+    frames = 2
+
+    async def receive() -> bytes:
+        nonlocal frames
+        frames -= 1
+        if frames == 0:
+            await second.wait()
+        elif frames < 0:
+            await asyncio.Future()
+        return bytes(3200)
+
+    async def append(pcm: bytes, limit: int) -> SimpleNamespace:
+        client.received += len(pcm) // 2
+        client.position = client.received
+        return SimpleNamespace(stored=True, backlog=0)
+
+    client.receive, client.append = receive, append
+    running = asyncio.create_task(client.connection().run())
+    assert (await client.sent.get())["received"] == 1600
+    second.set()  # within the interval between two acknowledgements
+    assert (await client.sent.get())["received"] == 3200
+    await _ended(running)

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from api_gateway import metrics
@@ -124,6 +124,7 @@ class LiveConnection:
         self._opened_at = self._received_at = self._audio_at = time.monotonic()
         self._audio_open = False
         self._acked_at = 0.0
+        self._ack_held = False
         self._sent_seq = last_seq  # the last kept event that was sent to the client
         self._settled = 0
         self._invalid = 0
@@ -203,8 +204,7 @@ class LiveConnection:
     async def _store(self) -> None:
         while True:
             if not self._queue:
-                self._queued.clear()
-                await self._queued.wait()
+                await self._until_queued()
             item = self._queue.popleft()
             try:
                 if isinstance(item, _Chunk):
@@ -220,6 +220,18 @@ class LiveConnection:
                 # A worker has closed it, for example for invalid audio; its events contain the reason.
                 self._ended = True
                 return
+
+    async def _until_queued(self) -> None:
+        """Wait for a command. An `Ack` that was held back is sent, as the client may be waiting for it."""
+        self._queued.clear()
+        if self._ack_held:
+            due_s = self._acked_at + self._settings.ack_interval_ms / 1000 - time.monotonic()
+            try:
+                async with asyncio.timeout(max(0.0, due_s)):
+                    await self._queued.wait()
+            except TimeoutError:
+                await self._send_ack()
+        await self._queued.wait()
 
     async def _store_chunks(self, first: _Chunk) -> None:
         """Store a chunk together with the queued ones after it, up to a second in one stream entry."""
@@ -279,15 +291,19 @@ class LiveConnection:
         return 0 if bytes_per_second is None else backlog * 1000 // bytes_per_second
 
     async def _acknowledge(self, indexes: list[int]) -> None:
-        ack = Ack(received_by(self._writer), *self._settled_position())
-        for index in indexes:
-            await self._send(replace(ack, index=index))
-        now = time.monotonic()
+        """Send an `Ack` of each index; without any, at most one in `ack_interval_ms`."""
+        elapsed_s = time.monotonic() - self._acked_at
         if indexes:
-            self._acked_at = now
-        elif (now - self._acked_at) * 1000 >= self._settings.ack_interval_ms:
-            self._acked_at = now
-            await self._send(ack)
+            for index in indexes:
+                await self._send_ack(index)
+        elif elapsed_s * 1000 >= self._settings.ack_interval_ms:
+            await self._send_ack()
+        else:
+            self._ack_held = True
+
+    async def _send_ack(self, index: int | None = None) -> None:
+        self._ack_held, self._acked_at = False, time.monotonic()
+        await self._send(Ack(received_by(self._writer), *self._settled_position(), index=index))
 
     def _settled_position(self) -> tuple[int, int]:
         """Position before which all audio is in finals sent to the client: in its units, and in ms."""

@@ -102,12 +102,16 @@ class ClientSession:
 
         """
         await self._ready()
-        while self._unsettled.end - self._unsettled.stored >= MAX_UNACKED and self._failed is None:
+        while self._unsettled.end - self._unsettled.stored >= MAX_UNACKED and not self._finished:
             self._room.clear()
             await self._room.wait()
         await self._ready()
         self._unsettled.add(pcm)
         self._more.set()
+
+    @property
+    def _finished(self) -> bool:
+        return self._closing or self._failed is not None
 
     async def flush(self) -> None:
         """Request that all audio sent so far is settled; an event `flushed` reports it."""
@@ -264,6 +268,7 @@ class ClientSession:
         await self._report_protection()
         if event["type"] == "closed":
             self._closing = True
+            self._room.set()
             await self._events.put(None)
             return True
         return False
