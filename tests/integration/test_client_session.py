@@ -181,3 +181,17 @@ async def test_a_gateway_that_answers_nothing_is_left_unless_it_has_said_why(mon
 
     assert session.resumes == (0 if throttled else 1)
     assert found == (["connected", "status", "closed"] if throttled else ["connected", "connected", "closed"])
+
+
+async def test_send_does_not_wait_for_room_in_a_session_that_has_closed():
+    async def acknowledge_nothing_and_close(gateway: Gateway) -> None:
+        await gateway.tell(**GREETING)
+        await gateway.hear(4)
+        await gateway.tell(**CLOSED)
+
+    async with Gateway(acknowledge_nothing_and_close) as url, connect(url) as session:
+        for _ in range(4):
+            await session.send(bytes(client_session.MAX_UNACKED // 4))
+        more = asyncio.create_task(session.send(b"more"))
+        assert await kinds(session) == ["connected", "closed"]
+        await asyncio.wait_for(more, 60)
