@@ -21,36 +21,36 @@ def cluster():
         yield cluster
 
 
-async def _listen(cluster, name: str, **options):
-    heard = await stream(
+async def _transcribe(cluster, name: str, **options):
+    session = await stream(
         cluster.url(), load(FIXTURES / "speech" / name), frame_ms=100, speed=2, words=True, **options
     )
-    check_promises(heard)
-    return heard
+    check_promises(session)
+    return session
 
 
 @pytest.mark.parametrize("option", ["hotwords", "prompt"])
 async def test_a_rare_name_is_recognised_in_the_session_that_announces_it(cluster, option):
     """Beside it, a session on the same worker that announces nothing, and one that announces other names."""
     announced, plain, other = await asyncio.gather(
-        _listen(cluster, NAMES, **{option: "Jamieson"}),
-        _listen(cluster, NAMES),
-        _listen(cluster, NAMES, **{option: "Thornton"}),
+        _transcribe(cluster, NAMES, **{option: "Jamieson"}),
+        _transcribe(cluster, NAMES),
+        _transcribe(cluster, NAMES, **{option: "Thornton"}),
     )
 
     assert "Jamieson" in announced.text
-    for heard in (plain, other):
-        assert "Jameson" in heard.text
-        assert "Jamieson" not in heard.text
+    for session in (plain, other):
+        assert "Jameson" in session.text
+        assert "Jamieson" not in session.text
 
 
 async def test_words_become_stable_before_the_final_and_have_times(cluster):
     stable, settled = 0, 0
-    for heard in await asyncio.gather(*(_listen(cluster, name) for name in SENTENCES)):
-        last = {event["segment"]: event["stable"] for event in heard.of("partial")}
+    for session in await asyncio.gather(*(_transcribe(cluster, name) for name in SENTENCES)):
+        last = {event["segment"]: event["stable"] for event in session.of("partial")}
         stable += sum(len(text.split()) for text in last.values())
-        settled += len(heard.text.split())
-        for final in heard.finals:
+        settled += len(session.text.split())
+        for final in session.finals:
             assert [word["word"] for word in final["words"]] == final["text"].split()
             assert all(word["start"] < word["end"] for word in final["words"])
             assert all(0 < word["confidence"] <= 1 for word in final["words"])

@@ -74,7 +74,7 @@ def test_a_final_that_repeats_itself_in_a_short_context_is_decoded_once_more(tin
     monkeypatch.setattr(faster_whisper, "repeats_phrase", lambda words: True)
     [hypothesis] = tiny.transcribe([Window(_samples(CLIPS[0]), final=True)])
     assert [count == 3000 for count in frames] == [False, True]
-    assert hypothesis.words, "people do repeat themselves: the text in the full context counts"
+    assert hypothesis.words, "the text in the full context counts, even if it repeats a phrase, too"
 
 
 def test_texts_with_states_of_silence_are_those_of_the_full_context(tiny, monkeypatch):

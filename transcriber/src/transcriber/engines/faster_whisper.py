@@ -17,6 +17,7 @@ from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 
 from parlando.domain.audio import SAMPLE_RATE, Float32
+from parlando.domain.decode_options import written_in
 from parlando.domain.transcript import UNSPACED
 from parlando.errors import EngineError, ModelError
 from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window
@@ -223,7 +224,7 @@ class FasterWhisperEngine(Engine):
             return empty_hypothesis(job.language, "no_speech")
         tokenizer = self._tokenizer(job.language, job.window.task)
         text = tokenizer.decode(tokens).strip()
-        written = "en" if job.window.task == "translate" else job.language
+        written = written_in(job.language, job.window.task)
         # In a short context, Whisper sometimes repeats a short utterance.
         doubtful = attempt.context != FULL and repeats_phrase(parts_of(text, written))
         if job.attempts and (doubtful or not is_plausible(text, logprob)):

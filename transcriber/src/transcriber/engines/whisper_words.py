@@ -25,7 +25,7 @@ def word_delay_s(model: str) -> float:
     return DELAYS_S.get(model.removeprefix("whisper-"), 0.0)
 
 
-def words_of_tokens(split: Split, tokens: list[int], language: str) -> tuple[Word, ...]:
+def words_of_tokens(split: Split, tokens: list[int], language: str | None) -> tuple[Word, ...]:
     """The words of `tokens`, punctuation included; characters in a language without spaces."""
     words: list[Word] = []
     for text, ids in zip(*split(tokens), strict=True):

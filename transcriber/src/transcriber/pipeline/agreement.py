@@ -27,14 +27,14 @@ def _same(a: Word, b: Word) -> bool:
     return bare(a.text) == bare(b.text)
 
 
-def _has(word: Word, probability: float) -> bool:
-    return word.probability is None or word.probability >= probability
+def _is_probable(word: Word, least: float) -> bool:
+    return word.probability is None or word.probability >= least
 
 
 def _is_stable(old: Word, new: Word, agreed: int) -> bool:
     """Whether a word of two hypotheses may be committed; all hypotheses of `agreed` samples contain it."""
-    sure = _has(old, SURE_PROBABILITY) and _has(new, SURE_PROBABILITY)
-    return sure or (agreed >= LONG_AGREED and _has(new, MIN_PROBABILITY))
+    sure = _is_probable(old, SURE_PROBABILITY) and _is_probable(new, SURE_PROBABILITY)
+    return sure or (agreed >= LONG_AGREED and _is_probable(new, MIN_PROBABILITY))
 
 
 def tail_behind(committed: Sequence[Word], words: Words) -> Words:
