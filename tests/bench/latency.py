@@ -58,11 +58,21 @@ class Delays:
                     self.first.append(1000 * (seen[0] - event["start"]))
                 if event["text"] and at < length_s + 0.6:
                     self.final.append(1000 * (at - event["end"]))
-        shown = _shown(events)
-        matcher = SequenceMatcher(a=[word for word, _ in ends], b=[word for word, _ in shown], autojunk=False)
-        for block in matcher.get_matching_blocks():
-            for n in range(block.size):
-                self.shown.append(1000 * (shown[block.b + n][1] - ends[block.a + n][1]))
+        self.shown += [1000 * (at - end) for end, at in shown_words(events, ends)]
+
+
+def shown_words(events: list[tuple[float, dict]], ends: list[tuple[str, float]]) -> list[tuple[float, float]]:
+    """For the words of `ends` that the finals have: when each ends, and when a client first received it.
+
+    `events`: with the second of the session at which each arrived.
+    """
+    shown = _shown(events)
+    matcher = SequenceMatcher(a=[word for word, _ in ends], b=[word for word, _ in shown], autojunk=False)
+    return [
+        (ends[block.a + n][1], shown[block.b + n][1])
+        for block in matcher.get_matching_blocks()
+        for n in range(block.size)
+    ]
 
 
 def _shown(events: list[tuple[float, dict]]) -> list[tuple[str, float]]:

@@ -22,13 +22,19 @@ SPEECH = 0.5  # the voice detector's probability from which a frame counts as sp
 class Stream:
     """The audio of one session.
 
-    `pcm`: int16 samples, 16 kHz, mono. `clips`: in their order. `onsets`: second of the stream at which the
-    speech of each clip starts.
+    `pcm`: int16 samples, 16 kHz, mono. `clips`: in their order. `starts`, `onsets`: second of the stream at
+    which each clip, and the speech in it, starts.
     """
 
     pcm: np.ndarray
     clips: tuple[Clip, ...]
+    starts: tuple[float, ...]
     onsets: tuple[float, ...]
+
+    @property
+    def placed(self) -> list[tuple[Clip, float]]:
+        """The clips with their starts."""
+        return list(zip(self.clips, self.starts, strict=True))
 
     @property
     def texts(self) -> list[str]:
@@ -36,11 +42,14 @@ class Stream:
         return [clip.text for clip in self.clips]
 
 
-def stream(seed: int, seconds: float, *, lead_s: float = LEAD_S) -> Stream:
-    """Whole clips in a random order, at most `seconds` of them. The same seed gives the same stream."""
+def stream(seed: int, seconds: float, *, lead_s: float = LEAD_S, speech: float = 1.0) -> Stream:
+    """Whole clips in a random order, at most `seconds` of them. The same seed gives the same stream.
+
+    `speech`: share of the time for which clips are spoken; 1 for nothing but `PAUSE_S` between them.
+    """
     order = _usable()
     chosen: list[Clip] = []
-    onsets = []
+    starts, onsets = [], []
     parts = [np.zeros(round(lead_s * RATE), np.int16)]
     length = len(parts[0])
     source = random.Random(seed)
@@ -48,17 +57,19 @@ def stream(seed: int, seconds: float, *, lead_s: float = LEAD_S) -> Stream:
     while True:
         waiting = waiting or source.sample(order, len(order))
         room = seconds * RATE - length - round(PAUSE_S * RATE)
-        fitting = [clip for clip in waiting if len(load(clip.path)) <= room]
+        fitting = [clip for clip in waiting if len(load(clip.path)) / speech <= room]
         if not fitting:
             break
         clip = fitting[0]
         waiting.remove(clip)
         pcm = load(clip.path)
         chosen.append(clip)
+        starts.append(length / RATE)
         onsets.append(length / RATE + _onset(clip))
-        parts += [pcm, np.zeros(round(PAUSE_S * RATE), np.int16)]
-        length += len(pcm) + round(PAUSE_S * RATE)
-    return Stream(np.concatenate(parts), tuple(chosen), tuple(onsets))
+        silence = round(PAUSE_S * RATE) + round(len(pcm) * (1 / speech - 1))
+        parts += [pcm, np.zeros(silence, np.int16)]
+        length += len(pcm) + silence
+    return Stream(np.concatenate(parts), tuple(chosen), tuple(starts), tuple(onsets))
 
 
 @cache

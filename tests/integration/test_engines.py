@@ -1,6 +1,7 @@
 """One suite for all engines: what the worker relies on, on real speech."""
 
 import json
+from dataclasses import replace
 
 import jiwer
 import numpy as np
@@ -82,6 +83,25 @@ def test_case_6_a_batch_gives_what_single_windows_give(engine, spoken):
     windows = [Window(x, final=True, voiced_s=1.0, redecode=False) for x, _ in spoken]
 
     assert [h.text for h in engine.transcribe(windows)] == [engine.transcribe([w])[0].text for w in windows]
+
+
+def test_improving_a_final_call_by_call_gives_what_one_call_gives(engine, spoken):
+    if not engine.info.improves:
+        pytest.skip("this engine decodes a final in one call")
+    improved = 0
+    for samples, _ in spoken:
+        noise = np.random.default_rng(1).normal(0, 2e-4, len(samples)).astype("f4")
+        quiet = samples * np.float32(0.01) + noise
+        window = Window(quiet, final=True, words=True, voiced_s=1.0)
+        best, attempt = engine.transcribe([replace(window, redecode=False)])[0], 0
+        while best.improvable:
+            attempt += 1
+            better = engine.transcribe([replace(window, earlier=best, attempt=attempt)])[0]
+            assert better.confidence >= best.confidence
+            improved += better.words != best.words
+            best = better
+        assert best == engine.transcribe([window])[0]
+    assert improved, "no clip is uncertain enough to be decoded again"
 
 
 def test_words_rise_in_time_and_lie_in_the_window(engine, spoken):

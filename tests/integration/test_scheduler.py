@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,9 @@ from parlando.domain.audio import to_float
 from parlando.errors import EngineError
 from support.perfect import PerfectEngine, speak
 from transcriber.engines.base import Window
-from transcriber.recognition.partial_interval import PartialInterval
-from transcriber.recognition.scheduler import Lane, Scheduler
+from transcriber.recognition.cadence import Cadence
+from transcriber.recognition.deadlines import Lane
+from transcriber.recognition.scheduler import Scheduler
 
 
 def window(number: int) -> Window:
@@ -33,7 +35,7 @@ class NotingEngine(PerfectEngine):
 
 @pytest.fixture
 async def scheduler():
-    scheduler = Scheduler(NotingEngine(), PartialInterval(8000))
+    scheduler = Scheduler(NotingEngine(), Cadence(8000))
     yield scheduler
     scheduler.close()
 
@@ -54,7 +56,7 @@ async def heard(scheduler: Scheduler, lanes: list[Lane]) -> list[list[int]]:
 
 async def test_live_windows_go_before_chunks_and_never_with_them(scheduler):
     lanes = [Lane.CHUNK, Lane.CHUNK, Lane.PARTIAL, Lane.FINAL, Lane.CHUNK, Lane.FIRST_PARTIAL]
-    assert await heard(scheduler, lanes) == [[3, 5, 2], [0, 1, 4]]
+    assert await heard(scheduler, lanes) == [[5, 3, 2], [0, 1, 4]]
 
 
 async def test_chunks_fill_the_batch_of_an_engine_that_gains_from_it(scheduler):
@@ -63,7 +65,28 @@ async def test_chunks_fill_the_batch_of_an_engine_that_gains_from_it(scheduler):
 
 async def test_chunks_do_not_make_partials_rarer(scheduler):
     await heard(scheduler, [Lane.CHUNK] * 4)
-    assert scheduler.partial_interval.delay_s == 0.0
+    assert scheduler.cadence.delay_s == 0.0
+    scheduler.observe_load()
+    assert scheduler.cadence.load == 0.0
+    assert scheduler.busy_s > 0
+
+
+async def test_a_withdrawn_ticket_is_not_decoded(scheduler):
+    gone = scheduler.submit(Lane.PARTIAL, lambda: window(0))
+    scheduler.withdraw(gone)
+    assert await gone.answer is None
+    assert scheduler.waiting == 0
+    assert await heard(scheduler, [Lane.FINAL]) == [[0]]
+
+
+async def test_a_decode_that_only_improves_a_final_is_dropped_if_it_would_be_late(scheduler):
+    late = scheduler.submit(Lane.REDECODE, lambda: window(0), deadline=time.monotonic() - 1)
+    serving = asyncio.create_task(scheduler.run())
+    assert await asyncio.wait_for(late.answer, 60) is None
+    in_time = scheduler.submit(Lane.REDECODE, lambda: window(1), deadline=time.monotonic() + 3600)
+    assert (await asyncio.wait_for(in_time.answer, 60)).text == "w0001"
+    assert len(scheduler.engine.calls) == 1
+    serving.cancel()
 
 
 async def test_a_chunk_that_the_engine_fails_on_harms_none_in_its_batch():
@@ -74,7 +97,7 @@ async def test_a_chunk_that_the_engine_fails_on_harms_none_in_its_batch():
                 raise EngineError("w0001")
             return found
 
-    scheduler = Scheduler(Failing(batch=4), PartialInterval(8000))
+    scheduler = Scheduler(Failing(batch=4), Cadence(8000))
     tickets = [scheduler.submit(Lane.CHUNK, lambda n=n: window(n)) for n in range(3)]
     serving = asyncio.create_task(scheduler.run())
     answers = await asyncio.gather(*(ticket.answer for ticket in tickets), return_exceptions=True)
@@ -98,7 +121,7 @@ async def test_an_engine_that_can_hears_live_windows_while_it_hears_a_chunk():
             return super().transcribe(windows)
 
     released = threading.Event()
-    scheduler = Scheduler(Slow(), PartialInterval(8000))
+    scheduler = Scheduler(Slow(), Cadence(8000))
     serving = asyncio.create_task(scheduler.run())
     chunk = scheduler.submit(Lane.CHUNK, lambda: window(0))
     await asyncio.sleep(0.05)
@@ -119,7 +142,7 @@ async def test_whatever_an_engine_raises_fails_its_own_ticket_and_no_other():
                 raise ZeroDivisionError("a bug")
             return found
 
-    scheduler = Scheduler(Broken(), PartialInterval(8000))
+    scheduler = Scheduler(Broken(), Cadence(8000))
     serving = asyncio.create_task(scheduler.run())
     tickets = [scheduler.submit(Lane.FINAL, lambda n=n: window(n)) for n in range(3)]
     answers = await asyncio.gather(*(ticket.answer for ticket in tickets), return_exceptions=True)
@@ -152,7 +175,7 @@ async def test_an_answer_too_few_is_a_failure():
         def transcribe(self, windows):
             return super().transcribe(windows)[1:]
 
-    scheduler = Scheduler(Short(), PartialInterval(8000))
+    scheduler = Scheduler(Short(), Cadence(8000))
     serving = asyncio.create_task(scheduler.run())
     with pytest.raises(EngineError, match="0 answers to 1 windows"):
         await scheduler.submit(Lane.FINAL, lambda: window(0)).answer
@@ -175,7 +198,7 @@ async def test_a_slow_answer_of_a_server_holds_up_no_other_window():
             return found
 
     released = threading.Event()
-    scheduler = Scheduler(Remote(), PartialInterval(8000))
+    scheduler = Scheduler(Remote(), Cadence(8000))
     serving = asyncio.create_task(scheduler.run())
     slow = scheduler.submit(Lane.FINAL, lambda: window(0))
     others = [scheduler.submit(Lane.FINAL, lambda n=n: window(n)) for n in range(1, 9)]

@@ -1,5 +1,7 @@
 """What a session does when its engine fails, and what its settings change."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from parlando import vad
@@ -7,6 +9,7 @@ from parlando.domain.commands import Configure
 from parlando.errors import EngineError
 from support.in_process import recognise
 from support.perfect import PerfectEngine, script, silence, speak
+from transcriber.pipeline import session_output
 
 
 class FailsOnFinals(PerfectEngine):
@@ -49,3 +52,46 @@ async def test_word_times_lie_where_the_words_are():
     [final] = [event for event in session_log.events if event["type"] == "final"]
     starts = [word["start"] for word in final["words"]]
     assert np.allclose(starts, [1.0, 1.5, 2.0, 2.5], atol=0.05)
+
+
+class NeedsASecondLook(PerfectEngine):
+    """Leaves out the last word of each final, until the window is given to it again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks: list[bool] = []
+
+    def transcribe(self, windows):
+        found = super().transcribe(windows)
+        for at, window in enumerate(windows):
+            if window.final:
+                self.looks.append(window.earlier is not None)
+                if window.earlier is None:
+                    assert len(found[at].words) > 1
+                    found[at] = replace(found[at], words=found[at].words[:-1], improvable=True)
+        return found
+
+
+async def test_a_final_is_the_better_hypothesis_of_two_decodes():
+    engine = NeedsASecondLook()
+    session_log = await recognise(np.r_[speak(5, gap=1600), silence(1)], engine, vad.load("rms"))
+    assert session_log.finals == [" ".join(script(0, 5))]
+    assert engine.looks == [False, True]
+
+
+async def test_a_final_does_not_wait_for_a_second_decode_that_would_be_late(monkeypatch):
+    monkeypatch.setattr(session_output, "IMPROVED_BY_S", -60.0)
+    engine = NeedsASecondLook()
+    session_log = await recognise(np.r_[speak(5, gap=1600), silence(1)], engine, vad.load("rms"))
+    assert session_log.finals == [" ".join(script(0, 4))]
+    assert engine.looks == [False]
+
+
+async def test_a_speculation_is_not_decoded_again_if_the_speaker_goes_on():
+    engine = NeedsASecondLook()
+    pcm = np.r_[
+        speak(5, gap=1600), silence(0.25), speak(3, first=5, gap=1600), silence(1)
+    ]  # a pause that is no endpoint
+    session_log = await recognise(pcm, engine, vad.load("rms"))
+    assert session_log.finals == [" ".join(script(0, 8))]
+    assert engine.looks[-1]

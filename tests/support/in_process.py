@@ -15,7 +15,7 @@ from transcriber.engines.base import Engine
 from transcriber.pipeline.batching import BatchOptions
 from transcriber.pipeline.segmenter import SegmenterOptions
 from transcriber.pipeline.session import LiveSession
-from transcriber.recognition.partial_interval import PartialInterval
+from transcriber.recognition.cadence import Cadence
 from transcriber.recognition.scheduler import Scheduler
 
 
@@ -101,7 +101,7 @@ async def with_takeovers(
     pen_claim = claim(**config)
     step = frame_ms * 16
     while True:
-        scheduler = Scheduler(engine, PartialInterval(8000))
+        scheduler = Scheduler(engine, Cadence(8000))
         serving = asyncio.create_task(scheduler.run())
         session = LiveSession(
             pen_claim,
@@ -143,7 +143,7 @@ async def recognise(
 ) -> RecordingLog:
     """The output of a session with audio `pcm` and fixed cadence. `controls`: sample → command."""
     session_log = RecordingLog()
-    scheduler = Scheduler(engine, PartialInterval(interval_ms * 16))
+    scheduler = Scheduler(engine, Cadence(interval_ms * 16))
     serving = asyncio.create_task(scheduler.run())
     session = LiveSession(
         claim(**config),

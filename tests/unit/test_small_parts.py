@@ -24,16 +24,16 @@ from parlando.errors import EngineError, InvalidAudioError
 from parlando.store.history import SessionRecord
 from support.perfect import PerfectEngine, speak
 from transcriber.engines import word_times
-from transcriber.engines.base import Window, Word
+from transcriber.engines.base import Window
 from transcriber.engines.guards import compression, repeats_phrase, truncate_repetition
 from transcriber.engines.word_times import align
-from transcriber.pipeline.context import SettledContext
 from transcriber.pipeline.language import LanguageTracker
 from transcriber.pipeline.open_segment import OpenSegment
 from transcriber.pipeline.segmenter import Utterance
-from transcriber.recognition.partial_interval import CALM_OBSERVATIONS, PartialInterval
+from transcriber.recognition.cadence import Cadence
+from transcriber.recognition.deadlines import Lane
 from transcriber.recognition.recognizer import Recognizer
-from transcriber.recognition.scheduler import Lane, Scheduler
+from transcriber.recognition.scheduler import Scheduler
 
 
 def test_a_loop_at_the_end_is_cut_to_one_turn():
@@ -71,20 +71,6 @@ def test_repetition_compresses_well():
     assert (
         compression("one two three " * 30) > 2.4 > compression("It was the best of times, it was the worst.")
     )
-
-
-def test_load_widens_the_interval_step_by_step_and_calm_narrows_it_again():
-    cadence = PartialInterval(8000)
-    seen = []
-    for _ in range(40):
-        cadence.observe(1.0)
-        seen.append(cadence.interval)
-    assert list(dict.fromkeys(seen)) == [8000, 16_000, 32_000, None]
-    assert not cadence.relaxed
-
-    for _ in range(10 * CALM_OBSERVATIONS):
-        cadence.observe(0.0)
-    assert cadence.interval == 4000, "with nothing to wait for it's half of what is set"
 
 
 @given(st.binary(max_size=400), st.lists(st.integers(1, 50), min_size=1, max_size=40))
@@ -144,10 +130,10 @@ def test_word_times_follow_the_attention():
     assert spans[1] == pytest.approx((0.4, 1.2), abs=0.1)
 
 
-async def test_finals_go_before_partials_and_cancelled_windows_are_never_run():
+async def test_finals_go_before_later_partials_and_cancelled_windows_are_never_run():
     """And each knows whether another final waits for it."""
     engine = PerfectEngine()
-    scheduler = Scheduler(engine, PartialInterval(8000))
+    scheduler = Scheduler(engine, Cadence(8000))
     order = []
 
     def window(name: str) -> Window:
@@ -165,7 +151,7 @@ async def test_finals_go_before_partials_and_cancelled_windows_are_never_run():
     serving.cancel()
 
     assert await other.answer is not None
-    assert order == [("final", True), ("other final", False), ("first", False), ("partial", False)]
+    assert order == [("first", True), ("final", True), ("other final", False), ("partial", False)]
     assert answers[1] is None
     assert answers[3].text == "w0000"
 
@@ -177,7 +163,7 @@ async def test_case_6_one_poisonous_window_of_a_batch_fails_alone():
                 raise EngineError("no")
             return super().transcribe(windows)
 
-    scheduler = Scheduler(Touchy(batch=4), PartialInterval(8000))
+    scheduler = Scheduler(Touchy(batch=4), Cadence(8000))
     samples = speak(1).astype(np.float32) / 32768
     tickets = [
         scheduler.submit(Lane.FINAL, lambda p=prompt: Window(samples, prompt=p))
@@ -199,31 +185,29 @@ def test_the_median_of_seven_is_numpys():
     assert (word_times._median_filtered(rows[:, :3]) == rows[:, :3]).all()
 
 
-def test_under_load_windows_are_heard_once_and_without_context():
-    cadence = PartialInterval(8000)
-    engine = SimpleNamespace(info=SimpleNamespace(context_s=8.0, primes=True))
+def test_under_load_windows_are_decoded_once():
+    cadence = Cadence(8000)
+    engine = SimpleNamespace(info=SimpleNamespace(primes=True, improves=False))
     audio = AudioBuffer()
     audio.append(np.zeros(5 * 16_000, np.int16))
-    segmenter = SimpleNamespace(audio=audio)
-    scheduler = SimpleNamespace(engine=engine, partial_interval=cadence, has_queued_finals=False)
-    listener = Recognizer(
-        scheduler, segmenter, SettledContext(8 * 16_000), LanguageTracker(), always_redecode=False
-    )
-    listener.context.add(0, 30_000, (Word("before"),))
+    scheduler = SimpleNamespace(engine=engine, cadence=cadence, has_queued_finals=False)
+    recognizer = Recognizer(scheduler, SimpleNamespace(audio=audio), LanguageTracker(), always_redecode=False)
     segment, utterance = OpenSegment(1, 32_000, 33_000), Utterance(1, 32_000, 33_000, 79_000, 40_000, 80_000)
 
-    calm = listener.window(segment, 80_000, SessionConfig(), utterance)
+    calm = recognizer.window(segment, 80_000, SessionConfig(), utterance)
     assert calm.redecode
-    assert listener.window(segment, 80_000, SessionConfig()).redecode
-    assert (len(calm.samples), calm.context_samples, len(calm.context)) == (80_000, 32_000, 1)
-    for _ in range(40):
-        cadence.observe(1.0)
-    assert listener.window(segment, 80_000, SessionConfig(), utterance).redecode, "no other final waits"
+    assert len(calm.samples) == 48_000
+    assert recognizer.window(segment, 80_000, SessionConfig()).redecode
     scheduler.has_queued_finals = True
-    loaded = listener.window(segment, 80_000, SessionConfig(), utterance)
-    assert not loaded.redecode
-    assert not listener.window(segment, 80_000, SessionConfig()).redecode
-    assert (len(loaded.samples), loaded.context_samples, len(loaded.context)) == (48_000, 0, 0)
+    assert not recognizer.window(segment, 80_000, SessionConfig(), utterance).redecode
+    scheduler.has_queued_finals = False
+    engine.info.improves = True
+    improvable = recognizer.window(segment, 80_000, SessionConfig(), utterance)
+    assert not improvable.redecode, "its further decode waits for its turn in the queue"
+
+    for second in range(60):
+        cadence.observe(1.0, float(second))
+    assert not recognizer.window(segment, 80_000, SessionConfig()).redecode
 
 
 @pytest.mark.parametrize(

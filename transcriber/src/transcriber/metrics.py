@@ -15,6 +15,9 @@ QUEUE_DELAY: Final = Histogram(
 )
 INFERENCE: Final = Histogram("parlando_inference_seconds", "One call of the engine", buckets=LATENCY_BUCKETS)
 SETTLED: Final = Counter("parlando_segments_total", "Finals published, by outcome", ["outcome"])
+REDECODES: Final = Counter(
+    "parlando_redecodes_total", "Further decodes of finals with a low confidence, by outcome", ["outcome"]
+)
 ENGINE_ERRORS: Final = Counter("parlando_engine_errors_total", "Windows on which the engine failed")
 BILLED: Final = Counter("parlando_billed_seconds_total", "Audio that a paid engine has billed")
 CHUNKS: Final = Counter("parlando_chunks_total", "Chunks of jobs decoded, by outcome", ["outcome"])

@@ -27,12 +27,13 @@ from transcriber.chunks.worker import chunk_pool
 from transcriber.engines.base import Engine
 from transcriber.pipeline.session import LiveSession
 from transcriber.pipeline.stages import table as stages
+from transcriber.recognition.cadence import Cadence
 from transcriber.recognition.capacity import MAX_SESSIONS, Capacity
-from transcriber.recognition.partial_interval import PartialInterval
 from transcriber.recognition.scheduler import Scheduler
 from transcriber.settings import TranscriberSettings
 
 SPREAD: Final = 12  # sessions held at which a worker waits longest before it claims another
+IDLE_S: Final = 10.0  # seconds without audio after which a session doesn't count towards the capacity
 PACE_BEATS: Final = 30  # heartbeats over which the real-time factor is measured
 
 log = structlog.get_logger(part="worker")
@@ -49,7 +50,7 @@ class Worker(WorkerService):
         self._why = why
         self._vad = vad
         self._stages = stages.load(settings.stages)
-        self._scheduler = Scheduler(engine, PartialInterval(settings.partial_interval))
+        self._scheduler = Scheduler(engine, Cadence(settings.partial_interval))
         self._pool = pool_name(engine.info.name, engine.info.model)
         self._claims = SessionClaims(
             self.redis,
@@ -151,6 +152,7 @@ class Worker(WorkerService):
         """See `WorkerService`: engine, load, capacity and lag."""
         info = self._scheduler.engine.info
         sessions = self._sessions.work
+        idle = sum(session.idle_s > IDLE_S for session in sessions)  # they take none of the engine's time
         lag = max((session.lag for session in sessions), default=0) / SAMPLE_RATE
         metrics.LAG.set(lag)
         self._observe_cost()
@@ -160,9 +162,8 @@ class Worker(WorkerService):
         load = self._scheduler.busy_s - before
         return {
             "sessions": len(sessions),
-            "capacity": self._capacity.sessions(
-                len(sessions), delay_s=self._scheduler.partial_interval.delay_s, load=load
-            ),
+            "capacity": self._capacity.sessions(len(sessions) - idle) + idle,
+            "capacity_reason": self._capacity.reason,
             "pool": self._pool,
             "engine": info.name,
             "model": info.model,
@@ -175,18 +176,21 @@ class Worker(WorkerService):
             "vad": self._vad.name,
             "vad_why": self._vad.why,
             "lag_ms": round(lag * 1000),
-            "queue_delay_ms": round(self._scheduler.partial_interval.delay_s * 1000),
+            "queue_delay_ms": round(self._scheduler.cadence.delay_s * 1000),
             "engine_load": round(min(load, 1.0), 3),
             "real_time_factor": round(busy / audio, 4) if audio else None,
             "latencies": metrics.LATENCIES.report(),
         }
 
     def _observe_cost(self) -> None:
-        totals = (self._scheduler.finals_s, self._scheduler.live_settled_s, self._scheduler.redecode_s)
-        finals, audio, redecode = (now - then for now, then in zip(totals, self._cost_before, strict=True))
+        scheduler = self._scheduler
+        totals = (scheduler.needed_s, scheduler.partials_s, scheduler.live_settled_s)
+        needed, partials, audio = (now - then for now, then in zip(totals, self._cost_before, strict=True))
         self._cost_before = totals
-        # Under load, finals of an engine with context are decoded once and without context, which saves time.
-        # With a fixed cadence they are always decoded in full.
-        fixed = self._settings.partial_cadence == "fixed"
-        saves = self._scheduler.engine.info.context_s > 0 and not fixed
-        self._capacity.observe(finals, audio, redecode_s=redecode if saves else 0.0)
+        self._capacity.observe(
+            needed_s=needed,
+            partials_s=partials,
+            audio_s=audio,
+            interval_s=scheduler.cadence.interval / SAMPLE_RATE,
+            load=scheduler.cadence.load,
+        )

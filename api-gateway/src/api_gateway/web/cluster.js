@@ -113,7 +113,7 @@ export class ClusterView {
       ...cluster.transcribers.map((t) => [
         "Transcriber",
         t.worker,
-        `${t.sessions} of ${t.capacity} sessions, ${t.chunks} chunks`,
+        `${t.sessions} of ${t.capacity} sessions (${t.capacity_reason}), ${t.chunks} chunks`,
         `${t.engine} ${t.model}, ${percent(t.engine_load)} load`,
       ]),
     ];

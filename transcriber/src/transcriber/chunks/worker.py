@@ -17,7 +17,8 @@ from transcriber import metrics
 from transcriber.chunks.segments import language_segment, segments
 from transcriber.engines.base import Hypothesis, Window
 from transcriber.pipeline.language import detected
-from transcriber.recognition.scheduler import Lane, Scheduler
+from transcriber.recognition.deadlines import Lane
+from transcriber.recognition.scheduler import Scheduler
 
 MARGIN_S: Final = 0.1  # of audio around a segment that is translated
 WAITING: Final = 1  # chunks claimed in advance, so that the engine doesn't wait for Redis

@@ -40,8 +40,6 @@ class Window:
     """Audio to decode, and the options of the decode.
 
     `samples`: float32 of shape (n,), 16 kHz, in [-1, 1).
-    `context`: final words of the first `context_samples` samples, which belong to earlier segments; the
-    hypothesis and its times begin behind these samples. Only where `info.context_s` is not 0.
     `prefix`: words already committed; the hypothesis begins with them where `info.primes`.
     `draft`: the previous hypothesis behind the prefix, which some engines verify faster than they decode.
     `language`: None to detect it, among `languages` if any are given (ISO 639-1).
@@ -49,12 +47,12 @@ class Window:
     `prompt`: text that precedes the window. `hotwords`: names and terms that may be spoken.
     `words`: whether word times are requested.
     `voiced_s`: seconds of the window that the voice detector classified as speech.
-    `redecode`: whether the engine may decode the window several times to improve the result.
+    `redecode`: whether the engine may decode the window several times in this call to improve the result.
+    `earlier`: the best hypothesis of `attempt` earlier calls with this window, if it is
+    `Hypothesis.improvable`. The result is the better one of it and a hypothesis decoded in another way.
     """
 
     samples: Float32
-    context: tuple[Word, ...] = ()
-    context_samples: int = 0
     prefix: tuple[Word, ...] = ()
     draft: tuple[Word, ...] = ()
     language: str | None = None
@@ -66,6 +64,8 @@ class Window:
     final: bool = False
     voiced_s: float = 0.0
     redecode: bool = True
+    earlier: "Hypothesis | None" = None
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,8 @@ class Hypothesis:
 
     `confidence`: in [0, 1]. `reason`: why there are no words: `no_speech`, `suppressed` or `too_short`.
     `language_probability`: of a detected language, in [0, 1]; None if the window gave the language or the
-    engine doesn't detect it.
+    engine doesn't detect it. `improvable`: whether a further call with the window (`Window.earlier`) may give
+    a better one.
     """
 
     words: tuple[Word, ...]
@@ -82,6 +83,7 @@ class Hypothesis:
     confidence: float | None = None
     reason: str | None = None
     language_probability: float | None = None
+    improvable: bool = False
 
     @property
     def text(self) -> str:
@@ -96,10 +98,11 @@ class EngineInfo:
     `languages`: ISO 639-1 codes, empty for any. `tasks`: of `transcribe`, `translate` (to English) and
     `detect_language`. `max_window_s`: longest window in seconds.
     `batch`: largest useful number of windows in one call (1: batching brings no gain).
-    `primes`: honours `Window.prefix`. `context_s`: seconds of earlier segments that improve the result.
+    `primes`: honours `Window.prefix`.
     `metered`: every window costs money, so only finals are decoded (see `Engine.billed_s`).
     `concurrent`: may decode chunks of jobs in one thread while it decodes live windows in another.
     `parallel`: calls that may run at the same time, each in its own thread, such as requests to a server.
+    `improves`: hypotheses may be `improvable`, so that finals needn't be decoded several times in one call.
     """
 
     name: str
@@ -110,11 +113,11 @@ class EngineInfo:
     batch: int
     word_times: bool
     primes: bool
-    context_s: float = 0.0
     details: dict[str, Any] = field(default_factory=dict)
     metered: bool = False
     concurrent: bool = False
     parallel: int = 1
+    improves: bool = False
 
 
 class Engine(Protocol):

@@ -35,7 +35,6 @@ FRAME_S: Final = 384 / SAMPLE_RATE  # seconds per encoder frame
 MIN_SAMPLES: Final = SAMPLE_RATE // 2  # shorter windows are padded with silence
 PARTIAL_PADDING: Final = SAMPLE_RATE // 5  # samples of silence appended to a partial's window
 REDECODE_CONFIDENCE: Final = 0.95  # a final below this confidence is decoded again
-MAX_DECODED_S: Final = 28.0  # seconds of audio in all decodes of one final: about 250 ms of computing
 MIN_VOICED_S: Final = 0.5  # seconds of detected speech from which an empty final is decoded again
 MIN_LOGPROB: Final = -1.0  # mean per token; a hypothesis below it is suppressed
 
@@ -44,30 +43,27 @@ MIN_LOGPROB: Final = -1.0  # mean per token; a hypothesis below it is suppressed
 class _Variant:
     """A variant of a window's audio to decode.
 
-    `context`: whether the samples and words of earlier segments are included. `skip`: samples left out at
-    the segment's beginning, if not. `peak`: peak level to scale to; 0 leaves the level unchanged. `padding`:
-    samples of silence appended for a final.
+    `skip`: samples left out at the segment's beginning. `peak`: peak level to scale to; 0 leaves the level
+    unchanged. `padding`: samples of silence appended for a final.
     """
 
-    context: bool
     skip: int = 0
     peak: float = 0.0
     padding: int = SAMPLE_RATE * 3 // 10
 
 
-FIRST_VARIANT: Final = _Variant(context=True, padding=SAMPLE_RATE * 8 // 10)
+FIRST_VARIANT: Final = _Variant(padding=SAMPLE_RATE * 8 // 10)
 UNCERTAIN_FINAL_VARIANTS: Final = (
-    _Variant(context=False, skip=SAMPLE_RATE // 5, padding=SAMPLE_RATE * 8 // 10),
-    _Variant(context=False, peak=0.25),
-    _Variant(context=True, peak=0.25),
+    _Variant(skip=SAMPLE_RATE // 5, padding=SAMPLE_RATE * 8 // 10),
+    _Variant(peak=0.25),
 )
 EMPTY_FINAL_VARIANTS: Final = (
-    _Variant(context=False, skip=SAMPLE_RATE * 3 // 10, padding=0),
-    _Variant(context=False, peak=0.25),
+    _Variant(skip=SAMPLE_RATE * 3 // 10, padding=0),
+    _Variant(peak=0.25),
 )
 EMPTY_PARTIAL_VARIANTS: Final = (
-    _Variant(context=False, skip=SAMPLE_RATE * 3 // 10),
-    _Variant(context=False, skip=SAMPLE_RATE * 4 // 10),
+    _Variant(skip=SAMPLE_RATE * 3 // 10),
+    _Variant(skip=SAMPLE_RATE * 4 // 10),
 )
 
 
@@ -75,8 +71,8 @@ EMPTY_PARTIAL_VARIANTS: Final = (
 class _Decoded:
     """The result of decoding one variant.
 
-    `states`: the encoder's output. `tokens`: those of `context` and `words`. `start`: where the segment
-    begins in the variant, in seconds.
+    `states`: the encoder's output. `tokens`: those of `words`. `start`: where the segment begins in the
+    variant, in seconds.
     """
 
     words: tuple[Word, ...]
@@ -84,7 +80,6 @@ class _Decoded:
     reason: str | None
     states: Float32
     tokens: list[int]
-    context: tuple[Word, ...]
     start: float
 
 
@@ -177,8 +172,8 @@ class MoonshineEngine(Engine):
             batch=1,
             word_times=not self._merged,
             primes=True,
-            context_s=8.0,
             concurrent=True,
+            improves=True,
             details={"decoder": "merged" if self._merged else "split int8"},
         )
 
@@ -195,28 +190,37 @@ class MoonshineEngine(Engine):
         Moonshine gives no words for some quiet windows, for some cut close to speech, and for the first
         second of many segments; shifted or at another level, it decodes many of them.
         """
-        expected = window.prefix + window.draft
-        best = self._decode_variant(window, FIRST_VARIANT, expected)
+        if window.earlier is not None:
+            return self._improved(window, window.earlier)
+        best = self._decode_variant(window, FIRST_VARIANT, window.prefix + window.draft)
         if not best.words:
             for variant in self._variants_of_empty(window):
                 best = self._decode_variant(window, variant, ())
                 if best.words:
                     break
-        elif window.final and window.redecode:
-            left_s = MAX_DECODED_S - len(window.samples) / SAMPLE_RATE
-            for variant in UNCERTAIN_FINAL_VARIANTS:
-                if best.confidence >= REDECODE_CONFIDENCE:
-                    break
-                skipped = 0 if variant.context else window.context_samples
-                length_s = (len(window.samples) - skipped) / SAMPLE_RATE
-                if length_s <= left_s and (window.context or not variant.context):
-                    decoded = self._decode_variant(window, variant, best.words)
-                    best = max(best, decoded, key=lambda each: each.confidence)
-                    left_s -= length_s
-        if not best.words:
-            return Hypothesis((), "en", None, best.reason)
-        words = self._timed(best) if window.words and not self._merged else best.words
-        return Hypothesis(tuple(words), "en", round(best.confidence, 4))
+            return self._hypothesis(window, best)
+        uncertain = window.final and best.confidence < REDECODE_CONFIDENCE
+        found = self._hypothesis(window, best, improvable=uncertain)
+        while window.redecode and found.improvable:
+            window = replace(window, earlier=found, attempt=window.attempt + 1)
+            found = self._improved(window, found)
+        return found
+
+    def _improved(self, window: Window, earlier: Hypothesis) -> Hypothesis:
+        """The one of a higher confidence: `earlier`, or the hypothesis of the window's next variant."""
+        variant = UNCERTAIN_FINAL_VARIANTS[window.attempt - 1]
+        decoded = self._decode_variant(window, variant, earlier.words)
+        found = earlier
+        if decoded.confidence > (earlier.confidence or 0.0):
+            found = self._hypothesis(window, decoded)
+        left = window.attempt < len(UNCERTAIN_FINAL_VARIANTS)
+        return replace(found, improvable=left and (found.confidence or 0.0) < REDECODE_CONFIDENCE)
+
+    def _hypothesis(self, window: Window, decoded: _Decoded, *, improvable: bool = False) -> Hypothesis:
+        if not decoded.words:
+            return Hypothesis((), "en", None, decoded.reason)
+        words = self._timed(decoded) if window.words and not self._merged else decoded.words
+        return Hypothesis(tuple(words), "en", round(decoded.confidence, 4), improvable=improvable)
 
     @staticmethod
     def _variants_of_empty(window: Window) -> tuple[_Variant, ...]:
@@ -227,26 +231,24 @@ class MoonshineEngine(Engine):
 
     def _decode_variant(self, window: Window, variant: _Variant, expected: Sequence[Word]) -> _Decoded:
         """Decode one variant. `expected`: the probable words of the result, used as a draft."""
-        begin = 0 if variant.context else min(window.context_samples + variant.skip, len(window.samples))
-        samples = window.samples[begin:]
-        context = window.context if variant.context else ()
+        samples = window.samples[variant.skip :]
         if variant.peak:
             samples = samples * np.float32(variant.peak / max(float(np.abs(samples).max(initial=0)), 1e-6))
         padding = max(variant.padding if window.final else PARTIAL_PADDING, MIN_SAMPLES - len(samples))
         padded = np.concatenate([samples, np.zeros(padding, np.float32)])
         states = self._encoder.run(None, {"input_values": padded[None]})[0]
-        forced = [token for word in (*context, *window.prefix) for token in word.tokens]
+        forced = [token for word in window.prefix for token in word.tokens]
         draft = [token for word in expected[len(window.prefix) :] for token in word.tokens]
         tokens, logprobs = self._decode(states, len(samples) / SAMPLE_RATE, forced, draft)
         tokens = truncate_repetition(tokens, keep=len(forced))
-        words = self._words(tokens, logprobs)[len(context) :]
+        words = self._words(tokens, logprobs)
         new = logprobs[len(forced) : len(tokens)] or logprobs
         mean = float(np.mean(new)) if new else -np.inf
         if not words or mean < MIN_LOGPROB:
             reason = "suppressed" if words else "no_speech"
-            return _Decoded(window.prefix, 0.0, reason, states, tokens, context, 0.0)
-        start = (window.context_samples - begin) / SAMPLE_RATE
-        return _Decoded(tuple(words), float(np.exp(mean)), None, states, tokens, context, start)
+            return _Decoded(window.prefix, 0.0, reason, states, tokens, 0.0)
+        start = -min(variant.skip, len(window.samples)) / SAMPLE_RATE
+        return _Decoded(tuple(words), float(np.exp(mean)), None, states, tokens, start)
 
     def _words(self, tokens: list[int], logprobs: list[float]) -> list[Word]:
         words, at = [], 0
@@ -321,10 +323,9 @@ class MoonshineEngine(Engine):
             "encoder_hidden_states": decoded.states,
         }
         weights = np.stack([layer[0] for layer in self._first.run(list(ATTENTION), feed)])
-        words = (*decoded.context, *decoded.words)
         # Row i holds the attention with which token i + 1 was predicted, so the last row is not needed.
-        spans = align(weights[:, :, :-1], [len(word.tokens) for word in words], FRAME_S)
+        spans = align(weights[:, :, :-1], [len(word.tokens) for word in decoded.words], FRAME_S)
         return [
             replace(word, start=max(0.0, start - decoded.start), end=max(0.0, end - decoded.start))
-            for word, (start, end) in zip(decoded.words, spans[len(decoded.context) :], strict=True)
+            for word, (start, end) in zip(decoded.words, spans, strict=True)
         ]

@@ -5,9 +5,9 @@ executes them.
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 
-from parlando.domain.audio import samples
 from parlando.store.audio_streams import Entry
 from parlando.store.session_claims import SessionRenewal
 from parlando.store.session_log import RecognitionClaim, SessionLog
@@ -15,7 +15,6 @@ from parlando.tasks import end
 from parlando.vad import VadStream
 from transcriber.pipeline.audio_input import AudioInput
 from transcriber.pipeline.batching import BatchOptions
-from transcriber.pipeline.context import SettledContext
 from transcriber.pipeline.language import LanguageTracker
 from transcriber.pipeline.segmenter import SegmenterOptions
 from transcriber.pipeline.session_output import SessionOutput
@@ -44,24 +43,24 @@ class LiveSession:
     ) -> None:
         self.claim = claim
         self.sid = claim.keys.sid
+        self._fed_at = time.monotonic()
         info = scheduler.engine.info
-        reach = samples(info.context_s * 1000)
         snapshot = claim.checkpoint.snapshot if claim.checkpoint is not None else {}
         self._input = AudioInput(
             claim,
             vad,
             options=options,
             batch=batch,
-            context=reach,
             fixed_interval=fixed_interval,
             metered=info.metered,
+            hurried=lambda: scheduler.cadence.hurried,
             on_drained=lambda: self._output.request_partial(),
             on_endpoint=lambda: self._output.cancel_partial(),
+            on_resumed=lambda: self._output.drop_speculation(),
         )
         recognizer = Recognizer(
             scheduler,
             self._input.segmenter,
-            SettledContext(reach, snapshot.get("context", ())),
             LanguageTracker(snapshot.get("languages")),
             always_redecode=fixed_interval is not None,
         )
@@ -93,6 +92,11 @@ class LiveSession:
         return self._input.segmenter.received - self._output.decoded if open_work else 0
 
     @property
+    def idle_s(self) -> float:
+        """Seconds since the last entry of its stream."""
+        return time.monotonic() - self._fed_at
+
+    @property
     def speaking(self) -> bool:
         """Whether a segment is open."""
         return self._input.segmenter.open is not None
@@ -103,6 +107,7 @@ class LiveSession:
 
     def feed(self, entries: Iterable[Entry]) -> None:
         """Queue entries of the session's stream, in order."""
+        self._fed_at = time.monotonic()
         self._input.feed(entries)
 
     async def run(self) -> None:

@@ -3,6 +3,7 @@
 Every publication stores the state from which another worker can continue.
 """
 
+import asyncio
 import time
 from dataclasses import replace
 from typing import Final
@@ -33,11 +34,15 @@ from transcriber.pipeline.segmenter import Utterance
 from transcriber.pipeline.stages.base import Stage, StageAudio
 from transcriber.pipeline.stages.chain import StageChain
 from transcriber.pipeline.steps import FinishStep, OpenStep, PartialStep, SpeculateStep, Step
+from transcriber.recognition.deadlines import Lane
 from transcriber.recognition.recognizer import Recognizer, note_failure
-from transcriber.recognition.scheduler import Lane, Scheduler, Ticket
+from transcriber.recognition.scheduler import Scheduler, Ticket
 
 RETRY_PARTIAL: Final = samples(128)
 """Samples of new audio after which a segment without words is decoded again."""
+
+OVERDUE_S: Final = 0.1  # deadline of a final whose endpoint has been detected, after it
+IMPROVED_BY_S: Final = 0.6  # … and of its further decodes
 
 log = structlog.get_logger(part="session")
 
@@ -74,6 +79,7 @@ class SessionOutput:
         self._current: OpenSegment | None = None
         self._resumable = OpenSegment.load(claim.open_segment)
         self._ticket: Ticket | None = None
+        self._improving: asyncio.Task[Hypothesis] | None = None
 
     @property
     def decoded(self) -> int:
@@ -87,6 +93,12 @@ class SessionOutput:
 
     async def run(self) -> None:
         """Execute steps until the session is closed. Raises `FencedError`, `UnavailableError`."""
+        try:
+            await self._run()
+        finally:
+            self._stop_improving()
+
+    async def _run(self) -> None:
         source = self._source
         while True:
             if source.steps:
@@ -111,7 +123,7 @@ class SessionOutput:
             case FinishStep():
                 await self._finish(step)
                 self._source.unfinished.popleft()
-                self._source.segmenter.release(self._first_needed - self._recognizer.context.reach)
+                self._source.segmenter.release(self._first_needed)
                 self.request_partial()
 
     @property
@@ -128,10 +140,9 @@ class SessionOutput:
         """
         source, segment = self._source, self._current
         utterance = source.segmenter.open
-        interval = self._scheduler.partial_interval.interval
+        interval = self._scheduler.cadence.interval
         if (
             self._fixed_interval is not None
-            or interval is None
             or not source.decodes_partials
             or not source.config.interim
             or self._ticket is not None
@@ -147,12 +158,24 @@ class SessionOutput:
             due = max(due, segment.end + (interval if segment.has_words else RETRY_PARTIAL))
         if source.segmenter.detected >= due:
             lane = Lane.PARTIAL if segment.has_words else Lane.FIRST_PARTIAL
-            self._ticket = self._scheduler.submit(lane, self._newest_window)
+            audio = source.segmenter.detected - segment.start
+            self._ticket = self._scheduler.submit(lane, self._newest_window, audio=audio)
 
     def cancel_partial(self) -> None:
-        """Withdraw a queued partial, unless its decode has started."""
+        """Withdraw a queued partial or speculation, unless its decode has started."""
         if self._ticket is not None:
-            self._ticket.cancel()
+            self._scheduler.withdraw(self._ticket)
+
+    def drop_speculation(self) -> None:
+        """More speech follows: withdraw a speculation from the queue, and don't decode it again."""
+        if self._fixed_interval is None:
+            self.cancel_partial()
+        self._stop_improving()
+
+    def _stop_improving(self) -> None:
+        if self._improving is not None:
+            self._improving.cancel()
+            self._improving = None
 
     def _newest_window(self) -> Window:
         segment = self._current
@@ -160,14 +183,18 @@ class SessionOutput:
         segment.end = self._source.segmenter.detected
         return self._recognizer.window(segment, segment.end, self._source.config)
 
-    async def _partial(self, ticket: Ticket) -> None:
+    async def _answer(self, ticket: Ticket) -> Hypothesis | None:
+        """The answer to the present ticket; None if it was withdrawn or the engine failed."""
         try:
-            hypothesis = await ticket.answer
+            return await ticket.answer
         except EngineError as error:
             note_failure(error)
-            hypothesis = None
+            return None
         finally:
             self._ticket = None
+
+    async def _partial(self, ticket: Ticket) -> None:
+        hypothesis = await self._answer(ticket)
         segment = self._current
         if hypothesis is not None and segment is not None:
             lane = Lane.PARTIAL if segment.has_words else Lane.FIRST_PARTIAL
@@ -190,12 +217,28 @@ class SessionOutput:
             utterance.end <= segment.end and (self._fixed_interval or segment.speculation)
         ):
             return  # a new owner processes the audio again; the previous owner published this partial
-        hypothesis = await self._recognizer.recognize(segment, utterance.end, config, Lane.FINAL, utterance)
+        self._ticket = self._scheduler.submit(
+            Lane.FINAL,
+            lambda: self._recognizer.window(segment, utterance.end, config, utterance),
+            audio=utterance.end - segment.start,
+            deadline=time.monotonic() + max(OVERDUE_S, self._until_endpoint(utterance)),
+        )
+        hypothesis = await self._answer(self._ticket)
         if hypothesis is None:
             return
         segment.end = utterance.end
         segment.speculation = hypothesis
         await self._publish(segment, hypothesis, utterance.end, config, Lane.FINAL)
+        if hypothesis.improvable and segment.speculation is hypothesis:
+            deadline = time.monotonic() + self._until_endpoint(utterance) + IMPROVED_BY_S
+            self._improving = asyncio.create_task(
+                self._recognizer.improve(segment, utterance, config, hypothesis, deadline)
+            )
+
+    def _until_endpoint(self, utterance: Utterance) -> float:
+        """Seconds until the present pause ends the segment; at least 0."""
+        segmenter = self._source.segmenter
+        return max(0.0, seconds(segmenter.options.silence - (segmenter.detected - utterance.speech_end)))
 
     async def _publish(
         self, segment: OpenSegment, hypothesis: Hypothesis, end: int, config: SessionConfig, lane: Lane
@@ -252,7 +295,6 @@ class SessionOutput:
         self._settled = settled
         state = {
             **step.checkpoint.snapshot,
-            "context": self._recognizer.context.dump(),
             "languages": self._recognizer.languages.dump(),
             "stages": self._stages.dump(),
         }
@@ -273,9 +315,11 @@ class SessionOutput:
         assert segment.index == utterance.index
         hypothesis = segment.speculation if segment.end == utterance.end else None
         if hypothesis is None:
-            hypothesis = await self._recognizer.recognize(
-                segment, utterance.end, config, Lane.FINAL, utterance
-            )
+            self._stop_improving()
+            hypothesis = await self._decoded_final(segment, utterance, config)
+        elif self._improving is not None:
+            hypothesis = await self._improving
+            self._improving = None
         if hypothesis is not None and await self._recognizer.has_other_language(
             segment, hypothesis, utterance.end, config, Lane.FINAL
         ):
@@ -289,13 +333,24 @@ class SessionOutput:
             metrics.SETTLED.labels("engine_failed").inc()
             return [status, await self._staged(final, segment, utterance, config)]
         final = segment.final(self._sid, utterance, hypothesis, config)
-        self._recognizer.context.add(segment.start, utterance.end, segment.agreement.settle(hypothesis.words))
         metrics.SETTLED.labels(final.reason or "text").inc()
         changes = self._language_changes(segment, utterance, hypothesis, config)
         if final.text:
             translations = await self._recognizer.translations(segment, utterance, config, final.language)
             final = final.model_copy(update={"translations": translations})
         return [await self._staged(final, segment, utterance, config), *changes]
+
+    async def _decoded_final(
+        self, segment: OpenSegment, utterance: Utterance, config: SessionConfig
+    ) -> Hypothesis | None:
+        """The hypothesis of a final that was not decoded before its endpoint."""
+        now = time.monotonic()
+        hypothesis = await self._recognizer.recognize(
+            segment, utterance.end, config, Lane.FINAL, utterance, deadline=now + OVERDUE_S
+        )
+        if hypothesis is None:
+            return None
+        return await self._recognizer.improve(segment, utterance, config, hypothesis, now + IMPROVED_BY_S)
 
     def _language_changes(
         self, segment: OpenSegment, utterance: Utterance, hypothesis: Hypothesis, config: SessionConfig

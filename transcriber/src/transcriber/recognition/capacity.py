@@ -1,10 +1,17 @@
-"""How many live sessions a worker can own, estimated from the engine time of past finals. Pure.
+"""How many live sessions a worker can own, estimated from the engine time that its sessions take. Pure.
 
-Partials become rarer as load grows, finals don't. So the engine time that a session's finals take limits the
-number of sessions. It is measured in wall time, so a machine busy with other processes takes fewer sessions.
+Finals and first partials are needed; further partials take what time is left, at an interval that may grow
+to `FULL_INTERVAL_S`. So the capacity is the number of sessions whose needed windows and partials at that
+interval keep the engine busy for `TARGET_LOAD` of the time. Costs are in wall time and measured under load,
+because a window takes several times as long when other processes use the same cores.
+
+The estimate falls slowly, so that neither a burst nor another program's load lowers it. If the engine is
+overloaded all the same, the worker takes no more sessions than it has.
 """
 
 from typing import Final
+
+from transcriber.recognition.cadence import TARGET_LOAD
 
 INITIAL_SESSIONS: Final = 12
 """The capacity before enough audio has been measured."""
@@ -12,12 +19,15 @@ INITIAL_SESSIONS: Final = 12
 MAX_SESSIONS: Final = 256
 """The greatest capacity, whatever the measured cost."""
 
-FINALS_SHARE: Final = 0.6  # share of the engine's time that finals may take
-REDECODE_COST: Final = 2.0  # engine time of a final that may be decoded again, relative to one that may not
-MIN_AUDIO_S: Final = 20.0  # seconds of audio before the measured cost is used
-DECAY: Final = 0.98  # weight of earlier observations at each heartbeat: a half-life of 34 s
-MAX_QUEUE_DELAY_S: Final = 0.6  # above this queue delay no more sessions are taken …
-LOAD_THRESHOLD: Final = 0.8  # … if the engine's load is above this; at less load the delay is outdated
+FULL_INTERVAL_S: Final = 0.8  # interval of partials at capacity
+MIN_LOAD: Final = 0.5  # below this load of the engine, costs aren't representative
+MIN_AUDIO_S: Final = 40.0  # seconds of audio before the measured cost is used
+DECAY: Final = 0.97  # weight of earlier observations at each heartbeat: a half-life of 23 s
+RISE: Final = 1.03  # greatest growth of the estimate at a heartbeat, as a factor
+FALL: Final = 0.995  # … and greatest decline
+OVERLOADED_S: Final = 1.2  # an interval of partials that is longer …
+OVERLOADED_BEATS: Final = 5  # … for so many heartbeats in a row means overload, …
+CALM_BEATS: Final = 5  # … until it has been shorter for so many
 
 
 class Capacity:
@@ -27,31 +37,44 @@ class Capacity:
         self._fixed = fixed
         self._engine_s = 0.0
         self._audio_s = 0.0
+        self._estimate = float(INITIAL_SESSIONS)
+        self._measured = False
+        self._beats = 0  # consecutive heartbeats that speak for a change of `_overloaded`
+        self._overloaded = False
 
-    def observe(self, engine_s: float, audio_s: float, *, redecode_s: float) -> None:
-        """Record that finals of `audio_s` seconds of live audio took `engine_s` seconds of engine time.
+    def observe(
+        self, *, needed_s: float, partials_s: float, audio_s: float, interval_s: float, load: float
+    ) -> None:
+        """Record a heartbeat: `audio_s` seconds of audio took `needed_s` and `partials_s` of engine time.
 
-        `redecode_s`: the part of `engine_s` for finals that could be decoded again because load was low.
+        `interval_s`: the interval of partials. `load`: the engine's load, in [0, 1].
         """
-        self._engine_s = DECAY * self._engine_s + engine_s - redecode_s * (1 - 1 / REDECODE_COST)
+        differs = (interval_s > OVERLOADED_S) != self._overloaded
+        self._beats = self._beats + 1 if differs else 0
+        if self._beats >= (CALM_BEATS if self._overloaded else OVERLOADED_BEATS):
+            self._overloaded, self._beats = not self._overloaded, 0
+        if load < MIN_LOAD:
+            return
+        self._engine_s = DECAY * self._engine_s + needed_s + partials_s * interval_s / FULL_INTERVAL_S
         self._audio_s = DECAY * self._audio_s + audio_s
+        if self._audio_s < MIN_AUDIO_S or not self._engine_s:
+            return
+        found = TARGET_LOAD * self._audio_s / self._engine_s
+        self._estimate = min(max(found, self._estimate * FALL), self._estimate * RISE)
+        self._measured = True
 
-    @property
-    def cost(self) -> float | None:
-        """Engine seconds per second of a session's audio under load; None before enough was measured."""
-        return self._engine_s / self._audio_s if self._audio_s >= MIN_AUDIO_S else None
-
-    def sessions(self, now: int, *, delay_s: float, load: float) -> int:
-        """The number of sessions that the worker can own.
-
-        `now`: sessions that it owns. `delay_s`: queue delay in seconds. `load`: the engine's load in the last
-        second, in [0, 1].
-        """
+    def sessions(self, now: int) -> int:
+        """The number of sessions that the worker can own. `now`: sessions that it owns."""
         if self._fixed is not None:
             return self._fixed
-        if now and delay_s > MAX_QUEUE_DELAY_S and load > LOAD_THRESHOLD:
-            return now
-        cost = self.cost
-        if cost is None:
-            return INITIAL_SESSIONS
-        return max(1, min(MAX_SESSIONS, int(FINALS_SHARE / cost) if cost else MAX_SESSIONS))
+        estimate = max(1, min(MAX_SESSIONS, round(self._estimate)))
+        return min(now, estimate) if self._overloaded and now else estimate
+
+    @property
+    def reason(self) -> str:
+        """Where the number comes from: `configured`, `initial`, `measured` or `overloaded`."""
+        if self._fixed is not None:
+            return "configured"
+        if self._overloaded:
+            return "overloaded"
+        return "measured" if self._measured else "initial"

@@ -1,4 +1,4 @@
-"""Cuts a session's windows with their context, prefix and draft, and has the engine decode them."""
+"""Cuts a session's windows with their prefix and draft, and has the engine decode them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,11 +12,11 @@ from parlando.domain.decode_options import ENGLISH
 from parlando.errors import EngineError
 from transcriber import metrics
 from transcriber.engines.base import Hypothesis, Window
-from transcriber.pipeline.context import SettledContext
 from transcriber.pipeline.language import LanguageTracker, detected
 from transcriber.pipeline.open_segment import OpenSegment
 from transcriber.pipeline.segmenter import Segmenter, Utterance
-from transcriber.recognition.scheduler import Lane, Scheduler
+from transcriber.recognition.deadlines import Lane
+from transcriber.recognition.scheduler import Scheduler
 
 log = structlog.get_logger(part="recognizer")
 
@@ -27,8 +27,12 @@ def note_failure(error: EngineError) -> None:
     log.error("engine.failed", error=str(error))
 
 
+def _given(window: Window) -> Callable[[], Window]:
+    return lambda: window
+
+
 class Recognizer:
-    """One session's access to the engine. `context`: the earlier segments. `languages`: their languages.
+    """One session's access to the engine. `languages`: the languages of its segments.
     `always_redecode`: windows may be decoded again even under load.
     """
 
@@ -36,7 +40,6 @@ class Recognizer:
         self,
         scheduler: Scheduler,
         segmenter: Segmenter,
-        context: SettledContext,
         languages: LanguageTracker,
         *,
         always_redecode: bool,
@@ -44,7 +47,6 @@ class Recognizer:
         self._scheduler = scheduler
         self._segmenter = segmenter
         self._always_redecode = always_redecode
-        self.context = context
         self.languages = languages
 
     async def recognize(
@@ -54,9 +56,39 @@ class Recognizer:
         config: SessionConfig,
         lane: Lane,
         utterance: Utterance | None = None,
+        *,
+        deadline: float | None = None,
     ) -> Hypothesis | None:
-        """The engine's hypothesis of the segment up to sample `end`; None if the engine failed."""
-        return await self._decode(lane, lambda: self.window(segment, end, config, utterance))
+        """The engine's hypothesis of the segment up to sample `end`; None if the engine failed.
+
+        `deadline`: see `Scheduler.submit`.
+        """
+        return await self._decode(
+            lane, lambda: self.window(segment, end, config, utterance), end - segment.start, deadline
+        )
+
+    async def improve(
+        self,
+        segment: OpenSegment,
+        utterance: Utterance,
+        config: SessionConfig,
+        hypothesis: Hypothesis,
+        deadline: float,
+    ) -> Hypothesis:
+        """The best hypothesis of a final that can be decoded until `deadline` (of `time.monotonic`).
+
+        Cancel the task that runs it if the result is no longer needed.
+        """
+        best, attempt = hypothesis, 0
+        window = self.window(segment, utterance.end, config, utterance)
+        while best.improvable:
+            attempt += 1
+            again = _given(replace(window, earlier=best, attempt=attempt))
+            answer = await self._decode(Lane.REDECODE, again, len(window.samples), deadline)
+            if answer is None:
+                break
+            best = answer
+        return best
 
     async def has_other_language(
         self, segment: OpenSegment, hypothesis: Hypothesis, end: int, config: SessionConfig, lane: Lane
@@ -75,7 +107,7 @@ class Recognizer:
             languages=choice,
             task="detect_language",
         )
-        answer = await self._decode(lane, lambda: window)
+        answer = await self._decode(lane, lambda: window, len(window.samples))
         found = answer and detected(answer)
         if not found or not found.is_trusted:
             return False
@@ -98,27 +130,22 @@ class Recognizer:
 
         def window() -> Window:
             whole = self.window(segment, utterance.end, config, utterance)
-            return replace(
-                whole,
-                samples=whole.samples[whole.context_samples :],
-                context=(),
-                context_samples=0,
-                draft=(),
-                task="translate",
-                language=spoken,
-                words=False,
-            )
+            return replace(whole, draft=(), task="translate", language=spoken, words=False)
 
-        hypothesis = await self._decode(Lane.FINAL, window)
+        hypothesis = await self._decode(Lane.FINAL, window, utterance.end - segment.start)
         return {ENGLISH: hypothesis.text} if hypothesis is not None and hypothesis.words else None
 
-    async def _decode(self, lane: Lane, window: Callable[[], Window]) -> Hypothesis | None:
-        ticket = self._scheduler.submit(lane, window)
+    async def _decode(
+        self, lane: Lane, window: Callable[[], Window], audio: int, deadline: float | None = None
+    ) -> Hypothesis | None:
+        ticket = self._scheduler.submit(lane, window, audio=audio, deadline=deadline)
         try:
             return await ticket.answer
         except EngineError as error:
             note_failure(error)
             return None
+        finally:
+            self._scheduler.withdraw(ticket)
 
     def window(
         self, segment: OpenSegment, end: int, config: SessionConfig, utterance: Utterance | None = None
@@ -134,19 +161,16 @@ class Recognizer:
                 to_float(audio.slice(segment.start, end)),
                 prefix=committed if self._scheduler.engine.info.primes else (),
                 draft=tail,
-                redecode=self._always_redecode or self._scheduler.partial_interval.relaxed,
+                redecode=self._always_redecode or self._scheduler.cadence.allows_redecode,
                 **options,
             )
         # A final has no prefix, so that a wrongly committed word doesn't affect the words that follow it.
-        # While other finals wait, it is decoded once and without context, which takes about half the time.
-        redecode = self._always_redecode or not self._scheduler.has_queued_finals
-        begin, context = self.context.before(segment.start)
-        if begin < audio.start or not redecode:
-            begin, context = segment.start, ()
+        scheduler = self._scheduler
+        redecode = self._always_redecode or not (
+            scheduler.engine.info.improves or scheduler.has_queued_finals
+        )
         return Window(
-            to_float(audio.slice(begin, end)),
-            context=context,
-            context_samples=segment.start - begin,
+            to_float(audio.slice(segment.start, end)),
             draft=committed + tail,
             words=config.words,
             final=True,

@@ -1,4 +1,4 @@
-"""The priority queue of the engine: finals, first partials, further partials, chunks of jobs.
+"""The queue of the engine: windows of live sessions by their deadlines, then chunks of jobs.
 
 If `EngineInfo.concurrent`, chunks are decoded in a thread of lower priority, so that no live window waits for
 a chunk. Calls run in `EngineInfo.parallel` threads.
@@ -12,30 +12,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from enum import IntEnum
 from typing import Final
 
 import structlog
 
 from parlando.background import background_thread
+from parlando.domain.audio import SAMPLE_RATE
 from parlando.errors import EngineError
 from transcriber import metrics
 from transcriber.engines.base import Engine, Hypothesis, Window
-from transcriber.recognition.partial_interval import PartialInterval
+from transcriber.recognition.cadence import Cadence
+from transcriber.recognition.deadlines import SLACK_S, Costs, Lane, Waiting
+
+ADAPT_EVERY_S: Final = 0.1  # between two adaptations of the interval of partials
 
 log = structlog.get_logger(part="scheduler")
-
-
-class Lane(IntEnum):
-    """The priority of a window; lower values are decoded first."""
-
-    FINAL = 0
-    FIRST_PARTIAL = 1
-    PARTIAL = 2
-    CHUNK = 3
-
-
-LIVE: Final = (Lane.FINAL, Lane.FIRST_PARTIAL, Lane.PARTIAL)
 
 
 class Ticket:
@@ -64,20 +55,23 @@ class Ticket:
 class Scheduler:
     """Decides which windows the engine decodes next, and measures the time they take."""
 
-    def __init__(self, engine: Engine, partial_interval: PartialInterval) -> None:
+    def __init__(self, engine: Engine, cadence: Cadence) -> None:
         self.engine = engine
-        self.partial_interval = partial_interval
+        self.cadence = cadence
         self.busy_s = 0.0
         """Seconds of engine time …"""
-        self.finals_s = 0.0
-        """… of these, for finals of live sessions …"""
-        self.redecode_s = 0.0
-        """… of these, for finals that may be decoded again (`Window.redecode`)."""
+        self.needed_s = 0.0
+        """… of these, for finals and first partials of live sessions …"""
+        self.partials_s = 0.0
+        """… for further partials."""
         self.settled_s = 0.0
         """Seconds of audio with a final, as reported by `note_settled` …"""
         self.live_settled_s = 0.0
         """… of these, of live sessions."""
-        self._lanes: dict[Lane, deque[Ticket]] = {lane: deque() for lane in Lane}
+        self._costs = Costs()
+        self._live: Waiting[Ticket] = Waiting(self._costs)
+        self._chunks: deque[Ticket] = deque()
+        self._live_busy_s = 0.0  # since the cadence was told
         self._wake = asyncio.Event()
         parallel = engine.info.parallel
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="inference")
@@ -86,12 +80,33 @@ class Scheduler:
             several = parallel > 1
             self._background = ThreadPoolExecutor(parallel) if several else background_thread("chunks")
 
-    def submit(self, lane: Lane, make_window: Callable[[], Window]) -> Ticket:
-        """Queue a window; `make_window` is called when the engine is ready to decode it."""
+    def submit(
+        self,
+        lane: Lane,
+        make_window: Callable[[], Window],
+        *,
+        audio: int = 0,
+        deadline: float | None = None,
+    ) -> Ticket:
+        """Queue a window; `make_window` is called when the engine is ready to decode it.
+
+        `audio`: the window's length in samples, from which its cost is predicted. `deadline`: in seconds of
+        `time.monotonic`; None for that of the lane.
+        """
         ticket = Ticket(lane, make_window)
-        self._lanes[lane].append(ticket)
+        if lane is Lane.CHUNK:
+            self._chunks.append(ticket)
+        else:
+            if deadline is None:
+                deadline = ticket.queued_at + SLACK_S[lane]
+            self._live.add(ticket, lane, deadline, audio / SAMPLE_RATE)
         self._wake.set()
         return ticket
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """Cancel a ticket and remove it from the queue, unless its decode has started."""
+        ticket.cancel()
+        self._live.discard(ticket)
 
     def note_settled(self, seconds: float, *, live: bool) -> None:
         """Add `seconds` of audio whose transcript is final; the real-time factor is relative to these."""
@@ -102,45 +117,66 @@ class Scheduler:
     @property
     def has_queued_finals(self) -> bool:
         """Whether finals are in the queue."""
-        return bool(self._lanes[Lane.FINAL])
+        return self._live.has(Lane.FINAL)
 
     @property
     def waiting(self) -> int:
         """Windows of live sessions in the queue."""
-        return sum(len(self._lanes[lane]) for lane in LIVE)
+        return len(self._live)
+
+    def observe_load(self) -> None:
+        """Adapt the interval of partials to the load since the last call, several times a second."""
+        self.cadence.observe(self._live_busy_s, time.monotonic())
+        self._live_busy_s = 0.0
 
     async def run(self) -> None:
         """Serve the queue until cancelled."""
         info = self.engine.info
-        queues: list[Sequence[Lane]] = [LIVE, (Lane.CHUNK,)] if info.concurrent else [tuple(Lane)]
         async with asyncio.TaskGroup() as servers:
-            for lanes in queues:
-                for _ in range(info.parallel):
-                    servers.create_task(self._serve_lanes(lanes))
+            servers.create_task(self._adapt())
+            for _ in range(info.parallel):
+                servers.create_task(self._serve_queue(self._next_live if info.concurrent else self._next))
+                if info.concurrent:
+                    servers.create_task(self._serve_queue(self._next_chunks))
 
-    async def _serve_lanes(self, lanes: Sequence[Lane]) -> None:
+    async def _adapt(self) -> None:
         while True:
-            tickets = self._next(lanes)
+            self.observe_load()
+            await asyncio.sleep(ADAPT_EVERY_S)
+
+    async def _serve_queue(self, take: Callable[[], list[Ticket]]) -> None:
+        while True:
+            tickets = take()
             if not tickets:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
             await self._serve(tickets)
 
-    def _next(self, lanes: Sequence[Lane]) -> list[Ticket]:
-        """The next tickets to decode in one call: at most `EngineInfo.batch`, highest priority first.
+    def _next(self) -> list[Ticket]:
+        """The next tickets to decode in one call: at most `EngineInfo.batch`, live windows first.
 
         A batch never mixes chunks with live windows, because a live window would wait for the chunks.
         """
+        return self._next_live() or self._next_chunks()
+
+    def _next_live(self) -> list[Ticket]:
         chosen: list[Ticket] = []
-        for lane in lanes:
-            queue = self._lanes[lane]
-            if lane is Lane.CHUNK and chosen:
+        now, redecode = time.monotonic(), self.cadence.allows_redecode
+        while len(chosen) < self.engine.info.batch:
+            ticket = self._live.next(now, redecode=redecode, drop=_drop)
+            if ticket is None:
                 break
-            while queue and len(chosen) < self.engine.info.batch:
-                ticket = queue.popleft()
-                if ticket.start():
-                    chosen.append(ticket)
+            if ticket.start():
+                chosen.append(ticket)
+        return chosen
+
+    def _next_chunks(self) -> list[Ticket]:
+        chosen: list[Ticket] = []
+        while self._chunks and len(chosen) < self.engine.info.batch:
+            ticket = self._chunks.popleft()
+            if ticket.start():
+                chosen.append(ticket)
         return chosen
 
     async def _serve(self, tickets: list[Ticket]) -> None:
@@ -148,18 +184,18 @@ class Scheduler:
         for ticket in tickets:
             metrics.QUEUE_DELAY.labels(ticket.lane.name.lower()).observe(now - ticket.queued_at)
         if tickets[0].lane is not Lane.CHUNK:
-            self.partial_interval.observe(max(now - ticket.queued_at for ticket in tickets))
             for ticket in tickets:
+                if ticket.lane is not Lane.REDECODE:
+                    self.cadence.observe_delay(now - ticket.queued_at)
                 metrics.LATENCIES.observe("queue", now - ticket.queued_at)
         cut = [(ticket, window) for ticket in tickets if (window := _cut(ticket)) is not None]
         if not cut:
             return
-        windows = [window for _, window in cut]
+        windows = [(ticket.lane, window) for ticket, window in cut]
         try:
-            answers: list[Hypothesis | EngineError] = [*await self._infer(windows, tickets[0].lane)]
+            answers: list[Hypothesis | EngineError] = [*await self._infer(windows)]
         except EngineError as error:
-            alone = len(cut) == 1
-            answers = [error] if alone else [await self._alone(window, ticket.lane) for ticket, window in cut]
+            answers = [error] if len(cut) == 1 else [await self._alone(*window) for window in windows]
         for (ticket, _), answer in zip(cut, answers, strict=True):
             if ticket.answer.done():  # cancelled with its session
                 continue
@@ -168,45 +204,60 @@ class Scheduler:
             else:
                 ticket.answer.set_result(answer)
 
-    async def _alone(self, window: Window, lane: Lane) -> Hypothesis | EngineError:
+    async def _alone(self, lane: Lane, window: Window) -> Hypothesis | EngineError:
         """Decode one window of a failed batch, so that only the windows that cause the failure fail."""
         try:
-            return (await self._infer([window], lane))[0]
+            return (await self._infer([(lane, window)]))[0]
         except EngineError as error:
             return error
 
-    async def _infer(self, windows: list[Window], lane: Lane) -> list[Hypothesis]:
+    async def _infer(self, windows: Sequence[tuple[Lane, Window]]) -> list[Hypothesis]:
         """Have the engine decode windows. Raises `EngineError` for every exception of the engine."""
         started = time.monotonic()
-        threads = self._background if lane is Lane.CHUNK else self._threads
+        threads = self._background if windows[0][0] is Lane.CHUNK else self._threads
         try:
             loop = asyncio.get_running_loop()
-            answers = await loop.run_in_executor(threads, self.engine.transcribe, windows)
+            answers = await loop.run_in_executor(
+                threads, self.engine.transcribe, [window for _, window in windows]
+            )
         except EngineError:
             raise
         except Exception as error:
             log.exception("engine.failed", windows=len(windows))
             raise _engine_error(error) from error
         finally:
-            self._account(windows, lane, time.monotonic() - started)
+            self._account(windows, time.monotonic() - started)
         if len(answers) != len(windows):
             raise EngineError(f"The engine gave {len(answers)} answers to {len(windows)} windows")
         return answers
 
-    def _account(self, windows: list[Window], lane: Lane, took: float) -> None:
+    def _account(self, windows: Sequence[tuple[Lane, Window]], took: float) -> None:
         metrics.INFERENCE.observe(took)
-        if lane is not Lane.CHUNK:
-            metrics.LATENCIES.observe("engine", took)
         each = took / self.engine.info.parallel / len(windows)  # engine time of one window
         self.busy_s += each * len(windows)
-        if lane is not Lane.CHUNK:
-            self.finals_s += each * sum(window.final for window in windows)
-            self.redecode_s += each * sum(window.final and window.redecode for window in windows)
+        if windows[0][0] is Lane.CHUNK:
+            return
+        metrics.LATENCIES.observe("engine", took)
+        self._live_busy_s += each * len(windows)
+        for lane, window in windows:
+            self._costs.observe(lane, len(window.samples) / SAMPLE_RATE, each)
+            if lane in (Lane.FINAL, Lane.FIRST_PARTIAL):
+                self.needed_s += each
+            elif lane is Lane.PARTIAL:
+                self.partials_s += each
+            else:
+                metrics.REDECODES.labels("done").inc()
 
     def close(self) -> None:
         """Stop the threads when their current calls return."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._background.shutdown(wait=False, cancel_futures=True)
+
+
+def _drop(ticket: Ticket) -> None:
+    if not ticket.answer.done():
+        metrics.REDECODES.labels("dropped").inc()
+    ticket.cancel()
 
 
 def _cut(ticket: Ticket) -> Window | None:
