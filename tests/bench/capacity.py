@@ -190,8 +190,9 @@ def best_of(steps: Sequence[Step]) -> int:
 def table(share: int, found: dict[str, list[Step]]) -> Table:
     """The table of both."""
     columns = (
-        "who", "sessions", "first words p50 s", "p95 s", "word shown, mean s", "final after the endpoint p95 s",
-        "WER %", "without load %", "lost", "refused", "CPU, cores", "bars missed",
+        "who", "sessions", "first words p50 s", "p95 s", "word shown, mean s",
+        "final after the endpoint p95 s", "WER %", "without load %", "lost", "refused", "CPU, cores",
+        "bars missed",
     )  # fmt: skip
     result = Table(f"capacity_{share}", f"Live sessions at {share} % speech", columns)
     best = {name: best_of(steps) for name, steps in found.items()}
@@ -211,8 +212,8 @@ def table(share: int, found: dict[str, list[Step]]) -> Table:
         f"Capacity is the largest number of sessions for which in one run: first words after at most "
         f"{BARS['first_p50']} s (p50) and {BARS['first_p95']} s (p95), a word is shown {BARS['shown_mean']} s "
         f"after its end (mean), finals come {BARS['final_p95']} s after the endpoint (p95), word errors are "
-        f"at most {BARS['wer']} points above those of the same audio without load, and nothing is lost or "
-        "refused. "
+        f"at most {BARS['wer']} points above those of the same audio without load, and nothing is lost "
+        "or refused. "
         f"Default settings, {SECONDS} s a session, begun within {SPREAD_S:.0f} s.",
     ]
     return result

@@ -78,7 +78,8 @@ class SessionOutput:
         self._decoded = self._settled = claim.decoded
         self._current: OpenSegment | None = None
         self._resumable = OpenSegment.load(claim.open_segment)
-        self._ticket: Ticket | None = None
+        self._ticket: Ticket | None = None  # of a partial
+        self._speculation: Ticket | None = None
         self._improving: asyncio.Task[Hypothesis] | None = None
 
     @property
@@ -123,7 +124,7 @@ class SessionOutput:
             case FinishStep():
                 await self._finish(step)
                 self._source.unfinished.popleft()
-                self._source.segmenter.release(self._first_needed)
+                self._source.segmenter.release(self._first_needed - self._recognizer.context.reach)
                 self.request_partial()
 
     @property
@@ -162,14 +163,14 @@ class SessionOutput:
             self._ticket = self._scheduler.submit(lane, self._newest_window, audio=audio)
 
     def cancel_partial(self) -> None:
-        """Withdraw a queued partial or speculation, unless its decode has started."""
+        """Withdraw a queued partial, unless its decode has started."""
         if self._ticket is not None:
             self._scheduler.withdraw(self._ticket)
 
     def drop_speculation(self) -> None:
         """More speech follows: withdraw a speculation from the queue, and don't decode it again."""
-        if self._fixed_interval is None:
-            self.cancel_partial()
+        if self._speculation is not None:
+            self._scheduler.withdraw(self._speculation)
         self._stop_improving()
 
     def _stop_improving(self) -> None:
@@ -183,18 +184,9 @@ class SessionOutput:
         segment.end = self._source.segmenter.detected
         return self._recognizer.window(segment, segment.end, self._source.config)
 
-    async def _answer(self, ticket: Ticket) -> Hypothesis | None:
-        """The answer to the present ticket; None if it was withdrawn or the engine failed."""
-        try:
-            return await ticket.answer
-        except EngineError as error:
-            note_failure(error)
-            return None
-        finally:
-            self._ticket = None
-
     async def _partial(self, ticket: Ticket) -> None:
-        hypothesis = await self._answer(ticket)
+        hypothesis = await _answer(ticket)
+        self._ticket = None
         segment = self._current
         if hypothesis is not None and segment is not None:
             lane = Lane.PARTIAL if segment.has_words else Lane.FIRST_PARTIAL
@@ -217,13 +209,14 @@ class SessionOutput:
             utterance.end <= segment.end and (self._fixed_interval or segment.speculation)
         ):
             return  # a new owner processes the audio again; the previous owner published this partial
-        self._ticket = self._scheduler.submit(
+        self._speculation = self._scheduler.submit(
             Lane.FINAL,
             lambda: self._recognizer.window(segment, utterance.end, config, utterance),
             audio=utterance.end - segment.start,
             deadline=time.monotonic() + max(OVERDUE_S, self._until_endpoint(utterance)),
         )
-        hypothesis = await self._answer(self._ticket)
+        hypothesis = await _answer(self._speculation)
+        self._speculation = None
         if hypothesis is None:
             return
         segment.end = utterance.end
@@ -333,6 +326,7 @@ class SessionOutput:
             metrics.SETTLED.labels("engine_failed").inc()
             return [status, await self._staged(final, segment, utterance, config)]
         final = segment.final(self._sid, utterance, hypothesis, config)
+        self._recognizer.context.add(segment.start, utterance.end, segment.agreement.settle(hypothesis.words))
         metrics.SETTLED.labels(final.reason or "text").inc()
         changes = self._language_changes(segment, utterance, hypothesis, config)
         if final.text:
@@ -402,6 +396,15 @@ class SessionOutput:
         return FinalTranscript(
             session_id=self._sid, segment=0, text="", start=0.0, end=seconds(received), reason=reason
         )
+
+
+async def _answer(ticket: Ticket) -> Hypothesis | None:
+    """The answer to a ticket; None if it was withdrawn or the engine failed."""
+    try:
+        return await ticket.answer
+    except EngineError as error:
+        note_failure(error)
+        return None
 
 
 def _covering(event: PersistedEvent, covers: int) -> PersistedEvent:
