@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from api_gateway.admission import Admission
+from api_gateway.auth import Access
 from api_gateway.cluster import Cluster
 from api_gateway.deliveries.archive import Archive, store_of
 from api_gateway.deliveries.archiver import Archiver
@@ -52,6 +53,7 @@ from parlando.store.http_audio import HttpAudio
 from parlando.store.job_store import Jobs
 from parlando.store.pubsub import Channels
 from parlando.store.sessions import Sessions
+from parlando.store.token_secret import TokenSecret
 from parlando.store.viewers import Viewers
 from parlando.tasks import end
 
@@ -95,6 +97,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         webhook = TranscriptWebhook(redis, history, outbound, settings, worker=cluster.id)
         app.state.services = Services(
             settings=settings,
+            access=Access(settings, TokenSecret(redis)),
             sessions=sessions,
             history=history,
             channels=channels,

@@ -6,7 +6,7 @@ same for all protocols and are in `api_gateway.live`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -210,6 +210,8 @@ class LiveProtocol(ABC):
 
     def __init__(self, handshake: Handshake) -> None:
         self.handshake = handshake
+        self.claims: Mapping[str, Any] = {}
+        """The claims of the access token that the client has sent as its key; set before `request`."""
 
     @property
     def key(self) -> str | None:

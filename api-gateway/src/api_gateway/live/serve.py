@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 import structlog
 
 from api_gateway import metrics
-from api_gateway.auth import Principal, authenticate
+from api_gateway.auth import Principal
 from api_gateway.dependencies import Services
 from api_gateway.doors.base import ClientCommand, LiveProtocol, Message, Start
 from api_gateway.live.connection import LiveConnection, SessionFinished
 from api_gateway.live.opening import Opening
 from api_gateway.live.relay import AnnotationsFrom, Relay
 from api_gateway.live.transport import ClientDisconnected, Transport
-from parlando.errors import NotAllowedError, ParlandoError
+from parlando.errors import ParlandoError
 
 log = structlog.get_logger(part="live")
 
@@ -36,19 +36,26 @@ async def serve(
     """
     if protocol.refuses_handshake:
         try:
-            authenticate(protocol.handshake, services.settings, offered=protocol.key)
-        except NotAllowedError:
+            await _caller(protocol, services)
+        except ParlandoError:
             await transport.close(1008)
             return
     await accept()
     async with counted(transport, protocol):
         if protocol.handshake.over_http:
-            caller = authenticate(protocol.handshake, services.settings, offered=protocol.key)
+            caller = await _caller(protocol, services)
             first = await _first(transport, protocol)
         else:  # without headers, the key can only be in the first message
             first = await _first(transport, protocol)
-            caller = authenticate(protocol.handshake, services.settings, offered=protocol.key)
+            caller = await _caller(protocol, services)
         await _serve(transport, protocol, services, caller, first)
+
+
+async def _caller(protocol: LiveProtocol, services: Services) -> Principal:
+    """Who connects. What an access token was issued with is given to the protocol."""
+    caller = await services.access.authenticate(protocol.handshake, offered=protocol.key)
+    protocol.claims = caller.claims
+    return caller
 
 
 async def _serve(
