@@ -1,4 +1,4 @@
-"""Official clients of other services, unmodified: Python packages in `.venv-clients`, npm packages in a folder.
+"""Official clients of other services, unmodified: Python packages in `.venv-clients`, npm packages elsewhere.
 
 A script `tests/clients/<name>.py` or `.mjs` is run in a process of its own and prints one JSON value a line.
 """

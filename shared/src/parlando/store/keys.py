@@ -61,7 +61,7 @@ PROCESSORS: Final = "processors"
 WORKERS: Final = "stt:workers"
 POOLS: Final = "stt:pools"
 SCHEMA: Final = "stt:schema"
-ACCESS_SECRET: Final = "stt:token-secret"
+ACCESS_SECRET: Final = "stt:token-secret"  # noqa: S105 the name of a key
 DELIVERY_STATES: Final = ("ready", "later", "working", "dead")
 LONG_TTL_S: Final = 7 * 24 * 3600
 """Lifetime in seconds of inactive users, of unfinished jobs, of sessions not archived yet, and of pools."""
