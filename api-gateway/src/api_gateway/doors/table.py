@@ -8,6 +8,7 @@ from api_gateway.doors.base import LiveProtocol
 from api_gateway.doors.framing import Framing
 from api_gateway.doors.native import Native
 from api_gateway.doors.omi_socket import OmiSocket
+from api_gateway.doors.openai_realtime import OpenAIRealtime
 from parlando import plugins
 
 
@@ -34,6 +35,7 @@ Door = WebSocketDoor | TcpDoor
 DOORS: Final[tuple[Door, ...]] = (
     WebSocketDoor("native", Native, ("/v1/stt/stream",)),
     WebSocketDoor("omi", OmiSocket, ("/omi/stt", "/omi/{key}/stt")),
+    WebSocketDoor("openai-realtime", OpenAIRealtime, ("/v1/realtime",)),
 )
 
 
