@@ -18,6 +18,7 @@ from api_gateway.doors.base import (
     ClientCommand,
     FlowStatus,
     LiveProtocol,
+    Message,
     MessageError,
     Notice,
     Ping,
@@ -51,6 +52,7 @@ CHUNK_BYTES: Final = 512  # overhead that a queued audio message counts in addit
 MAX_UNCONVERTED: Final = 4 << 20  # bytes of a container that may wait for FFmpeg
 MAX_UNCONVERTED_S: Final = 10  # seconds of raw audio that may wait for FFmpeg
 MAX_INVALID: Final = 20  # invalid messages after which the connection is closed
+REST_S: Final = 10.0  # to store what a client has sent before it disconnected
 FULL_RETRY_S: Final = 0.1  # while the backlog is full
 TOUCH_EVERY_S: Final = 5.0
 WATCH_EVERY_S: Final = 0.25  # between checks for stalled audio and an idle client
@@ -129,6 +131,8 @@ class LiveConnection:
         self._sent_seq = last_seq  # the last kept event that was sent to the client
         self._settled = 0
         self._invalid = 0
+        self._storing = False  # whether an item taken from the queue isn't stored yet
+        self._client_gone = False
         self._ended = False
 
     async def run(self, first: Sequence[ClientCommand] = ()) -> None:
@@ -143,7 +147,7 @@ class LiveConnection:
         """
         for command in first:
             if isinstance(command, Reply):
-                await self._reply(command)
+                await self._send_all(command.messages)
             else:
                 self._enqueue(command)
         try:
@@ -160,7 +164,11 @@ class LiveConnection:
             while self._buffered >= MAX_BUFFERED:  # TCP then slows the client down
                 self._freed.clear()
                 await self._freed.wait()
-            message = await self._transport.receive()
+            try:
+                message = await self._transport.receive()
+            except ClientDisconnected:
+                await self._store_rest()
+                raise
             self._received_at = time.monotonic()
             try:
                 for command in self._protocol.commands(message):
@@ -171,12 +179,23 @@ class LiveConnection:
                     raise
                 await self._send(MessageError(error))
 
+    async def _store_rest(self) -> None:
+        """Store what was received before the client disconnected: not every client resumes."""
+        self._client_gone = True
+        try:
+            async with asyncio.timeout(REST_S):
+                while self._queue or self._storing:
+                    self._freed.clear()
+                    await self._freed.wait()
+        except TimeoutError:
+            pass  # the session is throttled, or Redis unreachable
+
     async def _handle(self, command: ClientCommand) -> None:
         if isinstance(command, Ping):  # also after `End`, while the rest is decoded
             await self._send(Pong())
             return
         if isinstance(command, Reply):
-            await self._reply(command)
+            await self._send_all(command.messages)
             return
         if isinstance(command, Start | Configure) and self._check is not None:
             await self._check(command.changes)
@@ -210,9 +229,12 @@ class LiveConnection:
 
     async def _store(self) -> None:
         while True:
+            self._storing = False
+            self._freed.set()
             if not self._queue:
                 await self._until_queued()
             item = self._queue.popleft()
+            self._storing = True
             try:
                 if isinstance(item, _Chunk):
                     await self._store_chunks(item)
@@ -226,6 +248,9 @@ class LiveConnection:
                     raise
                 # A worker has closed it, for example for invalid audio; its events contain the reason.
                 self._ended = True
+                self._queue.clear()
+                self._storing = False
+                self._freed.set()
                 return
 
     async def _until_queued(self) -> None:
@@ -338,21 +363,25 @@ class LiveConnection:
                 event = envelope.message
                 if isinstance(event, JobEvent | AccessChanged):
                     continue  # impossible: the one belongs to jobs, the relay consumes the other
-                for message in self._protocol.event(event):
-                    await self._transport.send(message)
+                await self._send_all(self._protocol.event(event))
                 self._sent_seq = envelope.seq or self._sent_seq
                 if isinstance(event, Partial):
                     metrics.LATENCIES.observe("deliver", age_s(event.timestamp))
                 elif isinstance(event, Closed):
                     raise SessionFinished(self._protocol.close_code(event))
 
-    async def _reply(self, reply: Reply) -> None:
-        for message in reply.messages:
-            await self._transport.send(message)
-
     async def _send(self, notice: Notice) -> None:
-        for message in self._protocol.notice(notice):
-            await self._transport.send(message)
+        await self._send_all(self._protocol.notice(notice))
+
+    async def _send_all(self, messages: Sequence[Message]) -> None:
+        """Send messages, unless the client has disconnected: `_receive` raises that, after its last one."""
+        for message in messages:
+            if self._client_gone:
+                return
+            try:
+                await self._transport.send(message)
+            except ClientDisconnected:
+                self._client_gone = True
 
     async def _watch(self) -> None:
         """Keep the session alive in Redis, settle stalled audio, and end the connection of an idle client."""
