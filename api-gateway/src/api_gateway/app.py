@@ -23,7 +23,7 @@ from api_gateway.deliveries.webhooks import TranscriptWebhook
 from api_gateway.dependencies import Services
 from api_gateway.doors.table import WebSocketDoor, load
 from api_gateway.http import cluster as cluster_routes
-from api_gateway.http import deliveries, health, language_detection, sessions, users, viewers, web
+from api_gateway.http import deliveries, health, language_detection, sessions, twilio, users, viewers, web
 from api_gateway.http import jobs as job_routes
 from api_gateway.http import omi_webhook as omi
 from api_gateway.http import openai_transcriptions as transcriptions
@@ -164,6 +164,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         transcriptions,
         language_detection,
         omi,
+        twilio,
         users,
         deliveries,
         cluster_routes,
