@@ -1,7 +1,7 @@
 """Twilio's request signatures. Pure.
 
-`X-Twilio-Signature` is the HMAC-SHA1 of the URL, followed by the names and values of a form in the order of the
-names, in base64. The key is the account's auth token.
+`X-Twilio-Signature` is the HMAC-SHA1 of the URL, followed by the names and values of a form in the order of
+the names, in base64. The key is the account's auth token.
 """
 
 from base64 import b64encode
@@ -27,4 +27,5 @@ def matches(token: str, signature: str, url: str, fields: Iterable[tuple[str, st
     urls = [f"{each}://{rest}{end}" for each in {scheme, _SECURE.get(scheme, scheme)} for end in ("", "/")]
     fields = list(fields)
     expected = [sign(token, each, fields) for each in urls]
-    return any([compare_digest(signature.encode(), each.encode()) for each in expected])
+    found = [compare_digest(signature.encode(), each.encode()) for each in expected]
+    return any(found)

@@ -1,8 +1,8 @@
 """Twilio Media Streams, `WS /twilio/{key}` (docs/dialects/twilio.md). Pure.
 
-Each track of a call is a session of its own. Nothing is sent to Twilio: the transcripts are read by viewers, with
-server-sent events, by followers and webhooks. Silence that Twilio doesn't send is inserted, so that a session's
-time is that of the call.
+Each track of a call is a session of its own. Nothing is sent to Twilio: the transcripts are read by viewers,
+with server-sent events, by followers and webhooks. Silence that Twilio doesn't send is inserted, so that a
+session's time is that of the call.
 """
 
 from base64 import b64decode
@@ -39,7 +39,7 @@ MAX_GAP_MS: Final = 60_000  # inserted at once; a longer gap is shortened
 START_S: Final = 10.0  # until `start`
 WINDOW_S: Final = 30  # Twilio doesn't reconnect a stream
 TRACKS: Final = ("inbound", "outbound")
-OPTIONS: Final = ("language", "task", "translations", "prompt", "hotwords", "stages", "title")
+OPTIONS: Final = ("language", "task", "translations", "prompt", "hotwords", "stages")
 """Parameters of `<Parameter>` that set the sessions' config; `uid` names the user."""
 
 
@@ -111,7 +111,7 @@ class Twilio(SplitProtocol):
     """The protocol of one stream, which carries one track or both."""
 
     refuses_handshake = True
-    first_message_s = START_S  # type: ignore[assignment]  # a constant here
+    first_message_s = START_S
 
     _tracks: tuple[str, ...] = ()
 

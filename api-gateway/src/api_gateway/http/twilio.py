@@ -1,4 +1,4 @@
-"""The route that Twilio calls when a call comes in: instructions (TwiML) to stream its audio to this gateway."""
+"""The route that Twilio calls when a call comes in. It answers with TwiML that streams the call here."""
 
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl
@@ -44,15 +44,17 @@ async def voice(
 
     Without `dial` the call is held, and only its audio is transcribed.
     """
-    form = await body_of(request, MAX_FORM)
     await services.access.authenticate(handshake_of(request), offered=key)
+    form = await body_of(request, MAX_FORM)
     token = services.settings.twilio_auth_token
     if token:
         fields = parse_qsl(form.decode("utf-8", "replace"), keep_blank_values=True)
         signature = request.headers.get("x-twilio-signature", "")
         if not matches(token, signature, str(request.url), fields):
             raise NotAllowedError("Expected a valid X-Twilio-Signature of this request")
-    url = request.url.replace(scheme=_SECURE[request.url.scheme], query="", path=f"/twilio/{key}")
+    url = request.url.replace(
+        scheme=_SECURE[request.url.scheme], query="", path=request.url.path.removesuffix("/voice")
+    )
     parameter = f'<Parameter name="language" value={quoteattr(language)}/>' if language else ""
     then = f"<Dial>{escape(dial)}</Dial>" if dial else f'<Pause length="{LONGEST_CALL_S}"/>'
     return Response(
