@@ -26,6 +26,7 @@ from api_gateway.http import cluster as cluster_routes
 from api_gateway.http import deliveries, health, language_detection, sessions, twilio, users, viewers, web
 from api_gateway.http import jobs as job_routes
 from api_gateway.http import omi_webhook as omi
+from api_gateway.http import openai_realtime as realtime
 from api_gateway.http import openai_transcriptions as transcriptions
 from api_gateway.http.description import DESCRIPTION
 from api_gateway.live.tcp import open_tcp_doors
@@ -162,6 +163,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         viewers,
         job_routes,
         transcriptions,
+        realtime,
         language_detection,
         omi,
         twilio,

@@ -89,7 +89,17 @@ class Ping:
     """A keep-alive message of the client, which may request a `Pong`."""
 
 
-ClientCommand = Start | Audio | Ping | Configure | Flush | End
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Messages that answer a message of the client. They are sent at once.
+
+    Commands before it in the same message are executed first; if one is refused, it isn't sent.
+    """
+
+    messages: Sequence[Message]
+
+
+ClientCommand = Start | Audio | Ping | Reply | Configure | Flush | End
 
 
 # --- to the client ----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from api_gateway.doors.native import Native
 from api_gateway.doors.omi_socket import OmiSocket
 from api_gateway.doors.twilio import Twilio
 from api_gateway.handshake import Handshake
+from api_gateway.doors.openai_realtime import OpenAIRealtime
 from parlando import plugins
 
 
@@ -44,6 +45,7 @@ DOORS: Final[tuple[Door, ...]] = (
     WebSocketDoor("deepgram", listen, ("/v1/listen",)),
     WebSocketDoor("deepgram-flux", Flux, ("/v2/listen",)),
     WebSocketDoor("twilio", Twilio, ("/twilio/{key}",)),
+    WebSocketDoor("openai-realtime", OpenAIRealtime, ("/v1/realtime",)),
 )
 
 

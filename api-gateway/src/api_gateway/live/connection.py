@@ -22,6 +22,7 @@ from api_gateway.doors.base import (
     Notice,
     Ping,
     Pong,
+    Reply,
     Start,
 )
 from api_gateway.live.opening import received_by
@@ -142,7 +143,10 @@ class LiveConnection:
 
         """
         for command in first:
-            self._enqueue(command)
+            if isinstance(command, Reply):
+                await self._reply(command)
+            else:
+                self._enqueue(command)
         try:
             async with asyncio.TaskGroup() as group:
                 for loop in (self._receive(), self._store(), self._deliver(), self._watch()):
@@ -171,6 +175,9 @@ class LiveConnection:
     async def _handle(self, command: ClientCommand) -> None:
         if isinstance(command, Ping):  # also after `End`, while the rest is decoded
             await self._send(Pong())
+            return
+        if isinstance(command, Reply):
+            await self._reply(command)
             return
         if isinstance(command, Start | Configure) and self._check is not None:
             await self._check(command.changes)
@@ -341,6 +348,10 @@ class LiveConnection:
                     raise SessionFinished(
                         self._protocol.close_code(event), self._protocol.close_reason(event)
                     )
+
+    async def _reply(self, reply: Reply) -> None:
+        for message in reply.messages:
+            await self._transport.send(message)
 
     async def _send(self, notice: Notice) -> None:
         for message in self._protocol.notice(notice):
