@@ -134,19 +134,11 @@ def request_of(upload: Upload, task: Literal["transcribe", "translate"]) -> Tran
 
 
 def _language(upload: Upload) -> str | None:
-    """The choice of languages: `language`, a code or name, several separated by commas, or `auto`; or the
-    list `languages`.
-    """
-    names = (upload.one("language") or ",".join(upload.many("languages"))).split(",")
-    codes = []
-    for name in filter(None, map(str.strip, names)):
-        code = languages.code_of(name)
-        if code is None and len(names) == 1 and name.lower() == "auto":
-            return None
-        if code is None:
-            raise ParamError(f"Expected an ISO 639 language, but got {name[:40]!r}", "language")
-        codes.append(code)
-    return ",".join(codes) or None
+    """The choice of languages: `language`, or the list `languages`."""
+    try:
+        return languages.choice_of(upload.one("language") or ",".join(upload.many("languages")))
+    except ValueError as error:
+        raise ParamError(f"language: {error}", "language") from error
 
 
 def _check_temperature(given: str | None) -> None:

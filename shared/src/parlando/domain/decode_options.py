@@ -13,15 +13,15 @@ ENGLISH: Final = "en"
 class DecodeOptions(BaseModel):
     """What the engine is told about the speech, and what it shall return.
 
-    `language`: None for any, else ISO 639-1 codes separated by commas, among which it is detected.
+    `language`: None for any, else codes separated by commas, among which it is detected.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     language: LanguageChoice = Field(
         None,
-        description="ISO 639-1; several, separated by commas, to detect it among these; none or `auto` to "
-        "detect it",
+        description="ISO 639 code, language tag or English name; several, separated by commas, to detect it "
+        "among these; none or `auto` to detect it",
     )
     translations: Literal["", "en"] = Field(
         "", description="`en`: each segment is also translated into English, in its `translations`"
@@ -37,7 +37,7 @@ class DecodeOptions(BaseModel):
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The codes in `language`, without regions; empty for any."""
+        """The codes in `language`; empty for any."""
         return codes(self.language)
 
     @property
