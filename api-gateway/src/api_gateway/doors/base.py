@@ -18,6 +18,7 @@ from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.config import SessionConfig
 from parlando.domain.events import Closed, SessionEvent
 from parlando.domain.formats import AudioFormat
+from parlando.domain.pools import Pool
 from parlando.errors import InvalidRequestError, ParlandoError
 
 Message = str | bytes
@@ -86,7 +87,12 @@ class Ping:
     """A keep-alive message of the client, which may request a `Pong`."""
 
 
-ClientCommand = Start | Audio | Ping | Configure | Flush | End
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """A question for the engines that run, answered with `Described`."""
+
+
+ClientCommand = Start | Audio | Ping | Describe | Configure | Flush | End
 
 
 # --- to the client ----------------------------------------------------------------------------------
@@ -166,13 +172,20 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
+class Described:
+    """The answer to `Describe`: the pools that have a transcriber."""
+
+    pools: Sequence[Pool]
+
+
+@dataclass(frozen=True, slots=True)
 class MessageError:
     """A message was invalid, or can't be applied now. The connection stays open."""
 
     error: ParlandoError
 
 
-Notice = Ack | FlowStatus | Pong | MessageError
+Notice = Ack | FlowStatus | Pong | Described | MessageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +218,14 @@ class LiveProtocol(ABC):
     refuses_handshake: ClassVar[bool] = False
     """Whether a wrong key fails the handshake, instead of being reported after it."""
 
-    idle_s: ClassVar[float | None] = None
+    keyless: ClassVar[bool] = False
+    """Whether clients can't send a key. Then those of `KEYLESS_NETWORKS` are served, on behalf of a key."""
+
+    opens_when_needed: ClassVar[bool] = False
+    """Whether the session is opened with the first command that needs one, instead of before the client's
+    first message. `Ping` and `Describe` need none, and neither does a message without a command."""
+
+    idle_s: float | None = None
     """Seconds without a message after which the session ends; None for `IDLE_TIMEOUT_S`."""
 
     def __init__(self, handshake: Handshake) -> None:

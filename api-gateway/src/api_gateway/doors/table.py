@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from api_gateway.doors.assemblyai import AssemblyAi
 from api_gateway.doors.base import LiveProtocol
 from api_gateway.doors.framing import Framing
 from api_gateway.doors.native import Native
 from api_gateway.doors.omi_socket import OmiSocket
+from api_gateway.doors.omniasr import OmniAsr
+from api_gateway.doors.vosk import Vosk
+from api_gateway.doors.wyoming import Wyoming
+from api_gateway.doors.wyoming_framing import WyomingFraming
 from parlando import plugins
 
 
@@ -22,7 +27,7 @@ class WebSocketDoor:
 
 @dataclass(frozen=True, slots=True)
 class TcpDoor:
-    """A protocol over plain TCP. It listens on the port that the setting `TCP_DOORS` names, if any."""
+    """A protocol over plain TCP. It listens on the port that `TCP_DOORS` or `WYOMING_PORT` names, if any."""
 
     name: str
     protocol: type[LiveProtocol]
@@ -34,6 +39,10 @@ Door = WebSocketDoor | TcpDoor
 DOORS: Final[tuple[Door, ...]] = (
     WebSocketDoor("native", Native, ("/v1/stt/stream",)),
     WebSocketDoor("omi", OmiSocket, ("/omi/stt", "/omi/{key}/stt")),
+    WebSocketDoor("omniasr", OmniAsr, ("/v1/audio/transcriptions",)),
+    WebSocketDoor("assemblyai", AssemblyAi, ("/v3/ws",)),
+    WebSocketDoor("vosk", Vosk, ("/vosk",)),
+    TcpDoor("wyoming", Wyoming, WyomingFraming),
 )
 
 

@@ -7,14 +7,25 @@ from contextlib import asynccontextmanager
 import structlog
 
 from api_gateway import metrics
-from api_gateway.auth import Principal
+from api_gateway.auth import Principal, authenticate_address
 from api_gateway.dependencies import Services
-from api_gateway.doors.base import ClientCommand, LiveProtocol, Message, Start
-from api_gateway.live.connection import LiveConnection, SessionFinished
+from api_gateway.doors.base import (
+    ClientCommand,
+    Describe,
+    Described,
+    LiveProtocol,
+    Message,
+    MessageError,
+    Notice,
+    Ping,
+    Pong,
+    Start,
+)
+from api_gateway.live.connection import MAX_INVALID, IdleError, LiveConnection, SessionFinished
 from api_gateway.live.opening import Opening
 from api_gateway.live.relay import AnnotationsFrom, Relay
 from api_gateway.live.transport import ClientDisconnected, Transport
-from parlando.errors import ParlandoError
+from parlando.errors import InvalidRequestError, ParlandoError
 
 log = structlog.get_logger(part="live")
 
@@ -42,17 +53,19 @@ async def serve(
             return
     await accept()
     async with counted(transport, protocol):
-        if protocol.handshake.over_http:
+        if protocol.keyless or protocol.handshake.over_http:
             caller = await _caller(protocol, services)
-            first = await _first(transport, protocol)
+            first = await _first(transport, protocol, services)
         else:  # without headers, the key can only be in the first message
-            first = await _first(transport, protocol)
+            first = await _first(transport, protocol, services)
             caller = await _caller(protocol, services)
         await _serve(transport, protocol, services, caller, first)
 
 
 async def _caller(protocol: LiveProtocol, services: Services) -> Principal:
     """Who connects. What an access token was issued with is given to the protocol."""
+    if protocol.keyless:
+        return authenticate_address(protocol.handshake, services.settings)
     caller = await services.access.authenticate(protocol.handshake, offered=protocol.key)
     protocol.claims = caller.claims
     return caller
@@ -85,6 +98,7 @@ async def _serve(
             last_seq=session.seq,
             reformat=lambda form: opening.reformat(session, form),
             check=lambda changes: opening.check(session, changes),
+            describe=lambda: _described(services),
         )
         try:
             await live.run(first[1:] if first and isinstance(first[0], Start) else first)
@@ -93,8 +107,13 @@ async def _serve(
             raise
 
 
-async def _first(transport: Transport, protocol: LiveProtocol) -> Sequence[ClientCommand]:
-    """The commands of the first message, if it arrives within the protocol's `first_message_s`."""
+async def _first(transport: Transport, protocol: LiveProtocol, services: Services) -> Sequence[ClientCommand]:
+    """The commands of the first message, if it arrives within the protocol's `first_message_s`.
+
+    If the protocol opens its session when it is needed: the first commands that need one.
+    """
+    if protocol.opens_when_needed:
+        return await _first_needed(transport, protocol, services)
     if not protocol.first_message_s:
         return ()
     try:
@@ -103,6 +122,51 @@ async def _first(transport: Transport, protocol: LiveProtocol) -> Sequence[Clien
     except TimeoutError:
         return ()
     return protocol.commands(message)
+
+
+async def _first_needed(
+    transport: Transport, protocol: LiveProtocol, services: Services
+) -> Sequence[ClientCommand]:
+    """Answer what needs no session. Returns the first commands that need one.
+
+    Raises
+    ------
+    IdleError, InvalidRequestError, ClientDisconnected
+
+    """
+    idle_s = protocol.idle_s or services.settings.idle_timeout_s
+    invalid = 0
+    while True:
+        try:
+            async with asyncio.timeout(idle_s):
+                message = await transport.receive()
+        except TimeoutError as error:
+            raise IdleError(f"The client has sent nothing for {idle_s:g} s") from error
+        try:
+            commands = protocol.commands(message)
+        except InvalidRequestError as error:
+            invalid += 1
+            if invalid >= MAX_INVALID:
+                raise
+            await _tell(transport, protocol, MessageError(error))
+            continue
+        for place, command in enumerate(commands):
+            match command:
+                case Ping():
+                    await _tell(transport, protocol, Pong())
+                case Describe():
+                    await _tell(transport, protocol, await _described(services))
+                case _:
+                    return commands[place:]
+
+
+async def _tell(transport: Transport, protocol: LiveProtocol, notice: Notice) -> None:
+    for message in protocol.notice(notice):
+        await transport.send(message)
+
+
+async def _described(services: Services) -> Described:
+    return Described(await services.admission.pools())
 
 
 @asynccontextmanager

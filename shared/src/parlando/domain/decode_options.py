@@ -1,6 +1,6 @@
 """Options that live sessions and jobs have in common. Pure."""
 
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -44,6 +44,12 @@ class DecodeOptions(BaseModel):
     def only_language(self) -> str | None:
         """The language, if there is one only; None if it is to be detected."""
         return self.languages[0] if len(self.languages) == 1 else None
+
+    def with_default_language(self, language: str | None) -> Self:
+        """These options in `language`, if they were made without one. `auto` counts as one."""
+        if language is None or "language" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"language": language})
 
 
 def written_in(spoken: str | None, task: str) -> str | None:

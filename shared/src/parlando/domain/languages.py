@@ -174,8 +174,8 @@ def choice_of(text: str) -> str | None:
         code = None if name.lower() in ANY else code_of(name)
         if code is None:
             raise ValueError(
-                "expected a language (such as de, deu, de-AT, deu_Latn or German), several separated by commas, "
-                f"or auto alone, but got {name[:40]!r}"
+                "expected a language (such as de, deu, de-AT, deu_Latn or German), several separated by "
+                f"commas, or auto alone, but got {name[:40]!r}"
             )
         found[code] = None
     return ",".join(found) or None
