@@ -6,6 +6,8 @@ from typing import Final
 
 KEY_SUBPROTOCOL: Final = "parlando-key."
 """Prefix of the WebSocket subprotocol in which a browser sends its API key."""
+SCHEMES: Final = ("bearer", "token")
+"""Schemes of the header `Authorization`, in lower case, whose credentials are a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,12 @@ class Handshake:
     @property
     def token(self) -> str | None:
         """The key or token that the client sends: in a header, a subprotocol, or the query."""
-        scheme, _, credentials = self.headers.get("authorization", "").partition(" ")
-        if credentials and scheme.lower() in ("bearer", "token"):
-            return credentials.strip()
+        scheme, _, credentials = self.headers.get("authorization", "").strip().partition(" ")
+        if scheme.lower() in SCHEMES:
+            if credentials:
+                return credentials.strip()
+        elif scheme and not credentials:  # a bare key, as AssemblyAI's clients send it
+            return scheme
         if key := self.headers.get("x-api-key"):
             return key
         for name in self.subprotocols:

@@ -21,6 +21,7 @@ from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.config import SessionConfig
 from parlando.domain.events import Closed, SessionEvent
 from parlando.domain.formats import AudioFormat
+from parlando.domain.pools import Pool
 from parlando.errors import InvalidRequestError, ParlandoError
 
 Message = str | bytes
@@ -99,7 +100,12 @@ class Reply:
     messages: Sequence[Message]
 
 
-ClientCommand = Start | Audio | Ping | Reply | Configure | Flush | End
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """A question for the engines that run, answered with `Described`."""
+
+
+ClientCommand = Start | Audio | Ping | Reply | Describe | Configure | Flush | End
 
 
 # --- to the client ----------------------------------------------------------------------------------
@@ -179,13 +185,20 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
+class Described:
+    """The answer to `Describe`: the pools that have a transcriber."""
+
+    pools: Sequence[Pool]
+
+
+@dataclass(frozen=True, slots=True)
 class MessageError:
     """A message was invalid, or can't be applied now. The connection stays open."""
 
     error: ParlandoError
 
 
-Notice = Ack | FlowStatus | Pong | MessageError
+Notice = Ack | FlowStatus | Pong | Described | MessageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +243,13 @@ class ConnectionProtocol(ABC):
     opens_before_answer: ClassVar[bool] = False
     """Whether the session is opened before the handshake is answered. Every error until then is an HTTP
     response (`denial`), and `answer_headers` is sent. There can be no first message then."""
+
+    keyless: ClassVar[bool] = False
+    """Whether clients can't send a key. Then those of `KEYLESS_NETWORKS` are served, on behalf of a key."""
+
+    opens_when_needed: ClassVar[bool] = False
+    """Whether the session is opened with the first command that needs one, instead of before the client's
+    first message. `Ping` and `Describe` need none, and neither does a message without a command."""
 
     idle_s: float | None = None
     """Seconds without a message after which the session ends; None for `IDLE_TIMEOUT_S`."""

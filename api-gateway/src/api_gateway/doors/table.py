@@ -4,15 +4,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from api_gateway.doors.assemblyai import AssemblyAi
 from api_gateway.doors.base import ConnectionProtocol, LiveProtocol
 from api_gateway.doors.deepgram import listen
 from api_gateway.doors.deepgram_flux import Flux
 from api_gateway.doors.framing import Framing
 from api_gateway.doors.native import Native
 from api_gateway.doors.omi_socket import OmiSocket
-from api_gateway.doors.twilio import Twilio
-from api_gateway.handshake import Handshake
+from api_gateway.doors.omniasr import OmniAsr
 from api_gateway.doors.openai_realtime import OpenAIRealtime
+from api_gateway.doors.twilio import Twilio
+from api_gateway.doors.vosk import Vosk
+from api_gateway.doors.wyoming import Wyoming
+from api_gateway.doors.wyoming_framing import WyomingFraming
+from api_gateway.handshake import Handshake
 from parlando import plugins
 
 
@@ -30,7 +35,7 @@ class WebSocketDoor:
 
 @dataclass(frozen=True, slots=True)
 class TcpDoor:
-    """A protocol over plain TCP. It listens on the port that the setting `TCP_DOORS` names, if any."""
+    """A protocol over plain TCP. It listens on the port that `TCP_DOORS` or `WYOMING_PORT` names, if any."""
 
     name: str
     protocol: type[LiveProtocol]
@@ -46,6 +51,10 @@ DOORS: Final[tuple[Door, ...]] = (
     WebSocketDoor("deepgram-flux", Flux, ("/v2/listen",)),
     WebSocketDoor("twilio", Twilio, ("/twilio/{key}",)),
     WebSocketDoor("openai-realtime", OpenAIRealtime, ("/v1/realtime",)),
+    WebSocketDoor("omniasr", OmniAsr, ("/v1/audio/transcriptions",)),
+    WebSocketDoor("assemblyai", AssemblyAi, ("/v3/ws",)),
+    WebSocketDoor("vosk", Vosk, ("/vosk",)),
+    TcpDoor("wyoming", Wyoming, WyomingFraming),
 )
 
 

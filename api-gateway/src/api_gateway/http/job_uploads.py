@@ -156,11 +156,16 @@ async def discard(blobs: Blobs, name: str) -> None:
 
 
 async def receive(
-    request: Request, blobs: Blobs, *, limit: int, file_fields: Collection[str] = ("file",)
+    request: Request,
+    blobs: Blobs,
+    *,
+    limit: int,
+    file_fields: Collection[str] = ("file",),
+    head: bytes = b"",
 ) -> Upload:
     """Receive a form, and store its file, of at most `limit` bytes, in the blob store.
 
-    `file_fields`: the names that the file's field may have.
+    `file_fields`: the names that the file's field may have. `head`: bytes to store in front of the file.
 
     Raises
     ------
@@ -187,7 +192,7 @@ async def receive(
         return Upload(None, form.fields)
 
     async def whole() -> AsyncIterator[bytes]:
-        yield first
+        yield head + first
         async for piece in body:
             yield piece
 

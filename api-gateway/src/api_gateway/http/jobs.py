@@ -115,6 +115,7 @@ async def submit(
         source, options = await _from_url(request, services)
     else:
         source, options = await _from_form(request, services)
+    options = options.with_default_language(services.settings.default_language)
     try:
         pool = await _check(services, options)
     except BaseException:  # also if the client disconnects meanwhile
@@ -156,7 +157,7 @@ async def _from_url(request: Request, services: Services) -> tuple[Source, JobOp
         )
     await services.outbound.check(job.url)
     source = Source(new_job_id(), file_name(job.url), digest=job.url, url=job.url)
-    return source, JobOptions(**job.model_dump(exclude={"url"}))
+    return source, JobOptions(**job.model_dump(exclude={"url"}, exclude_unset=True))
 
 
 def _options(fields: dict[str, str]) -> JobOptions:

@@ -16,6 +16,8 @@ from api_gateway.doors.base import (
     Ack,
     Audio,
     ClientCommand,
+    Describe,
+    Described,
     FlowStatus,
     LiveProtocol,
     MessageError,
@@ -95,7 +97,8 @@ class LiveConnection:
     """Runs one connection of one session until it ends.
 
     `reformat`: sets another audio format before the first audio. `check`: raises `InvalidRequestError` for
-    config changes that the cluster can't apply. `last_seq`: the last kept event that the client has received.
+    config changes that the cluster can't apply. `describe`: answers `Describe`. `last_seq`: the last kept
+    event that the client has received.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class LiveConnection:
         protocol: LiveProtocol,
         reformat: Callable[[AudioFormat], Awaitable[None]] | None = None,
         check: Callable[[Mapping[str, Any]], Awaitable[None]] | None = None,
+        describe: Callable[[], Awaitable[Described]] | None = None,
         last_seq: int = 0,
     ) -> None:
         self._transport = transport
@@ -117,6 +121,7 @@ class LiveConnection:
         self._protocol = protocol
         self._reformat = reformat
         self._check = check
+        self._describe = describe
         self._idle_s = protocol.idle_s or settings.idle_timeout_s
         self._decoder = decoder_of(writer.format)
         self._queue: deque[_Chunk | ClientCommand] = deque()
@@ -178,6 +183,10 @@ class LiveConnection:
             return
         if isinstance(command, Reply):
             await self._reply(command)
+            return
+        if isinstance(command, Describe):
+            if self._describe is not None:
+                await self._send(await self._describe())
             return
         if isinstance(command, Start | Configure) and self._check is not None:
             await self._check(command.changes)

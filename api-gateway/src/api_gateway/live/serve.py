@@ -5,12 +5,12 @@ import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 import structlog
 
 from api_gateway import metrics
-from api_gateway.auth import Principal
+from api_gateway.auth import Principal, authenticate_address
 from api_gateway.dependencies import Services
 from api_gateway.doors.base import (
     ClientCommand,
@@ -23,16 +23,13 @@ from api_gateway.doors.base import (
     Start,
 )
 from api_gateway.live.connection import LiveConnection, SessionFinished, primary_error
+from api_gateway.live.first_messages import channels_of, described, first_channels, first_commands
 from api_gateway.live.opening import Opened, Opening
 from api_gateway.live.relay import AnnotationsFrom, Relay
 from api_gateway.live.shared_transport import SharedTransport
 from api_gateway.live.transport import ClientDisconnected, Transport
 from parlando.domain.commands import End
-from parlando.domain.formats import MAX_CHANNELS
-from parlando.errors import InvalidRequestError, ParlandoError
-
-MAX_FIRST_MESSAGES: Final = 8
-"""Messages that a client may send before the one that names the channels of a `SplitProtocol`."""
+from parlando.errors import ParlandoError
 
 log = structlog.get_logger(part="live")
 
@@ -88,7 +85,7 @@ async def serve(
         try:
             caller = await _authenticated(protocol, services)
             if protocol.opens_before_answer:
-                opened = await _open_all(_channels_of(protocol, None) or [], services, caller)
+                opened = await _open_all(channels_of(protocol, None) or [], services, caller)
                 headers = [header for each in opened for header in each.protocol.answer_headers(each.session)]
         except ParlandoError as error:
             metrics.REFUSED.labels(error.code).inc()
@@ -105,15 +102,15 @@ async def serve(
             await _run_all(transport, protocol, services, opened, ())
         elif isinstance(protocol, SplitProtocol):
             caller = await _authenticated(protocol, services)
-            protocols = await _first_channels(transport, protocol)
+            protocols = await first_channels(transport, protocol)
             opened = await _open_all(protocols, services, caller)
             await _run_all(transport, protocol, services, opened, ())
         elif isinstance(protocol, LiveProtocol):
-            if protocol.handshake.over_http:
+            if protocol.keyless or protocol.handshake.over_http:
                 caller = await _authenticated(protocol, services)
-                first = await _first(transport, protocol)
+                first = await first_commands(transport, protocol, services)
             else:  # without headers, the key can only be in the first message
-                first = await _first(transport, protocol)
+                first = await first_commands(transport, protocol, services)
                 caller = await _authenticated(protocol, services)
             opened = await _open_all([protocol], services, caller, first[0] if first else None)
             await _run_all(transport, protocol, services, opened, first)
@@ -130,6 +127,8 @@ def _internal() -> ParlandoError:
 
 async def _authenticated(protocol: ConnectionProtocol, services: Services) -> Principal:
     """Who connects. The claims of an access token are given to the protocol. Raises `NotAllowedError`."""
+    if protocol.keyless:
+        return authenticate_address(protocol.handshake, services.settings)
     caller = await services.access.authenticate(protocol.handshake, offered=protocol.key)
     protocol.claims = caller.claims
     protocol.verify(services.settings)
@@ -137,35 +136,6 @@ async def _authenticated(protocol: ConnectionProtocol, services: Services) -> Pr
 
 
 # --- opening ----------------------------------------------------------------------------------------
-
-
-def _channels_of(protocol: ConnectionProtocol, first: Message | None) -> Sequence[LiveProtocol] | None:
-    """The protocols of a connection's channels; None if they aren't known yet."""
-    if isinstance(protocol, SplitProtocol):
-        channels = protocol.channels(first)
-        if channels is not None and not 0 < len(channels) <= MAX_CHANNELS:
-            raise InvalidRequestError(f"Expected 1 to {MAX_CHANNELS} channels, but got {len(channels)}")
-        return channels
-    assert isinstance(protocol, LiveProtocol)
-    return [protocol]
-
-
-async def _first_channels(transport: Transport, protocol: SplitProtocol) -> Sequence[LiveProtocol]:
-    """The channels, known at once or from one of the first messages. Raises `InvalidRequestError`."""
-    if not protocol.first_message_s:
-        return _channels_of(protocol, None) or []
-    try:
-        async with asyncio.timeout(protocol.first_message_s):
-            for _ in range(MAX_FIRST_MESSAGES):
-                channels = _channels_of(protocol, await transport.receive())
-                if channels is not None:
-                    return channels
-    except TimeoutError:
-        pass
-    raise InvalidRequestError(
-        f"Expected a message that names the channels, among the first {MAX_FIRST_MESSAGES} and within "
-        f"{protocol.first_message_s:g} s"
-    )
 
 
 async def _open_all(
@@ -186,18 +156,6 @@ async def _open_all(
             await channel.session.writer.command(End(reason="refused", discard=True))
         raise
     return opened
-
-
-async def _first(transport: Transport, protocol: LiveProtocol) -> Sequence[ClientCommand]:
-    """The commands of the first message, if it arrives within the protocol's `first_message_s`."""
-    if not protocol.first_message_s:
-        return ()
-    try:
-        async with asyncio.timeout(protocol.first_message_s):
-            message = await transport.receive()
-    except TimeoutError:
-        return ()
-    return protocol.commands(message)
 
 
 # --- running ----------------------------------------------------------------------------------------
@@ -264,6 +222,7 @@ async def _run(
             last_seq=session.seq,
             reformat=lambda form: channel.opening.reformat(session, form),
             check=lambda changes: channel.opening.check(session, changes),
+            describe=lambda: described(services),
         )
         try:
             await live.run(first[1:] if first and isinstance(first[0], Start) else first)
