@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
+from api_gateway.presenters.error_mapping import mapping_of
 from parlando.domain.transcript import UNSPACED, FinalSegment, TimedWord, join
+from parlando.errors import ParlandoError
 
 PUNCTUATION: Final = ".,;:!?…\"'()[]{}«»„“”‘’¿¡—–-。、，！？；：「」『』"
 SENTENCE_END: Final = (".", "!", "?", "…", "。", "！", "？")
@@ -122,6 +124,31 @@ def model_info(engine: str | None, model: str | None) -> dict[str, str]:
         "version": "1",
         "arch": engine or "unknown",
     }
+
+
+BAD_REQUEST: Final = "Bad Request"
+CODES: Final = {
+    "invalid_request": BAD_REQUEST,
+    "invalid_audio": BAD_REQUEST,
+    "refused_address": "REMOTE_CONTENT_ERROR",
+    "internal": "INTERNAL_SERVER_ERROR",
+    "not_allowed": "INVALID_AUTH",
+    "at_capacity": "TOO_MANY_REQUESTS",
+    "unavailable": "SERVICE_UNAVAILABLE",
+}
+"""Error code → Deepgram's `err_code`."""
+STATUSES: Final = {"not_allowed": 401, "at_capacity": 429, "invalid_audio": 400}
+"""Error code → HTTP status, where Deepgram's differs from ours."""
+
+
+def err_code(error: ParlandoError) -> str:
+    """Deepgram's name of an error."""
+    return CODES.get(error.code, error.code.upper())
+
+
+def status_of(error: ParlandoError) -> int:
+    """The HTTP status of an error."""
+    return STATUSES.get(error.code, mapping_of(error).status)
 
 
 def error(code: str, message: str, request_id: str) -> dict[str, str]:
