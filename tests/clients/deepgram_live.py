@@ -1,9 +1,9 @@
-"""deepgram-sdk's live clients: python deepgram_live.py <http://host:port> <raw pcm> <JSON plan>. Prints messages.
+"""deepgram-sdk's live clients: python deepgram_live.py <http://host:port> <raw pcm> <JSON plan>.
 
-The plan: `version` 1 or 2; `connect`: the arguments of `connect`; `bytes`: of one chunk; `pace_s`: pause after
-each; `finalize_at`, `force_at`: number of the chunk after which to send Finalize or ForceEndTurn; `configure`:
-fields of a Configure to send first; `silent_s`: time in which only KeepAlive is sent before the end; `by_token`:
-use a token of `auth.v1.tokens.grant`.
+Prints the messages. The plan: `version` 1 or 2; `connect`: the arguments of `connect`; `bytes`: of one chunk;
+`pace_s`: pause after each; `finalize_at`, `force_at`: number of the chunk after which to send Finalize or
+ForceEndTurn; `configure`: fields of a Configure to send first; `silent_s`: time in which only KeepAlive is sent,
+before the end; `by_token`: use a token of `auth.v1.tokens.grant`.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ async def talk(socket, pcm: bytes, plan: dict) -> None:
     await socket.send_close_stream()
 
 
-async def main(base: str, path: str, plan: dict) -> None:
+async def main(base: str, pcm: bytes, plan: dict) -> None:
     client = client_for(base, api_key=plan.get("key", "key"))
     if plan.get("by_token"):
         granted = await client.auth.v1.tokens.grant()
@@ -62,7 +62,7 @@ async def main(base: str, path: str, plan: dict) -> None:
             headers = socket._websocket.response.headers if hasattr(socket._websocket, "response") else {}
             told = {name: value for name, value in dict(headers).items() if name.startswith("dg-")}
             show({"type": "headers", "headers": told})
-            talking = asyncio.create_task(talk(socket, Path(path).read_bytes(), plan))
+            talking = asyncio.create_task(talk(socket, pcm, plan))
             await socket.start_listening()
             await talking
             show({"type": "closed", "code": socket._websocket.close_code})
@@ -70,4 +70,4 @@ async def main(base: str, path: str, plan: dict) -> None:
         show({"type": "refused", "status": error.status_code})
 
 
-asyncio.run(main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3])))
+asyncio.run(main(sys.argv[1], Path(sys.argv[2]).read_bytes(), json.loads(sys.argv[3])))

@@ -60,12 +60,20 @@ def silent_until(ms: int) -> Ack:
 
 def final(segment: int, text: str, start: float, end: float, covers: float, **more: Any) -> FinalTranscript:
     return FinalTranscript(
-        session_id="s", segment=segment, text=text, start=start, end=end, covers=round(covers * 16_000), **more
+        session_id="s",
+        segment=segment,
+        text=text,
+        start=start,
+        end=end,
+        covers=round(covers * 16_000),
+        **more,
     )
 
 
 def partial(segment: int, text: str, start: float, end: float) -> Partial:
-    return Partial(session_id="s", segment=segment, text=text, stable="", start=start, end=end, confidence=0.9)
+    return Partial(
+        session_id="s", segment=segment, text=text, stable="", start=start, end=end, confidence=0.9
+    )
 
 
 def started(segment: int, start: float) -> SpeechStarted:
@@ -279,7 +287,11 @@ def test_finals_cover_the_audio_and_interims_replace_each_other():
         {"word": "hello", "start": 0.5, "end": 0.8, "confidence": 0.9, "punctuated_word": "Hello"},
         {"word": "there", "start": 0.8, "end": 1.4, "confidence": 0.8, "punctuated_word": "there."},
     ]
-    assert results[0]["metadata"]["model_info"] == {"name": "moonshine-tiny", "version": "1", "arch": "moonshine"}
+    assert results[0]["metadata"]["model_info"] == {
+        "name": "moonshine-tiny",
+        "version": "1",
+        "arch": "moonshine",
+    }
     metadata = messages[-1]
     assert (metadata["type"], metadata["duration"], metadata["channels"]) == ("Metadata", 5.0, 1)
     assert metadata["created"] == "2025-11-24T16:00:00.000Z"
@@ -409,7 +421,8 @@ def test_the_channels_of_a_container_are_found_by_the_audio_processor():
 
 def spoken(text: str, at: float, *, speaker: str | None = None) -> FinalSegment:
     words = tuple(
-        TimedWord(word=word, start=at + 0.4 * n, end=at + 0.4 * n + 0.3) for n, word in enumerate(text.split())
+        TimedWord(word=word, start=at + 0.4 * n, end=at + 0.4 * n + 0.3)
+        for n, word in enumerate(text.split())
     )
     return FinalSegment(
         segment=0, start=at, end=words[-1].end, text=text, words=words, confidence=0.9, speaker=speaker

@@ -199,7 +199,7 @@ def test_languages_are_detected_among_the_hints():
     assert options.config.languages == ("de", "en")
     assert flux_options(handshake("model=flux-general-multi")).config.languages == ()
     assert flux_options(handshake(f"{RAW}&language_hint=de")).config.languages == ("en",)
-    protocol, greeting = door(f"{RAW}&language_hint=de&numerals=true")
+    _, greeting = door(f"{RAW}&language_hint=de&numerals=true")
     assert [message["type"] for message in greeting] == ["Connected", "Warning", "Warning"]
     assert greeting[1]["description"].startswith("language_hint")
 

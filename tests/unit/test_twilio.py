@@ -32,7 +32,10 @@ def start(*tracks: str, **more) -> str:
 def media(track: str, timestamp: object, audio: bytes = b"\x00" * 160) -> str:
     payload = b64encode(audio).decode()
     return json.dumps(
-        {"event": "media", "media": {"track": track, "chunk": "2", "timestamp": timestamp, "payload": payload}}
+        {
+            "event": "media",
+            "media": {"track": track, "chunk": "2", "timestamp": timestamp, "payload": payload},
+        }
     )
 
 
