@@ -1,7 +1,7 @@
 """deepgram-sdk's client for recorded files: python deepgram_files.py <http://host:port> <JSON calls>.
 
-Each call: `file` (a path) or `url`, and `options`: arguments of `transcribe_file` or `transcribe_url`. Prints the
-response to each, or `{"refused": <status>, "body": …}`.
+Each call: `file` (a path) or `url`, and `options`: arguments of `transcribe_file` or `transcribe_url`. Prints
+the response to each, or `{"refused": <status>, "body": …}`.
 """
 
 import json

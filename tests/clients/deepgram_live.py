@@ -2,8 +2,8 @@
 
 Prints the messages. The plan: `version` 1 or 2; `connect`: the arguments of `connect`; `bytes`: of one chunk;
 `pace_s`: pause after each; `finalize_at`, `force_at`: number of the chunk after which to send Finalize or
-ForceEndTurn; `configure`: fields of a Configure to send first; `silent_s`: time in which only KeepAlive is sent,
-before the end; `by_token`: use a token of `auth.v1.tokens.grant`.
+ForceEndTurn; `configure`: fields of a Configure to send first; `silent_s`: time in which only KeepAlive is
+sent, before the end; `by_token`: use a token of `auth.v1.tokens.grant`.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Twilio's media streams with its exact messages: both tracks at 20 ms, gaps, the signature, the voice webhook."""
+"""Twilio's media streams with its exact messages: both tracks at 20 ms, gaps, signatures, the webhook."""
 
 import asyncio
 import json
