@@ -422,6 +422,48 @@ async def test_a_url_is_fetched_only_where_that_is_allowed(tmp_path, moonshine):
         assert (refused.status_code, refused.json()["err_code"]) == (400, "REMOTE_CONTENT_ERROR")
 
 
+async def test_a_callback_gets_the_response(tmp_path):
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, speak(5), 16_000)
+    async with Endpoint() as endpoint:
+        with Cluster(transcribers=1, processors=1, ALLOW_PRIVATE_URLS="1", **PERFECT) as cluster:
+            url = f"{cluster.http()}/v1/listen?callback={endpoint.url}&utterances=true&tag=mine"
+            async with httpx.AsyncClient() as client:
+                accepted = (await client.post(url, content=path.read_bytes(), timeout=60)).json()
+                called = await asyncio.wait_for(endpoint.bodies.get(), 120)
+                broken = (await client.post(url, content=b"no audio " * 1000, timeout=60)).json()
+                failed = await asyncio.wait_for(endpoint.bodies.get(), 120)
+    assert set(accepted) == {"request_id"}
+    assert called["metadata"]["request_id"] == accepted["request_id"]
+    assert called["metadata"]["tags"] == ["mine"]
+    assert called["results"]["channels"][0]["alternatives"][0]["transcript"].split() == script(0, 5)
+    assert called["results"]["utterances"]
+    assert (failed["request_id"], failed["err_code"]) == (broken["request_id"], "Bad Request")
+
+
+class Endpoint:
+    """A server that notes the JSON bodies that are posted to it."""
+
+    def __init__(self) -> None:
+        self.bodies: asyncio.Queue = asyncio.Queue()
+
+    async def __aenter__(self) -> "Endpoint":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/done"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        lines = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
+        self.bodies.put_nowait(json.loads(await reader.readexactly(int(lines[b"content-length"]))))
+        writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+
 @needs_node
 def test_the_npm_package(moonshine, jfk_pcm, tmp_path):
     clients.npm_install(tmp_path, f"@deepgram/sdk@{DEEPGRAM_NODE}")

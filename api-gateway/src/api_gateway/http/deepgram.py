@@ -18,7 +18,6 @@ from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
 from api_gateway.doors.base import explain
 from api_gateway.doors.deepgram_options import (
     CONTAINED,
-    RAW,
     TEXT_FEATURES,
     Query,
     format_of,
@@ -30,16 +29,14 @@ from api_gateway.doors.deepgram_options import (
 from api_gateway.http.job_answers import ended, remove_later
 from api_gateway.http.job_uploads import discard, receive_body
 from api_gateway.http.uploads import body_of, model_of
-from api_gateway.presenters import deepgram
+from api_gateway.presenters.deepgram_file import Presentation, response_of
 from api_gateway.presenters.job import transcript_of
-from api_gateway.presenters.session import iso
 from parlando.domain.audio import Encoding
 from parlando.domain.formats import AudioFormat
-from parlando.domain.job_options import JobOptions, JobStatus, Priority
-from parlando.domain.transcript import FinalSegment
-from parlando.errors import AtCapacityError, EngineError, InvalidAudioError, InvalidRequestError
+from parlando.domain.job_options import JobOptions, Priority
+from parlando.errors import AtCapacityError, InvalidRequestError
 from parlando.ids import file_name, new_job_id
-from parlando.store.job_store import JobRecord, Source
+from parlando.store.job_store import Source
 
 MAX_JSON: Final = 1 << 16  # bytes of a request with a URL
 UTTERANCE_GAP_S: Final = 0.8
@@ -82,26 +79,16 @@ class FileOptions:
 
     options: JobOptions
     form: AudioFormat | None
-    style: deepgram.Style
-    utterance_gap_s: float | None
-    paragraphs: bool
-    detected: bool
-    extra: dict[str, str]
-    tags: tuple[str, ...]
-    not_honoured: tuple[tuple[str, str], ...]
+    presentation: Presentation
 
 
 def file_options(query: Query) -> FileOptions:
     """Parse the parameters. Raises `InvalidRequestError`."""
-    for name in ("callback", "callback_method"):
-        if query.text(name):
-            raise InvalidRequestError(
-                f"{name}: expected no callback: a job's callback (POST /v1/stt/jobs) has another format"
-            )
+    callback, method = query.text("callback"), query.text("callback_method")
+    if method is not None and method.upper() != "POST":
+        raise InvalidRequestError(f"callback_method: expected POST, but got {method[:40]!r}")
     encoding = query.text("encoding")
-    form = format_of(query) if encoding in RAW else None
-    if form is None and encoding is not None and encoding not in CONTAINED:
-        format_of(query)
+    form = None if encoding is None or encoding in CONTAINED else format_of(query)
     detect = query.flag("detect_language")
     paragraphs = query.flag("paragraphs")
     diarize = query.flag("diarize") or bool(query.text("diarize_model"))
@@ -113,20 +100,11 @@ def file_options(query: Query) -> FileOptions:
     query.text("model")
     if query.text("version") not in (None, "latest"):
         told.append(("version", "the installed model is used"))
-    try:
-        options = JobOptions(
-            language=language_of(query, detect=detect),
-            hotwords=vocabulary(query),
-            words=True,
-            channels="split" if multichannel else "mix",
-            priority=Priority.HIGH,
-        )
-    except ValidationError as error:
-        raise InvalidRequestError(explain(error)) from error
-    return FileOptions(
-        options=options,
-        form=form,
-        style=style,
+    language, hotwords = language_of(query, detect=detect), vocabulary(query)
+    presentation = Presentation(
+        punctuated=style.punctuated,
+        speakers=style.speakers,
+        languages=style.languages,
         utterance_gap_s=(UTTERANCE_GAP_S if gap is None else gap) if utterances else None,
         paragraphs=paragraphs,
         detected=detect,
@@ -134,6 +112,19 @@ def file_options(query: Query) -> FileOptions:
         tags=tuple(query.many("tag")),
         not_honoured=(*told, *not_honoured_of(query)),
     )
+    try:
+        options = JobOptions(
+            language=language,
+            hotwords=hotwords,
+            words=True,
+            channels="split" if multichannel else "mix",
+            priority=Priority.HIGH,
+            callback_url=callback,
+            presentation=presentation.model_dump_json(exclude_defaults=True) if callback else "",
+        )
+    except ValidationError as error:
+        raise InvalidRequestError(explain(error)) from error
+    return FileOptions(options, form, presentation)
 
 
 def _extra(query: Query) -> dict[str, str]:
@@ -158,8 +149,14 @@ def wav_head(form: AudioFormat) -> bytes:
 
 @router.post("/v1/listen", responses=_ERRORS, openapi_extra={"requestBody": _BODY})
 async def listen(request: Request, caller: PrincipalDep, services: ServicesDep) -> JSONResponse:
-    """Transcribe a recorded file: the body, or the file at a URL (JSON, `url`)."""
+    """Transcribe a recorded file: the body, or the file at a URL (JSON, `url`).
+
+    With `callback` the response is `{"request_id"}`, and that URL receives the result as a POST.
+    """
     params = file_options(Query(handshake_of(request)))
+    callback = params.options.callback_url
+    if callback:
+        await services.outbound.check(callback)
     pool = (await services.admission.choose(params.options.languages))[0].name
     if request.headers.get("content-type", "").startswith("application/json"):
         source = await _from_url(request, services)
@@ -167,13 +164,18 @@ async def listen(request: Request, caller: PrincipalDep, services: ServicesDep) 
         source = await _from_body(request, services, params)
     job = new_job_id()
     try:
-        await services.jobs.submit(job, source, params.options, pool=pool, key=caller.key, listed=False)
+        await services.jobs.submit(
+            job, source, params.options, pool=pool, key=caller.key, listed=callback is not None
+        )
     except AtCapacityError:  # after any other error the job may be queued and need its file
         await discard(services.blobs, source.blob)
         raise
+    if callback:
+        return JSONResponse({"request_id": job})
     try:
         record = await ended(request, services, job)
-        return JSONResponse(await _answer(services, record, params))
+        transcript = await transcript_of(services.jobs, record)
+        return JSONResponse(response_of(record, transcript, params.presentation))
     finally:
         remove_later(services, job)
 
@@ -210,50 +212,6 @@ async def _from_url(request: Request, services: Services) -> Source:
         )
     await services.outbound.check(url)
     return Source(new_job_id(), file_name(url), digest=url, url=url)
-
-
-async def _answer(services: Services, record: JobRecord, params: FileOptions) -> dict[str, Any]:
-    if record.status is not JobStatus.COMPLETED:
-        failure = record.error or {"code": "internal", "message": "The job failed"}
-        if failure["code"] in ("invalid_audio", "too_long"):
-            raise InvalidAudioError(failure["message"])
-        if failure["code"] in ("url_failed", "url_refused"):
-            raise InvalidRequestError(failure["message"])
-        raise EngineError(failure["message"])
-    transcript = await transcript_of(services.jobs, record)
-    pools = {pool.name: pool for pool in await services.admission.pools()}
-    pool = pools.get(record.pool)
-    model = {"name": record.pool, "version": "1", "arch": pool.engine if pool else "unknown"}
-    file = deepgram.Recorded(
-        request_id=record.job,
-        sha256="" if record.source.url else record.source.digest,
-        created=iso(record.created_ms),
-        duration=transcript.duration,
-        channels=_by_channel(record, transcript.segments),
-        model=model,
-        style=params.style,
-        utterance_gap_s=params.utterance_gap_s,
-        paragraphs=params.paragraphs,
-        detected=params.detected,
-        not_honoured=params.not_honoured,
-        extra=params.extra,
-        tags=params.tags,
-    )
-    return deepgram.recorded(file)
-
-
-def _by_channel(record: JobRecord, segments: tuple[FinalSegment, ...]) -> list[list[FinalSegment]]:
-    """The segments of each channel; one list if the channels are mixed."""
-    if record.options.channels == "mix":
-        return [list(segments)]
-    count = record.audio // record.duration if record.duration else 1
-    channels: list[list[FinalSegment]] = [[] for _ in range(max(1, count))]
-    for segment in segments:
-        number = deepgram.speaker_number(segment.speaker) or 0
-        while number >= len(channels):
-            channels.append([])
-        channels[number].append(segment)
-    return channels
 
 
 class _GrantRequest(BaseModel):
