@@ -1,6 +1,7 @@
 """A plain client of Deepgram's live protocol, and the promises that its results keep."""
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
@@ -45,7 +46,9 @@ async def listen(
 
         talking = asyncio.create_task(talk())
         try:
-            received += [json.loads(message) async for message in socket]
+            with contextlib.suppress(websockets.ConnectionClosedError):
+                async for message in socket:
+                    received.append(json.loads(message))  # noqa: PERF401 those before an error are kept
         finally:
             await asyncio.wait([talking])
         received.append({"type": "closed", "code": socket.close_code, "reason": socket.close_reason})
