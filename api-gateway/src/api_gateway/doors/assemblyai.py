@@ -123,8 +123,8 @@ class AssemblyAi(LiveProtocol):
         except orjson.JSONDecodeError as error:
             raise InvalidRequestError(f"Expected a JSON object, but got {message[:80]!r}") from error
         match body:
-            case {"type": "UpdateConfiguration", **fields}:
-                return self._update(fields)
+            case {"type": "UpdateConfiguration"}:
+                return self._update({name: value for name, value in body.items() if name != "type"})
             case {"type": "ForceEndpoint"}:
                 return [Flush()]
             case {"type": "KeepAlive"}:

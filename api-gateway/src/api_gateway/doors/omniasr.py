@@ -64,8 +64,8 @@ class OmniAsr(LiveProtocol):
         except orjson.JSONDecodeError:
             return []
         match body:
-            case {"type": "config", **fields}:
-                return self._config(fields)
+            case {"type": "config"}:
+                return self._config(body)
             case {"type": "end"}:
                 return [End()]
         return []
