@@ -29,6 +29,7 @@ from api_gateway.http import (
     language_detection,
     omniasr,
     sessions,
+    twilio,
     users,
     viewers,
     web,
@@ -37,6 +38,7 @@ from api_gateway.http import (
 from api_gateway.http import cluster as cluster_routes
 from api_gateway.http import jobs as job_routes
 from api_gateway.http import omi_webhook as omi
+from api_gateway.http import openai_realtime as realtime
 from api_gateway.http import openai_transcriptions as transcriptions
 from api_gateway.http.description import DESCRIPTION
 from api_gateway.live.tcp import open_tcp_doors
@@ -173,11 +175,13 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         viewers,
         job_routes,
         transcriptions,
+        realtime,
         omniasr,
         language_detection,
         whisper_asr,
         assemblyai,
         omi,
+        twilio,
         users,
         deliveries,
         cluster_routes,

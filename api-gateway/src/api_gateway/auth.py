@@ -41,6 +41,8 @@ def handshake_of(connection: HTTPConnection) -> Handshake:
         headers=connection.headers,
         query=connection.query_params,
         path=connection.path_params,
+        pairs=connection.query_params.multi_items(),
+        url=str(connection.url),
     )
 
 

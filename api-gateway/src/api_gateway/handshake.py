@@ -1,6 +1,6 @@
 """What a client sends when it connects, before its first message. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,6 +14,7 @@ SCHEMES: Final = ("bearer", "token")
 class Handshake:
     """`peer`: the client's address. `headers`: names in lower case. `path`: the route's parameters.
 
+    `query`: of a repeated name the last value; `pairs` has all. `url`: the whole URL of the request.
     `over_http`: whether there was an HTTP request. A TCP connection has only a peer.
     """
 
@@ -22,6 +23,13 @@ class Handshake:
     query: Mapping[str, str] = field(default_factory=dict)
     path: Mapping[str, str] = field(default_factory=dict)
     over_http: bool = True
+    pairs: Sequence[tuple[str, str]] = ()
+    url: str = ""
+
+    def many(self, name: str) -> list[str]:
+        """All values of a name in the query, in their order."""
+        pairs = self.pairs or self.query.items()
+        return [value for key, value in pairs if key == name]
 
     @property
     def subprotocols(self) -> list[str]:

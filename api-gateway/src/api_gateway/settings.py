@@ -178,6 +178,9 @@ class GatewaySettings(BlobSettings):
     )
     omi_dev_api_key: str = Field("", description="Omi developer key for `OMI_WRITE_BACK`")
     omi_api_base: str = Field("https://api.omi.me", description="Base URL of Omi's API")
+    twilio_auth_token: str = Field(
+        "", description="Auth token of a Twilio account: its requests must then have a valid signature"
+    )
     archive_url: str = Field(
         "",
         description="Archive of users' transcripts: a folder, or `s3://bucket/prefix`; "

@@ -17,7 +17,8 @@ from api_gateway.http.job_answers import relay_of, remove_later
 from api_gateway.http.job_uploads import discard, receive
 from api_gateway.http.openai_transcriptions import ERRORS, check_ended, pool_for, request_of
 from api_gateway.http.sse import ENDS, stream
-from api_gateway.presenters.problem import ParamError, openai_answer
+from api_gateway.presenters.openai import ParamError
+from api_gateway.presenters.problem import openai_answer
 from parlando.domain.audio import seconds
 from parlando.errors import AtCapacityError, JobNotFoundError, ParlandoError, UnavailableError
 from parlando.ids import new_job_id

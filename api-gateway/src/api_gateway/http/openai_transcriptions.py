@@ -18,7 +18,8 @@ from api_gateway.http.job_uploads import Upload, discard, receive
 from api_gateway.http.sse import ENDS, stream
 from api_gateway.presenters import openai
 from api_gateway.presenters.job import transcript_of, whole_seconds
-from api_gateway.presenters.problem import ParamError, openai_answer
+from api_gateway.presenters.openai import ParamError
+from api_gateway.presenters.problem import openai_answer
 from parlando.domain import languages
 from parlando.domain.job_options import JobOptions, JobStatus, Priority
 from parlando.domain.pools import NoPoolError, Pool, capable

@@ -7,7 +7,7 @@ are read from there. So another connection, on any gateway, can take over at any
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from api_gateway.doors.base import (
     Notice,
     Ping,
     Pong,
+    Reply,
     Start,
 )
 from api_gateway.live.opening import received_by
@@ -68,11 +69,12 @@ class IdleError(ParlandoError):
 
 
 class SessionFinished(Exception):
-    """Raised in a connection's tasks when the session has closed. `code`: the WebSocket close code."""
+    """Raised in a connection's tasks when the session has closed. `code`, `reason`: of the close frame."""
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(code)
         self.code = code
+        self.reason = reason
 
 
 def decoder_of(form: AudioFormat) -> PcmDecoder | WholeFrames:
@@ -146,13 +148,16 @@ class LiveConnection:
 
         """
         for command in first:
-            self._enqueue(command)
+            if isinstance(command, Reply):
+                await self._reply(command)
+            else:
+                self._enqueue(command)
         try:
             async with asyncio.TaskGroup() as group:
                 for loop in (self._receive(), self._store(), self._deliver(), self._watch()):
                     group.create_task(loop)
         except ExceptionGroup as errors:
-            raise _primary_error(errors) from None
+            raise primary_error(errors) from None
 
     # --- from the socket --------------------------------------------------------------------------
 
@@ -175,6 +180,9 @@ class LiveConnection:
     async def _handle(self, command: ClientCommand) -> None:
         if isinstance(command, Ping):  # also after `End`, while the rest is decoded
             await self._send(Pong())
+            return
+        if isinstance(command, Reply):
+            await self._reply(command)
             return
         if isinstance(command, Describe):
             if self._describe is not None:
@@ -346,7 +354,13 @@ class LiveConnection:
                 if isinstance(event, Partial):
                     metrics.LATENCIES.observe("deliver", age_s(event.timestamp))
                 elif isinstance(event, Closed):
-                    raise SessionFinished(self._protocol.close_code(event))
+                    raise SessionFinished(
+                        self._protocol.close_code(event), self._protocol.close_reason(event)
+                    )
+
+    async def _reply(self, reply: Reply) -> None:
+        for message in reply.messages:
+            await self._transport.send(message)
 
     async def _send(self, notice: Notice) -> None:
         for message in self._protocol.notice(notice):
@@ -370,10 +384,13 @@ class LiveConnection:
                 if self._audio_open and not self._ended and stalled:
                     self._audio_open = False
                     await self._writer.command(Settle())
-                if now - self._received_at >= self._idle_s:
+                idle_s = self._idle_s
+                if self._ended:  # the client has nothing left to send, and waits for the rest of its text
+                    idle_s = max(idle_s, self._settings.idle_timeout_s)
+                if now - self._received_at >= idle_s:
                     if not self._ended:
                         await self._writer.command(End(reason="idle"))
-                    raise IdleError(f"The client has sent nothing for {self._idle_s:g} s")
+                    raise IdleError(f"The client has sent nothing for {idle_s:g} s")
             except TooManyControlsError:
                 pass  # the waiting controls will settle the audio too
             except SessionClosedError:
@@ -391,11 +408,17 @@ class LiveConnection:
             return  # there is no session to resume
 
 
-def _primary_error(group: ExceptionGroup[Exception]) -> Exception:
+def primary_error(group: ExceptionGroup[Exception]) -> Exception:
     """The exception that explains best why a connection ended: an unexpected one, else by rank of `kinds`."""
     kinds = (SessionFinished, ClientDisconnected, ParlandoError)
-    if all(isinstance(error, kinds) for error in group.exceptions):
-        return min(
-            group.exceptions, key=lambda error: [isinstance(error, kind) for kind in kinds].index(True)
-        )
-    return group
+    if group.split(kinds)[1] is not None:
+        return group
+    return min(_leaves(group), key=lambda error: [isinstance(error, kind) for kind in kinds].index(True))
+
+
+def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

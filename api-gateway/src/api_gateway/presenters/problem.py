@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from api_gateway.presenters import openai
 from api_gateway.presenters.error_mapping import INTERNAL, RETRY_AFTER_S, mapping_of
-from parlando.errors import InvalidRequestError, ParlandoError
+from parlando.errors import ParlandoError
 
 
 def problem(code: str, detail: str, *, status: int, title: str, **more: Any) -> JSONResponse:
@@ -19,16 +19,7 @@ def problem(code: str, detail: str, *, status: int, title: str, **more: Any) -> 
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
-class ParamError(InvalidRequestError):
-    """Raised when a parameter of OpenAI's API is invalid. `kind` is sent as `code`, `param` as `param`."""
-
-    def __init__(self, message: str, param: str, *, code: str | None = None) -> None:
-        super().__init__(message)
-        self.param = param
-        self.kind = code
-
-
-_OPENAI: Final = ("/v1/audio/", "/v1/models")
+_OPENAI: Final = ("/v1/audio/", "/v1/models", "/v1/realtime")
 _STATUSES: Final = {
     "invalid_audio": 400,
     "at_capacity": 429,
