@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from api_gateway.doors.assemblyai import LIFETIME_S, AssemblyAi
-from api_gateway.doors.base import Audio, MessageError, Ping
+from api_gateway.doors.base import Audio, MessageError, Ping, Reply
 from api_gateway.handshake import Handshake
 from parlando.domain.audio import Encoding
 from parlando.domain.commands import Configure, End, Flush
@@ -102,9 +102,10 @@ def test_the_clients_messages_are_understood():
     update = (
         '{"type":"UpdateConfiguration","max_turn_silence":700,"keyterms_prompt":["etcd"],"vad_threshold":0.4}'
     )
-    assert assembly.read(update) == [Configure(changes={"vad_silence_ms": 700, "hotwords": "etcd"})]
-    [warning] = said(assembly.event(partial(0, "a")))[:1]
-    assert "vad_threshold" in warning["warning"]
+    configure, reply = assembly.read(update)
+    assert configure == Configure(changes={"vad_silence_ms": 700, "hotwords": "etcd"})
+    assert "vad_threshold" in orjson.loads(only(reply.messages))["warning"]
+    assert assembly.read('{"type":"UpdateConfiguration","format_turns":true}') == [Reply([])]
     for wrong in (
         "no JSON",
         "[]",
