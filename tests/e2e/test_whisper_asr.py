@@ -135,12 +135,10 @@ def _peak_memory(pid: int) -> int:
 
 
 def test_an_episode_of_80_mb_is_not_held_in_memory():
-    """Its last words, after forty minutes, are there; the gateway's memory grows by far less than the body."""
+    """Its last words, after forty minutes, are there; the gateway's memory grows by less than the body."""
     pcm = np.concatenate([speak(2), silence(EPISODE_S - 5), speak(2, first=2)])
     with Cluster(transcribers=1, processors=1, API_KEYS="key", **PERFECT) as cluster:
-        asr(
-            cluster, wav(speak(1)), headers={"X-API-Key": "key"}
-        )  # what the first request loads isn't counted
+        asr(cluster, wav(speak(1)), headers={"X-API-Key": "key"})  # loads what every request needs
         pid = cluster.gateways[0].process.pid
         before = _peak_memory(pid)
         answer = asr(
