@@ -4,6 +4,7 @@ A turn is a segment. While it is open its transcript has the stable words only; 
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -240,9 +241,12 @@ def _number(value: Any) -> float | None:
     if value is None or value == "":
         return None
     try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise InvalidRequestError(f"Expected a number, but got {str(value)[:40]!r}") from error
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidRequestError(f"Expected a number, but got {str(value)[:40]!r}")
+    return number
 
 
 def _listed(value: Any, name: str) -> list[str]:
