@@ -68,6 +68,7 @@ def test_languages(query, language):
         {"sample_rate": "4"},
         {"sample_rate": "x"},
         {"max_turn_silence": "x"},
+        {"max_turn_silence": "nan"},
         {"inactivity_timeout": "x"},
         {"language_code": "xx"},
         {"keyterms_prompt": "[1]"},

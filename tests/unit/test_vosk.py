@@ -51,7 +51,15 @@ def test_without_a_config_the_rate_is_that_of_vosk_server():
 
 @pytest.mark.parametrize(
     "wrong",
-    ["no JSON", "[]", '{"dance":1}', '{"config":{"sample_rate":"x"}}', '{"config":{"phrase_list":"x"}}'],
+    [
+        "no JSON",
+        '{"config":{"sample_rate":"nan"}}',
+        '{"config":{"sample_rate":"inf"}}',
+        "[]",
+        '{"dance":1}',
+        '{"config":{"sample_rate":"x"}}',
+        '{"config":{"phrase_list":"x"}}',
+    ],
 )
 def test_what_is_not_understood_is_told(wrong):
     with pytest.raises(InvalidRequestError) as error:
