@@ -26,7 +26,7 @@ def wyoming(**settings: str):
 
 @pytest.fixture(scope="module")
 def cluster():
-    with wyoming() as cluster:
+    with wyoming(MAX_MESSAGE_KB="64") as cluster:
         yield cluster
 
 
@@ -123,7 +123,7 @@ async def test_errors_are_events(cluster):
             (b'{"type":"transcribe","data":{"language":"xx"}}\n', b"expected a language"),
             (b'{"type":"transcribe","data":{"language":"tlh"}}\n' + chunk % 2, b"supports"),
             (b'{"type":"x","payload_length":999999999}\n', b"Expected a number of bytes"),
-            (b'{"type":"ping"}\n{"type":"x","payload_length":99999999}\n' + b"\0" * (1 << 25), b"at most"),
+            (b'{"type":"ping"}\n{"type":"x","payload_length":99999999}\n' + b"\0" * 70_000, b"at most"),
         ):
             reader, writer = await asyncio.open_connection("127.0.0.1", cluster.wyoming_port)
             with contextlib.suppress(ConnectionError):
