@@ -17,7 +17,7 @@ from parlando.embedded.redis_server import free_port
 from support.cluster import Cluster
 from support.jobs import submit, wait, wav
 from support.perfect import silence, speak
-from support.polyglot import POLYGLOT, number, text
+from support.polyglot import OBEDIENT, number, text
 
 GERMAN = np.concatenate([speak(4, first=number("de", 0)), silence(1)])
 FILE = {"file": ("a.wav", wav(GERMAN))}
@@ -40,7 +40,7 @@ NAMES = {
 @pytest.fixture(scope="module")
 def cluster():
     port = free_port()
-    with Cluster(transcribers=2, processors=1, WYOMING_PORT=str(port), **POLYGLOT) as cluster:
+    with Cluster(transcribers=2, processors=1, WYOMING_PORT=str(port), **OBEDIENT) as cluster:
         cluster.wyoming_port = port
         yield cluster
 

@@ -11,7 +11,7 @@ from support import official_clients
 from support.cluster import Cluster
 from support.doors import FRAME, SPOKEN, WORDS, kill_owner, sessions
 from support.perfect import script, speak
-from support.polyglot import POLYGLOT
+from support.polyglot import OBEDIENT
 
 pytestmark = official_clients.needs_clients
 
@@ -19,7 +19,7 @@ pytestmark = official_clients.needs_clients
 @contextlib.contextmanager
 def wyoming(**settings: str):
     port = free_port()
-    with Cluster(transcribers=2, WYOMING_PORT=str(port), **{**POLYGLOT, **settings}) as cluster:
+    with Cluster(transcribers=2, WYOMING_PORT=str(port), **{**OBEDIENT, **settings}) as cluster:
         cluster.wyoming_port = port
         yield cluster
 
