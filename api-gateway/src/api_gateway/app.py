@@ -24,6 +24,7 @@ from api_gateway.dependencies import Services
 from api_gateway.doors.table import WebSocketDoor, load
 from api_gateway.http import (
     assemblyai,
+    deepgram,
     deliveries,
     health,
     language_detection,
@@ -180,6 +181,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         language_detection,
         whisper_asr,
         assemblyai,
+        deepgram,
         omi,
         twilio,
         users,

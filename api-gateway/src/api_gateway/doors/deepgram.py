@@ -5,13 +5,10 @@ and so does an interim result. `UtteranceEnd` is sent when it is certain that no
 time, that is when the audio up to there is settled.
 """
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import numpy as np
 import orjson
 
 from api_gateway.doors.base import (
@@ -24,24 +21,34 @@ from api_gateway.doors.base import (
     MessageError,
     Notice,
     OpenedSession,
-    Ping,
-    Pong,
     Refusal,
+    Reply,
     SessionRequest,
-    SplitProtocol,
 )
 from api_gateway.doors.deepgram_options import (
     DEFAULT_SILENCE_S,
-    ListenOptions,
     header_of,
     hotwords_of,
     listen_options,
+    strings,
+)
+from api_gateway.doors.deepgram_wire import (
+    IDLE_S,
+    WARNINGS_HEADER,
+    WINDOW_S,
+    Stream,
+    denial_of,
+    dump,
+    failure_message,
+    key_of,
+    refusal_of,
+    schema_error,
+    subprotocol_of,
 )
 from api_gateway.handshake import Handshake
 from api_gateway.presenters import deepgram
-from api_gateway.presenters.error_mapping import mapping_of
 from parlando.domain.annotations import Annotation
-from parlando.domain.audio import WholeFrames, seconds
+from parlando.domain.audio import seconds
 from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.events import (
     Closed,
@@ -58,85 +65,9 @@ from parlando.domain.transcript import FinalSegment
 from parlando.errors import InvalidRequestError, ParlandoError
 from parlando.ids import new_session_id
 
-IDLE_S: Final = 10.0
-WINDOW_S: Final = 5  # clients never resume: they open a new session
-WARNINGS_HEADER: Final = "dg-warnings"
 TOLD_FEATURES: Final = ("punctuate", "smart_format")
 """Features of a `Configure` message that are honoured."""
 MAX_TOLD: Final = 20  # warnings about lost audio in the metadata
-
-CODES: Final = {
-    "invalid_request": "Bad Request",
-    "not_allowed": "INVALID_AUTH",
-    "at_capacity": "TOO_MANY_REQUESTS",
-    "unavailable": "SERVICE_UNAVAILABLE",
-}
-"""Error code → Deepgram's `err_code`."""
-STATUSES: Final = {"not_allowed": 401, "at_capacity": 429}
-"""Error code → HTTP status, where Deepgram's differs from ours."""
-
-
-def err_code(error: ParlandoError) -> str:
-    """Deepgram's name of an error."""
-    return CODES.get(error.code, error.code.upper())
-
-
-def status_of(error: ParlandoError) -> int:
-    """The HTTP status of an error."""
-    return STATUSES.get(error.code, mapping_of(error).status)
-
-
-def denial_of(error: ParlandoError, request_id: str) -> Denial:
-    """The HTTP response to a handshake."""
-    body = deepgram.error(err_code(error), error.message, request_id)
-    return Denial(status_of(error), orjson.dumps(body))
-
-
-def key_of(handshake: Handshake) -> str | None:
-    """The key in a header, in the query, or in the subprotocols `token, <key>` or `bearer, <token>`."""
-    offered = handshake.subprotocols
-    if len(offered) == 2 and offered[0].lower() in ("token", "bearer"):
-        return offered[1]
-    return handshake.token
-
-
-def subprotocol_of(handshake: Handshake) -> str | None:
-    """The subprotocol to select: browsers fail the handshake if none of theirs is."""
-    offered = handshake.subprotocols
-    return offered[0] if offered and offered[0].lower() in ("token", "bearer") else None
-
-
-def dump(message: dict[str, Any]) -> str:
-    """A message as JSON."""
-    return orjson.dumps(message).decode()
-
-
-@dataclass(slots=True)
-class Stream:
-    """What the channels of one connection have in common. `open`: channels whose session hasn't closed."""
-
-    options: ListenOptions
-    request_id: str
-    open: int
-    created: str = ""
-    duration: float = 0.0
-    digest: Any = field(default_factory=hashlib.sha256)
-    lost: list[tuple[str, str]] = field(default_factory=list)
-
-    def metadata(self) -> dict[str, Any]:
-        """The `Metadata` message, the last one of a connection."""
-        message: dict[str, Any] = {
-            "type": "Metadata",
-            "transaction_key": "deprecated",
-            "request_id": self.request_id,
-            "sha256": self.digest.hexdigest(),
-            "created": self.created,
-            "duration": self.duration,
-            "channels": self.options.channels,
-        }
-        if told := deepgram.warnings([*self.options.not_honoured, *self.lost]):
-            message["warnings"] = told
-        return message
 
 
 class Listen(LiveProtocol):
@@ -159,7 +90,6 @@ class Listen(LiveProtocol):
         self._speaking = False
         self._finalizing = 0  # Finalize messages that aren't answered yet
         self._held: dict[str, Any] | None = None
-        self._configured: list[dict[str, Any]] = []
         self._failure: Failure | None = None
 
     @property
@@ -233,36 +163,30 @@ class Listen(LiveProtocol):
         )
 
     def _configure(self, body: dict[str, Any]) -> Sequence[ClientCommand]:
-        """Apply a `Configure`; its answer is sent when the commands before it have been processed."""
+        """Apply a `Configure`, and answer it."""
         features, terms = body.get("features") or {}, body.get("keyterms")
-        unknown = [name for name in features if name not in TOLD_FEATURES]
         try:
-            if unknown:
+            if unknown := [name for name in features if name not in TOLD_FEATURES]:
                 raise InvalidRequestError(
                     f"features: expected {', '.join(TOLD_FEATURES)}, but got {str(unknown[0])[:40]}"
                 )
-            if terms is not None and not (isinstance(terms, list) and all(isinstance(t, str) for t in terms)):
-                raise InvalidRequestError("keyterms: expected a list of strings")
-            hotwords = None if terms is None else hotwords_of(terms)
+            hotwords = None if terms is None else hotwords_of(strings("keyterms", terms))
         except InvalidRequestError as error:
             limit = "characters in all" in error.message
             code = "CONFIGURE_KEYTERM_LIMIT_EXCEEDED" if limit else "CONFIGURE_INTERNAL_ERROR"
-            return self._answered({"type": "ConfigureFailure", "code": code, "description": error.message})
+            return self._answer("ConfigureFailure", code=code, description=error.message)
         if features:
-            self._style = deepgram.Style(
-                any(bool(value) for value in features.values()), self._style.speakers, self._style.languages
-            )
+            punctuated = any(features.values())
+            self._style = deepgram.Style(punctuated, self._style.speakers, self._style.languages)
         if hotwords is None:
-            return self._answered({"type": "ConfigureSuccess"})
+            return self._answer("ConfigureSuccess")
         change = Configure(changes={"hotwords": hotwords})
-        return [change, *self._answered({"type": "ConfigureSuccess", "keyterms": terms})]
+        return [change, *self._answer("ConfigureSuccess", keyterms=terms)]
 
-    def _answered(self, answer: dict[str, Any]) -> Sequence[ClientCommand]:
-        """A command whose notice sends `answer`; the first of several channels answers for all."""
-        if self._index:
-            return []
-        self._configured.append(answer)
-        return [Ping()]
+    def _answer(self, kind: str, **fields: Any) -> Sequence[ClientCommand]:
+        """The answer to a message; the first of several channels answers for all."""
+        message = {"type": kind, "request_id": self._request_id, **fields}
+        return [] if self._index else [Reply([dump(message)])]
 
     # --- to the client ------------------------------------------------------------------------
 
@@ -285,7 +209,7 @@ class Listen(LiveProtocol):
                 return []
             case Failure():
                 self._failure = event
-                return [_failed(event)]
+                return [failure_message(event)]
             case Closed(duration=duration):
                 return self._closed(duration)
         return []
@@ -420,16 +344,14 @@ class Listen(LiveProtocol):
     # --- notices and errors -------------------------------------------------------------------
 
     def notice(self, notice: Notice) -> Sequence[str]:
-        """`UtteranceEnd` as time passes in the audio, answers to `Configure`, errors of messages."""
+        """What follows from silence in the audio, and errors of messages."""
         match notice:
             case Ack(settled_ms=settled_ms):
                 found = self._silent(settled_ms / 1000)
-            case Pong() if self._configured:
-                found = [{**self._configured.pop(0), "request_id": self._request_id}]
             case MessageError(error):
                 if error.code == "too_many_controls" and self._finalizing:
                     self._finalizing -= 1
-                found = [_schema_error(error)]
+                found = [schema_error(error)]
             case _:
                 found = []
         return [dump(message) for message in found]
@@ -455,109 +377,8 @@ class Listen(LiveProtocol):
         return "" if self._failure is None else "NET-0000"
 
 
-def _failed(failure: Failure) -> dict[str, Any]:
-    code = "DATA-0000" if failure.code == "invalid_audio" else failure.code.upper()
-    return {"type": "Error", "variant": code, "description": failure.message, "message": failure.message}
-
-
-def _schema_error(error: ParlandoError) -> dict[str, Any]:
-    return {"type": "Error", "variant": "SchemaError", "description": error.message, "message": error.message}
-
-
-def refusal_of(error: ParlandoError) -> Refusal:
-    """The end of a connection: `NET-0001` for an idle client, else an `Error` message and a close code."""
-    if error.code == "idle":
-        return Refusal((), 1011, "NET-0001")
-    message = {
-        "type": "Error",
-        "variant": err_code(error),
-        "description": error.message,
-        "message": error.message,
-    }
-    code = 1008 if error.code in ("not_allowed", "invalid_request") else 1011
-    return Refusal([dump(message)], code, err_code(error))
-
-
 def _channel_format(form: AudioFormat, index: int) -> AudioFormat:
     """The format of one channel: raw audio is split before, of a container the session uses the channel."""
     if form.whole:
         return form.model_copy(update={"channel": index})
     return form.model_copy(update={"channels": 1})
-
-
-# --- several channels -------------------------------------------------------------------------------
-
-
-class MultichannelListen(SplitProtocol):
-    """`multichannel=true`: each channel is recognised in a session of its own."""
-
-    refuses_handshake = True
-    opens_before_answer = True
-    idle_s = IDLE_S
-
-    def __init__(self, handshake: Handshake) -> None:
-        super().__init__(handshake)
-        self._request_id = new_session_id()
-        self._stream: Stream | None = None
-        self._frames = WholeFrames(1)
-
-    @property
-    def selected_subprotocol(self) -> str | None:
-        """`token` or `bearer`, if the client offers it."""
-        return subprotocol_of(self.handshake)
-
-    @property
-    def key(self) -> str | None:
-        """See `key_of`."""
-        return key_of(self.handshake)
-
-    def channels(self, first: Message | None) -> Sequence[LiveProtocol]:
-        """As many as the query's `channels`."""
-        options = listen_options(self.handshake)
-        self._stream = Stream(options, self._request_id, options.channels)
-        self._frames = WholeFrames(options.format.frame_bytes)
-        return [Listen(self.handshake, index=index, stream=self._stream) for index in range(options.channels)]
-
-    def split(self, message: Message) -> Sequence[tuple[int, Message]]:
-        """Audio by channel; a `Finalize` of one channel to it; other messages to all."""
-        assert self._stream is not None
-        count = self._stream.options.channels
-        if isinstance(message, bytes):
-            self._stream.digest.update(message)
-            return self._split_audio(message, count)
-        try:
-            body = orjson.loads(message)
-        except orjson.JSONDecodeError:
-            return [(0, message)]
-        match body:
-            case {"type": "Finalize", "channel": int(index)} if 0 <= index < count:
-                return [(index, message)]
-            case {"type": "Finalize" | "CloseStream" | "Configure" | "KeepAlive"}:
-                return [(index, message) for index in range(count)]
-        return [(0, message)]
-
-    def _split_audio(self, data: bytes, count: int) -> list[tuple[int, Message]]:
-        assert self._stream is not None
-        form = self._stream.options.format
-        if form.whole:  # the audio-processor finds the channel in the container
-            return [(index, data) for index in range(count)]
-        frames = self._frames.push(data)
-        if not frames:
-            return []
-        samples = np.frombuffer(frames, np.uint8).reshape(-1, count, form.frame_bytes // count)
-        return [(index, samples[:, index].tobytes()) for index in range(count)]
-
-    def denial(self, error: ParlandoError) -> Denial:
-        """See `denial_of`."""
-        return denial_of(error, self._request_id)
-
-    def refusal(self, error: ParlandoError) -> Refusal:
-        """See `refusal_of`."""
-        return refusal_of(error)
-
-
-def listen(handshake: Handshake) -> Listen | MultichannelListen:
-    """The protocol of a connection to `/v1/listen`."""
-    if handshake.query.get("multichannel", "").lower() in ("true", "1"):
-        return MultichannelListen(handshake)
-    return Listen(handshake)

@@ -26,33 +26,26 @@ from api_gateway.doors.base import (
     Refusal,
     SessionRequest,
 )
-from api_gateway.doors.deepgram import (
+from api_gateway.doors.deepgram_flux_options import (
+    FluxOptions,
+    Thresholds,
+    change_of,
+    flux_options,
+)
+from api_gateway.doors.deepgram_options import DEFAULT_SILENCE_S, header_of
+from api_gateway.doors.deepgram_wire import (
     WARNINGS_HEADER,
     WINDOW_S,
     denial_of,
     dump,
-    err_code,
     key_of,
     subprotocol_of,
 )
-from api_gateway.doors.deepgram_options import (
-    DEFAULT_SILENCE_S,
-    MAX_SILENCE_MS,
-    Query,
-    config_of,
-    format_of,
-    header_of,
-    hotwords_of,
-    not_honoured_of,
-    silence_within_bounds,
-    vocabulary,
-)
 from api_gateway.handshake import Handshake
-from api_gateway.presenters.deepgram import Style, timed_words, word_fields
+from api_gateway.presenters.deepgram import Style, err_code, timed_words, word_fields
 from parlando.domain.annotations import Annotation
 from parlando.domain.audio import seconds
 from parlando.domain.commands import Configure, End, Flush
-from parlando.domain.config import SessionConfig
 from parlando.domain.events import (
     Closed,
     Failure,
@@ -63,104 +56,12 @@ from parlando.domain.events import (
     SpeechStarted,
     Status,
 )
-from parlando.domain.formats import AudioFormat
 from parlando.domain.transcript import FinalSegment, join
 from parlando.errors import InvalidRequestError, ParlandoError
 from parlando.ids import new_session_id
 
-MULTILINGUAL: Final = "flux-general-multi"
-EOT_THRESHOLD: Final = 0.7
-EOT_TIMEOUT_MS: Final = 5000
-SILENCE_MS: Final = 500
-"""Silence that ends a turn at `EOT_THRESHOLD`."""
 MAX_SEGMENTS: Final = 50
 """Segments after which a turn ends without a pause: with 8 to 28 s each, some ten minutes."""
-DOUBLES_EVERY: Final = 0.2
-"""By how much a higher threshold doubles that silence."""
-_BOUNDS: Final = {
-    "eot_threshold": (0.5, 1.0),
-    "eager_eot_threshold": (0.3, 0.9),
-    "eot_timeout_ms": (500, 60_000),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """When a turn ends. `eager`: None for no `EagerEndOfTurn`."""
-
-    eot: float | None = None
-    eager: float | None = None
-    timeout_ms: int | None = None
-
-    @property
-    def silence_ms(self) -> float:
-        """The silence that ends a turn: longer for a higher threshold, and at most the timeout.
-
-        With threshold 1 only the timeout ends a turn.
-        """
-        timeout = EOT_TIMEOUT_MS if self.timeout_ms is None else self.timeout_ms
-        eot = EOT_THRESHOLD if self.eot is None else self.eot
-        if eot >= 1.0:
-            return timeout
-        return min(timeout, SILENCE_MS * 2 ** ((eot - EOT_THRESHOLD) / DOUBLES_EVERY))
-
-    @property
-    def is_default(self) -> bool:
-        """Whether the client leaves the silence to the cluster."""
-        return self.eot is None and self.timeout_ms is None
-
-    def fields(self) -> dict[str, Any]:
-        """The thresholds in effect, as Deepgram names them."""
-        found: dict[str, Any] = {
-            "eot_threshold": EOT_THRESHOLD if self.eot is None else self.eot,
-            "eot_timeout_ms": EOT_TIMEOUT_MS if self.timeout_ms is None else self.timeout_ms,
-        }
-        return found if self.eager is None else {**found, "eager_eot_threshold": self.eager}
-
-
-@dataclass(frozen=True, slots=True)
-class FluxOptions:
-    """The parsed parameters of `WS /v2/listen`."""
-
-    config: SessionConfig
-    format: AudioFormat
-    thresholds: Thresholds
-    multilingual: bool
-    hints: tuple[str, ...]
-    not_honoured: tuple[tuple[str, str], ...]
-
-
-def flux_options(handshake: Handshake) -> FluxOptions:
-    """Parse the parameters of `WS /v2/listen`. Raises `InvalidRequestError`."""
-    query = Query(handshake)
-    thresholds = Thresholds(
-        query.decimal("eot_threshold", *_BOUNDS["eot_threshold"]),
-        query.decimal("eager_eot_threshold", *_BOUNDS["eager_eot_threshold"]),
-        query.number("eot_timeout_ms", 500, 60_000),
-    )
-    silence, told = _silence(thresholds)
-    multilingual = query.text("model") == MULTILINGUAL
-    hints = tuple(query.many("language_hint"))
-    if hints and not multilingual:
-        told.append(("language_hint", f"only model={MULTILINGUAL} uses hints"))
-    language = "en"
-    if multilingual:
-        language = ",".join(hints) or "auto"
-    config = config_of(
-        {"language": language, "hotwords": vocabulary(query), "words": True, "vad_silence_ms": silence}
-    )
-    form = format_of(query)
-    if query.many("tag"):
-        told.append(("tag", "live sessions have no labels"))
-    return FluxOptions(config, form, thresholds, multilingual, hints, (*told, *not_honoured_of(query)))
-
-
-def _silence(thresholds: Thresholds) -> tuple[int | None, list[tuple[str, str]]]:
-    """The session's `vad_silence_ms`, and what to tell if it isn't what was asked for."""
-    if thresholds.is_default:
-        return None, []
-    name = "eot_timeout_ms" if thresholds.silence_ms > MAX_SILENCE_MS else "eot_threshold"
-    return silence_within_bounds(name, round(thresholds.silence_ms))
 
 
 @dataclass(slots=True)
@@ -274,12 +175,15 @@ class Flux(LiveProtocol):
     def _configure(self, body: dict[str, Any]) -> Sequence[ClientCommand]:
         """Apply a `Configure`; its answer is sent when the commands before it have been processed."""
         try:
-            changes = self._changes(body)
+            change = change_of(body, self._thresholds, multilingual=self._options.multilingual)
         except InvalidRequestError as error:
             self._answers.append(
                 {"type": "ConfigureFailure", "code": "INVALID_CONFIGURE", "description": error.message}
             )
             return [Ping()]
+        self._thresholds = change.thresholds
+        self._keyterms = self._keyterms if change.keyterms is None else change.keyterms
+        self._hints = self._hints if change.hints is None else change.hints
         answer: dict[str, Any] = {
             "type": "ConfigureSuccess",
             "thresholds": self._thresholds.fields(),
@@ -288,54 +192,7 @@ class Flux(LiveProtocol):
         if self._hints:
             answer["language_hints"] = list(self._hints)
         self._answers.append(answer)
-        return [Configure(changes=changes), Ping()] if changes else [Ping()]
-
-    def _changes(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The changes of the session's config. Raises `InvalidRequestError`; then nothing is changed."""
-        known = {"type", "thresholds", "keyterms", "language_hints"}
-        if unknown := [name for name in body if name not in known and body[name] is not None]:
-            raise InvalidRequestError(
-                f"Expected thresholds, keyterms or language_hints, but got {unknown[0][:40]}"
-            )
-        changes: dict[str, Any] = {}
-        thresholds = self._new_thresholds(body.get("thresholds") or {})
-        if thresholds.silence_ms != self._thresholds.silence_ms:
-            changes["vad_silence_ms"], _ = _silence(thresholds)
-        terms, hints = body.get("keyterms"), body.get("language_hints")
-        if isinstance(terms, str):
-            terms = [terms]
-        if terms is not None:
-            _check_strings("keyterms", terms)
-            changes["hotwords"] = hotwords_of(terms)
-        if hints is not None:
-            if not self._options.multilingual:
-                raise InvalidRequestError(f"language_hints: expected model={MULTILINGUAL} with them")
-            _check_strings("language_hints", hints)
-            changes["language"] = ",".join(hints) or None
-        config_of({name: value for name, value in changes.items() if value is not None})
-        self._thresholds = thresholds
-        self._keyterms = self._keyterms if terms is None else terms
-        self._hints = self._hints if hints is None else tuple(hints)
-        return changes
-
-    def _new_thresholds(self, given: dict[str, Any]) -> Thresholds:
-        for name, value in given.items():
-            if name not in _BOUNDS:
-                raise InvalidRequestError(
-                    f"thresholds: expected {', '.join(_BOUNDS)}, but got {str(name)[:40]}"
-                )
-            least, most = _BOUNDS[name]
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is not None and not (number and least <= value <= most):
-                raise InvalidRequestError(
-                    f"{name}: expected a number from {least:g} to {most:g}, but got {str(value)[:40]!r}"
-                )
-        old = self._thresholds
-        return Thresholds(
-            given.get("eot_threshold", old.eot),
-            given.get("eager_eot_threshold", old.eager),
-            given.get("eot_timeout_ms", old.timeout_ms),
-        )
+        return [Configure(changes=change.config), Ping()] if change.config else [Ping()]
 
     # --- to the client ------------------------------------------------------------------------
 
@@ -523,8 +380,3 @@ def _text(segments: Sequence[FinalSegment]) -> str:
     spoken = [segment for segment in segments if segment.text]
     language = next((segment.language for segment in spoken if segment.language), None)
     return join((segment.text for segment in spoken), language)
-
-
-def _check_strings(name: str, values: Any) -> None:
-    if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
-        raise InvalidRequestError(f"{name}: expected a list of strings, but got {str(values)[:40]!r}")

@@ -159,6 +159,13 @@ def hotwords_of(terms: Iterable[str], *, weighted: bool = False) -> str:
     return joined
 
 
+def strings(name: str, values: object) -> list[str]:
+    """A list of strings in a message. Raises `InvalidRequestError`."""
+    if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
+        raise InvalidRequestError(f"{name}: expected a list of strings, but got {str(values)[:40]!r}")
+    return values
+
+
 def vocabulary(query: Query) -> str:
     """The hotwords of `keyterm` and `keywords`. Raises `InvalidRequestError`."""
     weighted = hotwords_of(query.many("keywords"), weighted=True)

@@ -6,8 +6,8 @@ from typing import Final
 
 from api_gateway.doors.assemblyai import AssemblyAi
 from api_gateway.doors.base import ConnectionProtocol, LiveProtocol
-from api_gateway.doors.deepgram import listen
 from api_gateway.doors.deepgram_flux import Flux
+from api_gateway.doors.deepgram_multichannel import listen
 from api_gateway.doors.framing import Framing
 from api_gateway.doors.native import Native
 from api_gateway.doors.omi_socket import OmiSocket

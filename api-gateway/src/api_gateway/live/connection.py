@@ -7,7 +7,7 @@ are read from there. So another connection, on any gateway, can take over at any
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,9 +27,10 @@ from api_gateway.doors.base import (
     Reply,
     Start,
 )
+from api_gateway.live.ends import IdleError, SessionFinished, primary_error
 from api_gateway.live.opening import received_by
 from api_gateway.live.relay import Relay
-from api_gateway.live.transport import ClientDisconnected, Transport
+from api_gateway.live.transport import Transport
 from api_gateway.settings import GatewaySettings
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, PcmDecoder, WholeFrames, milliseconds
 from parlando.domain.commands import Configure, End, Flush, Settle
@@ -38,7 +39,6 @@ from parlando.domain.formats import AudioFormat
 from parlando.domain.job_events import JobEvent
 from parlando.errors import (
     InvalidRequestError,
-    ParlandoError,
     SessionClosedError,
     SessionLostError,
     TooManyControlsError,
@@ -59,22 +59,6 @@ WATCH_EVERY_S: Final = 0.25  # between checks for stalled audio and an idle clie
 PAUSED_S: Final = (
     0.5  # a check that comes later by this shows that the gateway process was stopped or starved
 )
-
-
-class IdleError(ParlandoError):
-    """Raised when a client has sent nothing for its idle time-out."""
-
-    code = "idle"
-    retryable = True
-
-
-class SessionFinished(Exception):
-    """Raised in a connection's tasks when the session has closed. `code`, `reason`: of the close frame."""
-
-    def __init__(self, code: int, reason: str = "") -> None:
-        super().__init__(code)
-        self.code = code
-        self.reason = reason
 
 
 def decoder_of(form: AudioFormat) -> PcmDecoder | WholeFrames:
@@ -406,19 +390,3 @@ class LiveConnection:
             await self._writer.touch()
         except (SessionLostError, SessionClosedError):
             return  # there is no session to resume
-
-
-def primary_error(group: ExceptionGroup[Exception]) -> Exception:
-    """The exception that explains best why a connection ended: an unexpected one, else by rank of `kinds`."""
-    kinds = (SessionFinished, ClientDisconnected, ParlandoError)
-    if group.split(kinds)[1] is not None:
-        return group
-    return min(_leaves(group), key=lambda error: [isinstance(error, kind) for kind in kinds].index(True))
-
-
-def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
-    for error in group.exceptions:
-        if isinstance(error, ExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error

@@ -19,7 +19,8 @@ from api_gateway.doors.base import (
     Reply,
     SplitProtocol,
 )
-from api_gateway.live.connection import MAX_INVALID, IdleError
+from api_gateway.live.connection import MAX_INVALID
+from api_gateway.live.ends import IdleError
 from api_gateway.live.transport import Transport
 from parlando.domain.formats import MAX_CHANNELS
 from parlando.errors import InvalidRequestError

@@ -22,7 +22,8 @@ from api_gateway.doors.base import (
     SplitProtocol,
     Start,
 )
-from api_gateway.live.connection import LiveConnection, SessionFinished, primary_error
+from api_gateway.live.connection import LiveConnection
+from api_gateway.live.ends import SessionFinished, primary_error
 from api_gateway.live.first_messages import channels_of, described, first_channels, first_commands
 from api_gateway.live.opening import Opened, Opening
 from api_gateway.live.relay import AnnotationsFrom, Relay

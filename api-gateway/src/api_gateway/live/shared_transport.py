@@ -8,7 +8,7 @@ import asyncio
 from typing import Final
 
 from api_gateway.doors.base import Message, SplitProtocol
-from api_gateway.live.connection import IdleError
+from api_gateway.live.ends import IdleError
 from api_gateway.live.transport import ClientDisconnected, Transport
 
 WAITING: Final = 4
