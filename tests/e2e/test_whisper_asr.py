@@ -1,5 +1,6 @@
 """whisper-asr-webservice's routes, as Bazarr and others call them; Open WebUI's request."""
 
+import asyncio
 import csv
 import io
 import json
@@ -15,7 +16,7 @@ import webvtt
 from support.cluster import Cluster
 from support.doors import SPOKEN, WORDS
 from support.jobs import wav
-from support.perfect import PERFECT, silence, speak
+from support.perfect import PERFECT, script, silence, speak
 from support.polyglot import POLYGLOT, english, number, text
 from support.speech import JFK
 
@@ -154,6 +155,31 @@ def test_an_episode_of_80_mb_is_not_held_in_memory():
         assert int(rows[1]["start"]) == pytest.approx((EPISODE_S - 4) * 1000, abs=600)
         assert _peak_memory(pid) - before < 30 * MB < len(pcm) * 2
         assert asr(cluster, wav(speak(1))).status_code == 401
+
+
+async def test_a_transcriber_is_killed_while_it_decodes_files():
+    """Both routes that answer with a file's text have all words, each once."""
+    pcm = np.concatenate([speak(10, first=10 * number) for number in range(12)])  # a minute, several chunks
+    with Cluster(transcribers=1, processors=1, PERFECT_DELAY_MS="2500", **PERFECT) as cluster:
+
+        async def post(path: str, field: str) -> str:
+            async with httpx.AsyncClient() as client:
+                return (await client.post(f"{cluster.http()}{path}", files={field: ("a.wav", wav(pcm))})).text
+
+        async with asyncio.timeout(600):
+            asking = asyncio.gather(
+                post("/asr?output=txt", "audio_file"), post("/v1/audio/transcriptions/stream", "file")
+            )
+            while not cluster.health()["pools"][0]["chunks"]:
+                await asyncio.sleep(0.05)
+            cluster.transcribers[0].kill()
+            cluster.add_transcriber()
+            text, stream = await asking
+    words = script(0, 120)
+    assert text.split() == words
+    *_, last, done = [line for line in stream.splitlines() if line.startswith("data:")]
+    assert json.loads(last.removeprefix("data:"))["text"].split() == words
+    assert done == "data: [DONE]"
 
 
 def test_what_open_webui_asks_for(cluster):
