@@ -156,6 +156,13 @@ def test_choices_of_languages(given, kept, allowed):
         assert options.only_language == (allowed[0] if len(allowed) == 1 else None)
 
 
+def test_a_default_language_is_for_those_who_state_none():
+    assert SessionConfig().with_default_language("de").language == "de"
+    assert SessionConfig().with_default_language(None).language is None
+    assert SessionConfig(language="auto").with_default_language("de").language is None
+    assert JobOptions(language="fr").with_default_language("de").language == "fr"
+
+
 @pytest.mark.parametrize("given", ["germanic", "auto,de", "de;en", "xx", "de,auto", "*", "de-", "de " * 99])
 def test_what_is_no_choice_of_languages_is_refused(given):
     with pytest.raises(ValidationError, match="language"):

@@ -4,6 +4,7 @@ A turn is a segment. While it is open its transcript has the stable words only; 
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -21,6 +22,7 @@ from api_gateway.doors.base import (
     OpenedSession,
     Ping,
     Refusal,
+    Reply,
     SessionRequest,
     explain,
 )
@@ -82,7 +84,6 @@ class AssemblyAi(LiveProtocol):
 
     def __init__(self, handshake: Handshake) -> None:
         super().__init__(handshake)
-        self._warnings: list[str] = []
         self._opened_ms = 0
         self._turn = -1
         self._segment = -1
@@ -90,7 +91,6 @@ class AssemblyAi(LiveProtocol):
     def request(self, first: ClientCommand | None) -> SessionRequest:
         """A session in the query's format, with those of its options that have an effect here."""
         query = self.handshake.query
-        self._warn(query)
         if (timeout := _number(query.get("inactivity_timeout"))) is not None:
             self.idle_s = min(max(timeout, IDLE_S[0]), IDLE_S[1])
         encoding = query.get("encoding") or "pcm_s16le"
@@ -110,7 +110,7 @@ class AssemblyAi(LiveProtocol):
         """`Begin`, and a `Warning` of parameters without an effect."""
         self._opened_ms = session.epoch
         begin = {"type": "Begin", "id": session.id, "expires_at": session.epoch // 1000 + LIFETIME_S}
-        return [_dump(begin), *self._warned()]
+        return [_dump(begin), *_warnings(self.handshake.query)]
 
     # --- from the client --------------------------------------------------------------------------
 
@@ -123,8 +123,8 @@ class AssemblyAi(LiveProtocol):
         except orjson.JSONDecodeError as error:
             raise InvalidRequestError(f"Expected a JSON object, but got {message[:80]!r}") from error
         match body:
-            case {"type": "UpdateConfiguration", **fields}:
-                return self._update(fields)
+            case {"type": "UpdateConfiguration"}:
+                return self._update({name: value for name, value in body.items() if name != "type"})
             case {"type": "ForceEndpoint"}:
                 return [Flush()]
             case {"type": "KeepAlive"}:
@@ -141,13 +141,10 @@ class AssemblyAi(LiveProtocol):
             config = SessionConfig(**(changes := _changes(fields)))
         except ValidationError as error:
             raise InvalidRequestError(explain(error)) from error
-        self._warn(fields)
-        return [Configure(changes=config.model_dump(include=set(changes)))] if changes else []
-
-    def _warn(self, names: Iterable[str]) -> None:
-        """Note a `Warning` of parameters without an effect, to be sent with the next messages."""
-        if unknown := sorted(set(names) - _EFFECTIVE):
-            self._warnings.append(f"These parameters have no effect here: {', '.join(unknown)[:400]}")
+        commands: list[ClientCommand] = [Reply(_warnings(fields))]
+        if changes:
+            commands.insert(0, Configure(changes=config.model_dump(include=set(changes))))
+        return commands
 
     # --- to the client ----------------------------------------------------------------------------
 
@@ -157,13 +154,13 @@ class AssemblyAi(LiveProtocol):
             case SpeechStarted(start=start):
                 return [_dump({"type": "SpeechStarted", "timestamp": _ms(start)})]
             case Partial(text=text) if text:
-                return [*self._warned(), self._turn_message(event)]
+                return [self._turn_message(event)]
             case FinalTranscript(text=text, segment=segment) if text or segment == self._segment:
-                return [*self._warned(), self._turn_message(event)]
+                return [self._turn_message(event)]
             case Failure(message=message, code=code):
                 return [_error(CLOSE_CODES.get(code, 3005), message)]
             case Closed(duration=duration):
-                return [*self._warned(), self._termination(duration, event.timestamp)]
+                return [self._termination(duration, event.timestamp)]
         return []
 
     def _turn_message(self, event: Partial | FinalTranscript) -> str:
@@ -201,11 +198,7 @@ class AssemblyAi(LiveProtocol):
         """A `Warning` of a message that was refused."""
         if isinstance(notice, MessageError):
             return [_warning(INVALID, notice.error.message)]
-        return self._warned()
-
-    def _warned(self) -> list[str]:
-        warnings, self._warnings = self._warnings, []
-        return [_warning(NOT_HONOURED, text) for text in warnings]
+        return ()
 
     def refusal(self, error: ParlandoError) -> Refusal:
         """An `Error`, whose code is the close code too."""
@@ -215,6 +208,13 @@ class AssemblyAi(LiveProtocol):
     def close_code(self, closed: Closed) -> int:
         """1000, or 3006 after audio that can't be decoded."""
         return 3006 if closed.reason == "invalid_audio" else 1000
+
+
+def _warnings(names: Iterable[str]) -> list[str]:
+    """A `Warning` of parameters without an effect, if there are any."""
+    unknown = sorted(set(names) - _EFFECTIVE)
+    text = f"These parameters have no effect here: {', '.join(unknown)[:400]}"
+    return [_warning(NOT_HONOURED, text)] if unknown else []
 
 
 def _changes(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -241,9 +241,12 @@ def _number(value: Any) -> float | None:
     if value is None or value == "":
         return None
     try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise InvalidRequestError(f"Expected a number, but got {str(value)[:40]!r}") from error
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidRequestError(f"Expected a number, but got {str(value)[:40]!r}")
+    return number
 
 
 def _listed(value: Any, name: str) -> list[str]:

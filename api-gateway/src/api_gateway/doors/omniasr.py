@@ -41,6 +41,7 @@ class OmniAsr(LiveProtocol):
         self._finals: list[str] = []
         self._confirmed = ""
         self._lag_ms = 0
+        self._end = 0.0  # seconds of audio that the text covers
 
     def request(self, first: ClientCommand | None) -> SessionRequest:
         """A session of raw PCM, with the query's `sample_rate` and `language`."""
@@ -64,8 +65,8 @@ class OmniAsr(LiveProtocol):
         except orjson.JSONDecodeError:
             return []
         match body:
-            case {"type": "config", **fields}:
-                return self._config(fields)
+            case {"type": "config"}:
+                return self._config(body)
             case {"type": "end"}:
                 return [End()]
         return []
@@ -95,13 +96,14 @@ class OmniAsr(LiveProtocol):
 
     def _message(self, end: float, stable: str = "", pending: str = "", *, is_final: bool = False) -> str:
         confirmed = f"{self._confirmed} {stable}".strip()
+        self._end = max(self._end, end)  # a final may end before its last partial
         body = {
             "text": f"{confirmed} {pending}".strip(),
             "confirmed_text": confirmed,
             "pending_text": pending,
             "is_final": is_final,
             "latency_ms": self._lag_ms,
-            "audio_duration": end,
+            "audio_duration": self._end,
         }
         return _dump(body)
 

@@ -30,7 +30,7 @@ from parlando.domain.events import Closed, FinalTranscript, Flushed, Partial, Se
 from parlando.domain.formats import AudioFormat
 from parlando.errors import InvalidRequestError, ParlandoError
 
-SAMPLE_RATE: Final = 8000  # Hz, unless the client sends another: vosk-server's default
+SAMPLE_RATE: Final[int] = 8000  # Hz, unless the client sends another: vosk-server's default
 WINDOW_S: Final = 1.0  # its clients never resume
 MAX_HOTWORDS: Final = 1000  # characters
 
@@ -42,7 +42,7 @@ class Vosk(LiveProtocol):
 
     def __init__(self, handshake: Handshake) -> None:
         super().__init__(handshake)
-        self._rate: float = SAMPLE_RATE
+        self._rate = SAMPLE_RATE
         self._hotwords = ""
         self._with_words = True
         self._alternatives = 0
@@ -58,7 +58,7 @@ class Vosk(LiveProtocol):
         try:
             language = {"language": query["language"]} if query.get("language") else {}
             config = SessionConfig(hotwords=self._hotwords, words=True, **language)
-            form = AudioFormat(sample_rate=round(self._rate))
+            form = AudioFormat(sample_rate=self._rate)
         except ValidationError as error:
             raise InvalidRequestError(explain(error)) from error
         return SessionRequest(config=config, format=form, window_s=WINDOW_S)
@@ -84,9 +84,9 @@ class Vosk(LiveProtocol):
     def _configure(self, config: dict[str, Any]) -> Sequence[ClientCommand]:
         """As vosk-server, which takes the sample rate of a later `config` no more."""
         try:
-            self._rate = float(config.get("sample_rate", self._rate))
+            self._rate = round(float(config.get("sample_rate", self._rate)))
             self._alternatives = int(config.get("max_alternatives", self._alternatives))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InvalidRequestError(f"Expected numbers in config, but {error}") from error
         self._with_words = bool(config.get("words", self._with_words))
         if "phrase_list" not in config:

@@ -65,13 +65,14 @@ async def transcriptions_stream(
     job = new_job_id()
     try:
         params = request_of(upload, "transcribe", default_language=services.settings.default_language)
-        options = params.options.model_copy(update={"eager": True})
-        pool = await pool_for(services, upload.one("model"), options)
+        pool = await pool_for(services, upload.one("model"), params.options)
     except BaseException:
         await discard(services.blobs, upload.source.blob)
         raise
     try:
-        await services.jobs.submit(job, upload.source, options, pool=pool.name, key=caller.key, listed=False)
+        await services.jobs.submit(
+            job, upload.source, params.options, pool=pool.name, key=caller.key, listed=False
+        )
     except AtCapacityError:  # after any other error the job may be queued and need its file
         await discard(services.blobs, upload.source.blob)
         raise
