@@ -1,7 +1,7 @@
 """LiveKit's Deepgram plugin: python deepgram_livekit.py <http://host:port> <raw pcm> <1|2>.
 
-Prints its speech events. 1 is `STT` (`/v1/listen`), 2 `STTv2` (`/v2/listen`). With 1 the file is then recognised
-at once, too.
+Prints its speech events. 1 is `STT` (`/v1/listen`), 2 `STTv2` (`/v2/listen`). With 1 the file is then
+recognised at once, too.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Pipecat's Deepgram services in a pipeline.
 
-python deepgram_pipecat.py <http://host:port> <raw pcm> <service> <words>. `service`: `stt` or `flux`. `words`:
-how many words to wait for before the pipeline is stopped. Prints the pipeline's frames.
+python deepgram_pipecat.py <http://host:port> <raw pcm> <service> <words>. `service`: `stt` or `flux`.
+`words`: how many words to wait for before the pipeline is stopped. Prints the pipeline's frames.
 """
 
 import asyncio
