@@ -11,7 +11,9 @@ import orjson
 import pytest
 
 from api_gateway.live import connection as live_connection
-from api_gateway.live.connection import COMMAND_BYTES, MAX_BUFFERED, LiveConnection, SessionFinished
+from api_gateway.live.connection import MAX_BUFFERED, LiveConnection
+from api_gateway.live.ends import SessionFinished
+from api_gateway.live.queued import COMMAND_BYTES
 from api_gateway.live.transport import ClientDisconnected
 from api_gateway.settings import GatewaySettings
 from parlando.domain.commands import Configure, Flush, SessionCommand, Settle

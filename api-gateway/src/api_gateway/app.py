@@ -22,8 +22,21 @@ from api_gateway.deliveries.queues import Queues
 from api_gateway.deliveries.webhooks import TranscriptWebhook
 from api_gateway.dependencies import Services
 from api_gateway.doors.table import WebSocketDoor, load
+from api_gateway.http import (
+    assemblyai,
+    deepgram,
+    deliveries,
+    health,
+    language_detection,
+    omniasr,
+    sessions,
+    twilio,
+    users,
+    viewers,
+    web,
+    whisper_asr,
+)
 from api_gateway.http import cluster as cluster_routes
-from api_gateway.http import deliveries, health, language_detection, sessions, users, viewers, web
 from api_gateway.http import jobs as job_routes
 from api_gateway.http import omi_webhook as omi
 from api_gateway.http import openai_realtime as realtime
@@ -164,8 +177,13 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         job_routes,
         transcriptions,
         realtime,
+        omniasr,
         language_detection,
+        whisper_asr,
+        assemblyai,
+        deepgram,
         omi,
+        twilio,
         users,
         deliveries,
         cluster_routes,

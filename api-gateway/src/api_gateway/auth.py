@@ -41,6 +41,8 @@ def handshake_of(connection: HTTPConnection) -> Handshake:
         headers=connection.headers,
         query=connection.query_params,
         path=connection.path_params,
+        pairs=connection.query_params.multi_items(),
+        url=str(connection.url),
     )
 
 
@@ -119,6 +121,25 @@ class Access:
 
 def _caller_by(grant: Grant) -> Principal:
     return Principal(grant.key, by_token=True, claims=grant.claims)
+
+
+def authenticate_address(handshake: Handshake, settings: GatewaySettings) -> Principal:
+    """Return the caller of a protocol without keys, admitted by its address: the first of the keys, if any.
+
+    Raises
+    ------
+    NotAllowedError
+        if the address isn't in `KEYLESS_NETWORKS`.
+
+    """
+    try:
+        address = ipaddress.ip_address(handshake.peer.partition("%")[0])
+    except ValueError as error:
+        raise NotAllowedError("Expected a client with an IP address") from error
+    mapped = getattr(address, "ipv4_mapped", None)
+    if not any((mapped or address) in network for network in settings.keyless_networks):
+        raise NotAllowedError(f"The address {handshake.peer} is not in KEYLESS_NETWORKS")
+    return Principal(settings.api_keys[0] if settings.api_keys else "")
 
 
 def check_local(handshake: Handshake, settings: GatewaySettings) -> None:

@@ -76,10 +76,11 @@ class _Spoken:
 
     async def config(self) -> SessionConfig:
         """The session's config; a language that no engine supports is ignored."""
+        language = self.language or self.services.settings.default_language
         return SessionConfig(
             interim=False,
             batch=self.services.settings.omi_mode == "batch",
-            language=await self.services.admission.language_or_none(self.language),
+            language=await self.services.admission.language_or_none(language),
             **self.options,
         )
 
@@ -312,10 +313,11 @@ async def inference(request: Request, services: ServicesDep, key: str | None = N
 
 async def _inference_config(services: Services, fields: dict[str, str]) -> SessionConfig:
     translate = fields.get("translate", "").lower() in ("true", "1")
+    language = fields.get("language") or services.settings.default_language
     try:
         return SessionConfig(
             interim=False,
-            language=await services.admission.language_or_none(fields.get("language")),
+            language=await services.admission.language_or_none(language),
             task="translate" if translate else "transcribe",
             prompt=fields.get("prompt", "")[:2000],
             hotwords=fields.get("hotwords", ""),
