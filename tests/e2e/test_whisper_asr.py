@@ -155,6 +155,11 @@ def test_an_episode_of_80_mb_is_not_held_in_memory():
         assert int(rows[1]["start"]) == pytest.approx((EPISODE_S - 4) * 1000, abs=600)
         assert _peak_memory(pid) - before < 30 * MB < len(pcm) * 2
         assert asr(cluster, wav(speak(1))).status_code == 401
+        for key, status in (("key", 200), ("wrong", 401)):
+            url, files = f"{cluster.http()}/whisper-asr/{key}", {"audio_file": ("a", wav(speak(2)))}
+            assert httpx.post(f"{url}/asr", files=files).status_code == status
+            refused = httpx.post(f"{url}/detect-language", files=files)
+            assert refused.status_code == (400 if status == 200 else 401), "this engine detects no language"
 
 
 async def test_a_transcriber_is_killed_while_it_decodes_files():

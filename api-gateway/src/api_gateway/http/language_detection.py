@@ -14,7 +14,7 @@ from api_gateway.auth import Principal
 from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
 from api_gateway.http.job_answers import ended, remove_later
 from api_gateway.http.job_uploads import Upload, discard, receive
-from api_gateway.http.whisper_asr import WAV_HEAD, EncodeQuery
+from api_gateway.http.whisper_asr import WAV_HEAD, EncodeQuery, PathCallerDep
 from parlando.domain.job_options import JobOptions, JobStatus, Priority
 from parlando.domain.languages import NAMES
 from parlando.errors import (
@@ -42,6 +42,10 @@ _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     500: {"description": "The engine failed", **_PROBLEM},
     503: {"description": "No capacity, too many jobs are waiting, or Redis can't be reached", **_PROBLEM},
     507: {"description": "The blob store is full", **_PROBLEM},
+}
+_FOR_WHISPER_ASR: Final[dict[int | str, dict[str, Any]]] = {
+    **_ERRORS,
+    422: {"description": "There is no speech in the file (an empty object), or a parameter is invalid"},
 }
 _BODY: Final = {
     "required": True,
@@ -85,15 +89,18 @@ async def detect_language(
 
 @router.post(
     "/detect-language",
-    responses={
-        **_ERRORS,
-        422: {"description": "There is no speech in the file (an empty object), or a parameter is invalid"},
-    },
+    responses=_FOR_WHISPER_ASR,
+    response_model=DetectedLanguage,
+    openapi_extra={"requestBody": _BODY},
+)
+@router.post(
+    "/whisper-asr/{key}/detect-language",
+    responses=_FOR_WHISPER_ASR,
     response_model=DetectedLanguage,
     openapi_extra={"requestBody": _BODY},
 )
 async def detect_language_for_whisper_asr(
-    request: Request, caller: PrincipalDep, services: ServicesDep, encode: EncodeQuery = True
+    request: Request, caller: PathCallerDep, services: ServicesDep, encode: EncodeQuery = True
 ) -> DetectedLanguage | JSONResponse:
     """The same, as whisper-asr-webservice has it. Bazarr takes an empty object for a file without speech."""
     try:

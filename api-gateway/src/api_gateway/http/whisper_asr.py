@@ -8,12 +8,13 @@ import struct
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api_gateway.dependencies import PrincipalDep, ServicesDep
+from api_gateway.auth import Principal, handshake_of
+from api_gateway.dependencies import ServicesDep
 from api_gateway.doors.base import explain
 from api_gateway.http.job_answers import ended, remove_later
 from api_gateway.http.job_uploads import discard, receive
@@ -68,10 +69,19 @@ EncodeQuery = Annotated[
 ]
 
 
+async def _caller(request: Request, services: ServicesDep, key: str | None = None) -> Principal:
+    """The caller, whose key may be in the path: Bazarr has an address to configure, but no key."""
+    return await services.access.authenticate(handshake_of(request), offered=key)
+
+
+PathCallerDep = Annotated[Principal, Depends(_caller)]
+
+
 @router.post("/asr", responses=_RESPONSES, openapi_extra={"requestBody": _BODY})
+@router.post("/whisper-asr/{key}/asr", responses=_RESPONSES, openapi_extra={"requestBody": _BODY})
 async def asr(
     request: Request,
-    caller: PrincipalDep,
+    caller: PathCallerDep,
     services: ServicesDep,
     task: Annotated[Literal["transcribe", "translate"], Query(description="`translate`: into English")] = (
         "transcribe"
