@@ -424,6 +424,30 @@ async def test_a_url_is_fetched_only_where_that_is_allowed(tmp_path, moonshine):
         assert (refused.status_code, refused.json()["err_code"]) == (400, "REMOTE_CONTENT_ERROR")
 
 
+@needs_clients
+@pytest.mark.parametrize("version", [1, 2])
+def test_livekit(moonshine, jfk_pcm, version):
+    heard = clients.run("deepgram_livekit", moonshine.http(), jfk_pcm, version)
+    kinds = [event["type"] for event in heard]
+    finals = [event["text"] for event in heard if event["type"] == "final_transcript"]
+    assert normal(" ".join(finals)) == JFK_WORDS
+    assert {"start_of_speech", "end_of_speech", "interim_transcript"} <= set(kinds)
+    assert kinds.count("start_of_speech") == kinds.count("end_of_speech")
+    times = [time for event in heard if event["type"] == "final_transcript" for time in event["times"]]
+    assert times == sorted(times)
+    if version == 1:
+        assert normal(heard[-1]["text"]) == JFK_WORDS
+
+
+@needs_clients
+@pytest.mark.parametrize("service", ["stt", "flux"])
+def test_pipecat(moonshine, jfk_pcm, service):
+    heard = clients.run("deepgram_pipecat", moonshine.http(), jfk_pcm, service, len(JFK_WORDS.split()))
+    assert "error" not in [frame["type"] for frame in heard]
+    assert normal(" ".join(frame["text"] for frame in heard if frame["type"] == "final")) == JFK_WORDS
+    assert len([frame for frame in heard if frame["type"] == "interim"]) >= 3
+
+
 async def test_a_callback_gets_the_response(tmp_path):
     path = tmp_path / "talk.wav"
     soundfile.write(path, speak(5), 16_000)

@@ -33,7 +33,7 @@ needs_node = pytest.mark.skipif(
 class Script:
     """A running script: a context manager, and an iterator over what it prints."""
 
-    def __init__(self, command: list[str], cwd: Path | None = None) -> None:
+    def __init__(self, command: list[str], cwd: Path | None = None, **environment: str) -> None:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 closed in __exit__
         self._process = subprocess.Popen(
             command,
@@ -42,7 +42,7 @@ class Script:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(SCRIPTS), "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONPATH": str(SCRIPTS), "PYTHONUNBUFFERED": "1", **environment},
         )
         self._limit = threading.Timer(LIMIT_S, self._process.kill)
         self._limit.start()
@@ -94,10 +94,11 @@ def npm_install(folder: Path, *packages: str) -> Path:
     return folder
 
 
-def run_node(folder: Path, name: str, *arguments: object) -> list[Any]:
+def run_node(folder: Path, name: str, *arguments: object, **environment: str) -> list[Any]:
     """Run `tests/clients/<name>.mjs` with the packages of `folder`; the values that it prints.
 
     The script finds a package with `createRequire(`${process.cwd()}/`)`.
     """
-    with Script(["node", str(SCRIPTS / f"{name}.mjs"), *map(str, arguments)], cwd=folder) as script:
+    command = ["node", "--experimental-websocket", str(SCRIPTS / f"{name}.mjs"), *map(str, arguments)]
+    with Script(command, cwd=folder, **environment) as script:
         return script.finish()

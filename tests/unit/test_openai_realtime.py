@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api_gateway.doors.base import Audio, MessageError, Reply, Start
-from api_gateway.doors.openai_realtime import CLAIM, MAX_FLUSHES, OpenAIRealtime
+from api_gateway.doors.openai_conversation import MAX_FLUSHES
+from api_gateway.doors.openai_realtime import CLAIM, OpenAIRealtime
 from api_gateway.handshake import Handshake
 from api_gateway.presenters.openai_session import RealtimeSession, beta_changes, ga_changes
 from parlando.domain.audio import Encoding
@@ -164,15 +165,30 @@ def test_a_repeated_start_and_partial_after_a_takeover_change_nothing():
 
 def test_a_commit_during_a_turn_ends_it():
     client = Client()
-    client.append()
+    client.append(2000)
     client.hears(started(0, 0.2), partial(0, "one"))
     assert client.commit() == [Flush()]
-    assert client.hears(final(0, "one two"))[0]["delta"] == " two"
-    assert not client.of("input_audio_buffer.speech_stopped")
-    client.hears(FLUSHED)
+    client.append(1000)
+    client.hears(final(0, "one two", 0.2, 1.9), FLUSHED)
     [item] = client.transcripts
-    assert client.of("input_audio_buffer.committed")[0]["item_id"] == item
-    assert client.deltas == client.transcripts
+    assert [m["item_id"] for m in client.of("input_audio_buffer.committed")] == [item]
+    assert client.deltas == client.transcripts == {item: "one two"}
+    assert client.of("input_audio_buffer.speech_stopped")[0]["audio_end_ms"] == 2000, "where it was committed"
+
+
+def test_turns_before_a_commit_are_items_however_late_they_are_heard():
+    early, late = Client(), Client()
+    for client, commits_first in ((early, False), (late, True)):
+        client.append(5000)
+        if commits_first:
+            client.commit()
+        client.hears(started(0, 0.2), final(0, "one", 0.2, 1.0), started(1, 2.0), final(1, "two", 2.0, 3.0))
+        if not commits_first:
+            client.commit()
+        client.hears(FLUSHED)
+    assert list(early.transcripts.values()) == ["one", "two", ""], "the silence at the end is an item too"
+    assert late.transcripts == early.transcripts
+    assert kinds(late.sent) == kinds(early.sent)
 
 
 def test_a_commit_of_silence_is_an_empty_item():
@@ -181,6 +197,33 @@ def test_a_commit_of_silence_is_an_empty_item():
     client.commit()
     client.hears(FLUSHED)
     assert list(client.transcripts.values()) == [""]
+
+
+def test_a_commit_behind_the_last_turn_is_an_error_if_nothing_is_left():
+    client = Client()
+    client.append(1500)
+    client.commit()
+    client.commit()
+    client.hears(started(0, 0.2), final(0, "one", 0.2, 1.0), FLUSHED)
+    assert not client.of("error")
+    assert client.hears(FLUSHED)[0]["error"]["code"] == "input_audio_buffer_commit_empty"
+    assert list(client.transcripts.values()) == ["one"]
+
+
+def test_a_clear_leaves_the_turns_that_had_ended_before_it():
+    client = Client()
+    client.append(5000)
+    client.hears(started(0, 0.2))
+    client.say({"type": "input_audio_buffer.clear"})
+    client.append(2000)
+    heard = client.hears(
+        partial(0, "one"), final(0, "one", 0.2, 1.0), started(1, 4.0), final(1, "two", 4.0, 4.8), FLUSHED
+    )
+    assert "one" in client.transcripts.values()
+    assert len(client.transcripts) == 1
+    assert kinds(heard).count("….speech_started") == 0, "it was told already"
+    client.hears(started(2, 5.1), final(2, "three", 5.1, 6.0))
+    assert client.of("input_audio_buffer.speech_started")[-1]["audio_start_ms"] == 5000
 
 
 # --- segments by commit -------------------------------------------------------------------------------

@@ -42,8 +42,8 @@ class Utterance:
 
     Positions in samples. `start`: where decoding begins (padding included); `onset`: where speech begins;
     `speech_end`: where the last frame of speech ends; `end`: where decoding ends; `voiced`: number of
-    samples detected as speech; `paused`: a `Paused` event was sent for the present silence; `cut`: it has ended
-    because of its length, with less silence than an end needs.
+    samples detected as speech; `paused`: a `Paused` event was sent for the present silence; `cut`: it has
+    ended because of its length, with less silence than an end needs.
     """
 
     index: int

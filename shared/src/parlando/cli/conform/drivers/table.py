@@ -1,0 +1,9 @@
+"""The table of dialects. To add one, add a file to this folder and a line here."""
+
+from typing import Final
+
+from parlando.cli.conform.drivers.base import Driver
+from parlando.cli.conform.drivers.native import Native
+from parlando.cli.conform.drivers.openai_realtime import OpenAIRealtime
+
+DRIVERS: Final[dict[str, type[Driver]]] = {driver.name: driver for driver in (Native, OpenAIRealtime)}
