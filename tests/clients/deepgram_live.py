@@ -59,9 +59,6 @@ async def main(base: str, pcm: bytes, plan: dict) -> None:
         async with listen.connect(**plan["connect"]) as socket:
             socket.on(EventType.MESSAGE, show)
             socket.on(EventType.ERROR, lambda error: show({"type": "raised", "error": repr(error)}))
-            headers = socket._websocket.response.headers if hasattr(socket._websocket, "response") else {}
-            told = {name: value for name, value in dict(headers).items() if name.startswith("dg-")}
-            show({"type": "headers", "headers": told})
             talking = asyncio.create_task(talk(socket, pcm, plan))
             await socket.start_listening()
             await talking

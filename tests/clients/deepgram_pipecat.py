@@ -1,7 +1,8 @@
 """Pipecat's Deepgram services in a pipeline.
 
 python deepgram_pipecat.py <http://host:port> <raw pcm> <service> <words>. `service`: `stt` or `flux`.
-`words`: how many words to wait for before the pipeline is stopped. Prints the pipeline's frames.
+`words`: how many words to wait for before the pipeline is stopped. With a further argument, a number of bytes,
+it prints `paused` after them and waits for a line on its standard input. Prints the pipeline's frames.
 """
 
 import asyncio
@@ -62,7 +63,7 @@ def service_for(base: str, name: str) -> FrameProcessor:
     return DeepgramSTTService(api_key="key", base_url=live, sample_rate=RATE)
 
 
-async def main(base: str, pcm: bytes, name: str, words: int) -> None:
+async def main(base: str, pcm: bytes, name: str, words: int, pause_at: int = -1) -> None:
     printer = Printer(words)
     worker = PipelineWorker(
         Pipeline([service_for(base, name), printer]),
@@ -78,6 +79,9 @@ async def main(base: str, pcm: bytes, name: str, words: int) -> None:
     async def talk() -> None:
         await started.wait()
         for at in range(0, len(pcm), FRAME):
+            if at == pause_at:
+                print(json.dumps({"type": "paused"}))
+                await asyncio.to_thread(sys.stdin.readline)
             audio = InputAudioRawFrame(audio=pcm[at : at + FRAME], sample_rate=RATE, num_channels=1)
             await worker.queue_frame(audio)
             await asyncio.sleep(0.006)
@@ -91,4 +95,5 @@ async def main(base: str, pcm: bytes, name: str, words: int) -> None:
 
 
 logger.remove()
-asyncio.run(main(sys.argv[1], Path(sys.argv[2]).read_bytes(), sys.argv[3], int(sys.argv[4])))
+numbers = [int(argument) for argument in sys.argv[4:]]
+asyncio.run(main(sys.argv[1], Path(sys.argv[2]).read_bytes(), sys.argv[3], *numbers))

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import io
 import json
+import time
 
 import httpx
 import numpy as np
@@ -266,6 +267,16 @@ async def test_browsers_send_the_key_as_a_subprotocol(perfect):
         await websockets.connect(f"{perfect.url()}/v1/listen?{RAW}", subprotocols=["token", "wrong"])
 
 
+async def test_what_is_not_honoured_is_in_a_header(perfect):
+    url = f"{perfect.url()}/v1/listen?{RAW}&numerals=true&endpointing=10"
+    async with websockets.connect(url, additional_headers={"Authorization": "Token key"}) as socket:
+        told = socket.response.headers
+    assert told["dg-request-id"].startswith("s_")
+    assert told["dg-warnings"].startswith(
+        "endpointing: 100 ms, the nearest possible, instead of 10 ms; numerals: "
+    )
+
+
 async def test_the_transcript_belongs_to_the_key_and_can_be_read(perfect):
     heard = await listen(perfect, f"/v1/listen?{RAW}", speak(5).tobytes())
     [metadata] = [message for message in heard if message["type"] == "Metadata"]
@@ -342,7 +353,8 @@ def test_the_python_library_listens_live(moonshine, jfk_pcm):
     heard = clients.run("deepgram_live", moonshine.http(), jfk_pcm, json.dumps(plan))
     kinds = [message["type"] for message in heard]
     assert heard[0] == {"type": "granted", "expires_in": 30.0}
-    assert "numerals" in heard[1]["headers"].get("dg-warnings", "numerals")
+    [metadata] = [message for message in heard if message["type"] == "Metadata"]
+    assert [warning["parameter"] for warning in metadata["warnings"]] == ["numerals"]
     assert {"Results", "SpeechStarted", "UtteranceEnd", "ConfigureSuccess"} <= set(kinds)
     assert kinds[-2:] == ["Metadata", "closed"]
     assert normal(" ".join(texts(heard))) == JFK_WORDS
@@ -357,7 +369,7 @@ def test_the_python_library_follows_turns(moonshine, jfk_pcm):
     heard = clients.run("deepgram_live", moonshine.http(), jfk_pcm, json.dumps(plan))
     ends = [message for message in heard if message.get("event") == "EndOfTurn"]
     assert normal(" ".join(end["transcript"] for end in ends)) == JFK_WORDS
-    assert [message["type"] for message in heard][1] == "Connected"
+    assert heard[0]["type"] == "Connected"
 
 
 @needs_clients
@@ -446,6 +458,46 @@ def test_pipecat(moonshine, jfk_pcm, service):
     assert "error" not in [frame["type"] for frame in heard]
     assert normal(" ".join(frame["text"] for frame in heard if frame["type"] == "final")) == JFK_WORDS
     assert len([frame for frame in heard if frame["type"] == "interim"]) >= 3
+
+
+@needs_clients
+def test_pipecat_reconnects_to_a_gateway_that_was_killed(tmp_path):
+    before, after = np.r_[speak(8), silence(1.0)], np.r_[speak(8, first=8), silence(1.0)]
+    path = tmp_path / "speech.pcm"
+    path.write_bytes(np.r_[before, after].tobytes())
+    with (
+        Cluster(transcribers=1, **PERFECT) as cluster,
+        clients.start("deepgram_pipecat", cluster.http(), path, "stt", 16, len(before) * 2) as client,
+    ):
+        heard = []
+        frames = iter(client)
+        while {"paused", "final"} - {frame["type"] for frame in heard}:
+            heard.append(next(frames))
+        cluster.gateways[0].kill()
+        cluster.restart_gateway()
+        cluster.wait_ready(1)
+        while cluster.connections() < 1:
+            time.sleep(0.1)
+        client.tell("go on")
+        heard += client.finish()
+    finals = " ".join(frame["text"] for frame in heard if frame["type"] == "final")
+    assert finals.split() == script(0, 16)
+
+
+async def test_a_client_of_a_killed_gateway_sees_a_broken_connection_and_opens_another():
+    with Cluster(transcribers=1, **PERFECT) as cluster:
+        async with websockets.connect(f"{cluster.url()}/v1/listen?{RAW}") as socket:
+            await socket.send(np.r_[speak(4), silence(1.0)].tobytes())
+            first = json.loads(await socket.recv())
+            cluster.gateways[0].kill()
+            with pytest.raises(websockets.ConnectionClosedError):
+                async for _ in socket:
+                    pass
+            assert socket.close_code == 1006
+        cluster.restart_gateway()
+        cluster.wait_ready(1)
+        heard = await listen(cluster, f"/v1/listen?{RAW}", speak(4, first=4).tobytes())
+    assert [text_of(first).split(), words(heard)] == [script(0, 4), script(4, 4)]
 
 
 async def test_a_callback_gets_the_response(tmp_path):

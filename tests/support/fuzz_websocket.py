@@ -17,9 +17,9 @@ ENVIRONMENT = {"HEAD_TIMEOUT_S": "600"}
 
 PATHS = (
     "/v1/stt/stream", "/v1/stt/stream", "/v1/stt/stream", "/omi/stt", f"/omi/{KEY}/stt", "/omi/k/stt",
-    "/v1/audio/transcriptions", "/v3/ws", "/vosk",
+    "/v1/audio/transcriptions", "/v3/ws", "/vosk", "/v1/listen", "/v2/listen", f"/twilio/{KEY}",
 )  # fmt: skip
-ENDS = ('{"type":"end"}', '{"type":"CloseStream"}', '{"type":"Terminate"}', '{"eof":1}')
+ENDS = ('{"type":"end"}', '{"type":"CloseStream"}', '{"type":"Terminate"}', '{"eof":1}', '{"event":"stop"}')
 """The last messages of all protocols."""
 FIELDS = (
     "type", "session_id", "resume", "last_seq", "uid", "title", "language", "prompt", "words", "interim",
@@ -27,10 +27,12 @@ FIELDS = (
     "data",
     "index", "start_at", "segments", "settled_ms", "config", "eof", "reset", "max_turn_silence",
     "keyterms_prompt", "language_codes", "inactivity_timeout",
+    "keyterms", "features", "thresholds", "multichannel", "endpointing", "utterance_end_ms",
+    "interim_results", "eot_threshold", "event", "media", "start",
 )  # fmt: skip
 TYPES = (
     "start", "audio", "config", "flush", "ping", "end", "CloseStream", "KeepAlive", "Terminate",
-    "UpdateConfiguration", "ForceEndpoint", "", "START",
+    "UpdateConfiguration", "ForceEndpoint", "Finalize", "Configure", "ForceEndTurn", "", "START",
     "a" * 500, None, 7
 )  # fmt: skip
 VALUES: tuple[Any, ...] = (
@@ -48,7 +50,8 @@ RAW = (
     '{"type":"start","sample_rate":1e999}',
     '{"type":"config","title":"\\u0000"}', "9" * 5000, '{"config":{"sample_rate":1e999,"words":0}}',
     '{"config":{"phrase_list":[1]}}', '{"config":{"sample_rate":16000,"max_alternatives":"x"}}',
-    '{"config":1}',
+    '{"config":1}', '{"event":"start","start":{"callSid":"CA1","tracks":["inbound","outbound"]}}',
+    '{"event":"media","media":{"track":"outbound","timestamp":"70000","payload":"////"}}',
 )  # fmt: skip
 
 

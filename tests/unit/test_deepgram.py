@@ -1,6 +1,7 @@
 """Deepgram's live protocol as a pure door: parameters, messages in, messages out."""
 
 import json
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api_gateway.doors.base import Ack, Audio, MessageError, Reply
+from api_gateway.doors.base import Ack, Audio, MessageError, Ping, Pong, Reply
 from api_gateway.doors.deepgram import Listen
+from api_gateway.doors.deepgram_flux import Flux
 from api_gateway.doors.deepgram_multichannel import MultichannelListen, listen
 from api_gateway.doors.deepgram_options import header_of, listen_options
+from api_gateway.doors.twilio import Twilio
 from api_gateway.handshake import Handshake
 from api_gateway.presenters import deepgram
 from api_gateway.presenters.deepgram_file import Presentation, response_of
@@ -31,6 +34,27 @@ from parlando.errors import (
 )
 from parlando.store.job_store import JobRecord
 
+NAMES = st.sampled_from(
+    [
+        "type",
+        "keyterms",
+        "features",
+        "thresholds",
+        "language_hints",
+        "eot_threshold",
+        "channel",
+        "punctuate",
+        "media",
+        "start",
+        "payload",
+        "timestamp",
+        "track",
+        "tracks",
+        "callSid",
+        "customParameters",
+        "language",
+    ]
+)
 RAW = "encoding=linear16&sample_rate=16000"
 
 
@@ -249,6 +273,44 @@ def test_configure_changes_terms_and_punctuation():
         assert isinstance(reply, Reply)
         answer = orjson.loads(reply.messages[0])
         assert (answer["type"], answer["code"]) == ("ConfigureFailure", code)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(NAMES, JSON, max_size=4), st.sampled_from(["Configure", "Finalize", "Other"]))
+def test_no_message_is_too_odd(fields, kind):
+    for protocol in (door(), Flux(handshake(RAW))):
+        message = json.dumps({**fields, "type": kind})
+        try:
+            commands = protocol.commands(message)
+        except InvalidRequestError:
+            continue
+        for command in commands:
+            if command == Ping():
+                [answer] = protocol.notice(Pong())
+                orjson.loads(answer)
+
+
+@given(st.dictionaries(NAMES, JSON, max_size=4), st.sampled_from(["media", "start", "stop", "mark", "x"]))
+def test_no_message_of_a_call_is_too_odd(fields, event):
+    protocol = Twilio(Handshake())
+    message = json.dumps({**fields, "event": event})
+    try:
+        channels = protocol.channels(message) or ()
+    except InvalidRequestError:
+        channels = ()
+    for channel in channels:
+        channel.request(None)
+    protocol = Twilio(Handshake())
+    [track] = protocol.channels('{"event":"start","start":{"tracks":["inbound"]}}')
+    for _, part in protocol.split(message):
+        with suppress(InvalidRequestError):
+            track.commands(part)
 
 
 # --- messages out -----------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from api_gateway.doors.base import (
 )
 from api_gateway.doors.deepgram_options import (
     DEFAULT_SILENCE_S,
+    fields_of,
     header_of,
     hotwords_of,
     listen_options,
@@ -164,8 +165,9 @@ class Listen(LiveProtocol):
 
     def _configure(self, body: dict[str, Any]) -> Sequence[ClientCommand]:
         """Apply a `Configure`, and answer it."""
-        features, terms = body.get("features") or {}, body.get("keyterms")
+        terms = body.get("keyterms")
         try:
+            features = fields_of("features", body.get("features"))
             if unknown := [name for name in features if name not in TOLD_FEATURES]:
                 raise InvalidRequestError(
                     f"features: expected {', '.join(TOLD_FEATURES)}, but got {str(unknown[0])[:40]}"

@@ -8,6 +8,7 @@ from api_gateway.doors.deepgram_options import (
     MAX_SILENCE_MS,
     Query,
     config_of,
+    fields_of,
     format_of,
     hotwords_of,
     not_honoured_of,
@@ -131,7 +132,7 @@ def change_of(body: Mapping[str, Any], old: Thresholds, *, multilingual: bool) -
             f"Expected thresholds, keyterms or language_hints, but got {unknown[0][:40]}"
         )
     config: dict[str, Any] = {}
-    thresholds = _thresholds_of(body.get("thresholds") or {}, old)
+    thresholds = _thresholds_of(fields_of("thresholds", body.get("thresholds")), old)
     if thresholds.silence_ms != old.silence_ms:
         config["vad_silence_ms"], _ = silence_of(thresholds)
     terms, hints = body.get("keyterms"), body.get("language_hints")

@@ -166,6 +166,15 @@ def strings(name: str, values: object) -> list[str]:
     return values
 
 
+def fields_of(name: str, value: object) -> dict[str, Any]:
+    """An object in a message; empty for None. Raises `InvalidRequestError`."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidRequestError(f"{name}: expected an object, but got {str(value)[:40]!r}")
+    return value
+
+
 def vocabulary(query: Query) -> str:
     """The hotwords of `keyterm` and `keywords`. Raises `InvalidRequestError`."""
     weighted = hotwords_of(query.many("keywords"), weighted=True)
