@@ -20,7 +20,7 @@ class MultichannelListen(SplitProtocol):
 
     refuses_handshake = True
     opens_before_answer = True
-    idle_s = IDLE_S
+    idle_s: float | None = IDLE_S
 
     def __init__(self, handshake: Handshake) -> None:
         super().__init__(handshake)
