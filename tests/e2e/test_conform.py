@@ -15,7 +15,9 @@ PARLANDO = Path(sys.executable).parent / "parlando"
 
 @pytest.fixture(scope="module")
 def cluster():
-    with Cluster(transcribers=1, processors=1, API_KEYS="key") as cluster:
+    wyoming = free_port()
+    with Cluster(transcribers=1, processors=1, API_KEYS="key", WYOMING_PORT=str(wyoming)) as cluster:
+        cluster.wyoming = f"tcp://127.0.0.1:{wyoming}"
         yield cluster
 
 
@@ -26,7 +28,8 @@ def conform(*arguments: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize("dialect", DRIVERS)
 def test_this_host_conforms(cluster, dialect):
-    done = conform("--url", cluster.http(), "--key", "key", "--dialect", dialect, "--fast")
+    url = cluster.wyoming if dialect == "wyoming" else cluster.http()
+    done = conform("--url", url, "--key", "key", "--dialect", dialect, "--fast")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("passed") >= 5
     assert "your country" in done.stdout.lower()

@@ -20,7 +20,7 @@ from support import official_clients as clients
 from support import tls
 from support.cluster import Cluster
 from support.perfect import PERFECT, script, silence, speak
-from support.speech import JFK
+from support.speech import JFK, fixture
 
 WORDS = (
     "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
@@ -349,3 +349,35 @@ def test_the_npm_package(perfect, node_modules, tmp_path, socket):
             clients.run_node(node_modules, "openai_realtime", base, "key", socket, audio, 2, **trust)
         )
     assert [text.split() for text in heard.transcripts] == [script(0, 5), script(5, 4)]
+
+
+# --- voice agents -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def spoken(tmp_path):
+    """A file of 16 kHz PCM: the clip, and silence."""
+    return _file(tmp_path, np.r_[fixture("jfk.flac"), silence(2)].tobytes())
+
+
+def _heard_words(printed: list[dict], kind: str) -> str:
+    return normal(" ".join(event["text"] for event in printed if event["type"] == kind))
+
+
+def test_livekits_stream(speaking, spoken):
+    printed = clients.run("livekit_openai_realtime", f"{speaking.http()}/v1", "key", spoken, "your country")
+    assert word_error_rate(WORDS, _heard_words(printed, "final_transcript")) < 0.1
+    kinds = {event["type"] for event in printed}
+    assert {"start_of_speech", "interim_transcript", "end_of_speech", "recognition_usage"} <= kinds
+
+
+@pytest.mark.parametrize("turns", ["local", "server"])
+def test_pipecats_service(speaking, spoken, turns):
+    words = len(WORDS.split()) - 1
+    printed = clients.run("pipecat_openai_realtime", f"{speaking.url()}/v1", "key", spoken, turns, words)
+    assert word_error_rate(WORDS, _heard_words(printed, "final")) < 0.1
+    kinds = [event["type"] for event in printed]
+    assert "error" not in kinds
+    assert "interim" in kinds
+    assert ("ProposedUserStartedSpeakingFrame" in kinds) == (turns == "server")
+    assert turns == "server" or kinds.count("final") == 1, "the pipeline's turn is one item"

@@ -5,13 +5,15 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 
 from parlando.cli.conform.heard import Heard
 from parlando.domain.audio import SAMPLE_RATE, Pcm16
+from parlando.tasks import end
 
 MAX_MESSAGE: Final = 1 << 24
 CONNECT_S: Final = 30.0
@@ -19,7 +21,7 @@ CONNECT_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The host under test. `url`: `http…` without a path. `speed`: of the audio; 0 for no pauses."""
+    """The host under test. `url`: `http…`, and a path if it isn't the dialect's. `speed`: 0 for no pauses."""
 
     url: str
     key: str | None
@@ -56,10 +58,13 @@ class Driver(ABC):
     # --- for drivers on WebSockets ----------------------------------------------------------------
 
     def connected(self, path: str, headers: dict[str, str] | None = None, **options: Any) -> connect:
-        """A connection to `path`, to be used as a context manager. The key is sent as a bearer token."""
+        """A connection to `path`, unless the target has a path; a context manager. Sends a bearer token."""
         bearer = {"Authorization": f"Bearer {self.target.key}"} if self.target.key else {}
+        base = urlsplit(self.target.socket_url)
+        if base.path:  # the host's own, instead of the dialect's
+            path = f"?{urlsplit(path).query}"
         return connect(
-            self.target.socket_url + path,
+            base.geturl() + path,
             additional_headers=bearer if headers is None else headers,
             max_size=MAX_MESSAGE,
             open_timeout=CONNECT_S,
@@ -78,11 +83,49 @@ class Driver(ABC):
             yield samples[at : at + size].tobytes()
 
 
-async def messages(socket: ClientConnection) -> AsyncIterator[Any]:
-    """The JSON messages of a connection until it is closed, however that is."""
-    async for message in socket:
-        if isinstance(message, str):
-            yield orjson.loads(message)
+class SocketDriver(Driver):
+    """A dialect with JSON messages over a WebSocket that the service closes at the end.
+
+    `before`, `last`: the messages in front of the audio and behind it. The audio is sent as binary messages.
+    """
+
+    path: ClassVar[str]
+    before: ClassVar[tuple[dict[str, Any], ...]] = ()
+    last: ClassVar[dict[str, Any]]
+
+    def headers(self) -> dict[str, str] | None:
+        """The headers of the handshake; None for a bearer token."""
+        return None
+
+    @abstractmethod
+    def take(self, message: dict[str, Any]) -> None:
+        """Note in `heard` what a message of the service says."""
+
+    async def hear(self, clip: Pcm16) -> Heard:
+        """See `Driver`."""
+        async with self.connected(self.path, self.headers()) as socket:
+
+            async def send() -> None:
+                for message in self.before:
+                    await socket.send(text_of(message))
+                async for frame in self.paced(clip):
+                    await socket.send(frame)
+                await socket.send(text_of(self.last))
+
+            sending = asyncio.create_task(send())
+            try:
+                async for message in socket:
+                    if isinstance(message, str):
+                        self.take(orjson.loads(message))
+            finally:
+                await end(sending)
+            self.heard.close(socket.close_code)
+        return self.heard
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """A message as JSON text."""
+    return orjson.dumps(message).decode()
 
 
 def resampled(samples: Pcm16, rate: int) -> Pcm16:

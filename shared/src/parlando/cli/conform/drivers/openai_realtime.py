@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 from websockets.asyncio.client import ClientConnection
 
-from parlando.cli.conform.drivers.base import Driver, resampled
+from parlando.cli.conform.drivers.base import Driver, resampled, text_of
 from parlando.cli.conform.heard import Heard
 from parlando.domain.audio import Pcm16
 from parlando.tasks import end
@@ -37,11 +37,11 @@ class OpenAIRealtime(Driver):
         async with self.connected("/v1/realtime?intent=transcription") as socket:
 
             async def send() -> None:
-                await socket.send(_text(update))
+                await socket.send(text_of(update))
                 async for frame in self.paced(resampled(clip, RATE), RATE):
                     chunk = base64.b64encode(frame).decode()
-                    await socket.send(_text({"type": "input_audio_buffer.append", "audio": chunk}))
-                await socket.send(_text({"type": "input_audio_buffer.commit"}))
+                    await socket.send(text_of({"type": "input_audio_buffer.append", "audio": chunk}))
+                await socket.send(text_of({"type": "input_audio_buffer.commit"}))
 
             sending = asyncio.create_task(send())
             try:
@@ -87,7 +87,3 @@ class OpenAIRealtime(Driver):
                 self._open.discard(item)
                 if event["error"].get("code") != NOTHING_LEFT:
                     heard.errors.append(str(event["error"].get("message")))
-
-
-def _text(event: dict[str, Any]) -> str:
-    return orjson.dumps(event).decode()
