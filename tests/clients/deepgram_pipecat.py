@@ -1,8 +1,8 @@
-"""Pipecat's Deepgram services in a pipeline.
+"""Pipecat's Deepgram services in a pipeline, whose frames are printed.
 
-python deepgram_pipecat.py <http://host:port> <raw pcm> <service> <words>. `service`: `stt` or `flux`.
-`words`: how many words to wait for before the pipeline is stopped. With a further argument, a number of bytes,
-it prints `paused` after them and waits for a line on its standard input. Prints the pipeline's frames.
+python deepgram_pipecat.py <http://host:port> <raw pcm> <service> <words> [<bytes>]. `service`: `stt`, `flux`.
+`words`: how many words to wait for before the pipeline is stopped. `bytes`: after so many it prints `paused`
+and waits for a line on its standard input.
 """
 
 import asyncio

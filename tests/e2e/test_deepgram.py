@@ -256,6 +256,7 @@ async def test_what_is_wrong_fails_the_handshake(perfect, path, query, key, stat
     response = refused.value.response
     assert response.status_code == status
     assert json.loads(response.body)["err_code"] == code
+    assert "handshake" not in perfect.gateways[0].log.read_text()
 
 
 async def test_browsers_send_the_key_as_a_subprotocol(perfect):

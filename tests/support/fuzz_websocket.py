@@ -130,7 +130,7 @@ async def attack(port: int, chance: random.Random) -> str | None:
             return _fault(socket, told, ending)
     except InvalidHandshake as error:
         status = getattr(getattr(error, "response", None), "status_code", 0)
-        return None if status in (400, 403, 404, 429, 431) else f"{type(error).__name__}: {error}"
+        return None if status in (400, 401, 403, 404, 429, 431) else f"{type(error).__name__}: {error}"
 
 
 def _fault(socket: ClientConnection, told: list[str], ending: str) -> str | None:

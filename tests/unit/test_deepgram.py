@@ -1,5 +1,6 @@
 """Deepgram's live protocol as a pure door: parameters, messages in, messages out."""
 
+import hashlib
 import json
 from contextlib import suppress
 from types import SimpleNamespace
@@ -471,13 +472,26 @@ def test_several_channels_share_a_connection():
     assert np.frombuffer(parts[0], "<i2").tolist() == [0, 2, 4, 6, 8]
     assert np.frombuffer(parts[1], "<i2").tolist() == [1, 3, 5, 7, 9]
     assert protocol.split('{"type":"Finalize","channel":1}') == [(1, '{"type":"Finalize","channel":1}')]
+    assert protocol.idle_s == 10
     assert [index for index, _ in protocol.split('{"type":"CloseStream"}')] == [0, 1]
+    assert protocol.idle_s is None, "the rest may take longer"
     assert protocol.split("{") == [(0, "{")]
     [result] = sent(right, final(0, "right", 0.0, 1.0, 1.0))
     assert result["channel_index"] == [1, 2]
     assert [message["type"] for message in sent(right, closed(1.0))] == []
     [metadata] = sent(left, closed(1.5))[-1:]
     assert (metadata["type"], metadata["channels"], metadata["duration"]) == ("Metadata", 2, 1.5)
+
+
+def test_the_only_channel_of_several_is_hashed_once():
+    protocol = listen(handshake(f"{RAW}&channels=1&multichannel=true"))
+    [channel] = protocol.channels(None)
+    opened(channel)
+    for index, part in protocol.split(b"\0\1\2\3"):
+        assert index == 0
+        channel.read(part)
+    [*_, metadata] = sent(channel, closed(1.0))
+    assert metadata["sha256"] == hashlib.sha256(b"\0\1\2\3").hexdigest()
 
 
 def test_the_channels_of_a_container_are_found_by_the_audio_processor():

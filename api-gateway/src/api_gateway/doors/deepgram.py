@@ -81,6 +81,7 @@ class Listen(LiveProtocol):
     def __init__(self, handshake: Handshake, *, index: int = 0, stream: Stream | None = None) -> None:
         super().__init__(handshake)
         self._index = index
+        self._alone = stream is None
         self._shared = stream
         self._request_id = new_session_id() if stream is None else stream.request_id
         self._model = deepgram.model_info(None, None)
@@ -145,7 +146,7 @@ class Listen(LiveProtocol):
     def read(self, message: Message) -> Sequence[ClientCommand]:
         """Audio, `Finalize`, `KeepAlive`, `CloseStream`, `Configure`."""
         if isinstance(message, bytes):
-            if self._stream.options.channels == 1:
+            if self._alone:  # else the audio of all channels is counted where it is split
                 self._stream.digest.update(message)
             return [Audio(message)] if message else []
         body = orjson.loads(message)

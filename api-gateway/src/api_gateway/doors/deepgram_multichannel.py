@@ -20,7 +20,7 @@ class MultichannelListen(SplitProtocol):
 
     refuses_handshake = True
     opens_before_answer = True
-    idle_s = IDLE_S
+    idle_s: float | None = IDLE_S
 
     def __init__(self, handshake: Handshake) -> None:
         super().__init__(handshake)
@@ -59,7 +59,9 @@ class MultichannelListen(SplitProtocol):
         match body:
             case {"type": "Finalize", "channel": int(index)} if 0 <= index < count:
                 return [(index, message)]
-            case {"type": "Finalize" | "CloseStream" | "Configure" | "KeepAlive"}:
+            case {"type": "Finalize" | "CloseStream" | "Configure" | "KeepAlive" as kind}:
+                if kind == "CloseStream":  # the client waits for the rest of its text, however long it takes
+                    self.idle_s = None
                 return [(index, message) for index in range(count)]
         return [(0, message)]
 
