@@ -17,7 +17,9 @@ from parlando.client import ClientError, Parlando
 from parlando.domain.subtitles import Format
 from parlando.errors import ParlandoError
 
-LANGUAGE: Final = "ISO 639-1; several, separated by commas, to detect it among these; none for any."
+LANGUAGE: Final = (
+    "Code, tag or English name; several, separated by commas, to detect it among these; none for any."
+)
 PROMPT: Final = "Text that precedes the speech: topic, names, style."
 HOTWORDS: Final = "Names and terms that may be spoken, separated by commas."
 
