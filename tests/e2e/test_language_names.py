@@ -37,7 +37,7 @@ TAKE_A_LANGUAGE = {
     "native-config": dialects.native_config,
     "whisper.cpp": dialects.inference,
 }
-OWN_TESTS = {"openai-realtime", "deepgram", "deepgram-flux", "twilio"}
+OWN_TESTS = {"deepgram-flux", "twilio"}
 """Doors whose languages their own tests check."""
 
 

@@ -4,6 +4,7 @@ Each function takes a cluster, int16 audio at 16 kHz and a language, and returns
 """
 
 import asyncio
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -90,6 +91,35 @@ async def assemblyai(cluster: Cluster, pcm: np.ndarray, language: str) -> str:
     return await _talk(url, pcm, end='{"type":"Terminate"}', read=lambda m: m.get("utterance", ""))
 
 
+async def deepgram(cluster: Cluster, pcm: np.ndarray, language: str) -> str:
+    url = f"{cluster.url()}/v1/listen?encoding=linear16&sample_rate=16000&punctuate=true&language={language}"
+
+    def read(message: dict) -> str:
+        return message["channel"]["alternatives"][0]["transcript"] if message["type"] == "Results" else ""
+
+    return await _talk(url, pcm, end='{"type":"CloseStream"}', read=read)
+
+
+async def openai_realtime(cluster: Cluster, pcm: np.ndarray, language: str) -> str:
+    """The whole audio is one item."""
+    audio = {
+        "format": {"type": "audio/pcm", "rate": 16_000},
+        "transcription": {"language": language},
+        "turn_detection": None,
+    }
+    update = {"type": "session.update", "session": {"type": "transcription", "audio": {"input": audio}}}
+    append = {"type": "input_audio_buffer.append", "audio": base64.b64encode(pcm.tobytes()).decode()}
+    return await _talk(
+        f"{cluster.url()}/v1/realtime?intent=transcription",
+        pcm[:0],
+        json.dumps(update),
+        json.dumps(append),
+        end='{"type":"input_audio_buffer.commit"}',
+        read=lambda m: m.get("transcript", ""),
+        until=lambda m: m["type"].endswith((".completed", "error")),
+    )
+
+
 async def omi(cluster: Cluster, pcm: np.ndarray, language: str) -> str:
     url = f"{cluster.url()}/omi/stt?language={language}"
     return await _talk(url, pcm, end='{"type":"CloseStream"}', read=lambda m: m["segments"][0]["text"])
@@ -163,6 +193,8 @@ async def inference(cluster: Cluster, pcm: np.ndarray, language: str) -> str:
 LIVE = {
     "native": native,
     "omi": omi,
+    "deepgram": deepgram,
+    "openai-realtime": openai_realtime,
     "omniasr": omniasr,
     "assemblyai": assemblyai,
     "vosk": vosk,

@@ -405,6 +405,14 @@ def test_only_the_fields_that_are_sent_change():
     assert client.door.request(None).config.vad_silence_ms == 1600
 
 
+@pytest.mark.parametrize("name", ["", None, "auto"])
+def test_a_language_is_reset(name):
+    client = Client(opened=False)
+    client.say(update(transcription={"language": "en"}))
+    client.say(update(transcription={"language": name}))
+    assert client.door.request(None).config.language is None
+
+
 def test_several_languages_are_a_choice():
     client = Client(opened=False)
     client.say(update(transcription={"languages": ["de", "english"]}))

@@ -70,7 +70,7 @@ class _Transcription(_Fields):
     @field_validator("language")
     @classmethod
     def _language(cls, name: str | None) -> str | None:
-        return name and _code_of(name)
+        return _code_of(name) if name and name.lower() != "auto" else ""
 
     @field_validator("languages")
     @classmethod
