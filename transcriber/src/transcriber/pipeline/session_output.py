@@ -195,13 +195,21 @@ class SessionOutput:
             return
         segment.end = utterance.end
         segment.speculation = hypothesis
-        await self._publish(segment, hypothesis, utterance.end, config, Lane.FINAL)
+        await self._publish(segment, hypothesis, utterance.end, config, Lane.FINAL, paused=True)
 
     async def _publish(
-        self, segment: OpenSegment, hypothesis: Hypothesis, end: int, config: SessionConfig, lane: Lane
+        self,
+        segment: OpenSegment,
+        hypothesis: Hypothesis,
+        end: int,
+        config: SessionConfig,
+        lane: Lane,
+        *,
+        paused: bool = False,
     ) -> None:
         """Add a hypothesis to the segment, and publish the partial together with the segment's state.
 
+        `paused`: whether it is the final's, unless speech continues.
         A hypothesis in a wrong language is dropped: the next window is decoded in the right one.
         """
         if await self._recognizer.has_other_language(segment, hypothesis, end, config, lane):
@@ -212,6 +220,8 @@ class SessionOutput:
         body = b""
         if segment.has_words and config.interim:
             partial = segment.partial(self._sid)
+            if paused:
+                partial = partial.model_copy(update={"paused": True})
             if stages := self._stages.wanted(config):
                 partial = await self._stages.partial(partial, stages, self._audio(segment.start, end))
             body = encode(partial)
