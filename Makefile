@@ -4,6 +4,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
+CLIENTS := .venv-clients
 PYTHON ?= python3
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
 PINS := constraints.txt pyproject.toml $(wildcard */pyproject.toml)
@@ -27,7 +28,7 @@ model: $(VENV)/run.done ## Fetch the embedded model, once
 whisper-model: $(VENV)/run.done ## Fetch the Whisper models that the tests use, once
 	@$(BIN)/parlando models pull whisper-tiny.en whisper-base
 
-test: $(VENV)/dev.done model whisper-model tools $(VENV)/ffmpegs.done ## Set up and run all tests (ARGS="-k name" for some)
+test: $(VENV)/dev.done model whisper-model tools $(VENV)/ffmpegs.done $(CLIENTS)/done ## Set up and run all tests (ARGS="-k name" for some)
 	@$(BIN)/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile $(ARGS)
 
 # In CI the tests shall not skip what needs these; nobody else's machine is touched.
@@ -60,8 +61,8 @@ fix: $(VENV)/dev.done ## Format, and mend what can be mended
 	$(BIN)/ruff format $(PATHS)
 	cd tests && ../$(BIN)/python -m support.settings_doc
 
-clean: ## Remove the virtual environment and all caches of tools
-	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## Remove the virtual environments and all caches of tools
+	rm -rf $(VENV) $(PEERS) $(CLIENTS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -o -name '*.egg-info' | xargs rm -rf
 
 $(VENV)/bin/python:
@@ -83,6 +84,12 @@ $(VENV)/dev.done: $(PINS) requirements/run.txt requirements/dev.txt | $(VENV)/bi
 $(VENV)/extra-%.done: $(PINS) | $(VENV)/run.done
 	@echo "Installing the packages of the engine $*: pip install -e './transcriber[$*]'"
 	@$(PIP) -e './transcriber[$*]'
+	@touch $@
+
+# Other services' official clients, in an environment of their own: their versions needn't fit ours, nor their own lists.
+$(CLIENTS)/done: requirements/clients.txt
+	$(PYTHON) -m venv --clear $(CLIENTS)
+	$(CLIENTS)/bin/pip --disable-pip-version-check install --quiet --no-deps -r $<
 	@touch $@
 
 # Older versions of FFmpeg, which the tests of conversion run against.

@@ -6,6 +6,7 @@ import lzma
 import hypothesis.internal.observability  # noqa: F401 its plugin would import it at the very end of a run
 import pytest
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
+from hypothesis import settings
 
 from parlando.store.connection import connect
 from support.redis_server import RedisServer
@@ -17,6 +18,11 @@ MICRO_SHA256 = "2caee35ab5632ac1dbb0264d57c103dca7c968e0aa992b29f0025cbe559e0e08
 # httpx gives up after 5 s, which a busy machine exceeds; a test that hangs is ended by pytest-timeout.
 for _phase in ("connect", "read", "write", "pool"):
     setattr(DEFAULT_TIMEOUT_CONFIG, _phase, 600.0)
+
+
+# By default Hypothesis fails an example that takes 200 ms, which a busy machine exceeds.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -71,6 +71,8 @@ export interface Partial {
   confidence?: number;
   /** The spoken language. */
   language?: string;
+  /** The speaker has paused; `text` is the final's, unless speech continues. */
+  paused?: true;
   lag_ms?: number;
 }
 export interface Final extends Segment {
@@ -80,6 +82,8 @@ export interface Final extends Segment {
   segment: number;
   new_text?: string;
   reason?: "no_speech" | "suppressed" | "too_short" | "engine_failed";
+  /** The segment was cut because of its length; the speaker has not paused. */
+  continues?: true;
 }
 /** The session's language is known from here on (`locked`), or is detected again in each segment. */
 export interface LanguageFound {

@@ -211,8 +211,8 @@ def table(share: int, found: dict[str, list[Step]]) -> Table:
         "The sender runs on the same two cores.",
         f"Capacity is the largest number of sessions for which in one run: first words after at most "
         f"{BARS['first_p50']} s (p50) and {BARS['first_p95']} s (p95), a word is shown {BARS['shown_mean']} s "
-        f"after its end (mean), finals come {BARS['final_p95']} s after the endpoint (p95), word errors "
-        f"are at most {BARS['wer']} points above those of the same audio without load, nothing is lost or "
+        f"after its end (mean), finals come {BARS['final_p95']} s after the endpoint (p95), there are at most "
+        f"{BARS['wer']} points more word errors than in the same audio without load, and nothing is lost or "
         "refused. "
         f"Default settings, {SECONDS} s a session, begun within {SPREAD_S:.0f} s.",
     ]

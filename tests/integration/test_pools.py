@@ -191,14 +191,14 @@ async def test_work_for_a_pool_that_restarts_is_not_refused_as_invalid(redis, ad
         await admission.places(AudioFormat(), ["de"])
     with pytest.raises(InvalidRequestError, match="but got fr; it has moonshine-tiny"):
         await admission.places(AudioFormat(), ["fr"])
-    services: Any = SimpleNamespace(admission=admission, settings=SimpleNamespace(model_aliases={}))
+    services: Any = SimpleNamespace(admission=admission, settings=SimpleNamespace(model_names=()))
     for model, language in ((B, "de"), (B, "en"), (None, "de")):
         with pytest.raises(AtCapacityError, match="No transcriber of the pool whisper-base"):
-            await openai_transcriptions._pool(services, model, JobOptions(language=language))
+            await openai_transcriptions.pool_for(services, model, JobOptions(language=language))
     with pytest.raises(openai_transcriptions.ParamError, match="does not exist here"):
-        await openai_transcriptions._pool(services, "whisper-large", JobOptions())
+        await openai_transcriptions.pool_for(services, "whisper-large", JobOptions())
     with pytest.raises(openai_transcriptions.ParamError, match="but got de"):
-        await openai_transcriptions._pool(services, A, JobOptions(language="de"))
+        await openai_transcriptions.pool_for(services, A, JobOptions(language="de"))
     assert await admission.patient_places(["de"], waiting=10) == [Place(B, 0), Place(B, 10)]
     assert await admission.patient_pools(["de"]) == [B]
     assert await admission.language_or_none("de") == "de"

@@ -77,6 +77,8 @@ async def test_a_final_is_the_better_hypothesis_of_two_decodes():
     session_log = await recognise(np.r_[speak(5, gap=1600), silence(1)], engine, vad.load("rms"))
     assert session_log.finals == [" ".join(script(0, 5))]
     assert engine.looks == [False, True]
+    paused = [event["text"] for event in session_log.events if event.get("paused")]
+    assert set(paused) <= set(session_log.finals), "what is shown at the pause is what the final will be"
 
 
 async def test_a_final_does_not_wait_for_a_second_decode_that_would_be_late(monkeypatch):

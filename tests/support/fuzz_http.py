@@ -20,11 +20,14 @@ GETS = (
     "/v1/stt/sessions/x/transcript?format=vtt", "/v1/stt/sessions/x/viewers", "/stats", "/stats/u",
     "/transcripts/u?since=1&limit=3", "/streaming", "/audio", "/omi/setup", "/omi/k/setup", "/watch/x",
     "/app/app.js", "/app/../../etc/passwd", "/v1/stt/stream", "/omi/stt", "*", "http://127.0.0.1/ready",
+    "/v3/token?expires_in_seconds=5", "/vosk", "/v3/ws",
 )  # fmt: skip
 POSTS = (
     "/v1/stt/jobs", "/v1/stt/sessions/x/viewers", "/v1/audio/transcriptions", "/v1/audio/translations",
     "/streaming?uid=u&sample_rate=16000", "/streaming?sample_rate=8000?uid=u", "/audio?uid=u", "/audio",
     "/omi/k/streaming?uid=u", f"/omi/{KEY}/audio?uid=u", "/inference", f"/omi/{KEY}/inference",
+    "/asr", "/asr?encode=false&output=srt", "/detect-language?encode=false",
+    "/v1/audio/transcriptions/stream",
 )  # fmt: skip
 METHODS = ("GET", "POST", "DELETE", "PUT", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "GETT", "PRI")
 HEADERS = (

@@ -15,15 +15,24 @@ from support.fuzz import KEY
 ENVIRONMENT = {"HEAD_TIMEOUT_S": "600"}
 """No handshake is late: a client that is paused by the machine's load sends a complete one."""
 
-PATHS = ("/v1/stt/stream", "/v1/stt/stream", "/v1/stt/stream", "/omi/stt", f"/omi/{KEY}/stt", "/omi/k/stt")
+PATHS = (
+    "/v1/stt/stream", "/v1/stt/stream", "/v1/stt/stream", "/omi/stt", f"/omi/{KEY}/stt", "/omi/k/stt",
+    "/v1/audio/transcriptions", "/v3/ws", "/vosk", "/v1/listen", "/v2/listen", f"/twilio/{KEY}",
+)  # fmt: skip
+ENDS = ('{"type":"end"}', '{"type":"CloseStream"}', '{"type":"Terminate"}', '{"eof":1}', '{"event":"stop"}')
+"""The last messages of all protocols."""
 FIELDS = (
     "type", "session_id", "resume", "last_seq", "uid", "title", "language", "prompt", "words", "interim",
     "vad_silence_ms", "encoding", "sample_rate", "channels", "channel", "normalize", "format", "chunk",
     "data",
-    "index", "start_at", "segments", "settled_ms", "config",
+    "index", "start_at", "segments", "settled_ms", "config", "eof", "reset", "max_turn_silence",
+    "keyterms_prompt", "language_codes", "inactivity_timeout",
+    "keyterms", "features", "thresholds", "multichannel", "endpointing", "utterance_end_ms",
+    "interim_results", "eot_threshold", "event", "media", "start",
 )  # fmt: skip
 TYPES = (
-    "start", "audio", "config", "flush", "ping", "end", "CloseStream", "KeepAlive", "", "START",
+    "start", "audio", "config", "flush", "ping", "end", "CloseStream", "KeepAlive", "Terminate",
+    "UpdateConfiguration", "ForceEndpoint", "Finalize", "Configure", "ForceEndTurn", "", "START",
     "a" * 500, None, 7
 )  # fmt: skip
 VALUES: tuple[Any, ...] = (
@@ -39,7 +48,10 @@ RAW = (
     '{"type":"\\ud800"}', '{"type":"ping","type":"end"}', '{"type":"audio","chunk":"' + "A" * 40_000 + '"}',
     '{"type":"audio","index":' + "9" * 400 + ',"chunk":"AAAA"}', "\0", "\ufeff{}",
     '{"type":"start","sample_rate":1e999}',
-    '{"type":"config","title":"\\u0000"}', "9" * 5000,
+    '{"type":"config","title":"\\u0000"}', "9" * 5000, '{"config":{"sample_rate":1e999,"words":0}}',
+    '{"config":{"phrase_list":[1]}}', '{"config":{"sample_rate":16000,"max_alternatives":"x"}}',
+    '{"config":1}', '{"event":"start","start":{"callSid":"CA1","tracks":["inbound","outbound"]}}',
+    '{"event":"media","media":{"track":"outbound","timestamp":"70000","payload":"////"}}',
 )  # fmt: skip
 
 
@@ -106,7 +118,7 @@ async def attack(port: int, chance: random.Random) -> str | None:
                     if chance.random() < 0.2:
                         await asyncio.sleep(chance.random() / 10)
                 if ending == "end":
-                    for last in ('{"type":"end"}', '{"type":"CloseStream"}'):
+                    for last in ENDS:
                         await socket.send(last)
                     await socket.wait_closed()
                 elif ending == "close":
@@ -118,7 +130,7 @@ async def attack(port: int, chance: random.Random) -> str | None:
             return _fault(socket, told, ending)
     except InvalidHandshake as error:
         status = getattr(getattr(error, "response", None), "status_code", 0)
-        return None if status in (400, 403, 404, 429, 431) else f"{type(error).__name__}: {error}"
+        return None if status in (400, 401, 403, 404, 429, 431) else f"{type(error).__name__}: {error}"
 
 
 def _fault(socket: ClientConnection, told: list[str], ending: str) -> str | None:
@@ -130,4 +142,4 @@ def _fault(socket: ClientConnection, told: list[str], ending: str) -> str | None
     if code in (None, 1005, 1006):
         return f"closed without a code after {told[-3:]}"
     known = [said for said in told if '"retryable":true' in said]
-    return f"1011 after {told[-3:]}" if code == 1011 and not known else None
+    return f"{code} after {told[-3:]}" if code in (1011, 3005) and not known else None

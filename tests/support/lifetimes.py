@@ -11,6 +11,7 @@ STAYING: Final = {
     ),
     r"stt:\{\d+\}:feed": "bounded, holds names of sessions and jobs only, and its consumer groups must stay",
     r"stt:schema": "one number: the version of the data",
+    r"stt:token-secret": "one secret, which signs the access tokens of all gateways",
     r"stt:pools": "one field per pool; an entry that is a week old is removed by whoever reads it",
     r"stt:workers": "one field per worker; a report that is a minute old is removed by whoever reads it",
 }

@@ -12,6 +12,7 @@ from support.perfect import PerfectEngine, word
 from transcriber.engines.base import Hypothesis, Window, Word
 
 POLYGLOT = {"STT_ENGINE": "support.polyglot:engine", "VAD": "rms"}  # for a Cluster
+OBEDIENT = {**POLYGLOT, "STT_ENGINE": "support.polyglot:obedient"}
 LANGUAGES = ("en", "de", "fr")
 UNCLEAR = 50
 _EACH = 100
@@ -74,6 +75,25 @@ class PolyglotEngine(PerfectEngine):
 def engine(settings: Any) -> PolyglotEngine:
     """The factory that STT_ENGINE names."""
     return PolyglotEngine()
+
+
+class ObedientEngine(PolyglotEngine):
+    """Mishears what is spoken in another language than the one that it is told."""
+
+    def _hear(self, window: Window) -> Hypothesis:
+        found = super()._hear(window)
+        [plain] = PerfectEngine.transcribe(self, [replace(window, task="transcribe")])
+        numbers = [int(word.text[1:]) for word in plain.words if word.text.startswith("w")]
+        told = window.language
+        if not numbers or told in (None, LANGUAGES[numbers[-1] // _EACH]):
+            return found
+        misheard = tuple(replace(word, text=f"{told}-{word.text}") for word in plain.words)
+        return replace(found, words=misheard)
+
+
+def obedient(settings: Any) -> ObedientEngine:
+    """The factory that STT_ENGINE names."""
+    return ObedientEngine()
 
 
 class GermanEngine(PolyglotEngine):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import HTTPConnection
 
-from api_gateway.auth import authenticate, handshake_of
+from api_gateway.auth import Access, Principal, handshake_of
 from api_gateway.doors.base import Audio, Ping, Start
 from api_gateway.doors.native import request_of
 from api_gateway.http.sse import start_of
@@ -18,7 +18,9 @@ from parlando.domain import subtitles
 from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.transcript import FinalSegment, Transcript
 from parlando.errors import InvalidAudioError, InvalidRequestError, NotAllowedError
+from parlando.store.connection import connect
 from parlando.store.envelope import Envelope
+from parlando.store.token_secret import TokenSecret
 from support.events import enveloped, final, native, only, partial
 
 
@@ -164,6 +166,11 @@ def _connection(*, query: str = "", client: str = "127.0.0.1", **headers: str) -
     )
 
 
+async def _caller(connection: HTTPConnection, settings: GatewaySettings) -> Principal:
+    unused = TokenSecret(connect("redis://127.0.0.1:1"))  # only access tokens need it
+    return await Access(settings, unused).authenticate(handshake_of(connection))
+
+
 KEYED = GatewaySettings(api_keys=("alpha", "beta"))
 KEYLESS = GatewaySettings(api_keys=())
 
@@ -177,14 +184,14 @@ KEYLESS = GatewaySettings(api_keys=())
         _connection(sec_websocket_protocol="parlando, parlando-key.beta"),
     ],
 )
-def test_case_17_a_key_may_come_in_four_ways(connection):
-    assert authenticate(handshake_of(connection), KEYED).key == "beta"
+async def test_case_17_a_key_may_come_in_four_ways(connection):
+    assert (await _caller(connection, KEYED)).key == "beta"
 
 
 @pytest.mark.parametrize("connection", [_connection(), _connection(authorization="Bearer gamma")])
-def test_case_17_no_key_or_a_wrong_one_is_refused(connection):
+async def test_case_17_no_key_or_a_wrong_one_is_refused(connection):
     with pytest.raises(NotAllowedError):
-        authenticate(handshake_of(connection), KEYED)
+        await _caller(connection, KEYED)
 
 
 @pytest.mark.parametrize(
@@ -195,15 +202,11 @@ def test_case_17_no_key_or_a_wrong_one_is_refused(connection):
         _connection(host="localhost", origin="https://evil.example"),
     ],
 )
-def test_without_keys_only_this_machine_is_served(connection):
-    assert (
-        authenticate(
-            handshake_of(_connection(host="localhost:8000", origin="http://localhost:8000")), KEYLESS
-        ).key
-        == ""
-    )
+async def test_without_keys_only_this_machine_is_served(connection):
+    local = _connection(host="localhost:8000", origin="http://localhost:8000")
+    assert (await _caller(local, KEYLESS)).key == ""
     with pytest.raises(NotAllowedError):
-        authenticate(handshake_of(connection), KEYLESS)
+        await _caller(connection, KEYLESS)
 
 
 TRANSCRIPT = Transcript.of(

@@ -110,9 +110,19 @@ def test_diarized_speakers_are_letters_or_the_names_that_were_given():
         ("eng_Latn", "en"),
         ("German", "de"),
         ("cmn", "zh"),
+        ("jw", "jw"),
+        ("ger", "de"),
+        ("deu", "de"),
+        ("Castilian", "es"),
+        ("ory_Orya", "or"),
         ("zz", None),
         ("", None),
     ],
 )
 def test_languages_go_by_many_names(name, code):
     assert languages.code_of(name) == code
+
+
+def test_the_languages_of_whisper_are_their_own_normal_form():
+    assert all(languages.code_of(code) == code for code in languages.NAMES)
+    assert all(languages.code_of(name.title()) == code for name, code in languages.CODES.items())

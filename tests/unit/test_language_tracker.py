@@ -131,11 +131,22 @@ def test_a_segments_language_is_fixed_by_enough_speech_or_by_stable_text():
     ("given", "kept", "allowed"),
     [
         (None, None, ()),
+        ("", None, ()),
         ("auto", None, ()),
+        ("Auto", None, ()),
+        ("und", None, ()),
+        ("multi", None, ()),
         ("de", "de", ("de",)),
-        ("en-GB", "en-GB", ("en",)),
-        ("de, en ,fr", "de,en,fr", ("de", "en", "fr")),
-        ("de,de,en-GB,en-US", "de,en-GB,en-US", ("de", "en")),
+        ("DE\n", "de", ("de",)),
+        ("german", "de", ("de",)),
+        ("en-GB", "en", ("en",)),
+        ("eng_Latn", "en", ("en",)),
+        ("ger,fre, chi", "de,fr,zh", ("de", "fr", "zh")),
+        ("nb", "no", ("no",)),
+        ("iw,jv,fil", "he,jw,tl", ("he", "jw", "tl")),
+        ("tlh", "tlh", ("tlh",)),
+        ("de, en ,fr,", "de,en,fr", ("de", "en", "fr")),
+        ("de,de,en-GB,en-US", "de,en", ("de", "en")),
     ],
 )
 def test_choices_of_languages(given, kept, allowed):
@@ -145,7 +156,14 @@ def test_choices_of_languages(given, kept, allowed):
         assert options.only_language == (allowed[0] if len(allowed) == 1 else None)
 
 
-@pytest.mark.parametrize("given", ["", "german", "auto,de", "de;en", "de,", ",de", "DE", "de,auto", "de\n"])
+def test_a_default_language_is_for_those_who_state_none():
+    assert SessionConfig().with_default_language("de").language == "de"
+    assert SessionConfig().with_default_language(None).language is None
+    assert SessionConfig(language="auto").with_default_language("de").language is None
+    assert JobOptions(language="fr").with_default_language("de").language == "fr"
+
+
+@pytest.mark.parametrize("given", ["germanic", "auto,de", "de;en", "xx", "de,auto", "*", "de-", "de " * 99])
 def test_what_is_no_choice_of_languages_is_refused(given):
     with pytest.raises(ValidationError, match="language"):
         SessionConfig(language=given)

@@ -10,7 +10,10 @@ from typing import Any
 import orjson
 import pytest
 
-from api_gateway.live.connection import COMMAND_BYTES, MAX_BUFFERED, LiveConnection, SessionFinished
+from api_gateway.live import connection as live_connection
+from api_gateway.live.connection import MAX_BUFFERED, LiveConnection
+from api_gateway.live.ends import SessionFinished
+from api_gateway.live.queued import COMMAND_BYTES
 from api_gateway.live.transport import ClientDisconnected
 from api_gateway.settings import GatewaySettings
 from parlando.domain.commands import Configure, Flush, SessionCommand, Settle
@@ -222,6 +225,51 @@ async def test_messages_behind_a_throttled_chunk_are_not_kept_without_end(floods
     with pytest.raises(asyncio.CancelledError):
         await running
     assert 0 < read < 2000
+
+
+class Hasty(Played):
+    """A client that sends audio and an `end`, and disconnects; a writer that stores when it is told to."""
+
+    def __init__(self, *, room: bool = True) -> None:
+        super().__init__()
+        self.left = deque(
+            ['{"type":"audio","chunk":"AAAA"}', '{"type":"audio","chunk":"AAAA"}', '{"type":"end"}']
+        )
+        self.room = room
+        self.stored: list[str | int] = []
+
+    async def receive(self) -> str:
+        if not self.left:
+            raise ClientDisconnected
+        return self.left.popleft()
+
+    async def send(self, message: str) -> None:
+        raise ClientDisconnected
+
+    async def append(self, pcm: bytes, limit: int) -> SimpleNamespace:
+        await asyncio.sleep(0.01)
+        if self.room:
+            self.stored.append(len(pcm))
+        return SimpleNamespace(stored=self.room, backlog=0)
+
+    async def command(self, command: SessionCommand) -> None:
+        self.stored.append(command.type)
+
+    settled = (0, 0)
+
+
+async def test_what_a_client_has_sent_is_stored_though_it_has_disconnected():
+    hasty = Hasty()
+    with pytest.raises(ClientDisconnected):
+        await asyncio.wait_for(hasty.connection().run(), 60)
+    assert sum(hasty.stored[:-1]) == 6
+    assert hasty.stored[-1] == "end"
+
+
+async def test_a_client_that_has_disconnected_is_not_waited_for_without_end(monkeypatch):
+    monkeypatch.setattr(live_connection, "REST_S", 0.1)
+    with pytest.raises(ClientDisconnected):
+        await asyncio.wait_for(Hasty(room=False).connection().run(), 60)
 
 
 async def test_an_ack_tells_only_what_is_settled_by_finals_that_were_sent():

@@ -1,8 +1,12 @@
 """What `make run` starts."""
 
+import socket
+
 import pytest
 
-from parlando.cli.up import _pools, transcriber_services
+from parlando.cli import up
+from parlando.cli.up import _pools, _wyoming, transcriber_services
+from parlando.embedded.redis_server import free_port
 from parlando.models.selection import ClusterEngines, selections
 
 
@@ -45,3 +49,18 @@ def test_without_engines_all_transcribers_run_the_selected_one():
 )
 def test_make_run_waits_for_every_pool(engines, count):
     assert _pools(selections(ClusterEngines(engines=engines))) == count
+
+
+def test_wyoming_is_served_on_its_usual_port_unless_that_is_taken_or_another_is_set(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WYOMING_PORT", raising=False)
+    monkeypatch.setattr(up, "WYOMING_USUAL", free_port())
+    assert _wyoming() == {"WYOMING_PORT": str(up.WYOMING_USUAL)}
+    with socket.create_server(("127.0.0.1", up.WYOMING_USUAL)):
+        assert _wyoming() == {}
+    for port in ("0", "10301"):
+        monkeypatch.setenv("WYOMING_PORT", port)
+        assert _wyoming() == {}
+    monkeypatch.delenv("WYOMING_PORT")
+    (tmp_path / ".env").write_text("WYOMING_PORT=0")
+    assert _wyoming() == {}

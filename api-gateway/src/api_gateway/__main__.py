@@ -7,6 +7,7 @@ from contextlib import suppress
 import structlog
 
 from api_gateway.app import create_app
+from api_gateway.omniasr_settings import differences
 from api_gateway.server.request_ids import log_request_id
 from api_gateway.server.uvicorn_server import server_of
 from api_gateway.settings import GatewaySettings
@@ -22,6 +23,8 @@ def main() -> int:
     logs.configure("gateway", level=settings.log_level, form=settings.log_format, processors=[log_request_id])
     if not settings.api_keys:
         log.warning("keys.none", effect="serving this machine only; set API_KEYS to serve other machines")
+    for name, effect in differences(settings).items():
+        log.warning("setting.differs", setting=name, effect=effect)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn re-raises it after its shutdown: exit 0
     try:
         app = create_app(settings)

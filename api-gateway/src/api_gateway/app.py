@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from api_gateway.admission import Admission
+from api_gateway.auth import Access
 from api_gateway.cluster import Cluster
 from api_gateway.deliveries.archive import Archive, store_of
 from api_gateway.deliveries.archiver import Archiver
@@ -21,10 +22,24 @@ from api_gateway.deliveries.queues import Queues
 from api_gateway.deliveries.webhooks import TranscriptWebhook
 from api_gateway.dependencies import Services
 from api_gateway.doors.table import WebSocketDoor, load
+from api_gateway.http import (
+    assemblyai,
+    deepgram,
+    deliveries,
+    health,
+    language_detection,
+    omniasr,
+    sessions,
+    twilio,
+    users,
+    viewers,
+    web,
+    whisper_asr,
+)
 from api_gateway.http import cluster as cluster_routes
-from api_gateway.http import deliveries, health, language_detection, sessions, users, viewers, web
 from api_gateway.http import jobs as job_routes
 from api_gateway.http import omi_webhook as omi
+from api_gateway.http import openai_realtime as realtime
 from api_gateway.http import openai_transcriptions as transcriptions
 from api_gateway.http.description import DESCRIPTION
 from api_gateway.live.tcp import open_tcp_doors
@@ -52,6 +67,7 @@ from parlando.store.http_audio import HttpAudio
 from parlando.store.job_store import Jobs
 from parlando.store.pubsub import Channels
 from parlando.store.sessions import Sessions
+from parlando.store.token_secret import TokenSecret
 from parlando.store.viewers import Viewers
 from parlando.tasks import end
 
@@ -95,6 +111,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         webhook = TranscriptWebhook(redis, history, outbound, settings, worker=cluster.id)
         app.state.services = Services(
             settings=settings,
+            access=Access(settings, TokenSecret(redis)),
             sessions=sessions,
             history=history,
             channels=channels,
@@ -159,8 +176,14 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         viewers,
         job_routes,
         transcriptions,
+        realtime,
+        omniasr,
         language_detection,
+        whisper_asr,
+        assemblyai,
+        deepgram,
         omi,
+        twilio,
         users,
         deliveries,
         cluster_routes,

@@ -7,7 +7,7 @@ from fastapi import Depends, Query
 from starlette.requests import HTTPConnection
 
 from api_gateway.admission import Admission
-from api_gateway.auth import Principal, authenticate, handshake_of
+from api_gateway.auth import Access, Principal, handshake_of
 from api_gateway.cluster import Cluster
 from api_gateway.deliveries.archive import Archive
 from api_gateway.deliveries.archiver import Archiver
@@ -31,6 +31,7 @@ class Services:
     """Everything a route may need; built once in `app.py`."""
 
     settings: GatewaySettings
+    access: Access
     sessions: Sessions
     history: History
     channels: Channels
@@ -53,9 +54,9 @@ def services(connection: HTTPConnection) -> Services:
     return services
 
 
-def principal(connection: HTTPConnection) -> Principal:
+async def principal(connection: HTTPConnection) -> Principal:
     """The caller, or `NotAllowedError`."""
-    return authenticate(handshake_of(connection), services(connection).settings)
+    return await services(connection).access.authenticate(handshake_of(connection))
 
 
 ServicesDep = Annotated[Services, Depends(services)]
@@ -91,7 +92,7 @@ async def visible(sid: str, connection: HTTPConnection, services: ServicesDep) -
     """A session that the caller can follow: its own, or one whose viewer token it sends."""
     token = handshake_of(connection).token or ""
     if not is_viewer_token(token):
-        return ReadAccess(await readable(sid, principal(connection), services))
+        return ReadAccess(await readable(sid, await principal(connection), services))
     try:
         admitted = is_session_id(sid) and await services.viewers.admits(sid, token)
     except SessionNotFoundError:

@@ -1,12 +1,16 @@
 """The gateway's settings."""
 
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import NoDecode
 
 from parlando.blobs import BlobSettings
+from parlando.domain.languages import LanguageChoice
+
+WYOMING: Final = "wyoming"
+"""The name of the TCP door whose port is `WYOMING_PORT`."""
 
 
 class GatewaySettings(BlobSettings):
@@ -27,6 +31,18 @@ class GatewaySettings(BlobSettings):
     )
     tcp_doors: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="TCP doors to open, separated by commas: `name=port`"
+    )
+    wyoming_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="TCP port for the Wyoming protocol (Home Assistant), usually 10300; 0 for none. "
+        "`make run` opens 10300 on this machine if it is free",
+    )
+    keyless_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (IPv4Network("127.0.0.0/8"), IPv6Network("::1")),
+        description="Addresses and networks, separated by commas, whose Wyoming clients are served: that "
+        "protocol has no keys. Their sessions belong to the first of `API_KEYS`",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Web origins whose pages may call the gateway, separated by commas"
@@ -106,11 +122,31 @@ class GatewaySettings(BlobSettings):
             "gpt-4o-transcribe",
             "gpt-4o-mini-transcribe",
             "gpt-4o-transcribe-diarize",
+            "gpt-transcribe",
+            "gpt-live-transcribe",
+            "gpt-realtime-whisper",
             "omniASR_CTC_300M_v2",
             "omniASR_CTC_1B_v2",
         ),
         description="Model names of OpenAI's API that stand for any running engine, separated by commas; "
         "`*` for any name",
+    )
+    model_card: str = Field(
+        "",
+        description="omniASR-server's name of its model: one more name like those in `MODEL_ALIASES`. It "
+        "selects no model, as `STT_ENGINE` and `WHISPER_MODEL` do",
+    )
+    chunk_duration: float | None = Field(
+        None, description="omniASR-server's setting. It has no effect, which the log says"
+    )
+    vad_enabled: bool = Field(
+        True, description="omniASR-server's setting. `false` has no effect, which the log says"
+    )
+    default_language: LanguageChoice = Field(
+        None,
+        validation_alias=AliasChoices("default_language", "default_lang"),
+        description="Language of sessions and jobs that state none, not even `auto`; if empty, it is "
+        "detected (also read as `DEFAULT_LANG`)",
     )
     price_per_hour_usd: float = Field(
         0.0, ge=0, description="Cost of an hour of audio in US dollars, for `/stats`"
@@ -145,6 +181,9 @@ class GatewaySettings(BlobSettings):
     )
     omi_dev_api_key: str = Field("", description="Omi developer key for `OMI_WRITE_BACK`")
     omi_api_base: str = Field("https://api.omi.me", description="Base URL of Omi's API")
+    twilio_auth_token: str = Field(
+        "", description="Auth token of a Twilio account: its requests must then have a valid signature"
+    )
     archive_url: str = Field(
         "",
         description="Archive of users' transcripts: a folder, or `s3://bucket/prefix`; "
@@ -179,6 +218,7 @@ class GatewaySettings(BlobSettings):
         "tcp_doors",
         "cors_origins",
         "trusted_proxies",
+        "keyless_networks",
         "omi_signature_secrets",
         "model_aliases",
         mode="before",
@@ -201,7 +241,19 @@ class GatewaySettings(BlobSettings):
     @property
     def tcp_ports(self) -> dict[str, int]:
         """The port of each TCP door, by name."""
-        return {name: int(port) for name, _, port in (named.partition("=") for named in self.tcp_doors)}
+        named = {name: int(port) for name, _, port in (named.partition("=") for named in self.tcp_doors)}
+        return {WYOMING: self.wyoming_port, **named} if self.wyoming_port else named
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The names that stand for any running engine."""
+        return (*self.model_aliases, self.model_card) if self.model_card else self.model_aliases
+
+    @property
+    def keyless_host(self) -> str:
+        """The address on which protocols without keys listen: this machine only if no other is admitted."""
+        local = all(network.is_loopback for network in self.keyless_networks)
+        return "127.0.0.1" if local else self.host
 
     @property
     def listen_host(self) -> str:

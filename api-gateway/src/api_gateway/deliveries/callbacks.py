@@ -1,23 +1,25 @@
 """Callbacks: posts ended jobs to their `callback_url`, signed, at least once."""
 
 import time
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from api_gateway import metrics
 from api_gateway.deliveries.queues import bounds
 from api_gateway.deliveries.signature import sign_plain, standard_headers
-from api_gateway.presenters.job import document_of
+from api_gateway.presenters import deepgram
+from api_gateway.presenters.deepgram_file import Presentation, response_of
+from api_gateway.presenters.job import document_of, transcript_of
 from api_gateway.settings import GatewaySettings
-from parlando.errors import DeliveryFailedError, JobNotFoundError
+from parlando.errors import DeliveryFailedError, JobNotFoundError, ParlandoError
 from parlando.ids import fingerprint
 from parlando.outbound import POST_S, Outbound, SendError, destination_of
 from parlando.store.connection import Redis
 from parlando.store.deliveries import Deliveries, Delivery, Selected
 from parlando.store.delivery_worker import DeliveryWorker, Policy
 from parlando.store.feed import Feed, FeedEntry
-from parlando.store.job_store import Jobs
+from parlando.store.job_store import JobRecord, Jobs
 from parlando.store.slots import DeliveryLane
 
 POLICY: Final = (
@@ -63,6 +65,16 @@ class JobCallbacks:
         lane = DeliveryLane(record.key, destination_of(record.options.callback_url or ""))
         return Selected(entry.entry, lane, {"job": entry.id})
 
+    async def _document(self, record: JobRecord) -> dict[str, Any]:
+        """Our document of a job, or the response of the API by which it was submitted."""
+        if not record.options.presentation:
+            return await document_of(self._jobs, record)
+        shown = Presentation.model_validate_json(record.options.presentation)
+        try:
+            return response_of(record, await transcript_of(self._jobs, record), shown)
+        except ParlandoError as failure:
+            return deepgram.error(deepgram.err_code(failure), failure.message, record.job)
+
     async def _call(self, delivery: Delivery) -> None:
         try:
             record = await self._jobs.record(delivery.fields["job"])
@@ -70,7 +82,7 @@ class JobCallbacks:
             return  # deleted meanwhile, or expired
         if not record.options.callback_url:
             return
-        body = orjson.dumps(await document_of(self._jobs, record))
+        body = orjson.dumps(await self._document(record))
         headers = {
             "Content-Type": "application/json",
             "Idempotency-Key": record.job,

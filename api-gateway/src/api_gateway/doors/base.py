@@ -6,18 +6,22 @@ same for all protocols and are in `api_gateway.live`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+import orjson
 from pydantic import ValidationError
 
 from api_gateway.handshake import Handshake
+from api_gateway.presenters.error_mapping import event_of, mapping_of
+from api_gateway.settings import GatewaySettings
 from parlando.domain.annotations import Annotation
 from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.config import SessionConfig
 from parlando.domain.events import Closed, SessionEvent
 from parlando.domain.formats import AudioFormat
+from parlando.domain.pools import Pool
 from parlando.errors import InvalidRequestError, ParlandoError
 
 Message = str | bytes
@@ -86,7 +90,22 @@ class Ping:
     """A keep-alive message of the client, which may request a `Pong`."""
 
 
-ClientCommand = Start | Audio | Ping | Configure | Flush | End
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Messages that answer a message of the client. They are sent at once.
+
+    Commands before it in the same message are executed first; if one is refused, it isn't sent.
+    """
+
+    messages: Sequence[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """A question for the engines that run, answered with `Described`."""
+
+
+ClientCommand = Start | Audio | Ping | Reply | Describe | Configure | Flush | End
 
 
 # --- to the client ----------------------------------------------------------------------------------
@@ -166,13 +185,20 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
+class Described:
+    """The answer to `Describe`: the pools that have a transcriber."""
+
+    pools: Sequence[Pool]
+
+
+@dataclass(frozen=True, slots=True)
 class MessageError:
     """A message was invalid, or can't be applied now. The connection stays open."""
 
     error: ParlandoError
 
 
-Notice = Ack | FlowStatus | Pong | MessageError
+Notice = Ack | FlowStatus | Pong | Described | MessageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +208,15 @@ class Refusal:
     messages: Sequence[Message]
     code: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """The HTTP response to a WebSocket handshake that is refused."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
 
 
 def explain(error: ValidationError) -> str:
@@ -196,8 +231,8 @@ def explain(error: ValidationError) -> str:
 # --- a protocol -------------------------------------------------------------------------------------
 
 
-class LiveProtocol(ABC):
-    """The protocol of one connection."""
+class ConnectionProtocol(ABC):
+    """The protocol of one connection: its handshake and its errors."""
 
     subprotocol: ClassVar[str | None] = None
     """The WebSocket subprotocol, selected if the client offers it."""
@@ -205,11 +240,29 @@ class LiveProtocol(ABC):
     refuses_handshake: ClassVar[bool] = False
     """Whether a wrong key fails the handshake, instead of being reported after it."""
 
-    idle_s: ClassVar[float | None] = None
+    opens_before_answer: ClassVar[bool] = False
+    """Whether the session is opened before the handshake is answered. Every error until then is an HTTP
+    response (`denial`), and `answer_headers` is sent. There can be no first message then."""
+
+    keyless: ClassVar[bool] = False
+    """Whether clients can't send a key. Then those of `KEYLESS_NETWORKS` are served, on behalf of a key."""
+
+    opens_when_needed: ClassVar[bool] = False
+    """Whether the session is opened with the first command that needs one, instead of before the client's
+    first message. `Ping` and `Describe` need none, and neither does a message without a command."""
+
+    idle_s: float | None = None
     """Seconds without a message after which the session ends; None for `IDLE_TIMEOUT_S`."""
 
     def __init__(self, handshake: Handshake) -> None:
         self.handshake = handshake
+        self.claims: Mapping[str, Any] = {}
+        """The claims of the access token that the client has sent as its key; set before `request`."""
+
+    @property
+    def selected_subprotocol(self) -> str | None:
+        """The subprotocol of the handshake's answer: `subprotocol`, if the client offers it."""
+        return self.subprotocol if self.subprotocol in self.handshake.subprotocols else None
 
     @property
     def key(self) -> str | None:
@@ -220,6 +273,27 @@ class LiveProtocol(ABC):
     def first_message_s(self) -> float:
         """Seconds to wait for a first message, which may name the session, before one is opened."""
         return 0.0
+
+    def verify(self, settings: GatewaySettings) -> None:
+        """Check more of the handshake than the key, such as a signature. Raises `NotAllowedError`."""
+        return
+
+    def denial(self, error: ParlandoError) -> Denial:
+        """The HTTP response that refuses the handshake on `error`."""
+        status = 403 if error.code == "not_allowed" else mapping_of(error).status
+        return Denial(status, orjson.dumps(event_of(error)))
+
+    @abstractmethod
+    def refusal(self, error: ParlandoError) -> Refusal:
+        """The messages and the close code that end the connection on `error`."""
+
+
+class LiveProtocol(ConnectionProtocol):
+    """The protocol of one session."""
+
+    def answer_headers(self, session: OpenedSession) -> Sequence[tuple[str, str]]:
+        """Headers of the handshake's answer, if `opens_before_answer`: ASCII, without line breaks."""
+        return ()
 
     @abstractmethod
     def request(self, first: ClientCommand | None) -> SessionRequest:
@@ -255,10 +329,37 @@ class LiveProtocol(ABC):
         """Encode a notice of the gateway itself."""
         return ()
 
-    @abstractmethod
-    def refusal(self, error: ParlandoError) -> Refusal:
-        """The messages and the close code that end the connection on `error`."""
-
     def close_code(self, closed: Closed) -> int:
         """The close code after the session's last event."""
         return 1003 if closed.reason == "invalid_audio" else 1000
+
+    def close_reason(self, closed: Closed) -> str:
+        """The reason in the close frame after the session's last event: up to 123 bytes."""
+        return ""
+
+
+class SplitProtocol(ConnectionProtocol):
+    """The protocol of a connection that carries several channels, each with a session of its own.
+
+    Each channel has a `LiveProtocol` object; what they send goes to the same client, message by message. The
+    connection ends when the sessions of all channels have closed, or on the first error.
+    """
+
+    @abstractmethod
+    def channels(self, first: Message | None) -> Sequence[LiveProtocol] | None:
+        """The protocols of the channels, 1 to `MAX_CHANNELS`; None if a message that names them must follow.
+
+        `first`: the next of the client's first messages, if the protocol has `first_message_s`; else None.
+
+        Raises
+        ------
+        InvalidRequestError
+
+        """
+
+    @abstractmethod
+    def split(self, message: Message) -> Sequence[tuple[int, Message]]:
+        """The parts of a message: the index of a channel, and the message for its protocol.
+
+        Doesn't raise: a message that can't be understood goes to one channel, whose protocol refuses it.
+        """

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
@@ -156,11 +156,16 @@ async def discard(blobs: Blobs, name: str) -> None:
 
 
 async def receive(
-    request: Request, blobs: Blobs, *, limit: int, file_fields: Collection[str] = ("file",)
+    request: Request,
+    blobs: Blobs,
+    *,
+    limit: int,
+    file_fields: Collection[str] = ("file",),
+    head: bytes = b"",
 ) -> Upload:
     """Receive a form, and store its file, of at most `limit` bytes, in the blob store.
 
-    `file_fields`: the names that the file's field may have.
+    `file_fields`: the names that the file's field may have. `head`: bytes to store in front of the file.
 
     Raises
     ------
@@ -187,18 +192,62 @@ async def receive(
         return Upload(None, form.fields)
 
     async def whole() -> AsyncIterator[bytes]:
-        yield first
+        yield head + first
         async for piece in body:
             yield piece
 
+    await _stored(blobs, name, whole())
+    source = Source(name, form.filename or "", form.size, form.digest.hexdigest())
+    return Upload(source, form.fields)
+
+
+async def receive_body(
+    request: Request, blobs: Blobs, *, limit: int, head: Callable[[bytes], bytes]
+) -> Source | None:
+    """Store a body that is a file, of at most `limit` bytes, in the blob store. None if it is empty.
+
+    `head`: returns bytes to store in front of the file, given its first piece.
+
+    Raises
+    ------
+    TooBigError, SlowBodyError, StorageError
+
+    """
+    _check(whole_number(request.headers.get("content-length", "")) or 0, limit)
+    allow_body(request, limit)
+    name = secrets.token_hex(16)
+    pieces = request.stream()
+    first = b""
+    async for first in pieces:
+        if first:
+            break
+    if not first:
+        return None
+    size, digest = 0, sha256()
+
+    def counted(piece: bytes) -> bytes:
+        nonlocal size
+        size += len(piece)
+        digest.update(piece)
+        _check(size, limit)
+        return piece
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield head(first) + counted(first)
+        async for piece in pieces:
+            yield counted(piece)
+
+    await _stored(blobs, name, whole())
+    return Source(name, "", size, digest.hexdigest())
+
+
+async def _stored(blobs: Blobs, name: str, pieces: AsyncIterator[bytes]) -> None:
     async with _slots:
         try:
-            await blobs.put(name, whole())
+            await blobs.put(name, pieces)
         except BaseException:
             await discard(blobs, name)
             raise
-    source = Source(name, form.filename or "", form.size, form.digest.hexdigest())
-    return Upload(source, form.fields)
 
 
 def _check(size: int, limit: int) -> None:

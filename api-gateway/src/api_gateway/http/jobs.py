@@ -15,7 +15,7 @@ from api_gateway.http.sse import annotations_from, respond, start_of
 from api_gateway.http.uploads import body_of
 from api_gateway.live.relay import Relay
 from api_gateway.presenters.job import document_of, job_of, result_of, transcript_of
-from parlando.domain.job_options import JobOptions, JobStatus
+from parlando.domain.job_options import INTERNAL_FIELDS, JobOptions, JobStatus
 from parlando.domain.subtitles import FORMATS, Format
 from parlando.errors import (
     AtCapacityError,
@@ -60,7 +60,7 @@ class JobFromUrl(JobOptions):
 def _schema(**more: Any) -> dict[str, Any]:
     """The JSON schema of a request: the required fields `more`, and the options."""
     schema = JobOptions.model_json_schema()
-    fields = {name: field for name, field in schema["properties"].items() if name != "eager"}
+    fields = {name: field for name, field in schema["properties"].items() if name not in INTERNAL_FIELDS}
     fields["priority"] = {**schema["$defs"]["Priority"], "default": "normal"}
     return {"type": "object", "required": [*more], "properties": {**more, **fields}}
 
@@ -115,6 +115,7 @@ async def submit(
         source, options = await _from_url(request, services)
     else:
         source, options = await _from_form(request, services)
+    options = options.with_default_language(services.settings.default_language)
     try:
         pool = await _check(services, options)
     except BaseException:  # also if the client disconnects meanwhile
@@ -156,12 +157,14 @@ async def _from_url(request: Request, services: Services) -> tuple[Source, JobOp
         )
     await services.outbound.check(job.url)
     source = Source(new_job_id(), file_name(job.url), digest=job.url, url=job.url)
-    return source, JobOptions(**job.model_dump(exclude={"url"}))
+    return source, JobOptions(**job.model_dump(exclude={"url", *INTERNAL_FIELDS}, exclude_unset=True))
 
 
 def _options(fields: dict[str, str]) -> JobOptions:
     try:
-        return JobOptions.model_validate({k: v for k, v in fields.items() if v != "" and k != "eager"})
+        return JobOptions.model_validate(
+            {k: v for k, v in fields.items() if v != "" and k not in INTERNAL_FIELDS}
+        )
     except ValidationError as error:
         raise InvalidRequestError(_first(error)) from error
 

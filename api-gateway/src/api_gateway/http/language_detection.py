@@ -1,4 +1,4 @@
-"""`POST /detect-language`: the language that is spoken in a file.
+"""`POST /v1/detect-language`: the language of a file. `/detect-language` is for whisper-asr's clients.
 
 A request is processed as a job with the task `detect_language`, which is removed when it is answered.
 """
@@ -8,10 +8,13 @@ from typing import Any, Final
 from fastapi import APIRouter
 from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 
+from api_gateway.auth import Principal
 from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
 from api_gateway.http.job_answers import ended, remove_later
 from api_gateway.http.job_uploads import Upload, discard, receive
+from api_gateway.http.whisper_asr import WAV_HEAD, EncodeQuery, PathCallerDep
 from parlando.domain.job_options import JobOptions, JobStatus, Priority
 from parlando.domain.languages import NAMES
 from parlando.errors import (
@@ -39,6 +42,10 @@ _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     500: {"description": "The engine failed", **_PROBLEM},
     503: {"description": "No capacity, too many jobs are waiting, or Redis can't be reached", **_PROBLEM},
     507: {"description": "The blob store is full", **_PROBLEM},
+}
+_FOR_WHISPER_ASR: Final[dict[int | str, dict[str, Any]]] = {
+    **_ERRORS,
+    422: {"description": "There is no speech in the file (an empty object), or a parameter is invalid"},
 }
 _BODY: Final = {
     "required": True,
@@ -72,12 +79,45 @@ class DetectedLanguage(BaseModel):
     confidence: float = Field(description="From 0 to 1; below 0.6 it is a guess", examples=[0.97])
 
 
-@router.post("/detect-language", responses=_ERRORS, openapi_extra={"requestBody": _BODY})
 @router.post("/v1/detect-language", responses=_ERRORS, openapi_extra={"requestBody": _BODY})
-async def detect_language(request: Request, caller: PrincipalDep, services: ServicesDep) -> DetectedLanguage:
+async def detect_language(
+    request: Request, caller: PrincipalDep, services: ServicesDep, encode: EncodeQuery = True
+) -> DetectedLanguage:
     """Detect the language of a file, in the first 28 s from its first speech on."""
+    return await _detect(request, caller, services, head=b"" if encode else WAV_HEAD)
+
+
+@router.post(
+    "/detect-language",
+    responses=_FOR_WHISPER_ASR,
+    response_model=DetectedLanguage,
+    openapi_extra={"requestBody": _BODY},
+)
+@router.post(
+    "/whisper-asr/{key}/detect-language",
+    responses=_FOR_WHISPER_ASR,
+    response_model=DetectedLanguage,
+    openapi_extra={"requestBody": _BODY},
+)
+async def detect_language_for_whisper_asr(
+    request: Request, caller: PathCallerDep, services: ServicesDep, encode: EncodeQuery = True
+) -> DetectedLanguage | JSONResponse:
+    """The same, as whisper-asr-webservice has it. Bazarr takes an empty object for a file without speech."""
+    try:
+        return await _detect(request, caller, services, head=b"" if encode else WAV_HEAD)
+    except NoSpeechError:
+        return JSONResponse({}, 422)
+
+
+async def _detect(
+    request: Request, caller: Principal, services: Services, *, head: bytes
+) -> DetectedLanguage:
     upload = await receive(
-        request, services.blobs, limit=services.settings.max_upload_mb << 20, file_fields=FILE_FIELDS
+        request,
+        services.blobs,
+        limit=services.settings.max_upload_mb << 20,
+        file_fields=FILE_FIELDS,
+        head=head,
     )
     if upload.source is None:
         raise InvalidRequestError("Expected a file in the form's field `file`, but it is empty or missing")

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from api_gateway import metrics
-from api_gateway.auth import Principal, authenticate, handshake_of
+from api_gateway.auth import Principal, handshake_of
 from api_gateway.deliveries.signature import secrets_for, verify
 from api_gateway.dependencies import Services, ServicesDep, services
 from api_gateway.doors.base import explain
@@ -76,10 +76,11 @@ class _Spoken:
 
     async def config(self) -> SessionConfig:
         """The session's config; a language that no engine supports is ignored."""
+        language = self.language or self.services.settings.default_language
         return SessionConfig(
             interim=False,
             batch=self.services.settings.omi_mode == "batch",
-            language=await self.services.admission.language_or_none(self.language),
+            language=await self.services.admission.language_or_none(language),
             **self.options,
         )
 
@@ -87,9 +88,9 @@ class _Spoken:
 SpokenDep = Annotated[_Spoken, Depends(_spoken)]
 
 
-def _caller(request: Request, key: str | None) -> Principal:
+async def _caller(request: Request, key: str | None) -> Principal:
     try:
-        return authenticate(handshake_of(request), services(request).settings, offered=key)
+        return await services(request).access.authenticate(handshake_of(request), offered=key)
     except NotAllowedError as error:
         raise UnknownKeyError(error.message) from error
 
@@ -105,7 +106,7 @@ def _caller(request: Request, key: str | None) -> Principal:
 @router.get("/omi/{key}/setup", responses=_NO_KEY)
 async def setup(request: Request, key: str | None = None) -> dict[str, bool]:
     """Answer Omi's check that the webhook is set up."""
-    _caller(request, key)
+    await _caller(request, key)
     return {"is_setup_completed": True}
 
 
@@ -120,7 +121,7 @@ async def streaming(
     key: str | None = None,
 ) -> JSONResponse:
     """Raw audio of a user: mono s16le, of any length. It is answered when the audio is in Redis."""
-    caller = _caller(request, key)
+    caller = await _caller(request, key)
     body = await body_of(request, services.settings.omi_max_body_mb << 20)
     await _check_signature(request, services, caller, uid, body)
     return await _take(request, services, caller, spoken, uid, sample_rate, body, status="queued")
@@ -137,7 +138,7 @@ async def audio(
     key: str | None = None,
 ) -> JSONResponse:
     """Raw audio of a user, or a whole recording: a WAV, or any file in a multipart form."""
-    caller = _caller(request, key)
+    caller = await _caller(request, key)
     limit = services.settings.omi_max_body_mb << 20
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         if services.settings.omi_signature == "required":
@@ -288,7 +289,7 @@ def _answer(status: str, uid: str, rate: int, body: bytes, message: str, **more:
 @router.post("/omi/{key}/inference", responses=_ERRORS)
 async def inference(request: Request, services: ServicesDep, key: str | None = None) -> Response:
     """Transcribe a file in a multipart form, as whisper.cpp's server does. Waits for capacity."""
-    caller = _caller(request, key)
+    caller = await _caller(request, key)
     form = await form_of(request, services.settings.omi_max_body_mb << 20)
     if form.file is None:
         raise InvalidRequestError("Expected a file in the form, but it has none")
@@ -312,10 +313,11 @@ async def inference(request: Request, services: ServicesDep, key: str | None = N
 
 async def _inference_config(services: Services, fields: dict[str, str]) -> SessionConfig:
     translate = fields.get("translate", "").lower() in ("true", "1")
+    language = fields.get("language") or services.settings.default_language
     try:
         return SessionConfig(
             interim=False,
-            language=await services.admission.language_or_none(fields.get("language")),
+            language=await services.admission.language_or_none(language),
             task="translate" if translate else "transcribe",
             prompt=fields.get("prompt", "")[:2000],
             hotwords=fields.get("hotwords", ""),

@@ -18,7 +18,8 @@ from api_gateway.http.job_uploads import Upload, discard, receive
 from api_gateway.http.sse import ENDS, stream
 from api_gateway.presenters import openai
 from api_gateway.presenters.job import transcript_of, whole_seconds
-from api_gateway.presenters.problem import ParamError, openai_answer
+from api_gateway.presenters.openai import ParamError
+from api_gateway.presenters.problem import openai_answer
 from parlando.domain import languages
 from parlando.domain.job_options import JobOptions, JobStatus, Priority
 from parlando.domain.pools import NoPoolError, Pool, capable
@@ -44,7 +45,7 @@ def _error(description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {}}}
 
 
-_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     400: _error("A parameter or the file is invalid"),
     401: _error("Missing or invalid API key"),
     404: _error("No such model"),
@@ -95,8 +96,10 @@ class TranscriptionRequest:
     speakers: tuple[str, ...]
 
 
-def request_of(upload: Upload, task: Literal["transcribe", "translate"]) -> TranscriptionRequest:
-    """Parse a form's fields. Raises `ParamError`."""
+def request_of(
+    upload: Upload, task: Literal["transcribe", "translate"], *, default_language: str | None = None
+) -> TranscriptionRequest:
+    """Parse a form's fields. `default_language`: of a form without one. Raises `ParamError`."""
     form = upload.one("response_format") or "json"
     if form not in FORMATS:
         raise ParamError(f"Expected one of {', '.join(FORMATS)}, but got {form[:40]!r}", "response_format")
@@ -114,7 +117,7 @@ def request_of(upload: Upload, task: Literal["transcribe", "translate"]) -> Tran
     _check_temperature(upload.one("temperature"))
     streams = stream.lower() in ("true", "1")
     options = JobOptions(
-        language=_language(upload),
+        **_language(upload),
         hotwords=(upload.one("hotwords") or "")[:1000],
         prompt=" ".join([upload.one("prompt") or "", ", ".join(upload.many("keywords"))]).strip()[:2000],
         words="word" in granularities or "logprobs" in include,
@@ -124,7 +127,7 @@ def request_of(upload: Upload, task: Literal["transcribe", "translate"]) -> Tran
         eager=streams,
     )
     return TranscriptionRequest(
-        options,
+        options.with_default_language(default_language),
         form,
         streams,
         "logprobs" in include,
@@ -133,20 +136,13 @@ def request_of(upload: Upload, task: Literal["transcribe", "translate"]) -> Tran
     )
 
 
-def _language(upload: Upload) -> str | None:
-    """The choice of languages: `language`, a code or name, several separated by commas, or `auto`; or the
-    list `languages`.
-    """
-    names = (upload.one("language") or ",".join(upload.many("languages"))).split(",")
-    codes = []
-    for name in filter(None, map(str.strip, names)):
-        code = languages.code_of(name)
-        if code is None and len(names) == 1 and name.lower() == "auto":
-            return None
-        if code is None:
-            raise ParamError(f"Expected an ISO 639 language, but got {name[:40]!r}", "language")
-        codes.append(code)
-    return ",".join(codes) or None
+def _language(upload: Upload) -> dict[str, str | None]:
+    """The field `language` of the options, if the form has `language` or the list `languages`."""
+    given = upload.one("language") or ",".join(upload.many("languages"))
+    try:
+        return {"language": languages.choice_of(given)} if given else {}
+    except ValueError as error:
+        raise ParamError(f"language: {error}", "language") from error
 
 
 def _check_temperature(given: str | None) -> None:
@@ -161,7 +157,7 @@ def _check_temperature(given: str | None) -> None:
 @router.post(
     "/v1/audio/transcriptions",
     responses={
-        **_ERRORS,
+        **ERRORS,
         200: {"content": {"application/json": {}, "text/plain": {}, "text/event-stream": {}}},
     },
     openapi_extra={"requestBody": _BODY},
@@ -173,7 +169,7 @@ async def transcriptions(request: Request, caller: PrincipalDep, services: Servi
 
 @router.post(
     "/v1/audio/translations",
-    responses={**_ERRORS, 200: {"content": {"application/json": {}, "text/plain": {}}}},
+    responses={**ERRORS, 200: {"content": {"application/json": {}, "text/plain": {}}}},
     openapi_extra={"requestBody": _BODY},
 )
 async def translations(request: Request, caller: PrincipalDep, services: ServicesDep) -> Response:
@@ -189,8 +185,8 @@ async def _answer(
         raise ParamError("Expected a file, but it is empty or missing", "file")
     job = new_job_id()
     try:
-        params = request_of(upload, task)
-        pool = await _pool(services, upload.one("model"), params.options)
+        params = request_of(upload, task, default_language=services.settings.default_language)
+        pool = await pool_for(services, upload.one("model"), params.options)
     except BaseException:
         await discard(services.blobs, upload.source.blob)
         raise
@@ -208,7 +204,7 @@ async def _answer(
         remove_later(services, job)
 
 
-async def _pool(services: Services, model: str | None, options: JobOptions) -> Pool:
+async def pool_for(services: Services, model: str | None, options: JobOptions) -> Pool:
     """The pool that processes the request: the one named `model`, or the preferred one for an alias.
 
     Raises
@@ -220,8 +216,8 @@ async def _pool(services: Services, model: str | None, options: JobOptions) -> P
     if not pools:
         raise AtCapacityError("No transcriber is running; start one, or try again in a few seconds")
     named = [pool for pool in pools if pool.name == model]
-    if model is not None and not named and "*" not in services.settings.model_aliases:
-        known = [*(pool.name for pool in pools), *services.settings.model_aliases]
+    if model is not None and not named and "*" not in services.settings.model_names:
+        known = [*(pool.name for pool in pools), *services.settings.model_names]
         if model not in known:
             if any(pool.name == model for pool in await services.admission.restarting()):
                 raise AtCapacityError(
@@ -245,11 +241,12 @@ async def _pool(services: Services, model: str | None, options: JobOptions) -> P
 async def _ended(request: Request, services: Services, job: str) -> JobRecord:
     """Wait for the job's end. Raises its failure, and `ClientDisconnect`."""
     record = await ended(request, services, job)
-    _raise_failure(record)
+    check_ended(record)
     return record
 
 
-def _raise_failure(record: JobRecord) -> None:
+def check_ended(record: JobRecord) -> None:
+    """Check a job that has ended. Raises its failure, or `ParamError` if its audio is too short."""
     if record.status is JobStatus.FAILED:
         failure = record.error or {"code": "internal", "message": "The job failed"}
         if failure["code"] in ("invalid_audio", "too_long"):
@@ -325,7 +322,7 @@ async def _last(
 ) -> bytes:
     try:
         record = await services.jobs.record(job)
-        _raise_failure(record)
+        check_ended(record)
     except ParlandoError as error:
         return b"data: %s\n\n" % bytes(openai_answer(error).body)
     done: dict[str, Any] = {"type": "transcript.text.done", "text": text}
@@ -350,16 +347,16 @@ def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": CREATED, "owned_by": OWNER}
 
 
-@router.get("/v1/models", responses={401: _ERRORS[401], 503: _ERRORS[503]})
+@router.get("/v1/models", responses={401: ERRORS[401], 503: ERRORS[503]})
 async def models(caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
     """The running pools of transcribers, by name, and their aliases (`MODEL_ALIASES`)."""
-    names = [*await _names(services), *(name for name in services.settings.model_aliases if name != "*")]
+    names = [*await _names(services), *(name for name in services.settings.model_names if name != "*")]
     return {"object": "list", "data": [_model(name) for name in names]}
 
 
-@router.get("/v1/models/{model:path}", responses={code: _ERRORS[code] for code in (401, 404, 503)})
+@router.get("/v1/models/{model:path}", responses={code: ERRORS[code] for code in (401, 404, 503)})
 async def model(model: str, caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
     """One model."""
-    if model not in [*await _names(services), *services.settings.model_aliases]:
+    if model not in [*await _names(services), *services.settings.model_names]:
         raise ParamError(f"The model {model[:80]!r} does not exist here", "model", code="model_not_found")
     return _model(model)

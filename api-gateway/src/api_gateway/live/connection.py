@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from api_gateway import metrics
@@ -16,40 +15,39 @@ from api_gateway.doors.base import (
     Ack,
     Audio,
     ClientCommand,
+    Describe,
+    Described,
     FlowStatus,
     LiveProtocol,
+    Message,
     MessageError,
     Notice,
     Ping,
     Pong,
+    Reply,
     Start,
 )
+from api_gateway.live.ends import IdleError, SessionFinished, primary_error
 from api_gateway.live.opening import received_by
+from api_gateway.live.queued import Chunk, cost, decoder_of
 from api_gateway.live.relay import Relay
 from api_gateway.live.transport import ClientDisconnected, Transport
 from api_gateway.settings import GatewaySettings
-from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, PcmDecoder, WholeFrames, milliseconds
+from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, milliseconds
 from parlando.domain.commands import Configure, End, Flush, Settle
 from parlando.domain.events import Closed, Partial, age_s
 from parlando.domain.formats import AudioFormat
 from parlando.domain.job_events import JobEvent
-from parlando.errors import (
-    InvalidRequestError,
-    ParlandoError,
-    SessionClosedError,
-    SessionLostError,
-    TooManyControlsError,
-)
+from parlando.errors import InvalidRequestError, SessionClosedError, SessionLostError, TooManyControlsError
 from parlando.store.envelope import AccessChanged
 from parlando.store.sessions import SessionWriter
 
 LARGEST_ENTRY: Final = SAMPLE_RATE * BYTES_PER_SAMPLE  # bytes of one stream entry: a second of PCM
 MAX_BUFFERED: Final = 8 * LARGEST_ENTRY  # bytes read from the socket but not stored
-COMMAND_BYTES: Final = 4096  # a queued command counts as this much of MAX_BUFFERED
-CHUNK_BYTES: Final = 512  # overhead that a queued audio message counts in addition to its audio
 MAX_UNCONVERTED: Final = 4 << 20  # bytes of a container that may wait for FFmpeg
 MAX_UNCONVERTED_S: Final = 10  # seconds of raw audio that may wait for FFmpeg
 MAX_INVALID: Final = 20  # invalid messages after which the connection is closed
+REST_S: Final = 10.0  # to store what a client has sent before it disconnected
 FULL_RETRY_S: Final = 0.1  # while the backlog is full
 TOUCH_EVERY_S: Final = 5.0
 WATCH_EVERY_S: Final = 0.25  # between checks for stalled audio and an idle client
@@ -58,42 +56,12 @@ PAUSED_S: Final = (
 )
 
 
-class IdleError(ParlandoError):
-    """Raised when a client has sent nothing for its idle time-out."""
-
-    code = "idle"
-    retryable = True
-
-
-class SessionFinished(Exception):
-    """Raised in a connection's tasks when the session has closed. `code`: the WebSocket close code."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-def decoder_of(form: AudioFormat) -> PcmDecoder | WholeFrames:
-    """A decoder of a connection's bytes to whole samples or frames, so that a resume never splits one."""
-    return PcmDecoder(form.encoding) if form.direct else WholeFrames(form.frame_bytes)
-
-
-@dataclass(slots=True)
-class _Chunk:
-    pcm: bytes
-    index: int | None
-
-
-def _cost(item: _Chunk | ClientCommand) -> int:
-    """Bytes of `MAX_BUFFERED` that a queued item uses."""
-    return CHUNK_BYTES + len(item.pcm) if isinstance(item, _Chunk) else COMMAND_BYTES
-
-
 class LiveConnection:
     """Runs one connection of one session until it ends.
 
     `reformat`: sets another audio format before the first audio. `check`: raises `InvalidRequestError` for
-    config changes that the cluster can't apply. `last_seq`: the last kept event that the client has received.
+    config changes that the cluster can't apply. `describe`: answers `Describe`. `last_seq`: the last kept
+    event that the client has received.
     """
 
     def __init__(
@@ -106,6 +74,7 @@ class LiveConnection:
         protocol: LiveProtocol,
         reformat: Callable[[AudioFormat], Awaitable[None]] | None = None,
         check: Callable[[Mapping[str, Any]], Awaitable[None]] | None = None,
+        describe: Callable[[], Awaitable[Described]] | None = None,
         last_seq: int = 0,
     ) -> None:
         self._transport = transport
@@ -115,9 +84,10 @@ class LiveConnection:
         self._protocol = protocol
         self._reformat = reformat
         self._check = check
+        self._describe = describe
         self._idle_s = protocol.idle_s or settings.idle_timeout_s
         self._decoder = decoder_of(writer.format)
-        self._queue: deque[_Chunk | ClientCommand] = deque()
+        self._queue: deque[Chunk | ClientCommand] = deque()
         self._buffered = 0
         self._queued = asyncio.Event()
         self._freed = asyncio.Event()
@@ -128,6 +98,8 @@ class LiveConnection:
         self._sent_seq = last_seq  # the last kept event that was sent to the client
         self._settled = 0
         self._invalid = 0
+        self._storing = False  # whether an item taken from the queue isn't stored yet
+        self._client_gone = False
         self._ended = False
 
     async def run(self, first: Sequence[ClientCommand] = ()) -> None:
@@ -141,13 +113,16 @@ class LiveConnection:
 
         """
         for command in first:
-            self._enqueue(command)
+            if isinstance(command, Reply):
+                await self._send_all(command.messages)
+            else:
+                self._enqueue(command)
         try:
             async with asyncio.TaskGroup() as group:
                 for loop in (self._receive(), self._store(), self._deliver(), self._watch()):
                     group.create_task(loop)
         except ExceptionGroup as errors:
-            raise _primary_error(errors) from None
+            raise primary_error(errors) from None
 
     # --- from the socket --------------------------------------------------------------------------
 
@@ -156,7 +131,11 @@ class LiveConnection:
             while self._buffered >= MAX_BUFFERED:  # TCP then slows the client down
                 self._freed.clear()
                 await self._freed.wait()
-            message = await self._transport.receive()
+            try:
+                message = await self._transport.receive()
+            except ClientDisconnected:
+                await self._store_rest()
+                raise
             self._received_at = time.monotonic()
             try:
                 for command in self._protocol.commands(message):
@@ -167,9 +146,27 @@ class LiveConnection:
                     raise
                 await self._send(MessageError(error))
 
+    async def _store_rest(self) -> None:
+        """Store what was received before the client disconnected: not every client resumes."""
+        self._client_gone = True
+        try:
+            async with asyncio.timeout(REST_S):
+                while self._queue or self._storing:
+                    self._freed.clear()
+                    await self._freed.wait()
+        except TimeoutError:
+            pass  # the session is throttled, or Redis unreachable
+
     async def _handle(self, command: ClientCommand) -> None:
         if isinstance(command, Ping):  # also after `End`, while the rest is decoded
             await self._send(Pong())
+            return
+        if isinstance(command, Reply):
+            await self._send_all(command.messages)
+            return
+        if isinstance(command, Describe):
+            if self._describe is not None:
+                await self._send(await self._describe())
             return
         if isinstance(command, Start | Configure) and self._check is not None:
             await self._check(command.changes)
@@ -182,13 +179,13 @@ class LiveConnection:
             return
         if isinstance(command, Audio):
             pcm = self._decoder.push(command.data)
-            self._queue.append(_Chunk(pcm, command.index))
+            self._queue.append(Chunk(pcm, command.index))
             self._audio_at = time.monotonic()
             self._audio_open = True
         else:
             self._queue.append(command)
             self._ended = isinstance(command, End)
-        self._buffered += _cost(self._queue[-1])
+        self._buffered += cost(self._queue[-1])
         self._queued.set()
 
     async def _restart(self, start: Start) -> None:
@@ -203,11 +200,14 @@ class LiveConnection:
 
     async def _store(self) -> None:
         while True:
+            self._storing = False
+            self._freed.set()
             if not self._queue:
                 await self._until_queued()
             item = self._queue.popleft()
+            self._storing = True
             try:
-                if isinstance(item, _Chunk):
+                if isinstance(item, Chunk):
                     await self._store_chunks(item)
                 else:
                     self._release([item])
@@ -219,6 +219,9 @@ class LiveConnection:
                     raise
                 # A worker has closed it, for example for invalid audio; its events contain the reason.
                 self._ended = True
+                self._queue.clear()
+                self._storing = False
+                self._freed.set()
                 return
 
     async def _until_queued(self) -> None:
@@ -233,10 +236,10 @@ class LiveConnection:
                 await self._send_ack()
         await self._queued.wait()
 
-    async def _store_chunks(self, first: _Chunk) -> None:
+    async def _store_chunks(self, first: Chunk) -> None:
         """Store a chunk together with the queued ones after it, up to a second in one stream entry."""
         chunks, size = [first], len(first.pcm)
-        while self._queue and isinstance(following := self._queue[0], _Chunk):
+        while self._queue and isinstance(following := self._queue[0], Chunk):
             if size + len(following.pcm) > LARGEST_ENTRY:
                 break
             chunks.append(following)
@@ -248,9 +251,9 @@ class LiveConnection:
         self._release(chunks)
         await self._acknowledge([chunk.index for chunk in chunks if chunk.index is not None])
 
-    def _release(self, done: Sequence[_Chunk | ClientCommand]) -> None:
+    def _release(self, done: Sequence[Chunk | ClientCommand]) -> None:
         """Free the buffer space of items that were taken from the queue."""
-        self._buffered -= sum(map(_cost, done))
+        self._buffered -= sum(map(cost, done))
         self._freed.set()
 
     async def _append(self, pcm: bytes) -> None:
@@ -331,17 +334,27 @@ class LiveConnection:
                 event = envelope.message
                 if isinstance(event, JobEvent | AccessChanged):
                     continue  # impossible: the one belongs to jobs, the relay consumes the other
-                for message in self._protocol.event(event):
-                    await self._transport.send(message)
+                await self._send_all(self._protocol.event(event))
                 self._sent_seq = envelope.seq or self._sent_seq
                 if isinstance(event, Partial):
                     metrics.LATENCIES.observe("deliver", age_s(event.timestamp))
                 elif isinstance(event, Closed):
-                    raise SessionFinished(self._protocol.close_code(event))
+                    raise SessionFinished(
+                        self._protocol.close_code(event), self._protocol.close_reason(event)
+                    )
 
     async def _send(self, notice: Notice) -> None:
-        for message in self._protocol.notice(notice):
-            await self._transport.send(message)
+        await self._send_all(self._protocol.notice(notice))
+
+    async def _send_all(self, messages: Sequence[Message]) -> None:
+        """Send messages, unless the client has disconnected: `_receive` raises that, after its last one."""
+        for message in messages:
+            if self._client_gone:
+                return
+            try:
+                await self._transport.send(message)
+            except ClientDisconnected:
+                self._client_gone = True
 
     async def _watch(self) -> None:
         """Keep the session alive in Redis, settle stalled audio, and end the connection of an idle client."""
@@ -361,10 +374,13 @@ class LiveConnection:
                 if self._audio_open and not self._ended and stalled:
                     self._audio_open = False
                     await self._writer.command(Settle())
-                if now - self._received_at >= self._idle_s:
+                idle_s = self._idle_s
+                if self._ended:  # the client has nothing left to send, and waits for the rest of its text
+                    idle_s = max(idle_s, self._settings.idle_timeout_s)
+                if now - self._received_at >= idle_s:
                     if not self._ended:
                         await self._writer.command(End(reason="idle"))
-                    raise IdleError(f"The client has sent nothing for {self._idle_s:g} s")
+                    raise IdleError(f"The client has sent nothing for {idle_s:g} s")
             except TooManyControlsError:
                 pass  # the waiting controls will settle the audio too
             except SessionClosedError:
@@ -380,13 +396,3 @@ class LiveConnection:
             await self._writer.touch()
         except (SessionLostError, SessionClosedError):
             return  # there is no session to resume
-
-
-def _primary_error(group: ExceptionGroup[Exception]) -> Exception:
-    """The exception that explains best why a connection ended: an unexpected one, else by rank of `kinds`."""
-    kinds = (SessionFinished, ClientDisconnected, ParlandoError)
-    if all(isinstance(error, kinds) for error in group.exceptions):
-        return min(
-            group.exceptions, key=lambda error: [isinstance(error, kind) for kind in kinds].index(True)
-        )
-    return group

@@ -92,10 +92,10 @@ class Opening:
 
     async def _new(self, request: SessionRequest) -> Opened:
         token = new_token()
-        language = request.config.language
+        config = request.config.with_default_language(self._services.settings.default_language)
         if request.preferred_language is not None:
             language = await self._services.admission.language_or_none(request.preferred_language)
-        config = request.config.model_copy(update={"language": language})
+            config = config.model_copy(update={"language": language})
         places = await self._places(request, config)
         name = request.session_id or new_session_id()
         try:

@@ -1,66 +1,211 @@
 """Serves one live connection from its first byte to its close code, over any protocol and transport."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
 from api_gateway import metrics
-from api_gateway.auth import Principal, authenticate
+from api_gateway.auth import Principal, authenticate_address
 from api_gateway.dependencies import Services
-from api_gateway.doors.base import ClientCommand, LiveProtocol, Message, Start
-from api_gateway.live.connection import LiveConnection, SessionFinished
-from api_gateway.live.opening import Opening
+from api_gateway.doors.base import (
+    ClientCommand,
+    ConnectionProtocol,
+    Denial,
+    LiveProtocol,
+    Message,
+    SessionRequest,
+    SplitProtocol,
+    Start,
+)
+from api_gateway.live.connection import LiveConnection
+from api_gateway.live.ends import SessionFinished, primary_error
+from api_gateway.live.first_messages import channels_of, described, first_channels, first_commands
+from api_gateway.live.opening import Opened, Opening
 from api_gateway.live.relay import AnnotationsFrom, Relay
+from api_gateway.live.shared_transport import SharedTransport
 from api_gateway.live.transport import ClientDisconnected, Transport
-from parlando.errors import NotAllowedError, ParlandoError
+from parlando.domain.commands import End
+from parlando.errors import ParlandoError
 
 log = structlog.get_logger(part="live")
 
 
-async def _accepted() -> None:
-    """Default of `accept`, for transports without a handshake."""
+class HandshakeAnswer(Protocol):
+    """Answers the handshake of a transport."""
+
+    async def accept(self, headers: Sequence[tuple[str, str]] = ()) -> None:
+        """Accept. `headers`: names and values to add to the response."""
+        ...
+
+    async def deny(self, denial: Denial) -> None:
+        """Refuse."""
+        ...
+
+
+class _NoHandshake:
+    """Of transports without a handshake."""
+
+    async def accept(self, headers: Sequence[tuple[str, str]] = ()) -> None:
+        pass
+
+    async def deny(self, denial: Denial) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Channel:
+    """A protocol with its session."""
+
+    protocol: LiveProtocol
+    opening: Opening
+    request: SessionRequest
+    session: Opened
 
 
 async def serve(
     transport: Transport,
-    protocol: LiveProtocol,
+    protocol: ConnectionProtocol,
     services: Services,
     *,
-    accept: Callable[[], Awaitable[None]] = _accepted,
+    answer: HandshakeAnswer | None = None,
 ) -> None:
-    """Serve one client until it disconnects or its session has closed.
+    """Serve one client until it disconnects or its sessions have closed.
 
-    `accept`: answers the handshake. Every error is sent to the client before the close code.
+    Every error is sent to the client: as an HTTP response before the handshake is answered, as messages and a
+    close code after it.
     """
-    if protocol.refuses_handshake:
+    answer = answer or _NoHandshake()
+    opened: list[_Channel] = []
+    headers: list[tuple[str, str]] = []
+    if protocol.refuses_handshake or protocol.opens_before_answer:
         try:
-            authenticate(protocol.handshake, services.settings, offered=protocol.key)
-        except NotAllowedError:
-            await transport.close(1008)
+            caller = await _authenticated(protocol, services)
+            if protocol.opens_before_answer:
+                opened = await _open_all(channels_of(protocol, None) or [], services, caller)
+                headers = [header for each in opened for header in each.protocol.answer_headers(each.session)]
+        except ParlandoError as error:
+            metrics.REFUSED.labels(error.code).inc()
+            await _denied(answer, protocol, error)
             return
-    await accept()
+        except Exception:
+            log.exception("handshake.failed")
+            metrics.REFUSED.labels("internal").inc()
+            await _denied(answer, protocol, _internal())
+            return
+    await answer.accept(headers)
     async with counted(transport, protocol):
-        if protocol.handshake.over_http:
-            caller = authenticate(protocol.handshake, services.settings, offered=protocol.key)
-            first = await _first(transport, protocol)
-        else:  # without headers, the key can only be in the first message
-            first = await _first(transport, protocol)
-            caller = authenticate(protocol.handshake, services.settings, offered=protocol.key)
-        await _serve(transport, protocol, services, caller, first)
+        if opened:
+            await _run_all(transport, protocol, services, opened, ())
+        elif isinstance(protocol, SplitProtocol):
+            caller = await _authenticated(protocol, services)
+            protocols = await first_channels(transport, protocol)
+            opened = await _open_all(protocols, services, caller)
+            await _run_all(transport, protocol, services, opened, ())
+        elif isinstance(protocol, LiveProtocol):
+            if protocol.keyless or protocol.handshake.over_http:
+                caller = await _authenticated(protocol, services)
+                first = await first_commands(transport, protocol, services)
+            else:  # without headers, the key can only be in the first message
+                first = await first_commands(transport, protocol, services)
+                caller = await _authenticated(protocol, services)
+            opened = await _open_all([protocol], services, caller, first[0] if first else None)
+            await _run_all(transport, protocol, services, opened, first)
 
 
-async def _serve(
-    transport: Transport,
-    protocol: LiveProtocol,
+async def _denied(answer: HandshakeAnswer, protocol: ConnectionProtocol, error: ParlandoError) -> None:
+    with suppress(ClientDisconnected):
+        await answer.deny(protocol.denial(error))
+
+
+def _internal() -> ParlandoError:
+    return ParlandoError("Internal error; the gateway's log has the details")
+
+
+async def _authenticated(protocol: ConnectionProtocol, services: Services) -> Principal:
+    """Who connects. The claims of an access token are given to the protocol. Raises `NotAllowedError`."""
+    if protocol.keyless:
+        return authenticate_address(protocol.handshake, services.settings)
+    caller = await services.access.authenticate(protocol.handshake, offered=protocol.key)
+    protocol.claims = caller.claims
+    protocol.verify(services.settings)
+    return caller
+
+
+# --- opening ----------------------------------------------------------------------------------------
+
+
+async def _open_all(
+    protocols: Sequence[LiveProtocol],
     services: Services,
     caller: Principal,
+    first: ClientCommand | None = None,
+) -> list[_Channel]:
+    """Open a session for each protocol, or none: if one is refused, those already open are ended."""
+    opened: list[_Channel] = []
+    try:
+        for protocol in protocols:
+            request = protocol.request(first)
+            opening = Opening(services, caller)
+            opened.append(_Channel(protocol, opening, request, await opening.open(request)))
+    except ParlandoError:
+        for channel in opened:
+            await channel.session.writer.command(End(reason="refused", discard=True))
+        raise
+    return opened
+
+
+# --- running ----------------------------------------------------------------------------------------
+
+
+async def _run_all(
+    transport: Transport,
+    protocol: ConnectionProtocol,
+    services: Services,
+    channels: Sequence[_Channel],
     first: Sequence[ClientCommand],
 ) -> None:
-    request = protocol.request(first[0] if first else None)
-    opening = Opening(services, caller)
-    session = await opening.open(request)
+    """Serve the sessions of one connection. Raises as `LiveConnection.run`."""
+    if not isinstance(protocol, SplitProtocol):
+        [channel] = channels
+        await _run(transport, channel, services, first)
+        return
+    idle_s = services.settings.idle_timeout_s
+    shared = SharedTransport(transport, protocol, len(channels), default_idle_s=idle_s)
+    for channel in channels:
+        channel.protocol.idle_s = math.inf  # `SharedTransport` measures it for all of them
+    ends: list[SessionFinished] = []
+
+    async def run_one(index: int, channel: _Channel) -> None:
+        try:
+            await _run(shared.channels[index], channel, services, ())
+        except SessionFinished as finished:
+            ends.append(finished)
+            shared.channels[index].finish()
+
+    async def run_every() -> None:
+        async with asyncio.TaskGroup() as group:
+            for index, channel in enumerate(channels):
+                group.create_task(run_one(index, channel))
+        pump.cancel()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            pump = group.create_task(shared.run())
+            group.create_task(run_every())
+    except ExceptionGroup as errors:
+        raise primary_error(errors) from None
+    raise max(ends, key=lambda finished: finished.code)  # 1000 only if every session ended well
+
+
+async def _run(
+    transport: Transport, channel: _Channel, services: Services, first: Sequence[ClientCommand]
+) -> None:
+    protocol, request, session = channel.protocol, channel.request, channel.session
     for message in protocol.greeting(session):
         await transport.send(message)
     annotations = None
@@ -76,8 +221,9 @@ async def _serve(
             settings=services.settings,
             protocol=protocol,
             last_seq=session.seq,
-            reformat=lambda form: opening.reformat(session, form),
-            check=lambda changes: opening.check(session, changes),
+            reformat=lambda form: channel.opening.reformat(session, form),
+            check=lambda changes: channel.opening.check(session, changes),
+            describe=lambda: described(services),
         )
         try:
             await live.run(first[1:] if first and isinstance(first[0], Start) else first)
@@ -86,20 +232,8 @@ async def _serve(
             raise
 
 
-async def _first(transport: Transport, protocol: LiveProtocol) -> Sequence[ClientCommand]:
-    """The commands of the first message, if it arrives within the protocol's `first_message_s`."""
-    if not protocol.first_message_s:
-        return ()
-    try:
-        async with asyncio.timeout(protocol.first_message_s):
-            message = await transport.receive()
-    except TimeoutError:
-        return ()
-    return protocol.commands(message)
-
-
 @asynccontextmanager
-async def counted(transport: Transport, protocol: LiveProtocol) -> AsyncIterator[None]:
+async def counted(transport: Transport, protocol: ConnectionProtocol) -> AsyncIterator[None]:
     """Count a connection, and close it with a close code however the block ends.
 
     An unexpected error is logged, and sent to the client as `internal`.
@@ -109,7 +243,7 @@ async def counted(transport: Transport, protocol: LiveProtocol) -> AsyncIterator
         try:
             yield
         except SessionFinished as finished:
-            await transport.close(finished.code)
+            await transport.close(finished.code, finished.reason)
         except ParlandoError as error:
             metrics.REFUSED.labels(error.code).inc()
             await _refuse(transport, protocol, error)
@@ -118,16 +252,14 @@ async def counted(transport: Transport, protocol: LiveProtocol) -> AsyncIterator
         except Exception:
             log.exception("connection.failed")
             metrics.REFUSED.labels("internal").inc()
-            await _refuse(
-                transport, protocol, ParlandoError("Internal error; the gateway's log has the details")
-            )
+            await _refuse(transport, protocol, _internal())
     except ClientDisconnected:
         return
     finally:
         metrics.CONNECTIONS.dec()
 
 
-async def _refuse(transport: Transport, protocol: LiveProtocol, error: ParlandoError) -> None:
+async def _refuse(transport: Transport, protocol: ConnectionProtocol, error: ParlandoError) -> None:
     refusal = protocol.refusal(error)
     messages: Sequence[Message] = refusal.messages
     for message in messages:

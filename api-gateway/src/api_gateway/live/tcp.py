@@ -152,7 +152,7 @@ class TcpServer:
 async def open_tcp_doors(
     doors: Iterable[Door], services: Services, connections: Connections
 ) -> list[TcpServer]:
-    """Open a port for each TCP door that `TCP_DOORS` names.
+    """Open a port for each TCP door that `TCP_DOORS` or a setting of its own names.
 
     Raises
     ------
@@ -168,7 +168,9 @@ async def open_tcp_doors(
         if name not in known:
             names = ", ".join(known) or "none"
             raise ValueError(f"TCP_DOORS: expected the name of a TCP door ({names}), got {name!r}")
-        server = TcpServer(known[name], services, connections)
-        await server.start(services.settings.listen_host, port)
+        door = known[name]
+        settings = services.settings
+        server = TcpServer(door, services, connections)
+        await server.start(settings.keyless_host if door.protocol.keyless else settings.listen_host, port)
         servers.append(server)
     return servers

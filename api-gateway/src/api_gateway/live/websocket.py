@@ -1,13 +1,14 @@
 """WebSockets as transports of live protocols, and the routes of those protocols."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+from starlette.responses import Response
 
 from api_gateway.auth import handshake_of
 from api_gateway.dependencies import services
-from api_gateway.doors.base import Message
+from api_gateway.doors.base import Denial, Message
 from api_gateway.doors.table import WebSocketDoor
 from api_gateway.live.serve import serve
 from api_gateway.live.transport import ClientDisconnected
@@ -21,9 +22,20 @@ class WebSocketTransport:
         self._subprotocol = subprotocol
         self._sending = asyncio.Lock()
 
-    async def accept(self) -> None:
-        """Answer the handshake."""
-        await self._websocket.accept(subprotocol=self._subprotocol)
+    async def accept(self, headers: Sequence[tuple[str, str]] = ()) -> None:
+        """Accept the handshake."""
+        await self._websocket.accept(
+            subprotocol=self._subprotocol,
+            headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+        )
+
+    async def deny(self, denial: Denial) -> None:
+        """Refuse the handshake with an HTTP response."""
+        response = Response(denial.body, denial.status, media_type=denial.content_type)
+        try:
+            await self._websocket.send_denial_response(response)
+        except (WebSocketDisconnect, RuntimeError) as error:
+            raise ClientDisconnected from error
 
     async def receive(self) -> Message:
         """See `Transport`."""
@@ -45,7 +57,7 @@ class WebSocketTransport:
                 raise ClientDisconnected from error
 
     async def close(self, code: int, reason: str = "") -> None:
-        """See `Transport`. Before `accept` this refuses the handshake."""
+        """See `Transport`."""
         try:
             await self._websocket.close(code, reason)
         except (WebSocketDisconnect, RuntimeError) as error:
@@ -61,9 +73,8 @@ def add_routes(app: FastAPI, doors: Iterable[WebSocketDoor]) -> None:
 
 def _endpoint(door: WebSocketDoor) -> Callable[[WebSocket], Awaitable[None]]:
     async def endpoint(websocket: WebSocket) -> None:
-        handshake = handshake_of(websocket)
-        chosen = door.protocol.subprotocol if door.protocol.subprotocol in handshake.subprotocols else None
-        transport = WebSocketTransport(websocket, chosen)
-        await serve(transport, door.protocol(handshake), services(websocket), accept=transport.accept)
+        protocol = door.protocol(handshake_of(websocket))
+        transport = WebSocketTransport(websocket, protocol.selected_subprotocol)
+        await serve(transport, protocol, services(websocket), answer=transport)
 
     return endpoint

@@ -6,7 +6,7 @@ from typing import Any
 from api_gateway.presenters.openai import segment_fields
 from api_gateway.presenters.session import iso
 from parlando.domain.audio import SAMPLE_RATE, seconds
-from parlando.domain.job_options import JobStatus
+from parlando.domain.job_options import INTERNAL_FIELDS, JobStatus
 from parlando.domain.transcript import Transcript
 from parlando.store.job_store import JobRecord, Jobs
 
@@ -66,7 +66,7 @@ def job_of(record: JobRecord, *, base: str = "") -> dict[str, Any]:
         "size": record.source.size or None,
         "pool": record.pool,
         "language": record.language,
-        "options": record.options.model_dump(exclude={"eager"}, exclude_none=True, mode="json"),
+        "options": record.options.model_dump(exclude=set(INTERNAL_FIELDS), exclude_none=True, mode="json"),
         "created_at": _iso(record.created_ms),
         "started_at": _iso(record.started_ms),
         "updated_at": _iso(record.updated_ms),

@@ -12,6 +12,16 @@ from typing import Any, Final
 from parlando.domain import subtitles
 from parlando.domain.languages import NAMES
 from parlando.domain.transcript import FinalSegment, TimedWord, Transcript
+from parlando.errors import InvalidRequestError
+
+
+class ParamError(InvalidRequestError):
+    """Raised when a parameter of OpenAI's API is invalid. `kind` is sent as `code`, `param` as `param`."""
+
+    def __init__(self, message: str, param: str | None, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.kind = code
 
 
 def segment_fields(number: int, segment: FinalSegment) -> dict[str, Any]:
@@ -51,6 +61,23 @@ def logprobs(segments: Iterable[FinalSegment], *, first: bool = True) -> list[di
     return [
         {"token": token, "logprob": round(_logprob(word.confidence), 6), "bytes": list(token.encode())}
         for token, word in zip(tokens, words, strict=True)
+    ]
+
+
+def token_logprobs(text: str, words: Iterable[TimedWord]) -> list[dict[str, Any]]:
+    """Log probabilities of the words of `text`, whose joined tokens are `text`, spaces included."""
+    tokens: list[tuple[str, float | None]] = []
+    at = 0
+    for word in words:
+        if (found := text.find(word.word, at)) >= 0:
+            end = found + len(word.word)
+            tokens.append((text[at:end], word.confidence))
+            at = end
+    if tokens and at < len(text):
+        tokens[-1] = (tokens[-1][0] + text[at:], tokens[-1][1])
+    return [
+        {"token": token, "logprob": round(_logprob(confidence), 6), "bytes": list(token.encode())}
+        for token, confidence in tokens
     ]
 
 

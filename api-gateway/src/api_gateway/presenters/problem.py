@@ -1,15 +1,16 @@
-"""Errors as HTTP responses: RFC 9457 bodies, or OpenAI's format on its routes."""
+"""Errors as HTTP responses: RFC 9457 bodies, or the format of the service whose API a route is."""
 
 from typing import Any, Final
 
+from asgi_correlation_id import correlation_id
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from api_gateway.presenters import openai
+from api_gateway.presenters import deepgram, openai
 from api_gateway.presenters.error_mapping import INTERNAL, RETRY_AFTER_S, mapping_of
-from parlando.errors import InvalidRequestError, ParlandoError
+from parlando.errors import ParlandoError
 
 
 def problem(code: str, detail: str, *, status: int, title: str, **more: Any) -> JSONResponse:
@@ -19,16 +20,7 @@ def problem(code: str, detail: str, *, status: int, title: str, **more: Any) -> 
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
-class ParamError(InvalidRequestError):
-    """Raised when a parameter of OpenAI's API is invalid. `kind` is sent as `code`, `param` as `param`."""
-
-    def __init__(self, message: str, param: str, *, code: str | None = None) -> None:
-        super().__init__(message)
-        self.param = param
-        self.kind = code
-
-
-_OPENAI: Final = ("/v1/audio/", "/v1/models")
+_OPENAI: Final = ("/v1/audio/", "/v1/models", "/v1/realtime")
 _STATUSES: Final = {
     "invalid_audio": 400,
     "at_capacity": 429,
@@ -37,6 +29,19 @@ _STATUSES: Final = {
 
 def _is_openai(request: Request) -> bool:
     return request.url.path.startswith(_OPENAI)
+
+
+_DEEPGRAM: Final = ("/v1/listen", "/v1/auth/grant")
+
+
+def _is_deepgram(request: Request) -> bool:
+    return request.url.path in _DEEPGRAM
+
+
+def _deepgram(status: int, code: str, message: str) -> JSONResponse:
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None
+    body = deepgram.error(code, message, correlation_id.get() or "")
+    return JSONResponse(body, status, headers)
 
 
 def openai_answer(error: ParlandoError) -> JSONResponse:
@@ -63,6 +68,8 @@ async def on_parlando_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ParlandoError)
     if _is_openai(request):
         return openai_answer(error)
+    if _is_deepgram(request):
+        return _deepgram(deepgram.status_of(error), deepgram.err_code(error), error.message)
     mapping = mapping_of(error)
     return problem(
         error.code, error.message, status=mapping.status, title=mapping.title, retryable=error.retryable
@@ -77,6 +84,8 @@ async def on_invalid(request: Request, error: Exception) -> JSONResponse:
     message = f"{name}: {first['msg']}"
     if _is_openai(request):
         return _openai(422, message, str(first["loc"][-1]))
+    if _is_deepgram(request):
+        return _deepgram(400, deepgram.BAD_REQUEST, message)
     return problem("invalid_request", message, status=422, title="A parameter is invalid")
 
 
@@ -85,6 +94,8 @@ async def on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if _is_openai(request):
         answer = _openai(error.status_code, f"{error.detail}: {request.method} {request.url.path}")
+    elif _is_deepgram(request):
+        answer = _deepgram(error.status_code, deepgram.BAD_REQUEST, str(error.detail))
     else:
         answer = problem("http", str(error.detail), status=error.status_code, title=str(error.detail))
     answer.headers.update(error.headers or {})
@@ -101,4 +112,6 @@ async def on_failure(request: Request, error: Exception) -> JSONResponse:
     message = "Internal error; the gateway's log has the details"
     if _is_openai(request):
         return _openai(500, message)
+    if _is_deepgram(request):
+        return _deepgram(500, "INTERNAL_SERVER_ERROR", message)
     return problem("internal", message, status=500, title=INTERNAL.title)

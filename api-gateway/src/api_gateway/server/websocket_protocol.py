@@ -74,6 +74,8 @@ class WebSocketProtocol(CountedProtocol, KeepaliveProtocol):
     async def send(self, message: ASGISendEvent) -> None:
         """See ASGI. After a close frame, parses the input for that of the client."""
         await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True  # else uvicorn logs an error about every handshake that is refused
         self._parse()
 
     def data_received(self, data: bytes) -> None:

@@ -9,12 +9,17 @@ import typer
 from rich.console import Console
 
 from parlando.cli import deliveries, follow, jobs, listen, live, models, status, tail, transcribe, up
+from parlando.cli.conform import run as conform
+from parlando.cli.conform.drivers.base import Target
+from parlando.cli.conform.drivers.table import DRIVERS
 from parlando.cli.options import HERE, Key, Url
 from parlando.client import ClientError, Parlando
 from parlando.domain.subtitles import Format
 from parlando.errors import ParlandoError
 
-LANGUAGE: Final = "ISO 639-1; several, separated by commas, to detect it among these; none for any."
+LANGUAGE: Final = (
+    "Code, tag or English name; several, separated by commas, to detect it among these; none for any."
+)
 PROMPT: Final = "Text that precedes the speech: topic, names, style."
 HOTWORDS: Final = "Names and terms that may be spoken, separated by commas."
 
@@ -127,6 +132,22 @@ def up_command(
 ) -> None:
     """Run the whole cluster on this machine until Ctrl-C (used by `make run`)."""
     raise typer.Exit(asyncio.run(up.run(transcribers)))
+
+
+@app.command("conform")
+def conform_command(
+    dialect: Annotated[str, typer.Option(help=f"What to speak: {', '.join(DRIVERS)}.")] = "native",
+    url: Url = HERE,
+    key: Key = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Send as fast as possible, not in real time.")] = False,
+    clip: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Another clip: 16 kHz, mono.")
+    ] = None,
+    said: Annotated[str, typer.Option(help="The words of that clip.")] = conform.SAID,
+) -> None:
+    """Check that a host speaks a dialect. Exits with 1 if it doesn't, with 2 if it can't be reached."""
+    target = Target(url, key, 0.0 if fast else 1.0)
+    raise typer.Exit(asyncio.run(conform.run(dialect, target, file=clip, said=said)))
 
 
 @app.command("follow")

@@ -17,9 +17,15 @@ from parlando.embedded.supervisor import Service, Supervisor
 from parlando.models.selection import DEFAULT_WHISPER, ClusterEngines, Selection, selections
 from parlando.settings import ServiceSettings
 
+WYOMING_PORT: Final = "WYOMING_PORT"
+WYOMING_USUAL: Final = 10300
 READY_WITHIN_S: Final = 120
 # Numeric libraries use one thread, because there is one worker process per core.
 ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+class _Ports(ServiceSettings):
+    wyoming_port: int | None = None
 
 
 def read_procfile(path: Path) -> dict[str, list[str]]:
@@ -72,7 +78,7 @@ async def run(transcribers: int) -> int:
     supervisor = Supervisor()
     durable = ServiceSettings().redis_durable
     with redis_server.data_directory(durable=durable) as directory:
-        environment = dict(ONE_THREAD)
+        environment = {**ONE_THREAD, **_wyoming()}
         if not os.environ.get("REDIS_URL"):
             port = redis_server.free_port()
             environment["REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
@@ -96,6 +102,13 @@ async def run(transcribers: int) -> int:
         stopping.cancel()
         await supervisor.stop()
     return 0 if ready else 1
+
+
+def _wyoming() -> dict[str, str]:
+    """The environment that opens Wyoming's usual port on this machine, if it is free and none is set."""
+    if _Ports().wyoming_port is not None or not redis_server.is_free(WYOMING_USUAL):
+        return {}
+    return {WYOMING_PORT: str(WYOMING_USUAL)}
 
 
 def _pools(chosen: Sequence[Selection]) -> int:
@@ -126,6 +139,7 @@ async def _announce(supervisor: Supervisor, environment: dict[str, str], pools: 
         "ready.",
         f"live audio   {gateway.replace('http', 'ws', 1)}/v1/stt/stream",
         f"API docs     {gateway}/docs",
+        *(f"Wyoming      tcp://127.0.0.1:{port}" for port in [environment.get(WYOMING_PORT)] if port),
         f"health       {gateway}/health",
         f"pools        {', '.join(names)}",
         f"Redis        {redis}",

@@ -1,6 +1,6 @@
 """Options that live sessions and jobs have in common. Pure."""
 
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,15 +13,15 @@ ENGLISH: Final = "en"
 class DecodeOptions(BaseModel):
     """What the engine is told about the speech, and what it shall return.
 
-    `language`: None for any, else ISO 639-1 codes separated by commas, among which it is detected.
+    `language`: None for any, else codes separated by commas, among which it is detected.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     language: LanguageChoice = Field(
         None,
-        description="ISO 639-1; several, separated by commas, to detect it among these; none or `auto` to "
-        "detect it",
+        description="ISO 639 code, language tag or English name; several, separated by commas, to detect it "
+        "among these; none or `auto` to detect it",
     )
     translations: Literal["", "en"] = Field(
         "", description="`en`: each segment is also translated into English, in its `translations`"
@@ -37,13 +37,19 @@ class DecodeOptions(BaseModel):
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The codes in `language`, without regions; empty for any."""
+        """The codes in `language`; empty for any."""
         return codes(self.language)
 
     @property
     def only_language(self) -> str | None:
         """The language, if there is one only; None if it is to be detected."""
         return self.languages[0] if len(self.languages) == 1 else None
+
+    def with_default_language(self, language: str | None) -> Self:
+        """These options in `language`, if they were made without one. `auto` counts as one."""
+        if language is None or "language" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"language": language})
 
 
 def written_in(spoken: str | None, task: str) -> str | None:

@@ -52,6 +52,7 @@ class SpeechStarted(Event):
 class Partial(Event):
     """The current hypothesis of an open segment. `stable`: the prefix of `text` that no longer changes.
 
+    `paused`: True if the speaker has paused and `text` is the final's, unless speech continues.
     `lag_ms`: received minus decoded audio; added by the script that publishes the event.
     """
 
@@ -64,6 +65,7 @@ class Partial(Event):
     confidence: float | None = None
     language: str | None = None
     speaker: str | None = None
+    paused: Literal[True] | None = None
     lag_ms: int | None = None
 
 
@@ -71,7 +73,8 @@ class FinalTranscript(Persisted):
     """The final text of a segment. `reason`: why `text` is empty.
 
     `language` (ISO 639-1) is the spoken one, also if `text` is a translation; it and `speaker` are None if
-    unknown. `translations`: language → text.
+    unknown. `translations`: language → text. `continues`: True if a long segment was cut here although the
+    speaker hasn't paused for as long as a segment's end needs.
     """
 
     type: Literal["final"] = "final"
@@ -85,6 +88,7 @@ class FinalTranscript(Persisted):
     translations: dict[str, str] | None = None
     words: list[TimedWord] | None = None
     reason: str | None = None
+    continues: Literal[True] | None = None
 
     def settled(self) -> FinalSegment:
         """The final as a part of a transcript."""

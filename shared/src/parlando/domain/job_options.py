@@ -9,6 +9,8 @@ from parlando.domain.decode_options import DecodeOptions
 
 LONGEST_CHUNK_S: Final = 28
 """Maximum length of a chunk in seconds; an engine's window is 30 s."""
+INTERNAL_FIELDS: Final = frozenset({"eager", "presentation"})
+"""Fields of `JobOptions` that clients can't set."""
 MAX_ATTEMPTS: Final = 3
 """Maximum attempts at a job or at one of its chunks."""
 
@@ -47,6 +49,7 @@ class JobOptions(DecodeOptions):
     """The options of a job.
 
     `eager`: end a chunk at every pause, so that the first results come early; else chunks are long.
+    `presentation`: how another service's API shows the result to `callback_url`; empty for our own document.
     """
 
     task: Literal["transcribe", "translate", "detect_language"] = Field(
@@ -61,6 +64,7 @@ class JobOptions(DecodeOptions):
     )
     priority: Priority = Field(Priority.NORMAL, description="Among all jobs of all keys")
     eager: bool = False
+    presentation: str = Field("", max_length=20_000)
 
     @property
     def required_task(self) -> str:

@@ -1,6 +1,5 @@
-"""Choices of languages; language names as OpenAI's API spells them, and their ISO codes. No I/O."""
+"""Language names, tags and codes, and their normal form: the codes that Whisper uses. No I/O."""
 
-import re
 from typing import Annotated, Final
 
 import langcodes
@@ -110,41 +109,82 @@ NAMES: Final = {
 }
 """ISO 639 code → English name in lower case, for the languages of Whisper."""
 
-_CODE: Final = r"[a-z]{2,3}(-[A-Za-z0-9]+)*"
-"""Pattern of a language's code: ISO 639, and a region if there is one."""
-_CHOICE: Final = rf"^(auto|{_CODE}( *, *{_CODE})*)$"
+CODES: Final = {name: code for code, name in NAMES.items()} | {
+    "burmese": "my",
+    "castilian": "es",
+    "farsi": "fa",
+    "flemish": "nl",
+    "haitian": "ht",
+    "letzeburgesch": "lb",
+    "mandarin": "zh",
+    "moldavian": "ro",
+    "moldovan": "ro",
+    "panjabi": "pa",
+    "pushto": "ps",
+    "sinhalese": "si",
+    "valencian": "ca",
+}
+"""English name in lower case → code; some languages have several names."""
 
+ANY: Final = frozenset({"auto", "detect", "mul", "multi", "none", "null", "und"})
+"""Words of other APIs, in lower case, that name no language: it is detected."""
 
-def _normal(choice: str) -> str | None:
-    """A choice without spaces and repetitions; None for `auto`."""
-    return None if choice == "auto" else ",".join(dict.fromkeys(re.split(" *, *", choice)))
-
-
-LanguageChoice = Annotated[str, Field(pattern=_CHOICE, max_length=200), AfterValidator(_normal)] | None
-"""A field with one code, codes separated by commas, or `auto`, which becomes None: any language."""
-
-
-def codes(choice: str | None) -> tuple[str, ...]:
-    """The ISO 639 codes of a choice, without regions; empty for any language."""
-    return tuple(dict.fromkeys(code.partition("-")[0] for code in choice.split(","))) if choice else ()
-
-
-CODES: Final = {name: code for code, name in NAMES.items()}
-"""English name in lower case → ISO 639 code."""
+MAX_CHOICE: Final = 200
+"""Characters of a choice of languages."""
 
 _WHISPERS: Final = {"fil": "tl", "jv": "jw", "nb": "no", "pbt": "ps"}
 """Current code → the one that Whisper has for the language."""
 
 
 def code_of(name: str) -> str | None:
-    """The code of a language in `NAMES`, given as `en`, `en-GB`, `eng`, `eng_Latn`, `English`; or None."""
+    """The code of a language, as `NAMES` has it or else of ISO 639; None if there is no such language.
+
+    `name`: a code of ISO 639-1, -2 or -3, current or former, in any case; a language tag with a region or
+    script (`en-GB`, `eng_Latn`), which are dropped; or an English name.
+    """
     bare = name.strip().lower()
     if bare in CODES:
         return CODES[bare]
     try:
-        current = langcodes.Language.get(bare.replace("_", "-")).language or ""
-        code = langcodes.standardize_tag(current, macro=True)
+        tag = langcodes.Language.get(bare.replace("_", "-"))
+        if not tag.language or not langcodes.Language.make(tag.language).is_valid():
+            return None
+        code = langcodes.standardize_tag(tag.language, macro=True)
     except ValueError:  # not a language tag
         return None
-    code = _WHISPERS.get(code, code)
-    return code if code in NAMES else None
+    return _WHISPERS.get(code, code)
+
+
+def choice_of(text: str) -> str | None:
+    """The normal form of a choice of languages: codes separated by commas, each once; None for any language.
+
+    `text`: names as for `code_of`, separated by commas, or one of `ANY`.
+
+    Raises
+    ------
+    ValueError
+        with what was expected and received, if it contains something else.
+
+    """
+    names = [name for name in map(str.strip, text.split(",")) if name]
+    if len(names) == 1 and names[0].lower() in ANY:
+        return None
+    found: dict[str, None] = {}
+    for name in names:
+        code = None if name.lower() in ANY else code_of(name)
+        if code is None:
+            raise ValueError(
+                "expected a language (such as de, deu, de-AT, deu_Latn or German), several separated by "
+                f"commas, or auto alone, but got {name[:40]!r}"
+            )
+        found[code] = None
+    return ",".join(found) or None
+
+
+LanguageChoice = Annotated[str, Field(max_length=MAX_CHOICE), AfterValidator(choice_of)] | None
+"""A field with a choice of languages, which becomes its normal form. See `choice_of`."""
+
+
+def codes(choice: str | None) -> tuple[str, ...]:
+    """The codes of a choice in its normal form; empty for any language."""
+    return tuple(choice.split(",")) if choice else ()

@@ -71,6 +71,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def is_free(port: int) -> bool:
+    """Whether a TCP port of the loopback interface is free."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def command(port: int, *, directory: Path, durable: bool = False) -> list[str]:
     """The command line of a Redis that listens on the loopback interface only.
 

@@ -63,6 +63,8 @@ class JobRecord:
     """The pool of transcribers that decodes it."""
     seq: int = 0
     """Number of the last event."""
+    audio: int = 0
+    """Length of all channels together; 0 until all of the file has been decoded."""
 
     @classmethod
     def of(cls, job: str, found: dict[bytes, bytes]) -> "JobRecord":
@@ -87,6 +89,7 @@ class JobRecord:
             error=orjson.loads(h["error"]) if h.get("error") else None,
             pool=h["pool"],
             seq=int(h["seq"]),
+            audio=int(h.get("audio", 0)),
         )
 
 

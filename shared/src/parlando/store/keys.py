@@ -40,11 +40,12 @@ The keys of one session or job share the hash tag `{p}` of its partition, so tha
 | stt:workers             | hash             | worker id → heartbeat (JSON)                               |
 | stt:pools               | hash             | pool → what its transcribers can do, and when one was alive|
 | stt:schema              | string           | version of the data format; see `schema.py`                |
+| stt:token-secret        | string           | signs access tokens; see `token_secret.py`                 |
 | stt:{p}:answer:<call>   | string           | a script's answer, for a repeat of the same call           |
 
 Every key has a lifetime, except the audio-processors' queues (entries are removed when their work is done),
-the feed (bounded in length), the schema version, and the hashes of workers and pools (readers remove old
-reports).
+the feed (bounded in length), the schema version, the secret of access tokens, and the hashes of workers and
+pools (readers remove old reports).
 The queues of a pool live `LONG_TTL_S` after the last write to them and after its last transcriber.
 """
 
@@ -60,6 +61,7 @@ PROCESSORS: Final = "processors"
 WORKERS: Final = "stt:workers"
 POOLS: Final = "stt:pools"
 SCHEMA: Final = "stt:schema"
+ACCESS_SECRET: Final = "stt:token-secret"  # noqa: S105 the name of a key
 DELIVERY_STATES: Final = ("ready", "later", "working", "dead")
 LONG_TTL_S: Final = 7 * 24 * 3600
 """Lifetime in seconds of inactive users, of unfinished jobs, of sessions not archived yet, and of pools."""

@@ -118,6 +118,7 @@ class OpenSegment:
             language=hypothesis.language,
             words=self._timed(settled, hypothesis.words, utterance) if config.words else None,
             reason=None if settled else hypothesis.reason or "no_speech",
+            continues=True if utterance.cut else None,
         )
 
     def _timed(self, settled: Words, detected: Words, utterance: Utterance) -> list[TimedWord]:

@@ -42,7 +42,8 @@ class Utterance:
 
     Positions in samples. `start`: where decoding begins (padding included); `onset`: where speech begins;
     `speech_end`: where the last frame of speech ends; `end`: where decoding ends; `voiced`: number of
-    samples detected as speech; `paused`: a `Paused` event was sent for the present silence.
+    samples detected as speech; `paused`: a `Paused` event was sent for the present silence; `cut`: it has
+    ended because of its length, with less silence than an end needs.
     """
 
     index: int
@@ -52,6 +53,7 @@ class Utterance:
     voiced: int
     end: int = 0
     paused: bool = False
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +250,7 @@ class Segmenter:
         if silence + FRAME > self.options.silence:  # the next frame would exceed the allowed silence
             self._end(utterance, min(utterance.speech_end + PAUSE, self._detected), events)
         elif length >= self.options.soft and silence >= self._dip(length):
-            self._end(utterance, utterance.speech_end + silence // 2, events)
+            self._end(replace(utterance, cut=True), utterance.speech_end + silence // 2, events)
         elif length >= self.options.hard:
             self._cut(utterance, events)
         elif silence >= PAUSE and not utterance.paused:
@@ -280,7 +282,7 @@ class Segmenter:
             end=self._detected,
         )
         self._index += 1
-        self._ended(replace(utterance, end=place, speech_end=place), events)
+        self._ended(replace(utterance, end=place, speech_end=place, cut=True), events)
         events.append(Started(self.open))
 
     def _ended(self, utterance: Utterance, events: list[SegmentEvent]) -> None:

@@ -109,6 +109,8 @@ class SessionOutput:
                     return
             elif self._ticket is not None:
                 await self._partial(self._ticket)
+            elif self._improving is not None and self._improving.done():
+                await self._show_improved(self._improving)
             else:
                 source.changed.clear()
                 await source.changed.wait()
@@ -221,12 +223,23 @@ class SessionOutput:
             return
         segment.end = utterance.end
         segment.speculation = hypothesis
-        await self._publish(segment, hypothesis, utterance.end, config, Lane.FINAL)
+        settled = not hypothesis.improvable
+        await self._publish(segment, hypothesis, utterance.end, config, Lane.FINAL, paused=settled)
         if hypothesis.improvable and segment.speculation is hypothesis:
             deadline = time.monotonic() + self._until_endpoint(utterance) + IMPROVED_BY_S
             self._improving = asyncio.create_task(
                 self._recognizer.improve(segment, utterance, config, hypothesis, deadline)
             )
+            self._improving.add_done_callback(lambda _: self._source.changed.set())
+
+    async def _show_improved(self, improving: asyncio.Task[Hypothesis]) -> None:
+        """Publish the speculation as it is after its further decodes."""
+        self._improving = None
+        segment = self._current
+        if segment is not None and not improving.cancelled():
+            segment.speculation = improving.result()
+            config = self._source.config
+            await self._publish(segment, segment.speculation, segment.end, config, Lane.FINAL, paused=True)
 
     def _until_endpoint(self, utterance: Utterance) -> float:
         """Seconds until the present pause ends the segment; at least 0."""
@@ -234,10 +247,18 @@ class SessionOutput:
         return max(0.0, seconds(segmenter.options.silence - (segmenter.detected - utterance.speech_end)))
 
     async def _publish(
-        self, segment: OpenSegment, hypothesis: Hypothesis, end: int, config: SessionConfig, lane: Lane
+        self,
+        segment: OpenSegment,
+        hypothesis: Hypothesis,
+        end: int,
+        config: SessionConfig,
+        lane: Lane,
+        *,
+        paused: bool = False,
     ) -> None:
         """Add a hypothesis to the segment, and publish the partial together with the segment's state.
 
+        `paused`: whether it is the final's, unless speech continues.
         A hypothesis in a wrong language is dropped: the next window is decoded in the right one.
         """
         if await self._recognizer.has_other_language(segment, hypothesis, end, config, lane):
@@ -248,6 +269,8 @@ class SessionOutput:
         body = b""
         if segment.has_words and config.interim:
             partial = segment.partial(self._sid)
+            if paused:
+                partial = partial.model_copy(update={"paused": True})
             if stages := self._stages.wanted(config):
                 partial = await self._stages.partial(partial, stages, self._audio(segment.start, end))
             body = encode(partial)

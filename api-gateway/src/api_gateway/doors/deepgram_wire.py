@@ -1,0 +1,97 @@
+"""What Deepgram's live protocols have in common: keys, limits, errors. Pure."""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from api_gateway.doors.base import Denial, Refusal
+from api_gateway.doors.deepgram_options import ListenOptions
+from api_gateway.handshake import Handshake
+from api_gateway.presenters import deepgram
+from api_gateway.presenters.deepgram import err_code, status_of
+from parlando.domain.events import Failure
+from parlando.errors import ParlandoError
+
+IDLE_S: Final = 10.0
+WINDOW_S: Final = 5  # clients never resume: they open a new session
+WARNINGS_HEADER: Final = "dg-warnings"
+
+
+def denial_of(error: ParlandoError, request_id: str) -> Denial:
+    """The HTTP response to a handshake."""
+    body = deepgram.error(err_code(error), error.message, request_id)
+    return Denial(status_of(error), orjson.dumps(body))
+
+
+def key_of(handshake: Handshake) -> str | None:
+    """The key in a header, in the query, or in the subprotocols `token, <key>` or `bearer, <token>`."""
+    offered = handshake.subprotocols
+    if len(offered) == 2 and offered[0].lower() in ("token", "bearer"):
+        return offered[1]
+    return handshake.token
+
+
+def subprotocol_of(handshake: Handshake) -> str | None:
+    """The subprotocol to select: browsers fail the handshake if none of theirs is."""
+    offered = handshake.subprotocols
+    return offered[0] if offered and offered[0].lower() in ("token", "bearer") else None
+
+
+def dump(message: dict[str, Any]) -> str:
+    """A message as JSON."""
+    return orjson.dumps(message).decode()
+
+
+def failure_message(failure: Failure) -> dict[str, Any]:
+    """The `Error` message about a session that has failed."""
+    code = "DATA-0000" if failure.code == "invalid_audio" else failure.code.upper()
+    return {"type": "Error", "variant": code, "description": failure.message, "message": failure.message}
+
+
+def schema_error(error: ParlandoError) -> dict[str, Any]:
+    """The `Error` message about a message of the client."""
+    return {"type": "Error", "variant": "SchemaError", "description": error.message, "message": error.message}
+
+
+def refusal_of(error: ParlandoError) -> Refusal:
+    """The end of a connection: `NET-0001` for an idle client, else an `Error` message and a close code."""
+    if error.code == "idle":
+        return Refusal((), 1011, "NET-0001")
+    message = {
+        "type": "Error",
+        "variant": err_code(error),
+        "description": error.message,
+        "message": error.message,
+    }
+    code = 1008 if error.code in ("not_allowed", "invalid_request") else 1011
+    return Refusal([dump(message)], code, err_code(error))
+
+
+@dataclass(slots=True)
+class Stream:
+    """What the channels of one connection have in common. `open`: channels whose session hasn't closed."""
+
+    options: ListenOptions
+    request_id: str
+    open: int
+    created: str = ""
+    duration: float = 0.0
+    digest: Any = field(default_factory=hashlib.sha256)
+    lost: list[tuple[str, str]] = field(default_factory=list)
+
+    def metadata(self) -> dict[str, Any]:
+        """The `Metadata` message, the last one of a connection."""
+        message: dict[str, Any] = {
+            "type": "Metadata",
+            "transaction_key": "deprecated",
+            "request_id": self.request_id,
+            "sha256": self.digest.hexdigest(),
+            "created": self.created,
+            "duration": self.duration,
+            "channels": self.options.channels,
+        }
+        if told := deepgram.warnings([*self.options.not_honoured, *self.lost]):
+            message["warnings"] = told
+        return message

@@ -1,0 +1,1 @@
+"""`parlando conform`: check that a host speaks a dialect as its clients need it."""
