@@ -209,11 +209,11 @@ def table(share: int, found: dict[str, list[Step]]) -> Table:
     result.remarks += [
         f"{best['ours']} sessions against {best['baseline']} of the baseline: {ratio} (goal: {GOAL[share]}). "
         "The sender runs on the same two cores.",
-        f"Capacity is the largest number of sessions for which in one run: first words after at most "
+        "Capacity is the largest number of sessions for which in one run: first words after at most "
         f"{BARS['first_p50']} s (p50) and {BARS['first_p95']} s (p95), a word is shown {BARS['shown_mean']} s "
-        f"after its end (mean), finals come {BARS['final_p95']} s after the endpoint (p95), there are at most "
-        f"{BARS['wer']} points more word errors than in the same audio without load, and nothing is lost or "
-        "refused. "
+        f"after its end (mean), finals come {BARS['final_p95']} s after the endpoint (p95), there are "
+        f"at most {BARS['wer']} points more word errors than in the same audio without load, and nothing is "
+        "lost or refused. "
         f"Default settings, {SECONDS} s a session, begun within {SPREAD_S:.0f} s.",
     ]
     return result
