@@ -210,10 +210,10 @@ def table(share: int, found: dict[str, list[Step]]) -> Table:
         f"{best['ours']} sessions against {best['baseline']} of the baseline: {ratio} (goal: {GOAL[share]}). "
         "The sender runs on the same two cores.",
         "Capacity is the largest number of sessions for which in one run: first words after at most "
-        f"{BARS['first_p50']} s (p50) and {BARS['first_p95']} s (p95), a word is shown {BARS['shown_mean']} s "
-        f"after its end (mean), finals come {BARS['final_p95']} s after the endpoint (p95), there are "
-        f"at most {BARS['wer']} points more word errors than in the same audio without load, and nothing is "
-        "lost or refused. "
+        f"{BARS['first_p50']} s (p50) and {BARS['first_p95']} s (p95), a word is shown at most "
+        f"{BARS['shown_mean']} s after its end (mean), finals come at most {BARS['final_p95']} s after the "
+        f"endpoint (p95), there are at most {BARS['wer']} points more word errors than in the same audio "
+        "without load, and nothing is lost or refused. "
         f"Default settings, {SECONDS} s a session, begun within {SPREAD_S:.0f} s.",
     ]
     return result
