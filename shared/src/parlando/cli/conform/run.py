@@ -43,10 +43,9 @@ async def run(dialect: str, target: Target, *, file: Path | None = None, said: s
     """Check one dialect of a host; returns the exit status. `file`, `said`: another clip, and its words."""
     driver = _driver(dialect, target)
     clip = load(file)
-    silence = np.zeros(int(driver.silence_s * SAMPLE_RATE), np.int16)
     try:
         async with asyncio.timeout(MOST_S):
-            heard = await driver.hear(np.concatenate([clip, silence]))
+            heard = await driver.hear(clip)
     except TimeoutError:
         heard = driver.heard
         heard.errors.append(f"the session had not ended after {MOST_S:g} s")
@@ -56,8 +55,8 @@ async def run(dialect: str, target: Target, *, file: Path | None = None, said: s
             return UNREACHABLE
         heard = driver.heard
         heard.errors.append(f"the connection broke: {error}")
-    results = checked(heard, said, len(clip) / SAMPLE_RATE + driver.silence_s)
-    _show(dialect, target, results, heard.texts)
+    results = checked(heard, said, len(clip) / SAMPLE_RATE)
+    _show(f"{driver.summary}: {target.url}", results, heard.texts)
     return FAILED if any(result.passed is False for result in results) else PASSED
 
 
@@ -67,9 +66,9 @@ def _driver(dialect: str, target: Target) -> Driver:
     return DRIVERS[dialect](target)
 
 
-def _show(dialect: str, target: Target, results: list[Result], texts: list[str]) -> None:
+def _show(title: str, results: list[Result], texts: list[str]) -> None:
     console = Console()
-    table = Table(title=f"{dialect} at {target.url}", title_justify="left")
+    table = Table(title=title, title_justify="left")
     for column in ("check", "result", "detail"):
         table.add_column(column, overflow="fold")
     names = {True: "[green]passed[/green]", False: "[red]failed[/red]", None: "not applicable"}

@@ -34,11 +34,10 @@ class Target:
 
 
 class Driver(ABC):
-    """A dialect. `silence_s`: silence to send behind the clip, if nothing else ends the last utterance."""
+    """A dialect. `summary`: its name for people, with its route."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    silence_s: ClassVar[float] = 0.0
 
     def __init__(self, target: Target) -> None:
         self.target = target
