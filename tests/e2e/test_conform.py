@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,18 @@ def test_this_host_conforms(cluster, dialect):
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("passed") >= 5
     assert "your country" in done.stdout.lower()
+
+
+def test_this_host_conforms_in_real_time(cluster):
+    """No session ends before its clip does, in whatever dialect: the clip is longer than their windows."""
+
+    def at_once(dialect: str) -> subprocess.CompletedProcess:
+        url = cluster.wyoming if dialect == "wyoming" else cluster.http()
+        return conform("--url", url, "--key", "key", "--dialect", dialect)
+
+    with ThreadPoolExecutor(len(DRIVERS)) as threads:
+        for dialect, done in zip(DRIVERS, threads.map(at_once, DRIVERS), strict=True):
+            assert done.returncode == 0, f"{dialect}: {done.stdout}{done.stderr}"
 
 
 def test_a_host_with_another_transcript_does_not(cluster):

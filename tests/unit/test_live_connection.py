@@ -73,6 +73,32 @@ async def test_who_finds_its_session_ended_waits_for_the_event_that_says_why():
     assert [orjson.loads(message)["type"] for message in played.sent] == ["closed"]
 
 
+async def test_a_session_with_a_short_window_is_kept_alive_in_time():
+    touched: list[float] = []
+
+    class Touched(Played):
+        async def touch(self) -> None:
+            touched.append(time.monotonic())
+            if len(touched) == 2:
+                raise SessionClosedError("Session s has ended")
+
+    played = Touched(closed_after=60.0)
+    live = LiveConnection(
+        played,
+        played,
+        SimpleNamespace(batches=played.batches),
+        settings=GatewaySettings(resume_window_s=60),
+        protocol=native(),
+        window_s=0.9,
+    )
+    serving = asyncio.create_task(live.run())
+    async with asyncio.timeout(60):
+        while len(touched) < 2:
+            await asyncio.sleep(0.05)
+    serving.cancel()
+    assert touched[1] - touched[0] < 4.0, "every 0.3 s, not every 5 s"
+
+
 @pytest.mark.parametrize("also", ["gone", "no redis"])
 async def test_the_end_of_a_session_matters_more_than_what_else_ends_the_connection(also):
     with pytest.raises(SessionFinished) as end:

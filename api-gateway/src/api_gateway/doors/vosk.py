@@ -31,7 +31,7 @@ from parlando.domain.formats import AudioFormat
 from parlando.errors import InvalidRequestError, ParlandoError
 
 SAMPLE_RATE: Final[int] = 8000  # Hz, unless the client sends another: vosk-server's default
-WINDOW_S: Final = 1.0  # its clients never resume
+WINDOW_S: Final = 5  # its clients never resume
 MAX_HOTWORDS: Final = 1000  # characters
 
 

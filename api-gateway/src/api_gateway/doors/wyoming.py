@@ -39,7 +39,7 @@ from parlando.domain.pools import Pool
 from parlando.errors import InvalidRequestError, ParlandoError
 
 WIDTH: Final = 2  # bytes of a sample
-WINDOW_S: Final = 1.0  # its clients never resume
+WINDOW_S: Final = 5  # its clients never resume
 MAX_HOTWORDS: Final = 1000  # characters
 OTHER_SERVICES: Final = ("tts", "handle", "intent", "wake", "mic", "snd")
 

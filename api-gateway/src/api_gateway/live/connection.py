@@ -61,7 +61,8 @@ class LiveConnection:
 
     `reformat`: sets another audio format before the first audio. `check`: raises `InvalidRequestError` for
     config changes that the cluster can't apply. `describe`: answers `Describe`. `last_seq`: the last kept
-    event that the client has received.
+    event that the client has received. `window_s`: seconds that the session stays open without a client; None
+    for `RESUME_WINDOW_S`.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class LiveConnection:
         check: Callable[[Mapping[str, Any]], Awaitable[None]] | None = None,
         describe: Callable[[], Awaitable[Described]] | None = None,
         last_seq: int = 0,
+        window_s: float | None = None,
     ) -> None:
         self._transport = transport
         self._writer = writer
@@ -85,6 +87,7 @@ class LiveConnection:
         self._reformat = reformat
         self._check = check
         self._describe = describe
+        self._window_s = settings.resume_window_s if window_s is None else window_s
         self._idle_s = protocol.idle_s or settings.idle_timeout_s
         self._decoder = decoder_of(writer.format)
         self._queue: deque[Chunk | ClientCommand] = deque()
@@ -359,7 +362,7 @@ class LiveConnection:
     async def _watch(self) -> None:
         """Keep the session alive in Redis, settle stalled audio, and end the connection of an idle client."""
         touched = 0.0
-        touch_every_s = min(TOUCH_EVERY_S, self._settings.resume_window_s / 3)
+        touch_every_s = min(TOUCH_EVERY_S, self._window_s / 3)
         checked_at = time.monotonic()
         while True:
             now = time.monotonic()

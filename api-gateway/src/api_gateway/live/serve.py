@@ -221,6 +221,7 @@ async def _run(
             settings=services.settings,
             protocol=protocol,
             last_seq=session.seq,
+            window_s=request.window_s,
             reformat=lambda form: channel.opening.reformat(session, form),
             check=lambda changes: channel.opening.check(session, changes),
             describe=lambda: described(services),
