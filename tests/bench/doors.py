@@ -1,8 +1,8 @@
 """What other services' protocols add to the latency of finals: python -m bench.doors [rounds]
 
 The same clip in real time, by each protocol and by the native one in turn, with the drivers of `parlando
-conform`. The times of finals, from the first frame on, are compared by their quantiles. Protocols that have one
-final, at the end, are compared with the native session's last final.
+conform`. The times of finals, from the first frame on, are compared by their quantiles. Protocols that have
+one final, at the end, are compared with the native session's last final.
 """
 
 import asyncio
@@ -110,8 +110,9 @@ def main() -> None:
             (name, sum(map(len, times)), added_ms(times, native, 0.5), added_ms(times, native, 0.95))
         )
     table.remarks.append(
-        f"{rounds} rounds of a clip of 11 s. Each value is the greatest of the clip's finals: the quantile of its time "
-        f"by the protocol minus that by the native one (bar: {BAR_MS:.0f} ms). The sender runs on the same cores."
+        f"{rounds} rounds of a clip of 11 s. Each value is the greatest of the clip's finals: the quantile of "
+        f"its time by the protocol minus that by the native one (bar: {BAR_MS:.0f} ms). The sender runs on "
+        "the same cores."
     )
     table.data = {"times": {**found, "native": native}}
     table.publish()
