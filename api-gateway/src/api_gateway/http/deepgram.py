@@ -92,14 +92,14 @@ def file_options(query: Query) -> FileOptions:
     detect = query.flag("detect_language")
     paragraphs = query.flag("paragraphs")
     diarize = query.flag("diarize") or bool(query.text("diarize_model"))
-    told = [("diarize", TEXT_FEATURES["diarize"])] if diarize else []
+    reported = [("diarize", TEXT_FEATURES["diarize"])] if diarize else []
     utterances = query.flag("utterances")
     gap = query.decimal("utt_split", 0.0, 60.0)
     multichannel = query.flag("multichannel")
     style = style_of(query, diarize=diarize, paragraphs=paragraphs)
     query.text("model")
     if query.text("version") not in (None, "latest"):
-        told.append(("version", "the installed model is used"))
+        reported.append(("version", "the installed model is used"))
     language, hotwords = language_of(query, detect=detect), vocabulary(query)
     presentation = Presentation(
         punctuated=style.punctuated,
@@ -110,7 +110,7 @@ def file_options(query: Query) -> FileOptions:
         detected=detect,
         extra=_extra(query),
         tags=tuple(query.many("tag")),
-        not_honoured=(*told, *not_honoured_of(query)),
+        not_honoured=(*reported, *not_honoured_of(query)),
     )
     try:
         options = JobOptions(
