@@ -25,6 +25,7 @@ from api_gateway.doors.base import (
     Reply,
     SessionRequest,
     explain,
+    json_of,
 )
 from api_gateway.handshake import Handshake
 from parlando.domain.annotations import Annotation
@@ -118,11 +119,7 @@ class AssemblyAi(LiveProtocol):
         """Audio, `UpdateConfiguration`, `ForceEndpoint`, `KeepAlive` or `Terminate`."""
         if isinstance(message, bytes):
             return [Audio(message)]
-        try:
-            body = orjson.loads(message)
-        except orjson.JSONDecodeError as error:
-            raise InvalidRequestError(f"Expected a JSON object, but got {message[:80]!r}") from error
-        match body:
+        match body := json_of(message):
             case {"type": "UpdateConfiguration"}:
                 return self._update({name: value for name, value in body.items() if name != "type"})
             case {"type": "ForceEndpoint"}:

@@ -219,6 +219,14 @@ class Denial:
     content_type: str = "application/json"
 
 
+def json_of(message: Message) -> Any:
+    """The value of a JSON message. Raises `InvalidRequestError`."""
+    try:
+        return orjson.loads(message)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequestError(f"Expected a JSON object, but got {message[:80]!r}") from error
+
+
 def explain(error: ValidationError) -> str:
     """The first error of a model's fields: the field, what was expected and what was received."""
     first = error.errors()[0]

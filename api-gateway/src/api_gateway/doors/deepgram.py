@@ -15,7 +15,6 @@ from api_gateway.doors.base import (
     Ack,
     Audio,
     ClientCommand,
-    Denial,
     LiveProtocol,
     Message,
     MessageError,
@@ -37,14 +36,12 @@ from api_gateway.doors.deepgram_wire import (
     IDLE_S,
     WARNINGS_HEADER,
     WINDOW_S,
+    DeepgramConnection,
     Stream,
-    denial_of,
     dump,
     failure_message,
-    key_of,
     refusal_of,
     schema_error,
-    subprotocol_of,
 )
 from api_gateway.handshake import Handshake
 from api_gateway.presenters import deepgram
@@ -64,26 +61,24 @@ from parlando.domain.events import (
 from parlando.domain.formats import AudioFormat
 from parlando.domain.transcript import FinalSegment
 from parlando.errors import InvalidRequestError, ParlandoError
-from parlando.ids import new_session_id
 
-TOLD_FEATURES: Final = ("punctuate", "smart_format")
+FEATURES: Final = ("punctuate", "smart_format")
 """Features of a `Configure` message that are honoured."""
-MAX_TOLD: Final = 20  # warnings about lost audio in the metadata
+MAX_LOSSES: Final = 20  # warnings about lost audio in the metadata
 
 
-class Listen(LiveProtocol):
+class Listen(DeepgramConnection, LiveProtocol):
     """The protocol of one channel, `index`. `stream` is shared by the channels of a connection."""
 
-    refuses_handshake = True
-    opens_before_answer = True
     idle_s = IDLE_S
 
     def __init__(self, handshake: Handshake, *, index: int = 0, stream: Stream | None = None) -> None:
         super().__init__(handshake)
+        if stream is not None:
+            self._request_id = stream.request_id
         self._index = index
         self._alone = stream is None
         self._shared = stream
-        self._request_id = new_session_id() if stream is None else stream.request_id
         self._model = deepgram.model_info(None, None)
         self._style = deepgram.Style()
         self._end = 0.0  # of the last final's range, in seconds
@@ -93,16 +88,6 @@ class Listen(LiveProtocol):
         self._finalizing = 0  # Finalize messages that aren't answered yet
         self._held: dict[str, Any] | None = None
         self._failure: Failure | None = None
-
-    @property
-    def selected_subprotocol(self) -> str | None:
-        """`token` or `bearer`, if the client offers it."""
-        return subprotocol_of(self.handshake)
-
-    @property
-    def key(self) -> str | None:
-        """See `key_of`."""
-        return key_of(self.handshake)
 
     @property
     def _stream(self) -> Stream:
@@ -130,8 +115,8 @@ class Listen(LiveProtocol):
         if self._index:
             return ()
         headers = [("dg-request-id", self._request_id)]
-        if told := header_of(self._stream.options.not_honoured):
-            headers.append((WARNINGS_HEADER, told))
+        if warnings := header_of(self._stream.options.not_honoured):
+            headers.append((WARNINGS_HEADER, warnings))
         return headers
 
     def greeting(self, session: OpenedSession) -> Sequence[str]:
@@ -169,9 +154,9 @@ class Listen(LiveProtocol):
         terms = body.get("keyterms")
         try:
             features = fields_of("features", body.get("features"))
-            if unknown := [name for name in features if name not in TOLD_FEATURES]:
+            if unknown := [name for name in features if name not in FEATURES]:
                 raise InvalidRequestError(
-                    f"features: expected {', '.join(TOLD_FEATURES)}, but got {str(unknown[0])[:40]}"
+                    f"features: expected {', '.join(FEATURES)}, but got {str(unknown[0])[:40]}"
                 )
             hotwords = None if terms is None else hotwords_of(strings("keyterms", terms))
         except InvalidRequestError as error:
@@ -230,16 +215,7 @@ class Listen(LiveProtocol):
         return [self._index, self._stream.options.channels]
 
     def _interim(self, partial: Partial) -> dict[str, Any]:
-        segment = FinalSegment(
-            segment=partial.segment,
-            start=partial.start,
-            end=partial.end,
-            text=partial.text,
-            confidence=partial.confidence,
-            language=partial.language,
-            speaker=partial.speaker,
-        )
-        return self._results([segment], partial.end, final=False)
+        return self._results([partial.so_far()], partial.end, final=False)
 
     def _final(self, final: FinalTranscript) -> list[dict[str, Any]]:
         """A final result. While a Finalize waits for its answer it is held until the next event shows whether
@@ -327,7 +303,7 @@ class Listen(LiveProtocol):
         return [{"type": "UtteranceEnd", "channel": self._channel_index, "last_word_end": last}]
 
     def _note_loss(self, ms: int, reason: str) -> None:
-        if len(self._stream.lost) < MAX_TOLD:
+        if len(self._stream.lost) < MAX_LOSSES:
             self._stream.lost.append(("audio", f"{ms} ms were lost: {reason}"))
 
     def _closed(self, duration: float) -> list[dict[str, Any]]:
@@ -358,10 +334,6 @@ class Listen(LiveProtocol):
             case _:
                 found = []
         return [dump(message) for message in found]
-
-    def denial(self, error: ParlandoError) -> Denial:
-        """See `denial_of`."""
-        return denial_of(error, self._request_id)
 
     def refusal(self, error: ParlandoError) -> Refusal:
         """See `refusal_of`."""

@@ -15,7 +15,6 @@ from api_gateway.doors.base import (
     Ack,
     Audio,
     ClientCommand,
-    Denial,
     LiveProtocol,
     Message,
     MessageError,
@@ -36,10 +35,8 @@ from api_gateway.doors.deepgram_options import DEFAULT_SILENCE_S, header_of
 from api_gateway.doors.deepgram_wire import (
     WARNINGS_HEADER,
     WINDOW_S,
-    denial_of,
+    DeepgramConnection,
     dump,
-    key_of,
-    subprotocol_of,
 )
 from api_gateway.handshake import Handshake
 from api_gateway.presenters.deepgram import Style, err_code, timed_words, word_fields
@@ -58,7 +55,6 @@ from parlando.domain.events import (
 )
 from parlando.domain.transcript import FinalSegment, join
 from parlando.errors import InvalidRequestError, ParlandoError
-from parlando.ids import new_session_id
 
 MAX_SEGMENTS: Final = 50
 """Segments after which a turn ends without a pause: with 8 to 28 s each, some ten minutes."""
@@ -76,15 +72,11 @@ class _Turn:
     eager: str | None = None
 
 
-class Flux(LiveProtocol):
+class Flux(DeepgramConnection, LiveProtocol):
     """The protocol of one connection."""
-
-    refuses_handshake = True
-    opens_before_answer = True
 
     def __init__(self, handshake: Handshake) -> None:
         super().__init__(handshake)
-        self._request_id = new_session_id()
         self._parsed: FluxOptions | None = None
         self._thresholds = Thresholds()
         self._keyterms: list[str] = []
@@ -98,16 +90,6 @@ class Flux(LiveProtocol):
         self._answers: list[dict[str, Any]] = []
         self._speaking = False
         self._failed = False
-
-    @property
-    def selected_subprotocol(self) -> str | None:
-        """`token` or `bearer`, if the client offers it."""
-        return subprotocol_of(self.handshake)
-
-    @property
-    def key(self) -> str | None:
-        """See `deepgram.key_of`."""
-        return key_of(self.handshake)
 
     @property
     def _options(self) -> FluxOptions:
@@ -132,8 +114,8 @@ class Flux(LiveProtocol):
     def answer_headers(self, session: OpenedSession) -> Sequence[tuple[str, str]]:
         """The request id, and the parameters that aren't honoured."""
         headers = [("dg-request-id", self._request_id)]
-        if told := header_of(self._options.not_honoured):
-            headers.append((WARNINGS_HEADER, told))
+        if warnings := header_of(self._options.not_honoured):
+            headers.append((WARNINGS_HEADER, warnings))
         return headers
 
     def greeting(self, session: OpenedSession) -> Sequence[str]:
@@ -254,15 +236,7 @@ class Flux(LiveProtocol):
         return found
 
     def _partial(self, partial: Partial) -> list[str]:
-        segment = FinalSegment(
-            segment=partial.segment,
-            start=partial.start,
-            end=partial.end,
-            text=partial.text,
-            confidence=partial.confidence,
-            language=partial.language,
-        )
-        eager = self._thresholds.eager
+        segment, eager = partial.so_far(), self._thresholds.eager
         if partial.paused and eager is not None:
             return self._turn_events("EagerEndOfTurn", segment, partial.end, confidence=eager)
         return self._turn_events("Update", segment, partial.end)
@@ -358,10 +332,6 @@ class Flux(LiveProtocol):
             case MessageError(error):
                 return [self._warning(err_code(error).upper().replace(" ", "_"), error.message)]
         return []
-
-    def denial(self, error: ParlandoError) -> Denial:
-        """See `deepgram.denial_of`."""
-        return denial_of(error, self._request_id)
 
     def refusal(self, error: ParlandoError) -> Refusal:
         """An `Error`, which is always fatal, then the close code."""

@@ -89,11 +89,11 @@ def flux_options(handshake: Handshake) -> FluxOptions:
         query.decimal("eager_eot_threshold", *BOUNDS["eager_eot_threshold"]),
         query.number("eot_timeout_ms", 500, 60_000),
     )
-    silence, told = silence_of(thresholds)
+    silence, reported = silence_of(thresholds)
     multilingual = query.text("model") == MULTILINGUAL
     hints = tuple(query.many("language_hint"))
     if hints and not multilingual:
-        told.append(("language_hint", f"only model={MULTILINGUAL} uses hints"))
+        reported.append(("language_hint", f"only model={MULTILINGUAL} uses hints"))
     language = "en"
     if multilingual:
         language = ",".join(hints) or "auto"
@@ -102,12 +102,12 @@ def flux_options(handshake: Handshake) -> FluxOptions:
     )
     form = format_of(query)
     if query.many("tag"):
-        told.append(("tag", "live sessions have no labels"))
-    return FluxOptions(config, form, thresholds, multilingual, hints, (*told, *not_honoured_of(query)))
+        reported.append(("tag", "live sessions have no labels"))
+    return FluxOptions(config, form, thresholds, multilingual, hints, (*reported, *not_honoured_of(query)))
 
 
 def silence_of(thresholds: Thresholds) -> tuple[int | None, list[tuple[str, str]]]:
-    """The session's `vad_silence_ms`, and what to tell if it isn't what was asked for."""
+    """The session's `vad_silence_ms`, and what to report if it isn't what was asked for."""
     if thresholds.is_default:
         return None, []
     name = "eot_timeout_ms" if thresholds.silence_ms > MAX_SILENCE_MS else "eot_threshold"

@@ -5,38 +5,24 @@ from collections.abc import Sequence
 import numpy as np
 import orjson
 
-from api_gateway.doors.base import Denial, LiveProtocol, Message, Refusal, SplitProtocol
+from api_gateway.doors.base import LiveProtocol, Message, Refusal, SplitProtocol
 from api_gateway.doors.deepgram import Listen
 from api_gateway.doors.deepgram_options import listen_options
-from api_gateway.doors.deepgram_wire import IDLE_S, Stream, denial_of, key_of, refusal_of, subprotocol_of
+from api_gateway.doors.deepgram_wire import IDLE_S, DeepgramConnection, Stream, refusal_of
 from api_gateway.handshake import Handshake
 from parlando.domain.audio import WholeFrames
 from parlando.errors import ParlandoError
-from parlando.ids import new_session_id
 
 
-class MultichannelListen(SplitProtocol):
+class MultichannelListen(DeepgramConnection, SplitProtocol):
     """`multichannel=true`: each channel is recognised in a session of its own."""
 
-    refuses_handshake = True
-    opens_before_answer = True
     idle_s: float | None = IDLE_S
 
     def __init__(self, handshake: Handshake) -> None:
         super().__init__(handshake)
-        self._request_id = new_session_id()
         self._stream: Stream | None = None
         self._frames = WholeFrames(1)
-
-    @property
-    def selected_subprotocol(self) -> str | None:
-        """`token` or `bearer`, if the client offers it."""
-        return subprotocol_of(self.handshake)
-
-    @property
-    def key(self) -> str | None:
-        """See `key_of`."""
-        return key_of(self.handshake)
 
     def channels(self, first: Message | None) -> Sequence[LiveProtocol]:
         """As many as the query's `channels`."""
@@ -75,10 +61,6 @@ class MultichannelListen(SplitProtocol):
             return []
         samples = np.frombuffer(frames, np.uint8).reshape(-1, count, form.frame_bytes // count)
         return [(index, samples[:, index].tobytes()) for index in range(count)]
-
-    def denial(self, error: ParlandoError) -> Denial:
-        """See `denial_of`."""
-        return denial_of(error, self._request_id)
 
     def refusal(self, error: ParlandoError) -> Refusal:
         """See `refusal_of`."""

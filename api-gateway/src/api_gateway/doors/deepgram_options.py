@@ -1,7 +1,7 @@
 """The query parameters of Deepgram's API, live and for recorded files. Pure.
 
 A parameter is honoured, refused with `InvalidRequestError`, or listed in `not_honoured` with what is done
-instead, so that the client can be told.
+instead, so that it can be reported to the client.
 """
 
 import re
@@ -234,7 +234,7 @@ def config_of(fields: Mapping[str, Any]) -> SessionConfig:
 def silence_within_bounds(
     name: str, ms: float, *, least: int = MIN_SILENCE_MS, most: int = MAX_SILENCE_MS
 ) -> tuple[int, list[tuple[str, str]]]:
-    """The nearest silence that a session can be set to, and what to tell if it is another one."""
+    """The nearest silence that a session can be set to, and what to report if it is another one."""
     fitting = round(min(max(ms, least), most))
     if fitting == ms:
         return fitting, []
@@ -274,7 +274,7 @@ def listen_options(handshake: Handshake) -> ListenOptions:
             "callback: results are sent on this connection only; use POST /v1/listen for a callback"
         )
     form = format_of(query)
-    told: list[tuple[str, str]] = []
+    reported: list[tuple[str, str]] = []
     interim = query.flag("interim_results")
     silence, endpointing = None, True
     named = query.text("endpointing")
@@ -283,7 +283,7 @@ def listen_options(handshake: Handshake) -> ListenOptions:
     elif named is not None and named.lower() != "true":
         ms = query.number("endpointing", 0, 1_000_000) or 0
         silence, clamped = silence_within_bounds("endpointing", ms)
-        told += clamped
+        reported += clamped
     utterance_end = query.number("utterance_end_ms", MIN_UTTERANCE_END_MS, MAX_UTTERANCE_END_MS)
     if utterance_end is not None and not interim:
         raise InvalidRequestError("utterance_end_ms: expected interim_results=true with it")
@@ -293,7 +293,7 @@ def listen_options(handshake: Handshake) -> ListenOptions:
         raise InvalidRequestError("channels: expected the number of channels with multichannel=true")
     diarize = query.flag("diarize") or bool(query.text("diarize_model"))
     if diarize:
-        told.append(("diarize", TEXT_FEATURES["diarize"]))
+        reported.append(("diarize", TEXT_FEATURES["diarize"]))
     style = style_of(query, diarize=diarize)
     vad_events = query.flag("vad_events")
     config = config_of(
@@ -307,10 +307,10 @@ def listen_options(handshake: Handshake) -> ListenOptions:
     )
     query.text("model")  # every result has the name of the model that is used
     if query.text("version") not in (None, "latest"):
-        told.append(("version", "the installed model is used"))
+        reported.append(("version", "the installed model is used"))
     for name in ("tag", "extra"):
         if query.many(name):
-            told.append((name, "live sessions have no labels"))
+            reported.append((name, "live sessions have no labels"))
     return ListenOptions(
         config=config,
         format=form,
@@ -319,5 +319,5 @@ def listen_options(handshake: Handshake) -> ListenOptions:
         endpointing=endpointing,
         utterance_end_s=None if utterance_end is None else utterance_end / 1000,
         vad_events=vad_events,
-        not_honoured=(*told, *not_honoured_of(query)),
+        not_honoured=(*reported, *not_honoured_of(query)),
     )

@@ -6,37 +6,48 @@ from typing import Any, Final
 
 import orjson
 
-from api_gateway.doors.base import Denial, Refusal
+from api_gateway.doors.base import ConnectionProtocol, Denial, Refusal
 from api_gateway.doors.deepgram_options import ListenOptions
 from api_gateway.handshake import Handshake
 from api_gateway.presenters import deepgram
 from api_gateway.presenters.deepgram import err_code, status_of
 from parlando.domain.events import Failure
 from parlando.errors import ParlandoError
+from parlando.ids import new_session_id
 
 IDLE_S: Final = 10.0
 WINDOW_S: Final = 5  # clients never resume: they open a new session
 WARNINGS_HEADER: Final = "dg-warnings"
 
 
-def denial_of(error: ParlandoError, request_id: str) -> Denial:
-    """The HTTP response to a handshake."""
-    body = deepgram.error(err_code(error), error.message, request_id)
-    return Denial(status_of(error), orjson.dumps(body))
+class DeepgramConnection(ConnectionProtocol):
+    """The handshake of Deepgram's live protocols."""
 
+    refuses_handshake = True
+    opens_before_answer = True
 
-def key_of(handshake: Handshake) -> str | None:
-    """The key in a header, in the query, or in the subprotocols `token, <key>` or `bearer, <token>`."""
-    offered = handshake.subprotocols
-    if len(offered) == 2 and offered[0].lower() in ("token", "bearer"):
-        return offered[1]
-    return handshake.token
+    def __init__(self, handshake: Handshake) -> None:
+        super().__init__(handshake)
+        self._request_id = new_session_id()
 
+    @property
+    def selected_subprotocol(self) -> str | None:
+        """`token` or `bearer`, if the client offers it: browsers need one of theirs to be selected."""
+        offered = self.handshake.subprotocols
+        return offered[0] if offered and offered[0].lower() in ("token", "bearer") else None
 
-def subprotocol_of(handshake: Handshake) -> str | None:
-    """The subprotocol to select: browsers fail the handshake if none of theirs is."""
-    offered = handshake.subprotocols
-    return offered[0] if offered and offered[0].lower() in ("token", "bearer") else None
+    @property
+    def key(self) -> str | None:
+        """The key in a header, in the query, or in the subprotocols `token, <key>` or `bearer, <token>`."""
+        offered = self.handshake.subprotocols
+        if len(offered) == 2 and offered[0].lower() in ("token", "bearer"):
+            return offered[1]
+        return self.handshake.token
+
+    def denial(self, error: ParlandoError) -> Denial:
+        """The HTTP response to a handshake that is refused."""
+        body = deepgram.error(err_code(error), error.message, self._request_id)
+        return Denial(status_of(error), orjson.dumps(body))
 
 
 def dump(message: dict[str, Any]) -> str:
@@ -92,6 +103,6 @@ class Stream:
             "duration": self.duration,
             "channels": self.options.channels,
         }
-        if told := deepgram.warnings([*self.options.not_honoured, *self.lost]):
-            message["warnings"] = told
+        if warnings := deepgram.warnings([*self.options.not_honoured, *self.lost]):
+            message["warnings"] = warnings
         return message

@@ -24,6 +24,7 @@ from api_gateway.doors.base import (
     SessionRequest,
     Start,
     explain,
+    json_of,
 )
 from api_gateway.handshake import Handshake
 from api_gateway.presenters.error_mapping import event_of, mapping_of
@@ -109,10 +110,7 @@ def config_changes(changes: dict[str, Any]) -> dict[str, Any]:
 def _read(message: Message) -> ClientCommand:
     if isinstance(message, bytes):
         return Audio(message)
-    try:
-        body = orjson.loads(message)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequestError(f"Expected a JSON object, but got {message[:80]!r}") from error
+    body = json_of(message)
     kind = body.get("type") if isinstance(body, dict) else None
     match kind:
         case "audio":

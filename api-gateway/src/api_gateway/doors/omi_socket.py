@@ -18,6 +18,7 @@ from api_gateway.doors.base import (
     Refusal,
     SessionRequest,
     explain,
+    json_of,
 )
 from api_gateway.presenters.omi import speaker_of
 from parlando.domain.annotations import Annotation
@@ -70,11 +71,7 @@ class OmiSocket(LiveProtocol):
         """Audio, `CloseStream` (end of audio) or `KeepAlive`."""
         if isinstance(message, bytes):
             return [Audio(message)]
-        try:
-            body = orjson.loads(message)
-        except orjson.JSONDecodeError as error:
-            raise InvalidRequestError(f"Expected a JSON object, but got {message[:80]!r}") from error
-        match body:
+        match json_of(message):
             case {"type": "CloseStream"}:
                 return [End()]
             case {"type": "KeepAlive"}:

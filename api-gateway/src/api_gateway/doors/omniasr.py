@@ -37,7 +37,7 @@ class OmniAsr(LiveProtocol):
 
     def __init__(self, handshake: Handshake) -> None:
         super().__init__(handshake)
-        self._heard = False
+        self._has_audio = False
         self._finals: list[str] = []
         self._confirmed = ""
         self._lag_ms = 0
@@ -58,7 +58,7 @@ class OmniAsr(LiveProtocol):
     def read(self, message: Message) -> Sequence[ClientCommand]:
         """Audio, `config` or `end`. Other text is ignored, as omniASR-server does."""
         if isinstance(message, bytes):
-            self._heard = True
+            self._has_audio = True
             return [Audio(message)]
         try:
             body = orjson.loads(message)
@@ -73,7 +73,7 @@ class OmniAsr(LiveProtocol):
 
     def _config(self, fields: dict[str, Any]) -> Sequence[ClientCommand]:
         form, changes = _parsed(fields)
-        if "sample_rate" in fields and not self._heard:
+        if "sample_rate" in fields and not self._has_audio:
             return [Start(fields, form, changes)]
         return [Configure(changes=changes)] if changes else []
 

@@ -1,4 +1,4 @@
-"""The items of an OpenAI Realtime session, and what the client is told of them. Pure.
+"""The items of an OpenAI Realtime session, and the events about them. Pure.
 
 The client gets one transcript for each item. With turn detection each segment is an item, also one that a
 commit ends. Without it, an item is everything between two commits, up to the second one's `Flushed`.
@@ -88,7 +88,7 @@ class Conversation:
         if buffered < MIN_COMMIT_MS:
             raise _too_small(buffered)
         self._check_flushes()
-        if not self.session.manual:  # the segments before it may still become items: told when they have
+        if not self.session.manual:  # the segments before it may still become items: announced when they have
             self._flushes.append(_Flush(self.received_ms, turns=True))
             return []
         item = self._open or self._new_item()
@@ -120,7 +120,7 @@ class Conversation:
 
     # --- from the session -------------------------------------------------------------------------
 
-    def heard(self, event: SessionEvent) -> list[Event]:
+    def recognized(self, event: SessionEvent) -> list[Event]:
         """What a segment's event means for its item."""
         if self._discarding(event):
             return []
@@ -153,7 +153,7 @@ class Conversation:
         return [*self._committed(item), self._completed(item)]
 
     def unfinished(self, code: str, message: str) -> list[Event]:
-        """The session has closed: tell which items get no transcript."""
+        """The session has closed: announce which items get no transcript."""
         known = [flush.item for flush in self._flushes if flush.item]
         if self._open is not None and (self._open.announced or self._open.text):
             known.append(self._open)
@@ -173,11 +173,11 @@ class Conversation:
 
     @property
     def _turns(self) -> bool:
-        """Whether the segments that are heard now are items of their own."""
+        """Whether the segments that are recognized now are items of their own."""
         return self._flushes[0].turns if self._flushes else not self.session.manual
 
     def _current(self) -> Item:
-        """The item that the text heard now belongs to."""
+        """The item that the text recognized now belongs to."""
         if self._flushes and (item := self._flushes[0].item):
             return item
         if self._open is None:
@@ -206,16 +206,16 @@ class Conversation:
 
     def _final(self, final: FinalTranscript) -> list[Event]:
         if not final.text and self._turns and not (self._open and self._open.announced):
-            return []  # noise that the client was not told about
-        told = [*(self._speech(final.start) if final.text else ()), *self._delta(final, final.text)]
+            return []  # noise that was not announced to the client
+        sent = [*(self._speech(final.start) if final.text else ()), *self._delta(final, final.text)]
         item = self._current()
         if self.session.logprobs and final.words:
             item.logprobs += token_logprobs(item.text[item.begin :], final.words)
         if final.text and final.language and final.language not in item.languages:
             item.languages.append(final.language)
         if final.text and final.speaker:
-            told.append(events.segment(item.id, final))
-        return [*told, *self._end_turn(item, final)] if self._turns else told
+            sent.append(events.segment(item.id, final))
+        return [*sent, *self._end_turn(item, final)] if self._turns else sent
 
     def _end_turn(self, item: Item, final: FinalTranscript) -> list[Event]:
         """Commit and complete the item of a segment that turn detection, or a commit, has ended."""
@@ -229,9 +229,9 @@ class Conversation:
         return [events.speech_stopped(item.id, end_ms), *self._committed(item), self._completed(item)]
 
     def _committed(self, item: Item) -> list[Event]:
-        told = events.committed(item.id, self._previous, beta=self._beta)
+        sent = events.committed(item.id, self._previous, beta=self._beta)
         self._previous = item.id
-        return told
+        return sent
 
     def _completed(self, item: Item) -> Event:
         return events.completed(

@@ -198,7 +198,7 @@ class OpenAIRealtime(LiveProtocol):
         self._conversation.session = self._session
         match event:
             case SpeechStarted() | Partial() | FinalTranscript():
-                return self._dumped(self._conversation.heard(event))
+                return self._dumped(self._conversation.recognized(event))
             case Flushed():
                 return self._dumped(self._conversation.flushed())
             case Status(status="lost", ms=ms, reason=reason):

@@ -19,6 +19,7 @@ from api_gateway.doors.base import (
     Refusal,
     SessionRequest,
     SplitProtocol,
+    json_of,
 )
 from api_gateway.doors.deepgram_options import config_of
 from api_gateway.settings import GatewaySettings
@@ -129,11 +130,7 @@ class Twilio(SplitProtocol):
 
     def channels(self, first: Message | None) -> Sequence[LiveProtocol] | None:
         """A channel for each track that `start` names; None for a message before it."""
-        try:
-            body = orjson.loads(first or b"")
-        except orjson.JSONDecodeError as error:
-            raise InvalidRequestError(f"Expected a JSON object, but got {(first or b'')[:80]!r}") from error
-        match body:
+        match json_of(first or b""):
             case {"event": "start", "start": dict(start)}:
                 named = start.get("tracks")
                 tracks = [track for track in TRACKS if isinstance(named, list) and track in named]

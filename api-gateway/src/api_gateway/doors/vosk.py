@@ -20,6 +20,7 @@ from api_gateway.doors.base import (
     Refusal,
     SessionRequest,
     explain,
+    json_of,
 )
 from api_gateway.handshake import Handshake
 from api_gateway.presenters.error_mapping import mapping_of
@@ -68,11 +69,7 @@ class Vosk(LiveProtocol):
         if isinstance(message, bytes):
             self._count += 1
             return [Audio(message, self._count)]
-        try:
-            body = orjson.loads(message)
-        except orjson.JSONDecodeError as error:
-            raise InvalidRequestError(f"Expected a JSON object, but got {message[:80]!r}") from error
-        match body:
+        match json_of(message):
             case {"config": dict(config)}:
                 return self._configure(config)
             case {"eof": _}:

@@ -26,15 +26,15 @@ from api_gateway.doors.deepgram_options import (
     style_of,
     vocabulary,
 )
-from api_gateway.http.job_answers import ended, remove_later
-from api_gateway.http.job_uploads import discard, receive_body
+from api_gateway.http.job_answers import ended, remove_later, submitted
+from api_gateway.http.job_uploads import receive_body
 from api_gateway.http.uploads import body_of, model_of
 from api_gateway.presenters.deepgram_file import Presentation, response_of
 from api_gateway.presenters.job import transcript_of
 from parlando.domain.audio import Encoding
 from parlando.domain.formats import AudioFormat
 from parlando.domain.job_options import JobOptions, Priority
-from parlando.errors import AtCapacityError, InvalidRequestError
+from parlando.errors import InvalidRequestError
 from parlando.ids import file_name, new_job_id
 from parlando.store.job_store import Source
 
@@ -92,14 +92,14 @@ def file_options(query: Query) -> FileOptions:
     detect = query.flag("detect_language")
     paragraphs = query.flag("paragraphs")
     diarize = query.flag("diarize") or bool(query.text("diarize_model"))
-    told = [("diarize", TEXT_FEATURES["diarize"])] if diarize else []
+    reported = [("diarize", TEXT_FEATURES["diarize"])] if diarize else []
     utterances = query.flag("utterances")
     gap = query.decimal("utt_split", 0.0, 60.0)
     multichannel = query.flag("multichannel")
     style = style_of(query, diarize=diarize, paragraphs=paragraphs)
     query.text("model")
     if query.text("version") not in (None, "latest"):
-        told.append(("version", "the installed model is used"))
+        reported.append(("version", "the installed model is used"))
     language, hotwords = language_of(query, detect=detect), vocabulary(query)
     presentation = Presentation(
         punctuated=style.punctuated,
@@ -110,7 +110,7 @@ def file_options(query: Query) -> FileOptions:
         detected=detect,
         extra=_extra(query),
         tags=tuple(query.many("tag")),
-        not_honoured=(*told, *not_honoured_of(query)),
+        not_honoured=(*reported, *not_honoured_of(query)),
     )
     try:
         options = JobOptions(
@@ -162,14 +162,9 @@ async def listen(request: Request, caller: PrincipalDep, services: ServicesDep) 
         source = await _from_url(request, services)
     else:
         source = await _from_body(request, services, params)
-    job = new_job_id()
-    try:
-        await services.jobs.submit(
-            job, source, params.options, pool=pool, key=caller.key, listed=callback is not None
-        )
-    except AtCapacityError:  # after any other error the job may be queued and need its file
-        await discard(services.blobs, source.blob)
-        raise
+    job = await submitted(
+        services, source, params.options, pool=pool, key=caller.key, listed=callback is not None
+    )
     if callback:
         return JSONResponse({"request_id": job})
     try:

@@ -1,18 +1,76 @@
 """Requests that are answered with the result of a job, which is removed when it is answered."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 from starlette.requests import ClientDisconnect, Request
 
 from api_gateway.dependencies import Services
+from api_gateway.http.job_uploads import discard
 from api_gateway.http.sse import ENDS
 from api_gateway.live.relay import Relay
-from parlando.errors import JobNotFoundError, UnavailableError
-from parlando.store.job_store import JobRecord
+from parlando.domain.job_options import JobOptions, JobStatus
+from parlando.errors import (
+    AtCapacityError,
+    EngineError,
+    InvalidAudioError,
+    JobNotFoundError,
+    UnavailableError,
+)
+from parlando.ids import new_job_id
+from parlando.store.job_store import JobRecord, Source
 from parlando.tasks import end
 
 _removals: set[asyncio.Task[None]] = set()
+
+
+@asynccontextmanager
+async def kept(services: Services, source: Source) -> AsyncIterator[None]:
+    """Discard an uploaded file if the block fails: no job will use it."""
+    try:
+        yield
+    except BaseException:
+        await discard(services.blobs, source.blob)
+        raise
+
+
+async def submitted(
+    services: Services,
+    source: Source,
+    options: JobOptions,
+    *,
+    pool: str,
+    key: str,
+    listed: bool = False,
+) -> str:
+    """Submit a job, and return its id. `listed`: whether the owner's list of jobs contains it.
+
+    Raises
+    ------
+    AtCapacityError
+        if too many jobs are waiting; the file is then discarded.
+    UnavailableError
+
+    """
+    job = new_job_id()
+    try:
+        await services.jobs.submit(job, source, options, pool=pool, key=key, listed=listed)
+    except AtCapacityError:  # after any other error the job may be queued and need its file
+        await discard(services.blobs, source.blob)
+        raise
+    return job
+
+
+def check_completed(record: JobRecord) -> None:
+    """Check that a job that has ended was completed. Raises `InvalidAudioError`, `EngineError`."""
+    if record.status is JobStatus.COMPLETED:
+        return
+    failure = record.error or {"code": "internal", "message": "The job was cancelled"}
+    if failure["code"] in ("invalid_audio", "too_long"):
+        raise InvalidAudioError(failure["message"])
+    raise EngineError(failure["message"])
 
 
 async def ended(request: Request, services: Services, job: str) -> JobRecord:

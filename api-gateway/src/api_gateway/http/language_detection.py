@@ -12,19 +12,12 @@ from starlette.responses import JSONResponse
 
 from api_gateway.auth import Principal
 from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
-from api_gateway.http.job_answers import ended, remove_later
-from api_gateway.http.job_uploads import Upload, discard, receive
+from api_gateway.http.job_answers import check_completed, ended, kept, remove_later, submitted
+from api_gateway.http.job_uploads import Upload, receive
 from api_gateway.http.whisper_asr import WAV_HEAD, EncodeQuery, PathCallerDep
-from parlando.domain.job_options import JobOptions, JobStatus, Priority
+from parlando.domain.job_options import JobOptions, Priority
 from parlando.domain.languages import NAMES
-from parlando.errors import (
-    AtCapacityError,
-    EngineError,
-    InvalidAudioError,
-    InvalidRequestError,
-    NoSpeechError,
-)
-from parlando.ids import new_job_id
+from parlando.errors import InvalidRequestError, NoSpeechError
 from parlando.store.job_store import JobRecord
 
 FILE_FIELDS: Final = frozenset({"file", "audio_file"})
@@ -121,20 +114,10 @@ async def _detect(
     )
     if upload.source is None:
         raise InvalidRequestError("Expected a file in the form's field `file`, but it is empty or missing")
-    job = new_job_id()
-    try:
+    async with kept(services, upload.source):
         options = _options(upload)
         pools = await services.admission.choose(options.languages, options.task)
-    except BaseException:
-        await discard(services.blobs, upload.source.blob)
-        raise
-    try:
-        await services.jobs.submit(
-            job, upload.source, options, pool=pools[0].name, key=caller.key, listed=False
-        )
-    except AtCapacityError:  # after any other error the job may be queued and need its file
-        await discard(services.blobs, upload.source.blob)
-        raise
+    job = await submitted(services, upload.source, options, pool=pools[0].name, key=caller.key)
     try:
         return await _result(services, await ended(request, services, job))
     finally:
@@ -149,11 +132,7 @@ def _options(upload: Upload) -> JobOptions:
 
 
 async def _result(services: Services, record: JobRecord) -> DetectedLanguage:
-    if record.status is not JobStatus.COMPLETED:
-        failure = record.error or {"code": "internal", "message": "The job was cancelled"}
-        if failure["code"] in ("invalid_audio", "too_long"):
-            raise InvalidAudioError(failure["message"])
-        raise EngineError(failure["message"])
+    check_completed(record)
     async for segment in services.jobs.segments(record.job):
         if segment.language is not None:
             name = NAMES.get(segment.language, segment.language)

@@ -13,15 +13,14 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
-from api_gateway.http.job_answers import relay_of, remove_later
-from api_gateway.http.job_uploads import discard, receive
+from api_gateway.http.job_answers import kept, relay_of, remove_later, submitted
+from api_gateway.http.job_uploads import receive
 from api_gateway.http.openai_transcriptions import ERRORS, check_ended, pool_for, request_of
 from api_gateway.http.sse import ENDS, stream
 from api_gateway.presenters.openai import ParamError
 from api_gateway.presenters.problem import openai_answer
 from parlando.domain.audio import seconds
-from parlando.errors import AtCapacityError, JobNotFoundError, ParlandoError, UnavailableError
-from parlando.ids import new_job_id
+from parlando.errors import JobNotFoundError, ParlandoError, UnavailableError
 from parlando.store.job_store import JobRecord
 
 MAX_INTERIM: Final = 20_000  # characters of text in an event that isn't the last one
@@ -62,20 +61,10 @@ async def transcriptions_stream(
     upload = await receive(request, services.blobs, limit=services.settings.max_upload_mb << 20)
     if upload.source is None:
         raise ParamError("Expected a file, but it is empty or missing", "file")
-    job = new_job_id()
-    try:
+    async with kept(services, upload.source):
         params = request_of(upload, "transcribe", default_language=services.settings.default_language)
         pool = await pool_for(services, upload.one("model"), params.options)
-    except BaseException:
-        await discard(services.blobs, upload.source.blob)
-        raise
-    try:
-        await services.jobs.submit(
-            job, upload.source, params.options, pool=pool.name, key=caller.key, listed=False
-        )
-    except AtCapacityError:  # after any other error the job may be queued and need its file
-        await discard(services.blobs, upload.source.blob)
-        raise
+    job = await submitted(services, upload.source, params.options, pool=pool.name, key=caller.key)
     return stream(_events(services, job, started_at))
 
 

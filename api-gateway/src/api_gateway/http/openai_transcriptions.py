@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
-from api_gateway.http.job_answers import ended, relay_of, remove_later
-from api_gateway.http.job_uploads import Upload, discard, receive
+from api_gateway.http.job_answers import ended, kept, relay_of, remove_later, submitted
+from api_gateway.http.job_uploads import Upload, receive
 from api_gateway.http.sse import ENDS, stream
 from api_gateway.presenters import openai
 from api_gateway.presenters.job import transcript_of, whole_seconds
@@ -30,7 +30,6 @@ from parlando.errors import (
     JobNotFoundError,
     ParlandoError,
 )
-from parlando.ids import new_job_id
 from parlando.store.job_store import JobRecord
 
 MIN_SAMPLES: Final = 1600  # a tenth of a second
@@ -183,18 +182,10 @@ async def _answer(
     upload = await receive(request, services.blobs, limit=services.settings.max_upload_mb << 20)
     if upload.source is None:
         raise ParamError("Expected a file, but it is empty or missing", "file")
-    job = new_job_id()
-    try:
+    async with kept(services, upload.source):
         params = request_of(upload, task, default_language=services.settings.default_language)
         pool = await pool_for(services, upload.one("model"), params.options)
-    except BaseException:
-        await discard(services.blobs, upload.source.blob)
-        raise
-    try:
-        await services.jobs.submit(job, upload.source, params.options, pool=pool.name, key=key, listed=False)
-    except AtCapacityError:  # after any other error the job may be queued and need its file
-        await discard(services.blobs, upload.source.blob)
-        raise
+    job = await submitted(services, upload.source, params.options, pool=pool.name, key=key)
     if params.stream:
         return stream(_stream(services, job, params))
     try:

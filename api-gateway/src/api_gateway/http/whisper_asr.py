@@ -16,16 +16,14 @@ from starlette.responses import Response
 from api_gateway.auth import Principal, handshake_of
 from api_gateway.dependencies import ServicesDep
 from api_gateway.doors.base import explain
-from api_gateway.http.job_answers import ended, remove_later
-from api_gateway.http.job_uploads import discard, receive
+from api_gateway.http.job_answers import check_completed, ended, kept, remove_later, submitted
+from api_gateway.http.job_uploads import receive
 from api_gateway.presenters.job import transcript_of
 from api_gateway.presenters.whisper_asr import FORMATS
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
-from parlando.domain.job_options import JobOptions, JobStatus, Priority
+from parlando.domain.job_options import JobOptions, Priority
 from parlando.domain.languages import MAX_CHOICE
-from parlando.errors import AtCapacityError, EngineError, InvalidAudioError, InvalidRequestError
-from parlando.ids import new_job_id
-from parlando.store.job_store import JobRecord
+from parlando.errors import InvalidRequestError
 
 FILE_FIELD: Final = "audio_file"
 ENDLESS: Final = 0xFFFFFFFF  # size in a WAV header whose length is unknown
@@ -108,22 +106,12 @@ async def asr(
     )
     if upload.source is None:
         raise InvalidRequestError(f"Expected a file in the form's field `{FILE_FIELD}`, but it is missing")
-    job = new_job_id()
-    try:
+    async with kept(services, upload.source):
         pools = await services.admission.choose(options.languages, options.required_task)
-    except BaseException:
-        await discard(services.blobs, upload.source.blob)
-        raise
-    try:
-        await services.jobs.submit(
-            job, upload.source, options, pool=pools[0].name, key=caller.key, listed=False
-        )
-    except AtCapacityError:  # after any other error the job may be queued and need its file
-        await discard(services.blobs, upload.source.blob)
-        raise
+    job = await submitted(services, upload.source, options, pool=pools[0].name, key=caller.key)
     try:
         record = await ended(request, services, job)
-        _check(record)
+        check_completed(record)
         written = FORMATS[output](await transcript_of(services.jobs, record))
     finally:
         remove_later(services, job)
@@ -137,13 +125,3 @@ def _options(**fields: Any) -> JobOptions:
         return JobOptions(priority=Priority.HIGH, **fields)
     except ValidationError as error:
         raise InvalidRequestError(explain(error)) from error
-
-
-def _check(record: JobRecord) -> None:
-    """Raise the failure of a job that isn't completed."""
-    if record.status is JobStatus.COMPLETED:
-        return
-    failure = record.error or {"code": "internal", "message": "The job was cancelled"}
-    if failure["code"] in ("invalid_audio", "too_long"):
-        raise InvalidAudioError(failure["message"])
-    raise EngineError(failure["message"])

@@ -51,9 +51,7 @@ REST_S: Final = 10.0  # to store what a client has sent before it disconnected
 FULL_RETRY_S: Final = 0.1  # while the backlog is full
 TOUCH_EVERY_S: Final = 5.0
 WATCH_EVERY_S: Final = 0.25  # between checks for stalled audio and an idle client
-PAUSED_S: Final = (
-    0.5  # a check that comes later by this shows that the gateway process was stopped or starved
-)
+PAUSED_S: Final = 0.5  # a check that comes later by this shows that the process was stopped or starved
 
 
 class LiveConnection:

@@ -28,7 +28,7 @@ def error(
 
 
 def error_of(raised: ParlandoError, *, cause: str | None = None) -> Event:
-    """The `error` that tells what was raised."""
+    """The `error` for an exception."""
     code = getattr(raised, "kind", None) or raised.code
     status = mapping_of(raised).status
     kind = "invalid_request_error"

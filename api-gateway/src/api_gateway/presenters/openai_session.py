@@ -230,7 +230,7 @@ class RealtimeSession:
         current = self.turn_detection or {}
         before = current if current.get("type") == kind else _DEFAULTS[kind]
         turns = {**before, "type": kind, **{k: v for k, v in given.items() if v is not None}}
-        if kind == "server_vad":  # the nearest that the engine's side can do; the client is told
+        if kind == "server_vad":  # the nearest possible value, which is reported
             silence = turns["silence_duration_ms"]
             turns["silence_duration_ms"] = min(max(silence, SHORTEST_SILENCE_MS), LONGEST_SILENCE_MS)
         return turns

@@ -68,6 +68,18 @@ class Partial(Event):
     paused: Literal[True] | None = None
     lag_ms: int | None = None
 
+    def so_far(self) -> FinalSegment:
+        """The segment as it would be if it ended with this partial."""
+        return FinalSegment(
+            segment=self.segment,
+            start=self.start,
+            end=self.end,
+            text=self.text,
+            confidence=self.confidence,
+            language=self.language,
+            speaker=self.speaker,
+        )
+
 
 class FinalTranscript(Persisted):
     """The final text of a segment. `reason`: why `text` is empty.

@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 from itertools import pairwise
 from typing import Final
 
-from parlando.cli.conform.heard import Heard
+from parlando.cli.conform.received import Received
 
 TAIL_WORDS: Final = 3
 MISTAKES: Final = 0.2
@@ -30,17 +30,17 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.lower())
 
 
-def checked(heard: Heard, said: str, duration_s: float) -> list[Result]:
+def checked(received: Received, said: str, duration_s: float) -> list[Result]:
     """The results of all checks. `said`: the words of the clip, which lasts `duration_s`."""
-    expected, received = words_of(said), words_of(" ".join(heard.texts))
+    expected, words = words_of(said), words_of(" ".join(received.texts))
     return [
-        _once(expected, received),
-        _tail(expected, received),
-        _immutable(heard),
-        _append_only(heard),
-        _monotonic(heard, duration_s),
-        _without_errors(heard),
-        Result("clean close", heard.clean, heard.closed),
+        _once(expected, words),
+        _tail(expected, words),
+        _immutable(received),
+        _append_only(received),
+        _monotonic(received, duration_s),
+        _without_errors(received),
+        Result("clean close", received.clean, received.closed),
     ]
 
 
@@ -62,31 +62,31 @@ def _tail(expected: Sequence[str], received: Sequence[str]) -> Result:
     return Result("tail delivered", right * 2 > len(said), f"said … {' '.join(said)}; got … {' '.join(got)}")
 
 
-def _immutable(heard: Heard) -> Result:
+def _immutable(received: Received) -> Result:
     name = "finals never change"
-    repeated = [key for key, utterance in heard.utterances.items() if len(utterance.finals) > 1]
+    repeated = [key for key, utterance in received.utterances.items() if len(utterance.finals) > 1]
     if repeated:
         return Result(name, False, f"more than one final for {', '.join(repeated[:3])}")
-    finals = sum(bool(utterance.finals) for utterance in heard.utterances.values())
+    finals = sum(bool(utterance.finals) for utterance in received.utterances.values())
     return Result(name, finals > 0, f"{finals} finals")
 
 
-def _append_only(heard: Heard) -> Result:
+def _append_only(received: Received) -> Result:
     name = "stable text only grows"
-    if not heard.promises:
+    if not received.promises:
         return Result(name, None, "this dialect marks no text as stable before it is final")
-    for key, utterance in heard.utterances.items():
+    for key, utterance in received.utterances.items():
         texts = [*utterance.stable, *utterance.finals[:1]]
         for before, after in pairwise(texts):
             if not after.startswith(before):
                 return Result(name, False, f"{key}: {before[-40:]!r} became {after[-40:]!r}")
-    updates = sum(len(utterance.stable) for utterance in heard.utterances.values())
+    updates = sum(len(utterance.stable) for utterance in received.utterances.values())
     return Result(name, True, f"{updates} updates")
 
 
-def _monotonic(heard: Heard, duration_s: float) -> Result:
+def _monotonic(received: Received, duration_s: float) -> Result:
     name = "times don't go back"
-    spoken = [utterance for utterance in heard.utterances.values() if utterance.text]
+    spoken = [utterance for utterance in received.utterances.values() if utterance.text]
     utterances = [(u.start, u.end) for u in spoken if u.start is not None and u.end is not None]
     words = [word for utterance in spoken for word in utterance.words]
     if not utterances and not words:
@@ -103,5 +103,5 @@ def _monotonic(heard: Heard, duration_s: float) -> Result:
     return Result(name, True, f"up to {latest:.2f} s of {duration_s:.2f} s")
 
 
-def _without_errors(heard: Heard) -> Result:
-    return Result("no errors", not heard.errors, "; ".join(heard.errors)[:200] or "none reported")
+def _without_errors(received: Received) -> Result:
+    return Result("no errors", not received.errors, "; ".join(received.errors)[:200] or "none reported")

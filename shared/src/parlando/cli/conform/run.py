@@ -45,18 +45,18 @@ async def run(dialect: str, target: Target, *, file: Path | None = None, said: s
     clip = load(file)
     try:
         async with asyncio.timeout(MOST_S):
-            heard = await driver.hear(clip)
+            received = await driver.transcribe(clip)
     except TimeoutError:
-        heard = driver.heard
-        heard.errors.append(f"the session had not ended after {MOST_S:g} s")
+        received = driver.received
+        received.errors.append(f"the session had not ended after {MOST_S:g} s")
     except (OSError, WebSocketException) as error:
-        if not driver.heard.utterances:
+        if not driver.received.utterances:
             print(f"{target.url} can't be reached: {error}", file=sys.stderr)
             return UNREACHABLE
-        heard = driver.heard
-        heard.errors.append(f"the connection broke: {error}")
-    results = checked(heard, said, len(clip) / SAMPLE_RATE)
-    _show(f"{driver.summary}: {target.url}", results, heard.texts)
+        received = driver.received
+        received.errors.append(f"the connection broke: {error}")
+    results = checked(received, said, len(clip) / SAMPLE_RATE)
+    _show(f"{driver.summary}: {target.url}", results, received.texts)
     return FAILED if any(result.passed is False for result in results) else PASSED
 
 
@@ -75,4 +75,4 @@ def _show(title: str, results: list[Result], texts: list[str]) -> None:
     for result in results:
         table.add_row(result.check, names[result.passed], result.detail)
     console.print(table)
-    console.print(f"heard: {' '.join(texts)}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"received: {' '.join(texts)}", highlight=False, markup=False, soft_wrap=True)

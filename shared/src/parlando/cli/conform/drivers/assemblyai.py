@@ -21,7 +21,7 @@ class AssemblyAI(SocketDriver):
         """See `SocketDriver`. Words are stable when they are final."""
         match message:
             case {"type": "Turn", "turn_order": turn, "words": words}:
-                utterance = self.heard.utterance(turn)
+                utterance = self.received.utterance(turn)
                 if message["end_of_turn"]:
                     utterance.finals.append(message["transcript"])
                     utterance.words = [(word["start"] / 1000, word["end"] / 1000) for word in words]
@@ -30,4 +30,4 @@ class AssemblyAI(SocketDriver):
                 else:
                     utterance.stable.append(" ".join(word["text"] for word in words if word["word_is_final"]))
             case {"type": "Error", "error": error}:
-                self.heard.errors.append(str(error))
+                self.received.errors.append(str(error))

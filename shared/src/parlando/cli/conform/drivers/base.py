@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 from websockets.asyncio.client import connect
 
-from parlando.cli.conform.heard import Heard
+from parlando.cli.conform.received import Received
 from parlando.domain.audio import SAMPLE_RATE, Pcm16
 from parlando.tasks import end
 
@@ -41,10 +41,10 @@ class Driver(ABC):
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.heard = Heard()
+        self.received = Received()
 
     @abstractmethod
-    async def hear(self, clip: Pcm16) -> Heard:
+    async def transcribe(self, clip: Pcm16) -> Received:
         """Send 16 kHz mono `clip`, and what ends it, and collect until the connection is closed.
 
         Raises
@@ -98,9 +98,9 @@ class SocketDriver(Driver):
 
     @abstractmethod
     def take(self, message: dict[str, Any]) -> None:
-        """Note in `heard` what a message of the service says."""
+        """Note in `received` what a message of the service says."""
 
-    async def hear(self, clip: Pcm16) -> Heard:
+    async def transcribe(self, clip: Pcm16) -> Received:
         """See `Driver`."""
         async with self.connected(self.path, self.headers()) as socket:
 
@@ -118,8 +118,8 @@ class SocketDriver(Driver):
                         self.take(orjson.loads(message))
             finally:
                 await end(sending)
-            self.heard.close(socket.close_code)
-        return self.heard
+            self.received.close(socket.close_code)
+        return self.received
 
 
 def text_of(message: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from parlando.cli.conform.drivers.base import SocketDriver
-from parlando.cli.conform.heard import Heard
+from parlando.cli.conform.received import Received
 from parlando.domain.audio import Pcm16
 
 
@@ -19,10 +19,10 @@ class Deepgram(SocketDriver):
         """See `SocketDriver`."""
         return {"Authorization": f"Token {self.target.key}"} if self.target.key else {}
 
-    async def hear(self, clip: Pcm16) -> Heard:
+    async def transcribe(self, clip: Pcm16) -> Received:
         """See `Driver`."""
-        self.heard.promises = False
-        return await super().hear(clip)
+        self.received.promises = False
+        return await super().transcribe(clip)
 
     def take(self, message: dict[str, Any]) -> None:
         """See `SocketDriver`."""
@@ -34,12 +34,12 @@ class Deepgram(SocketDriver):
                 "channel": {"alternatives": [best, *_]},
             }:
                 if best["transcript"]:
-                    utterance = self.heard.utterance(start)
+                    utterance = self.received.utterance(start)
                     utterance.finals.append(best["transcript"])
                     utterance.start, utterance.end = start, start + message["duration"]
                     utterance.words = [(word["start"], word["end"]) for word in best.get("words", [])]
             case {"type": "Error" | "Warning", **rest}:
-                self.heard.errors.append(str(rest.get("description", rest)))
+                self.received.errors.append(str(rest.get("description", rest)))
 
 
 class DeepgramFlux(Deepgram):
@@ -53,8 +53,8 @@ class DeepgramFlux(Deepgram):
         """See `SocketDriver`."""
         match message:
             case {"type": "TurnInfo", "event": "EndOfTurn", "turn_index": turn, "transcript": text}:
-                utterance = self.heard.utterance(turn)
+                utterance = self.received.utterance(turn)
                 utterance.finals.append(text)
                 utterance.start, utterance.end = message["audio_window_start"], message["audio_window_end"]
             case {"type": "Error" | "FatalError" | "Warning", **rest}:
-                self.heard.errors.append(str(rest.get("description", rest)))
+                self.received.errors.append(str(rest.get("description", rest)))

@@ -17,11 +17,11 @@ class Native(SocketDriver):
         """See `SocketDriver`."""
         match message:
             case {"type": "partial", "segment": segment, "stable": stable} if stable:
-                self.heard.utterance(segment).stable.append(stable)
+                self.received.utterance(segment).stable.append(stable)
             case {"type": "final", "segment": segment, "text": text}:
-                utterance = self.heard.utterance(segment)
+                utterance = self.received.utterance(segment)
                 utterance.finals.append(text)
                 utterance.start, utterance.end = message["start"], message["end"]
                 utterance.words = [(word["start"], word["end"]) for word in message.get("words", [])]
             case {"type": "error", "message": error}:
-                self.heard.errors.append(error)
+                self.received.errors.append(error)

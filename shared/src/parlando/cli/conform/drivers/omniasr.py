@@ -17,9 +17,9 @@ class OmniASR(SocketDriver):
     def take(self, message: dict[str, Any]) -> None:
         """See `SocketDriver`."""
         if message.get("type") == "error":
-            self.heard.errors.append(str(message.get("message")))
+            self.received.errors.append(str(message.get("message")))
         elif "is_final" in message:
-            whole = self.heard.utterance("whole")
+            whole = self.received.utterance("whole")
             if message["is_final"]:
                 whole.finals.append(message["text"])
             else:

@@ -8,7 +8,7 @@ import orjson
 from websockets.asyncio.client import ClientConnection
 
 from parlando.cli.conform.drivers.base import Driver, resampled, text_of
-from parlando.cli.conform.heard import Heard
+from parlando.cli.conform.received import Received
 from parlando.domain.audio import Pcm16
 from parlando.tasks import end
 
@@ -29,7 +29,7 @@ class OpenAIRealtime(Driver):
         super().__init__(*target)
         self._open: set[str] = set()  # items that are begun and not completed
 
-    async def hear(self, clip: Pcm16) -> Heard:
+    async def transcribe(self, clip: Pcm16) -> Received:
         """See `Driver`. The protocol has no end: the client closes when everything is completed."""
         options = {"type": "server_vad", "silence_duration_ms": 500}
         audio = {"format": {"type": "audio/pcm", "rate": RATE}, "turn_detection": options}
@@ -49,8 +49,8 @@ class OpenAIRealtime(Driver):
             finally:
                 await end(sending)
             await socket.close()
-            self.heard.close(socket.close_code)
-        return self.heard
+            self.received.close(socket.close_code)
+        return self.received
 
     async def _receive(self, socket: ClientConnection, sending: asyncio.Task[None]) -> None:
         quiet_s = 0.0
@@ -65,25 +65,25 @@ class OpenAIRealtime(Driver):
             self._take(orjson.loads(message))
 
     def _take(self, event: dict[str, Any]) -> None:
-        heard, item = self.heard, event.get("item_id", "")
+        received, item = self.received, event.get("item_id", "")
         match event["type"]:
             case "input_audio_buffer.speech_started":
                 self._open.add(item)
-                heard.utterance(item).start = event["audio_start_ms"] / 1000
+                received.utterance(item).start = event["audio_start_ms"] / 1000
             case "input_audio_buffer.speech_stopped":
-                heard.utterance(item).end = event["audio_end_ms"] / 1000
+                received.utterance(item).end = event["audio_end_ms"] / 1000
             case "input_audio_buffer.committed":
                 self._open.add(item)
             case kind if kind == f"{_ITEM}.delta":
-                stable = heard.utterance(item).stable
+                stable = received.utterance(item).stable
                 stable.append((stable[-1] if stable else "") + event.get("delta", ""))
             case kind if kind == f"{_ITEM}.completed":
                 self._open.discard(item)
-                utterance = heard.utterance(item)
+                utterance = received.utterance(item)
                 utterance.finals.append(event["transcript"])
                 if utterance.stable and utterance.stable[-1] != event["transcript"]:
-                    heard.errors.append(f"the deltas of {item}, joined, are not its transcript")
+                    received.errors.append(f"the deltas of {item}, joined, are not its transcript")
             case kind if kind == f"{_ITEM}.failed" or kind == "error":
                 self._open.discard(item)
                 if event["error"].get("code") != NOTHING_LEFT:
-                    heard.errors.append(str(event["error"].get("message")))
+                    received.errors.append(str(event["error"].get("message")))

@@ -16,11 +16,11 @@ class Vosk(SocketDriver):
 
     def take(self, message: dict[str, Any]) -> None:
         """See `SocketDriver`. A result has no number; its words have times."""
-        self.heard.promises = False
+        self.received.promises = False
         if "error" in message:
-            self.heard.errors.append(str(message["error"]))
+            self.received.errors.append(str(message["error"]))
         elif text := message.get("text"):
-            utterance = self.heard.utterance(len(self.heard.utterances))
+            utterance = self.received.utterance(len(self.received.utterances))
             utterance.finals.append(text)
             utterance.words = [(word["start"], word["end"]) for word in message.get("result", [])]
             if utterance.words:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from parlando.cli.conform.drivers.base import CONNECT_S, Driver
-from parlando.cli.conform.heard import Heard
+from parlando.cli.conform.received import Received
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, Pcm16
 from parlando.tasks import end
 
@@ -21,7 +21,7 @@ class Wyoming(Driver):
     name = "wyoming"
     summary = "Wyoming, a TCP port: --url tcp://127.0.0.1:10300"
 
-    async def hear(self, clip: Pcm16) -> Heard:
+    async def transcribe(self, clip: Pcm16) -> Received:
         """See `Driver`."""
         address = urlsplit(self.target.url)
         async with asyncio.timeout(CONNECT_S):
@@ -43,19 +43,19 @@ class Wyoming(Driver):
         finally:
             await end(sending)
             writer.close()
-        self.heard.clean = bool(self.heard.texts)
-        self.heard.closed = "after the transcript" if self.heard.clean else "before the transcript"
-        return self.heard
+        self.received.clean = bool(self.received.texts)
+        self.received.closed = "after the transcript" if self.received.clean else "before the transcript"
+        return self.received
 
     def _take(self, kind: str, data: dict[str, Any]) -> bool:
         """Note what an event says; returns whether it is the transcript."""
-        whole = self.heard.utterance("whole")
+        whole = self.received.utterance("whole")
         if kind == "transcript-chunk":
             whole.stable.append((whole.stable[-1] if whole.stable else "") + data["text"])
         elif kind == "transcript":
             whole.finals.append(data["text"])
         elif kind == "error":
-            self.heard.errors.append(str(data.get("text")))
+            self.received.errors.append(str(data.get("text")))
         return kind == "transcript"
 
 

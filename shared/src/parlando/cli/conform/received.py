@@ -1,4 +1,4 @@
-"""What a client of any dialect has heard, in one form. Pure."""
+"""What a client of any dialect has received, in one form. Pure."""
 
 from dataclasses import dataclass, field
 
@@ -25,7 +25,7 @@ class Utterance:
 
 
 @dataclass(slots=True)
-class Heard:
+class Received:
     """A whole session.
 
     `promises`: whether the dialect has stable text at all. `closed`: how the connection ended, in words;
