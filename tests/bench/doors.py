@@ -17,7 +17,7 @@ from bench.results import Table
 from bench.traces import quantile
 from parlando.cli.conform.drivers.base import Driver, Target
 from parlando.cli.conform.drivers.table import DRIVERS
-from parlando.cli.conform.heard import Heard, Utterance
+from parlando.cli.conform.received import Received, Utterance
 from parlando.cli.conform.run import load
 from parlando.embedded.redis_server import free_port
 from support.cluster import Cluster
@@ -39,7 +39,7 @@ class TimedFinals(list[str]):
         super().append(text)
 
 
-class TimedHeard(Heard):
+class TimedReceived(Received):
     """Notes the times of finals with text, in `times`."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class TimedHeard(Heard):
 
 async def finals(driver: Driver, clip: np.ndarray) -> list[float]:
     """Seconds from the first frame to each final."""
-    heard = driver.heard = TimedHeard()
+    received = driver.received = TimedReceived()
     started: list[float] = []
     paced = driver.paced
 
@@ -63,8 +63,8 @@ async def finals(driver: Driver, clip: np.ndarray) -> list[float]:
 
     driver.paced = timed  # type: ignore[method-assign]
     silence = np.zeros(int(driver.silence_s * RATE), np.int16)
-    await driver.hear(np.concatenate([clip, silence]))
-    return [at - started[0] for at in heard.times]
+    await driver.transcribe(np.concatenate([clip, silence]))
+    return [at - started[0] for at in received.times]
 
 
 async def measure(http: str, tcp: str, rounds: int) -> dict[str, list[list[float]]]:
@@ -110,9 +110,9 @@ def main() -> None:
             (name, sum(map(len, times)), added_ms(times, native, 0.5), added_ms(times, native, 0.95))
         )
     table.remarks.append(
-        f"{rounds} rounds of a clip of 11 s. Each value is the greatest of the clip's finals: the quantile of "
-        f"its time by the protocol minus that by the native one (bar: {BAR_MS:.0f} ms). The sender runs on "
-        "the same cores."
+        f"{rounds} rounds of a clip of 11 s. Each value is the greatest of the clip's finals: the quantile "
+        f"of its time by the protocol minus that by the native one (bar: {BAR_MS:.0f} ms). The sender runs "
+        "on the same cores."
     )
     table.data = {"times": {**found, "native": native}}
     table.publish()

@@ -149,15 +149,16 @@ class MoonshineEngine(Engine):
         self._vocabulary = Vocabulary(folder / "tokenizer.json")
         self._may_follow_prefix = self._vocabulary.begins_word.copy()
         self._may_follow_prefix[EOS] = True
-        self._encoder = session(folder / "encoder_model.onnx")
         try:
-            from transcriber.engines.moonshine_graph import split
+            from transcriber.engines.moonshine_graph import optimised
 
-            first, following = split(folder)
-            self._first, self._next = session(first), session(following)
+            graphs = optimised(folder)
+            self._encoder = session(graphs.encoder)
+            self._first, self._next = session(graphs.first), session(graphs.following)
             self._merged = False
         except (ImportError, OSError, ValueError) as error:
             log.warning("moonshine.merged", why=str(error), effect="decoding takes about twice the time")
+            self._encoder = session(folder / "encoder_model.onnx")
             options.add_session_config_entry("session.disable_quant_qdq", "1")
             self._first = self._next = session(folder / "decoder_model_merged.onnx")
             self._merged = True

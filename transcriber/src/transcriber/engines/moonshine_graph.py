@@ -1,36 +1,94 @@
-"""Splits Moonshine's merged decoder file into two models, at the first start.
+"""Makes faster models of Moonshine's published files, at the first start (docs/decisions/0003-moonshine.md).
 
 The published decoder has two branches under one `If`: the first forward pass of an utterance, and later
-ones with a cache. Split into `first.onnx` and `next.onnx`, with the tied embedding of the logits multiplied
-in int8, a token takes about half the time (docs/decisions/0003-moonshine.md). `first.onnx` also has the
-cross-attention weights as outputs, for word times.
+ones with a cache. They become `first.onnx` and `next.onnx`, with the tied embedding of the logits multiplied
+in int8; `first.onnx` also has the cross-attention weights as outputs, for word times.
+
+Processors with VNNI instructions multiply uint8 by int8 faster than uint8 by uint8, the type of most
+published weights, with the same result. Without them onnxruntime adds the products in 16 bits, which
+saturate, so there the weights remain uint8. With them the encoder's two large convolutions are integer
+products as well.
 """
 
 import os
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, TensorProto, helper
+from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
-VERSION: Final = "split-1"
+from transcriber.engines.moonshine_encoder import multiply_convolutions
+from transcriber.engines.onnx_graphs import (
+    INT8_ZERO,
+    multiplies_int8_exactly,
+    readers,
+    remove_unused,
+    replace_nodes,
+)
+
+VERSION: Final = "graphs-2"
 LAYERS: Final = 6
 ATTENTION: Final = tuple(f"attention.{layer}" for layer in range(LAYERS))
 
 
-def split(folder: Path) -> tuple[Path, Path]:
-    """The paths of first.onnx and next.onnx under `folder`; the files are created if they don't exist."""
-    target = folder / VERSION
-    first, following = target / "first.onnx", target / "next.onnx"
-    if not (first.exists() and following.exists()):
-        target.mkdir(exist_ok=True)
-        merged = onnx.load(str(folder / "decoder_model_merged.onnx"))
-        branch = next(node for node in merged.graph.node if node.op_type == "If")
-        branches = {attribute.name: attribute.g for attribute in branch.attribute}
-        _save(_first(merged, branches["else_branch"]), first)
-        _save(_next(merged, branches["then_branch"]), following)
-    return first, following
+@dataclass(frozen=True, slots=True)
+class Graphs:
+    """The paths of the models."""
+
+    encoder: Path
+    first: Path
+    following: Path
+
+
+def optimised(folder: Path) -> Graphs:
+    """The faster models of the published ones in `folder`; they are written if they don't exist.
+
+    Raises `OSError` if the files can't be read or written, `ValueError` if they are not as expected.
+    """
+    signed = multiplies_int8_exactly()
+    target = folder / VERSION / ("int8" if signed else "uint8")
+    target.mkdir(parents=True, exist_ok=True)
+
+    def made(name: str, source: str, make: Callable[[ModelProto], ModelProto]) -> Path:
+        path = target / name
+        if not path.exists():
+            model = make(onnx.load(str(folder / source)))
+            if signed:
+                _sign_weights(model.graph)
+            _save(model, path)
+        return path
+
+    return Graphs(
+        made("encoder.onnx", "encoder_model.onnx", multiply_convolutions if signed else _unchanged),
+        made("first.onnx", "decoder_model_merged.onnx", _first),
+        made("next.onnx", "decoder_model_merged.onnx", _next),
+    )
+
+
+def _sign_weights(graph: GraphProto) -> None:
+    """Make uint8 weights of integer products int8, and their zero points: the results are the same."""
+    values = {value.name: value for value in graph.initializer}
+    for node in graph.node:
+        if node.op_type != "MatMulInteger":
+            continue
+        for at in (1, 3):
+            value, name = values[node.input[at]], f"{node.input[at]}.int8"
+            if value.data_type != TensorProto.UINT8:
+                continue
+            if name not in values:
+                signed = numpy_helper.to_array(value).astype(np.int16) - INT8_ZERO
+                values[name] = numpy_helper.from_array(signed.astype(np.int8), name)
+                graph.initializer.append(values[name])
+            node.input[at] = name
+    remove_unused(graph)
+
+
+def _unchanged(model: ModelProto) -> ModelProto:
+    return model
 
 
 def _save(model: ModelProto, path: Path) -> None:
@@ -38,11 +96,12 @@ def _save(model: ModelProto, path: Path) -> None:
     descriptor, name = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(descriptor, "wb") as out:
         out.write(model.SerializeToString())
+    os.chmod(name, 0o644)  # of a temporary file it is 0o600
     os.replace(name, path)
 
 
-def _first(merged: ModelProto, branch: GraphProto) -> ModelProto:
-    graph = _graph(merged, branch, "first")
+def _first(merged: ModelProto) -> ModelProto:
+    graph = _branch(merged, "else_branch", "first")
     produced = {output for node in graph.node for output in node.output}
     for layer, name in enumerate(ATTENTION):
         weights = f"/model/decoder/layers.{layer}/encoder_attn/Softmax_output_0"
@@ -53,8 +112,8 @@ def _first(merged: ModelProto, branch: GraphProto) -> ModelProto:
     return _model(merged, graph)
 
 
-def _next(merged: ModelProto, branch: GraphProto) -> ModelProto:
-    graph = _graph(merged, branch, "next")
+def _next(merged: ModelProto) -> ModelProto:
+    graph = _branch(merged, "then_branch", "next")
     # The encoder's part of the cache is not computed in this branch.
     kept = [output for output in graph.output if ".encoder." not in output.name]
     del graph.output[:]
@@ -62,10 +121,11 @@ def _next(merged: ModelProto, branch: GraphProto) -> ModelProto:
     return _model(merged, graph)
 
 
-def _graph(merged: ModelProto, branch: GraphProto, name: str) -> GraphProto:
-    """A branch as a separate graph, with the inputs and weights that it uses from the outer graph."""
+def _branch(merged: ModelProto, branch: str, name: str) -> GraphProto:
+    """A branch of the `If` as a separate graph, with the outer inputs and weights that it uses."""
+    condition = next(node for node in merged.graph.node if node.op_type == "If")
     graph = GraphProto()
-    graph.CopyFrom(branch)
+    graph.CopyFrom(next(attribute.g for attribute in condition.attribute if attribute.name == branch))
     graph.name = name
     used = {name for node in graph.node for name in node.input}
     graph.input.extend(value for value in merged.graph.input if value.name in used)
@@ -92,7 +152,9 @@ def _dequantise_after_lookup(graph: GraphProto) -> None:
         rows = f"{node.output[0]}_quantized"
         lookup = helper.make_node("Gather", [table.input[0], node.input[1]], [rows], axis=0)
         scale = helper.make_node("DequantizeLinear", [rows, *table.input[1:]], [node.output[0]])
-        _replace(graph, [table, node] if _readers(graph, table.output[0]) == 1 else [node], [lookup, scale])
+        replace_nodes(
+            graph, [table, node] if readers(graph, table.output[0]) == 1 else [node], [lookup, scale]
+        )
 
 
 def _multiply_logits_in_int8(graph: GraphProto) -> None:
@@ -103,12 +165,10 @@ def _multiply_logits_in_int8(graph: GraphProto) -> None:
     dequantise = producers[weights]
     transpose = producers[dequantise.input[0]]
     table = next(value for value in graph.initializer if value.name == transpose.input[0])
-    transposed = onnx.numpy_helper.from_array(
-        onnx.numpy_helper.to_array(table).T.copy(), "logits_weight_quantized"
-    )
+    transposed = numpy_helper.from_array(numpy_helper.to_array(table).T.copy(), "logits_weight_quantized")
     graph.initializer.append(transposed)
     _, scale, zero_point = dequantise.input
-    _replace(
+    replace_nodes(
         graph,
         [product, dequantise, transpose],
         [
@@ -121,17 +181,3 @@ def _multiply_logits_in_int8(graph: GraphProto) -> None:
             helper.make_node("Mul", ["logits_f", "logits_s"], ["logits"]),
         ],
     )
-
-
-def _readers(graph: GraphProto, name: str) -> int:
-    return sum(name in node.input for node in graph.node)
-
-
-def _replace(graph: GraphProto, old: list[onnx.NodeProto], new: list[onnx.NodeProto]) -> None:
-    """Replace the nodes `old` by `new`, at the place of the last of them."""
-    outputs = {node.output[0] for node in old}
-    at = max(index for index, node in enumerate(graph.node) if node.output[0] in outputs)
-    before = [node for node in graph.node[: at + 1] if node.output[0] not in outputs]
-    after = list(graph.node[at + 1 :])
-    del graph.node[:]
-    graph.node.extend([*before, *new, *after])
