@@ -48,7 +48,9 @@ def test_the_encoders_differ_less_than_two_roundings_to_eight_bits(published, sp
     (theirs,) = run(published / "encoder_model.onnx", speech)
     (ours,) = run(graphs.encoder, speech)
     # The published file itself rounds each layer's input to 8 bits: so does a change of its input by 2^-12.
-    (rounded,) = run(published / "encoder_model.onnx", {"input_values": speech["input_values"] * (1 + 2**-12)})
+    (rounded,) = run(
+        published / "encoder_model.onnx", {"input_values": speech["input_values"] * (1 + 2**-12)}
+    )
     assert ours.shape == theirs.shape
     assert np.abs(ours - theirs).mean() < 2 * np.abs(rounded - theirs).mean()
 
