@@ -126,7 +126,7 @@ class SessionOutput:
             case FinishStep():
                 await self._finish(step)
                 self._source.unfinished.popleft()
-                self._source.segmenter.release(self._first_needed - self._recognizer.context.reach)
+                self._source.segmenter.release(self._first_needed)
                 self.request_partial()
 
     @property
@@ -349,7 +349,6 @@ class SessionOutput:
             metrics.SETTLED.labels("engine_failed").inc()
             return [status, await self._staged(final, segment, utterance, config)]
         final = segment.final(self._sid, utterance, hypothesis, config)
-        self._recognizer.context.add(segment.start, utterance.end, segment.agreement.settle(hypothesis.words))
         metrics.SETTLED.labels(final.reason or "text").inc()
         changes = self._language_changes(segment, utterance, hypothesis, config)
         if final.text:
