@@ -53,7 +53,8 @@ class AudioInput:
     whether every window costs money.
     `hurried`: whether the load is so high that a speculation waits for more silence.
     `on_drained` is called when all entries have been segmented; `on_endpoint` when a queued partial has
-    become superfluous because the segment may have ended; `on_resumed` when it hasn't ended.
+    become superfluous because the segment may have ended; `on_resumed` when it hasn't, with the sample at
+    which speech goes on.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class AudioInput:
         hurried: Callable[[], bool],
         on_drained: Callable[[], None],
         on_endpoint: Callable[[], None],
-        on_resumed: Callable[[], None],
+        on_resumed: Callable[[int], None],
     ) -> None:
         self.config = SessionConfig(**claim.config)
         self.segmenter = Segmenter(vad, start=claim.start, index=claim.segments, floor=claim.floor)
@@ -170,10 +171,10 @@ class AudioInput:
                     if self._fixed_interval is not None or not self._hurried():
                         self._speculate()
                     self._on_endpoint()
-                case Resumed() if self._fixed_interval is None:
+                case Resumed(utterance) if self._fixed_interval is None:
                     self._paused = None
                     self.steps = deque(s for s in self.steps if not isinstance(s, SpeculateStep))
-                    self._on_resumed()
+                    self._on_resumed(utterance.speech_end)
                 case Ended(utterance, offset, snapshot):
                     self._finish(utterance, offset, snapshot)
                 case Quiet(offset, snapshot):

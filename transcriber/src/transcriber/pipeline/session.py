@@ -56,7 +56,7 @@ class LiveSession:
             hurried=lambda: scheduler.cadence.hurried,
             on_drained=lambda: self._output.request_partial(),
             on_endpoint=lambda: self._output.cancel_partial(),
-            on_resumed=lambda: self._output.drop_speculation(),
+            on_resumed=lambda sample: self._output.resume(sample),
         )
         recognizer = Recognizer(
             scheduler,

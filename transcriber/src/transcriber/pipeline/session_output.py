@@ -80,6 +80,7 @@ class SessionOutput:
         self._resumable = OpenSegment.load(claim.open_segment)
         self._ticket: Ticket | None = None  # of a partial
         self._speculation: Ticket | None = None
+        self._resumed: int | None = None  # where speech went on after a pause, until its first partial
         self._improving: asyncio.Task[Hypothesis] | None = None
 
     @property
@@ -159,8 +160,12 @@ class SessionOutput:
         due = utterance.onset + FIRST_PARTIAL
         if segment.end:
             due = max(due, segment.end + (interval if segment.has_words else RETRY_PARTIAL))
+        first = not segment.has_words
+        if self._resumed is not None and segment.has_words:
+            due, first = min(due, self._resumed + FIRST_PARTIAL), True
         if source.segmenter.detected >= due:
-            lane = Lane.PARTIAL if segment.has_words else Lane.FIRST_PARTIAL
+            self._resumed = None
+            lane = Lane.FIRST_PARTIAL if first else Lane.PARTIAL
             audio = source.segmenter.detected - segment.start
             self._ticket = self._scheduler.submit(lane, self._newest_window, audio=audio)
 
@@ -169,8 +174,9 @@ class SessionOutput:
         if self._ticket is not None:
             self._scheduler.withdraw(self._ticket)
 
-    def drop_speculation(self) -> None:
-        """More speech follows: withdraw a speculation from the queue, and don't decode it again."""
+    def resume(self, sample: int) -> None:
+        """Speech goes on at `sample`, after a pause: withdraw a speculation, and show the next words soon."""
+        self._resumed = sample
         if self._speculation is not None:
             self._scheduler.withdraw(self._speculation)
         self._stop_improving()
@@ -288,6 +294,7 @@ class SessionOutput:
             self._current = resumed  # the previous owner published its start and its stable text
             return
         self._current = OpenSegment(utterance.index, utterance.start, utterance.onset)
+        self._resumed = None
         event = SpeechStarted(session_id=self._sid, segment=utterance.index, start=seconds(utterance.onset))
         await self._log.publish(encode(event), state=self._current.dump())
         self.request_partial()
