@@ -64,6 +64,29 @@ def test_signed_weights_give_the_same_bits(published, speech, monkeypatch):
     assert all((a == b).all() for a, b in zip(signed, unsigned, strict=True))
 
 
+def test_the_second_model_continues_the_first(published, speech, monkeypatch):
+    """The logits of tokens with a cache are those of the same tokens in one pass."""
+    graphs = made(published, monkeypatch, False)
+    states = run(graphs.encoder, speech)[0]
+    first = ort.InferenceSession(str(graphs.first), providers=["CPUExecutionProvider"])
+    following = ort.InferenceSession(str(graphs.following), providers=["CPUExecutionProvider"])
+
+    def outputs(session, feed):
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, feed), strict=True))
+
+    whole = outputs(first, {"input_ids": np.array([[BOS, 300, 400, 500]]), "encoder_hidden_states": states})
+    begun = outputs(first, {"input_ids": np.array([[BOS, 300]]), "encoder_hidden_states": states})
+    cache = {
+        name.replace("present", "past_key_values"): value
+        for name, value in begun.items()
+        if name.startswith("present")
+    }
+    rest = outputs(following, {"input_ids": np.array([[400, 500]]), **cache})
+    assert np.abs(rest["logits"] - whole["logits"][:, 2:]).max() < 0.2 * np.abs(whole["logits"]).max()
+    assert (rest["logits"].argmax(-1) == whole["logits"][:, 2:].argmax(-1)).all()
+
+
 def test_without_exact_products_the_encoder_is_the_published_one(published, speech, monkeypatch):
     graphs = made(published, monkeypatch, False)
     assert (run(graphs.encoder, speech)[0] == run(published / "encoder_model.onnx", speech)[0]).all()

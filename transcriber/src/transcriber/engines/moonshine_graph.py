@@ -2,7 +2,8 @@
 
 The published decoder has two branches under one `If`: the first forward pass of an utterance, and later
 ones with a cache. They become `first.onnx` and `next.onnx`, with the tied embedding of the logits multiplied
-in int8; `first.onnx` also has the cross-attention weights as outputs, for word times.
+in int8. `first.onnx` also has the cross-attention weights as outputs, for word times; its cross-attention
+keys are transposed and scaled once, and not in each pass of `next.onnx`.
 
 Processors with VNNI instructions multiply uint8 by int8 faster than uint8 by uint8, the type of most
 published weights, with the same result. Without them onnxruntime adds the products in 16 bits, which
@@ -15,7 +16,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -30,7 +31,7 @@ from transcriber.engines.onnx_graphs import (
     replace_nodes,
 )
 
-VERSION: Final = "graphs-2"
+VERSION: Final = "graphs-3"
 LAYERS: Final = 6
 ATTENTION: Final = tuple(f"attention.{layer}" for layer in range(LAYERS))
 
@@ -109,6 +110,11 @@ def _first(merged: ModelProto) -> ModelProto:
             raise ValueError(f"expected an output {weights} in the decoder, but there is none")
         graph.node.append(helper.make_node("Identity", [weights], [name]))
         graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+        keys = f"present.{layer}.encoder.key"
+        transpose = next(node for node in graph.node if keys in node.output)
+        replace_nodes(graph, [transpose], [])
+        graph.node.append(helper.make_node("Identity", [_scaled_keys(layer)], [keys]))
+        _set_shape(graph.output, keys)
     return _model(merged, graph)
 
 
@@ -118,7 +124,25 @@ def _next(merged: ModelProto) -> ModelProto:
     kept = [output for output in graph.output if ".encoder." not in output.name]
     del graph.output[:]
     graph.output.extend(kept)
+    for layer in range(LAYERS):
+        keys = f"past_key_values.{layer}.encoder.key"
+        product = next(node for node in graph.node if _scaled_keys(layer) in node.input)
+        product.input[:] = [keys if name == _scaled_keys(layer) else name for name in product.input]
+        _set_shape(graph.input, keys)
+    remove_unused(graph)
     return _model(merged, graph)
+
+
+def _scaled_keys(layer: int) -> str:
+    """The cross-attention keys as they are multiplied, of shape (1, heads, width, frames)."""
+    return f"/model/decoder/layers.{layer}/encoder_attn/Mul_1_output_0"
+
+
+def _set_shape(values: Any, name: str) -> None:
+    """Replace the declared shape of cross-attention keys by one of any lengths."""
+    value = next(value for value in values if value.name == name)
+    lengths = [f"{name}.{axis}" for axis in range(4)]
+    value.CopyFrom(helper.make_tensor_value_info(name, TensorProto.FLOAT, lengths))
 
 
 def _branch(merged: ModelProto, branch: str, name: str) -> GraphProto:

@@ -158,8 +158,11 @@ class SessionOutput:
         ):
             return
         due = utterance.onset + FIRST_PARTIAL
-        if segment.end:
-            due = max(due, segment.end + (interval if segment.has_words else RETRY_PARTIAL))
+        if segment.end and not segment.has_words:
+            due = max(due, segment.end + RETRY_PARTIAL)
+        elif segment.end:
+            # The first words are often wrong, and a short window costs little.
+            due = max(due, segment.end + min(interval, max(FIRST_PARTIAL, segment.end - utterance.onset)))
         first = not segment.has_words
         if self._resumed is not None and segment.has_words:
             due, first = min(due, self._resumed + FIRST_PARTIAL), True
