@@ -17,7 +17,7 @@ from parlando import vad
 from parlando.domain.audio import SAMPLE_RATE, seconds, to_float
 from parlando.vad import FRAME
 from transcriber.engines.base import Engine, Window
-from transcriber.pipeline.audio_input import FIRST_PARTIAL
+from transcriber.pipeline.partial_timing import FIRST_PARTIAL, partial_due
 from transcriber.pipeline.segmenter import Ended, Paused, Resumed, Segmenter, Started
 from transcriber.pipeline.session_output import IMPROVED_BY_S, OVERDUE_S
 from transcriber.recognition.cadence import Cadence
@@ -78,6 +78,7 @@ class _Segment:
     pauses: int = 0
     heard: bool = False  # whether the final of that pause has been decoded
     improving: bool = False  # whether it is decoded again
+    resumed: float | None = None  # when speech went on after a pause, until the next partial
     speech_end: float | None = None  # set when the segment has ended
 
 
@@ -196,7 +197,7 @@ class Worker:
                 segment.pause, segment.heard, segment.improving = segment.pauses, False, False
                 self._final(segment, now, now + SLACK_S[Lane.FINAL])
             case "Resumed":
-                segment.pause = 0
+                segment.pause, segment.resumed = 0, now
                 self._want_partial(segment, now)
             case "Ended":
                 segment.speech_end = moment.speech_end
@@ -253,11 +254,17 @@ class Worker:
     def _want_partial(self, segment: _Segment, now: float) -> None:
         if segment.asked or segment.pause or segment.speech_end is not None:
             return
-        interval = seconds(self._cadence.interval)
-        due = now if segment.decoded is None else segment.decoded + interval
-        if due > now:
-            self._at(due, lambda at: self._want_partial(segment, at))
+        place, urgent = partial_due(
+            _samples(segment.onset),
+            _samples(segment.decoded or 0.0),
+            None if segment.resumed is None else _samples(segment.resumed),
+            interval=self._cadence.interval,
+            words=segment.decoded is not None,
+        )
+        if _samples(now) < place:
+            self._at(place / SAMPLE_RATE, lambda at: self._want_partial(segment, at))
             return
+        segment.resumed = None
         first, cut = segment.decoded is None, now
 
         def needed(at: float) -> float | None:
@@ -277,7 +284,7 @@ class Worker:
             self._want_partial(segment, at)
 
         segment.asked = True
-        lane = Lane.FIRST_PARTIAL if first else Lane.PARTIAL
+        lane = Lane.FIRST_PARTIAL if urgent else Lane.PARTIAL
         job = _Job(lane, now, needed, shown, forgotten)
         self._submit(job, now + SLACK_S[lane], now - segment.start)
 
@@ -320,6 +327,10 @@ class Worker:
             self._next(at)
 
         self._at(self._free_at, finished)
+
+
+def _samples(at: float) -> int:
+    return round(at * SAMPLE_RATE)
 
 
 def fits(prices: Prices, slower: float, script: list[Moment], length: float, *, late_s: float) -> Load:

@@ -98,7 +98,7 @@ def clip(name: str, text: str) -> Clip:
 
 def said() -> Stream:
     clips = tuple(clip(str(number), text) for number, text in enumerate(TEXTS))
-    return Stream(np.zeros(8 * RATE, np.int16), clips, tuple(ONSETS))
+    return Stream(np.zeros(8 * RATE, np.int16), clips, tuple(ONSETS), tuple(ONSETS))
 
 
 WHOLE = dict(zip(("0", "1", "2"), TEXTS, strict=True))

@@ -20,6 +20,7 @@ from parlando.store.session_claims import SessionRenewal
 from parlando.store.session_log import Checkpoint, RecognitionClaim
 from parlando.vad import VadStream
 from transcriber.pipeline.batching import BatchCollector, BatchOptions
+from transcriber.pipeline.partial_timing import FIRST_PARTIAL, MAX_SILENCE
 from transcriber.pipeline.segmenter import (
     Ended,
     Paused,
@@ -33,10 +34,6 @@ from transcriber.pipeline.segmenter import (
 )
 from transcriber.pipeline.steps import FinishStep, OpenStep, PartialStep, SpeculateStep, Step
 
-FIRST_PARTIAL: Final = samples(300)
-"""Samples of speech before a segment's first partial."""
-MAX_SILENCE: Final = samples(100)
-"""No partial is decoded after more samples of silence than this."""
 LATE_SPECULATION: Final = samples(352)
 """Silence after which a segment is decoded as if it had ended, under load. Of pauses of 192 ms in read
 English four of ten are shorter than 500 ms, of those of 352 ms one in six."""

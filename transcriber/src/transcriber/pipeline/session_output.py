@@ -10,15 +10,12 @@ from typing import Final
 
 import structlog
 
-from parlando.domain.audio import milliseconds, samples, seconds, to_float
+from parlando.domain.audio import milliseconds, seconds, to_float
 from parlando.domain.commands import End, Flush
 from parlando.domain.config import SessionConfig
 from parlando.domain.events import (
-    Closed,
-    Failure,
     FinalTranscript,
     Flushed,
-    LanguageFound,
     PersistedEvent,
     SpeechStarted,
     Status,
@@ -28,18 +25,17 @@ from parlando.errors import EngineError
 from parlando.store.session_log import RecognitionClaim, SessionLog
 from transcriber import metrics
 from transcriber.engines.base import Hypothesis, Window
-from transcriber.pipeline.audio_input import FIRST_PARTIAL, MAX_SILENCE, AudioInput
+from transcriber.pipeline.audio_input import AudioInput
 from transcriber.pipeline.open_segment import OpenSegment
+from transcriber.pipeline.partial_timing import MAX_SILENCE, partial_due
 from transcriber.pipeline.segmenter import Utterance
+from transcriber.pipeline.session_events import closing_events, language_event
 from transcriber.pipeline.stages.base import Stage, StageAudio
 from transcriber.pipeline.stages.chain import StageChain
 from transcriber.pipeline.steps import FinishStep, OpenStep, PartialStep, SpeculateStep, Step
 from transcriber.recognition.deadlines import Lane
 from transcriber.recognition.recognizer import Recognizer, note_failure
 from transcriber.recognition.scheduler import Scheduler, Ticket
-
-RETRY_PARTIAL: Final = samples(128)
-"""Samples of new audio after which a segment without words is decoded again."""
 
 OVERDUE_S: Final = 0.1  # deadline of a final whose endpoint has been detected, after it
 IMPROVED_BY_S: Final = 0.6  # … and of its further decodes
@@ -157,18 +153,12 @@ class SessionOutput:
             or utterance.end - utterance.speech_end > MAX_SILENCE
         ):
             return
-        due = utterance.onset + FIRST_PARTIAL
-        if segment.end and not segment.has_words:
-            due = max(due, segment.end + RETRY_PARTIAL)
-        elif segment.end:
-            # The first words are often wrong, and a short window costs little.
-            due = max(due, segment.end + min(interval, max(FIRST_PARTIAL, segment.end - utterance.onset)))
-        first = not segment.has_words
-        if self._resumed is not None and segment.has_words:
-            due, first = min(due, self._resumed + FIRST_PARTIAL), True
+        due, urgent = partial_due(
+            utterance.onset, segment.end, self._resumed, interval=interval, words=segment.has_words
+        )
         if source.segmenter.detected >= due:
             self._resumed = None
-            lane = Lane.FIRST_PARTIAL if first else Lane.PARTIAL
+            lane = Lane.FIRST_PARTIAL if urgent else Lane.PARTIAL
             audio = source.segmenter.detected - segment.start
             self._ticket = self._scheduler.submit(lane, self._newest_window, audio=audio)
 
@@ -314,7 +304,8 @@ class SessionOutput:
             case Flush():
                 events.append(Flushed(session_id=self._sid))
             case End() as end:
-                events += self._closing(end, step.received)
+                events += closing_events(self._sid, end, received=step.received, segments=self._segments)
+                self._segments = max(1, self._segments)
         self._decoded = max(self._decoded, utterance.end if utterance else step.checkpoint.offset)
         settled = max(self._settled, self._decoded)
         self._scheduler.note_settled(seconds(settled - self._settled), live=True)
@@ -385,17 +376,7 @@ class SessionOutput:
             return []
         segment.fix_language(hypothesis, segment.speech(utterance.speech_end))
         change = self._recognizer.languages.settle(config.languages, segment.spoken, hypothesis.confidence)
-        if change is None:
-            return []
-        found = change.found
-        return [
-            LanguageFound(
-                session_id=self._sid,
-                language=found.language,
-                probability=round(found.probability, 4),
-                locked=change.locked,
-            )
-        ]
+        return [] if change is None else [language_event(self._sid, change)]
 
     async def _staged(
         self, final: FinalTranscript, segment: OpenSegment, utterance: Utterance, config: SessionConfig
@@ -404,30 +385,6 @@ class SessionOutput:
         if not stages:
             return final
         return await self._stages.final(final, stages, self._audio(segment.start, utterance.end))
-
-    # --- the end ------------------------------------------------------------------------------
-
-    def _closing(self, end: End, received: int) -> list[PersistedEvent]:
-        """The last events of a session: a final if there was none, lost audio, the error, and `Closed`."""
-        events: list[PersistedEvent] = []
-        if not self._segments:
-            events.append(self._no_speech(received))
-            self._segments += 1
-        if end.lost:
-            lost = milliseconds(end.lost)
-            events.append(Status(session_id=self._sid, status="lost", ms=lost, reason=end.reason))
-        if end.error is not None:
-            events.append(Failure(session_id=self._sid, **end.error.model_dump()))
-        closed = Closed(
-            session_id=self._sid, duration=seconds(received), segments=self._segments, reason=end.reason
-        )
-        return [*events, closed]
-
-    def _no_speech(self, received: int) -> FinalTranscript:
-        reason = "too_short" if received < samples(100) else "no_speech"
-        return FinalTranscript(
-            session_id=self._sid, segment=0, text="", start=0.0, end=seconds(received), reason=reason
-        )
 
 
 async def _answer(ticket: Ticket) -> Hypothesis | None:

@@ -1,0 +1,36 @@
+"""When a segment's next partial is due."""
+
+import pytest
+
+from transcriber.pipeline.partial_timing import FIRST_PARTIAL, RETRY_PARTIAL, partial_due
+
+ONSET, INTERVAL = 100_000, 16_000
+
+
+def due(decoded: int, resumed: int | None = None, *, words: bool = True) -> tuple[int, bool]:
+    return partial_due(ONSET, decoded, resumed, interval=INTERVAL, words=words)
+
+
+def test_the_first_one_comes_after_enough_speech_and_is_urgent():
+    assert due(0, words=False) == (ONSET + FIRST_PARTIAL, True)
+
+
+def test_without_words_it_is_tried_again_soon():
+    assert due(ONSET + 6000, words=False) == (ONSET + 6000 + RETRY_PARTIAL, True)
+
+
+@pytest.mark.parametrize(
+    ("spoken", "wait"), [(2000, FIRST_PARTIAL), (7000, 7000), (15_000, 15_000), (80_000, INTERVAL)]
+)
+def test_the_interval_grows_with_the_segment(spoken, wait):
+    assert due(ONSET + spoken) == (ONSET + spoken + wait, False)
+
+
+def test_after_a_pause_it_comes_as_soon_as_in_a_new_segment():
+    resumed = ONSET + 50_000
+    assert due(resumed - 1000, resumed) == (resumed + FIRST_PARTIAL, True)
+
+
+def test_after_a_pause_it_comes_no_later_than_without():
+    resumed = ONSET + 50_000
+    assert due(ONSET + 34_000, resumed) == (ONSET + 34_000 + INTERVAL, True)

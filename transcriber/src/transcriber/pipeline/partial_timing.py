@@ -1,0 +1,33 @@
+"""When a segment's next partial is due. Pure. All places and lengths in samples."""
+
+from typing import Final
+
+from parlando.domain.audio import samples
+
+FIRST_PARTIAL: Final = samples(300)
+"""Speech before a segment's first partial."""
+RETRY_PARTIAL: Final = samples(128)
+"""New audio after which a segment without words is decoded again."""
+MAX_SILENCE: Final = samples(100)
+"""No partial is decoded after more silence than this."""
+
+
+def partial_due(
+    onset: int, decoded: int, resumed: int | None, *, interval: int, words: bool
+) -> tuple[int, bool]:
+    """The place at which the next partial is due, and whether it is urgent.
+
+    `onset`: where the segment's speech begins. `decoded`: where its last partial ended; 0 before the first.
+    `resumed`: where speech went on after a pause that no partial has followed yet. `interval`: the longest
+    time between two partials. `words`: whether the segment has any.
+
+    The interval grows with the segment: its first words are often wrong, and a short window costs little.
+    """
+    due = onset + FIRST_PARTIAL
+    if decoded and not words:
+        due = max(due, decoded + RETRY_PARTIAL)
+    elif decoded:
+        due = max(due, decoded + min(interval, max(FIRST_PARTIAL, decoded - onset)))
+    if words and resumed is not None:
+        return min(due, resumed + FIRST_PARTIAL), True
+    return due, not words
