@@ -14,9 +14,10 @@ import numpy as np
 import psutil
 import redis
 
-from bench.capacity import ENDPOINT_S, LATE_S, speech
+from bench.capacity import BARS, ENDPOINT_S, SECONDS
 from bench.results import FOLDER, Table
-from bench.simulation import Costs, Load, fits, moments, price
+from bench.simulation import Load, Prices, fits, moments, price
+from bench.streams import stream
 from support.redis_topologies import RedisClusterServers
 from transcriber.engines.registry import load
 from transcriber.settings import TranscriberSettings
@@ -53,29 +54,34 @@ def measured(share: int) -> dict:
     return next(step for step in steps["steps"]["ours"] if step["sessions"] == steps["best"]["ours"])
 
 
-def simulated(costs: Costs, slower: float, share: int) -> Load:
+def speech(share: int) -> np.ndarray:
+    """What a session of `bench.capacity` says, with speech for `share` per cent of the time."""
+    return stream(0, SECONDS, speech=share / 100).pcm
+
+
+def simulated(prices: Prices, slower: float, share: int) -> Load:
     """The greatest number of sessions of a transcriber, with speech for `share` per cent of the time."""
     pcm = np.tile(speech(share), 2)
-    return fits(costs, slower, moments(pcm), len(pcm) / RATE, late_s=ENDPOINT_S + LATE_S)
+    return fits(prices, slower, moments(pcm), len(pcm) / RATE, late_s=ENDPOINT_S + BARS["final_p95"])
 
 
-def calibrated(costs: Costs, sessions: float) -> float:
-    """The factor of the windows' costs, relative to a core alone, at which a transcriber takes `sessions`."""
+def calibrated(prices: Prices, sessions: float) -> float:
+    """The factor of the windows' prices, relative to a core alone, at which a transcriber takes `sessions`."""
     low, high = 1.0, 8.0
     while high - low > 0.05:
         middle = (low + high) / 2
-        low, high = (middle, high) if simulated(costs, middle, 100).sessions > sessions else (low, middle)
+        low, high = (middle, high) if simulated(prices, middle, 100).sessions > sessions else (low, middle)
     return high
 
 
 def main() -> None:
     """Simulate, check, count, and publish the table."""
     engine, _ = load(TranscriberSettings(stt_engine="moonshine"))
-    costs, step, half = price(engine, speech(100)), measured(100), measured(50)
+    prices, step, half = price(engine, speech(100)), measured(100), measured(50)
     core = step["cpu"]["transcribers"] / 2  # share of a core of each of the two transcribers
-    slower = calibrated(costs, step["sessions"] / 2)
-    check = simulated(costs, slower, 50)
-    alone = simulated(costs, slower * core, 100)
+    slower = calibrated(prices, step["sessions"] / 2)
+    check = simulated(prices, slower, 50)
+    alone = simulated(prices, slower * core, 100)
     kilobytes = json.loads((FOLDER / "costs.json").read_text())["data"]["redis_kb"]
     per_core = {
         "transcribers, simulated": float(alone.sessions),

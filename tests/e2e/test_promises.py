@@ -231,11 +231,14 @@ async def test_how_many_fit_is_measured():
     with Cluster(**slow, WORKER_SESSIONS="0") as cluster:
         [worker] = httpx.get(f"{cluster.http()}/v1/cluster").json()["transcribers"]
         assert worker["capacity"] == INITIAL_SESSIONS
+        assert worker["capacity_reason"] == "initial"
+        assert worker["partial_interval_ms"] > 0
         heard = await stream(cluster.url(), speak(70))
         [worker] = httpx.get(f"{cluster.http()}/v1/cluster").json()["transcribers"]
 
         assert heard.words == script(0, 70)
         assert 1 <= worker["capacity"] < INITIAL_SESSIONS, "a call lasts as long as four words"
+        assert worker["capacity_reason"] in {"measured", "overloaded"}
 
 
 async def test_audio_is_in_redis_before_it_is_acknowledged(cluster):

@@ -176,6 +176,7 @@ class Worker(WorkerService):
             "vad": self._vad.name,
             "vad_why": self._vad.why,
             "lag_ms": round(lag * 1000),
+            "partial_interval_ms": round(1000 * self._scheduler.cadence.interval / SAMPLE_RATE),
             "queue_delay_ms": round(self._scheduler.cadence.delay_s * 1000),
             "engine_load": round(min(load, 1.0), 3),
             "real_time_factor": round(busy / audio, 4) if audio else None,
