@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -177,9 +177,17 @@ def ours(share: int, counts: Sequence[int] = ()) -> list[Step]:
 
 
 def baseline(share: int) -> list[Step]:
-    """The steps of the baseline: one process per core with half of the sessions each."""
+    """The steps of the baseline: one process per core with half of the sessions each.
+
+    Its word errors without load aren't known, so those with load aren't held against it.
+    """
+
+    def try_one(count: int) -> Step:
+        step = measure(ports, {"servers": pids}, share, count)
+        return replace(step, alone=step.wer)
+
     with servers(2) as (ports, pids):
-        return search(*THEIRS[share], lambda count: measure(ports, {"servers": pids}, share, count))
+        return search(*THEIRS[share], try_one)
 
 
 def best_of(steps: Sequence[Step]) -> int:
@@ -213,7 +221,7 @@ def table(share: int, found: dict[str, list[Step]]) -> Table:
         f"{BARS['first_p50']} s (p50) and {BARS['first_p95']} s (p95), a word is shown at most "
         f"{BARS['shown_mean']} s after its end (mean), finals come at most {BARS['final_p95']} s after the "
         f"endpoint (p95), there are at most {BARS['wer']} points more word errors than in the same audio "
-        "without load, and nothing is lost or refused. "
+        "without load (of the baseline any number), and nothing is lost or refused. "
         f"Default settings, {SECONDS} s a session, begun within {SPREAD_S:.0f} s.",
     ]
     return result

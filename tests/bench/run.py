@@ -30,6 +30,7 @@ FULL = (
     ("accuracy",),
     ("intake_delay",),
     ("omi_webhook",),
+    ("doors",),
     ("admission",),
     ("fuzz",),
     ("leavers",),

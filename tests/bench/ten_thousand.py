@@ -66,7 +66,7 @@ def simulated(prices: Prices, slower: float, share: int) -> Load:
 
 
 def calibrated(prices: Prices, sessions: float) -> float:
-    """The factor of the windows' prices, relative to a core alone, at which a transcriber takes `sessions`."""
+    """The factor of the prices, relative to a core alone, at which a transcriber takes `sessions`."""
     low, high = 1.0, 8.0
     while high - low > 0.05:
         middle = (low + high) / 2

@@ -118,6 +118,21 @@ async def test_events_flow_again_after_a_kill():
     assert max(took) < 50
 
 
+async def test_a_killed_worker_is_noticed_before_its_lease_ends():
+    pcm = np.concatenate([np.r_[speak(6, first=6 * n), silence(0.7)] for n in range(4)])
+    with Cluster(transcribers=2, LEASE_S="3600", STT_ENGINE="support.perfect:engine", VAD="rms") as cluster:
+        running = asyncio.create_task(stream(cluster.url(), pcm))
+        store = cluster.store()
+        while not (found := list(store.scan_iter("stt:{0}:session:*"))):
+            await asyncio.sleep(0.05)
+        while int(store.hget(found[0], "segments") or 0) < 1:
+            await asyncio.sleep(0.05)
+        cluster.owner(found[0].rpartition(":")[2]).kill()
+        heard = await running
+        check_promises(heard)
+        assert heard.words == script(0, 24)
+
+
 async def test_a_paused_owner_that_wakes_up_doubles_nothing():
     """SIGSTOP for 10 s, then SIGCONT: it has lost the session, hears so, and lets go."""
     pcm = _script_40_s()

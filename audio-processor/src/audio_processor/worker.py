@@ -24,7 +24,7 @@ from parlando.store.conversion_claims import ConversionClaim, ConversionClaims
 from parlando.store.heartbeat import alive
 from parlando.store.job_claims import JobClaim, JobClaims, JobRenewal
 from parlando.store.leases import LeasePool, PoolMetrics
-from parlando.store.session_claims import SessionRenewal
+from parlando.store.session_claims import RENEW_EVERY_S, TAKE_OVER_EVERY_S, SessionRenewal
 from parlando.store.session_reader import SessionReader
 from parlando.store.unassigned import Unassigned
 from parlando.worker.service import Pool, WorkerService
@@ -50,6 +50,7 @@ class ProcessorWorker(WorkerService):
             partitions=settings.partitions,
             ttl_s=settings.session_ttl_s,
             lease_s=settings.processor_lease_s,
+            presence=self.presence,
         )
         self._conversions: LeasePool[ConversionClaim, SessionRenewal, ConversionSession] = LeasePool(
             self._claims,
@@ -57,6 +58,8 @@ class ProcessorWorker(WorkerService):
             begin=self._begin,
             room=lambda held: settings.processor_sessions - held,
             metrics=PoolMetrics(metrics.SESSIONS, metrics.CLAIMS, metrics.FENCED),
+            renew_every_s=RENEW_EVERY_S,
+            take_over_every_s=TAKE_OVER_EVERY_S,
             spread=SPREAD,
         )
         self._reader = SessionReader(

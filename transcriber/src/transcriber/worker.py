@@ -15,7 +15,7 @@ from parlando.domain.pools import pool_name
 from parlando.store import keys as names
 from parlando.store.chunk_claims import ChunkClaims
 from parlando.store.leases import LeasePool, PoolMetrics
-from parlando.store.session_claims import SessionRenewal
+from parlando.store.session_claims import RENEW_EVERY_S, TAKE_OVER_EVERY_S, SessionRenewal
 from parlando.store.session_log import RecognitionClaim, SessionClaims
 from parlando.store.session_reader import SessionReader
 from parlando.store.unassigned import Unassigned
@@ -59,6 +59,7 @@ class Worker(WorkerService):
             partitions=settings.partitions,
             ttl_s=settings.session_ttl_s,
             lease_s=settings.lease_s,
+            presence=self.presence,
         )
         self._sessions: LeasePool[RecognitionClaim, SessionRenewal, LiveSession] = LeasePool(
             self._claims,
@@ -67,6 +68,8 @@ class Worker(WorkerService):
             room=lambda held: (settings.worker_sessions or MAX_SESSIONS) - held,
             renewed=self._renewed,
             metrics=PoolMetrics(metrics.SESSIONS, metrics.CLAIMS, metrics.FENCED),
+            renew_every_s=RENEW_EVERY_S,
+            take_over_every_s=TAKE_OVER_EVERY_S,
             spread=SPREAD,
         )
         self._reader = SessionReader(

@@ -119,12 +119,9 @@ class ConversionLog:
 class ConversionClaims(RoleClaims[ConversionClaim]):
     """An audio-processor's claims on the conversions of sessions."""
 
-    def __init__(
-        self, redis: Redis, *, worker: str, partitions: int, ttl_s: int, lease_s: float = 3.0
-    ) -> None:
-        super().__init__(
-            redis, CONVERSION, worker=worker, partitions=partitions, ttl_s=ttl_s, lease_s=lease_s
-        )
+    def __init__(self, redis: Redis, *, worker: str, partitions: int, ttl_s: int, **more: Any) -> None:
+        """`more`: see `RoleClaims`."""
+        super().__init__(redis, CONVERSION, worker=worker, partitions=partitions, ttl_s=ttl_s, **more)
 
     def _read(self, owned: SessionClaim, found: dict[str, bytes]) -> ConversionClaim:
         state = found.get("intake_state")

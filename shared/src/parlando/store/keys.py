@@ -38,6 +38,7 @@ The keys of one session or job share the hash tag `{p}` of its partition, so tha
 | …:owners                | hash             | how many deliveries each owner has                         |
 | stt:billed:<m>          | string           | audio billed by a paid engine in month <m>, milliseconds   |
 | stt:workers             | hash             | worker id → heartbeat (JSON)                               |
+| stt:presence:<worker>   | channel          | the worker is subscribed to it; see `presence.py`          |
 | stt:pools               | hash             | pool → what its transcribers can do, and when one was alive|
 | stt:schema              | string           | version of the data format; see `schema.py`                |
 | stt:token-secret        | string           | signs access tokens; see `token_secret.py`                 |
@@ -76,6 +77,11 @@ ANSWER_TTL_S: Final = 60
 def sessions(partition: int, pool: str) -> str:
     """The work queue of a pool's live sessions."""
     return f"stt:{{{partition}}}:sessions:{pool}"
+
+
+def presence(worker: str) -> str:
+    """The channel that a worker is subscribed to as long as it is connected."""
+    return f"stt:presence:{worker}"
 
 
 def intake(partition: int) -> str:

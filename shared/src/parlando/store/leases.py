@@ -167,6 +167,7 @@ class LeasePool(Generic[C, R, W]):
         admit: Callable[[int], Awaitable[bool]] | None = None,
         poll_every_s: float = PAUSE_S,
         renew_every_s: float = RENEW_EVERY_S,
+        take_over_every_s: float = TAKE_OVER_EVERY_S,
         spread: int = 0,
     ) -> None:
         self._claims = claims
@@ -178,6 +179,7 @@ class LeasePool(Generic[C, R, W]):
         self._admit = admit
         self._poll_every_s = poll_every_s
         self._renew_every_s = renew_every_s
+        self._take_over_every_s = take_over_every_s
         self._spread = spread
         self._held: dict[str, tuple[C, W]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -199,7 +201,7 @@ class LeasePool(Generic[C, R, W]):
         """The loops that claim work and renew its leases; cancel all of them together."""
         return [
             self._repeat("claim", self._take_new, 0),
-            self._repeat("takeover", self._take_over, TAKE_OVER_EVERY_S),
+            self._repeat("takeover", self._take_over, self._take_over_every_s),
             self._repeat("renew", self._renew, self._renew_every_s),
             self._repeat("cleanup", self._claims.queue.tidy, CLEANUP_INTERVAL_S),
         ]

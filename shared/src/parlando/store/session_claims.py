@@ -15,7 +15,11 @@ from parlando.store import keys as names
 from parlando.store.connection import Redis, Scripts
 from parlando.store.keys import SessionKeys
 from parlando.store.leases import MAX_FAILURES, Claims, Renewal
+from parlando.store.presence import Presence
 from parlando.store.work_queue import Delivered, WorkQueue
+
+RENEW_EVERY_S: Final = 0.5  # less than `work_queue.SUSPECT_MS`
+TAKE_OVER_EVERY_S: Final = 0.25
 
 log = structlog.get_logger(part="claims")
 
@@ -100,10 +104,18 @@ C = TypeVar("C", bound=SessionClaim)
 
 
 class RoleClaims(Claims[C, SessionRenewal]):
-    """A worker's claims on sessions in one role."""
+    """A worker's claims on sessions in one role. `lease_s`, `presence`: see `WorkQueue`."""
 
     def __init__(
-        self, redis: Redis, role: Role, *, worker: str, partitions: int, ttl_s: int, lease_s: float = 3.0
+        self,
+        redis: Redis,
+        role: Role,
+        *,
+        worker: str,
+        partitions: int,
+        ttl_s: int,
+        lease_s: float = 3.0,
+        presence: Presence | None = None,
     ) -> None:
         super().__init__(
             WorkQueue(
@@ -114,6 +126,7 @@ class RoleClaims(Claims[C, SessionRenewal]):
                 partitions=partitions,
                 lease_s=lease_s,
                 ttl_s=role.ttl_s,
+                presence=presence,
             )
         )
         self.scripts = Scripts(redis)

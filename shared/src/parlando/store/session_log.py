@@ -211,11 +211,10 @@ class SessionClaims(RoleClaims[RecognitionClaim]):
     """A transcriber's claims on the sessions of its pool."""
 
     def __init__(
-        self, redis: Redis, *, pool: str, worker: str, partitions: int, ttl_s: int, lease_s: float = 3.0
+        self, redis: Redis, *, pool: str, worker: str, partitions: int, ttl_s: int, **more: Any
     ) -> None:
-        super().__init__(
-            redis, recognition(pool), worker=worker, partitions=partitions, ttl_s=ttl_s, lease_s=lease_s
-        )
+        """`more`: see `RoleClaims`."""
+        super().__init__(redis, recognition(pool), worker=worker, partitions=partitions, ttl_s=ttl_s, **more)
         self._pool = pool
 
     def _read(self, owned: SessionClaim, found: dict[str, bytes]) -> RecognitionClaim:

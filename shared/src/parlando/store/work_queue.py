@@ -1,7 +1,8 @@
 """Work queues: one Redis stream per partition with a consumer group. Taking an entry gives a lease on it.
 
 A delivered entry stays pending in its group. Its owner renews the lease by resetting the entry's idle time.
-An entry that has been idle for longer than the lease is overdue, and any worker may take it over.
+An entry that has been idle for longer than the lease is overdue, and any worker may take it over. So is an
+entry that its owner has missed to renew, if the owner's connections to Redis have ended.
 
 On one Redis server a single blocking command waits on the streams of all partitions, so that the idle load
 does not grow with their number. In a Redis Cluster, where a command is limited to one slot, the streams are
@@ -18,6 +19,7 @@ import redis.asyncio as aioredis
 from redis.exceptions import ResponseError
 
 from parlando.store.connection import Redis, retried
+from parlando.store.presence import Presence
 
 CONSUMER_EXPIRY_MS: Final = 3_600_000  # consumers without pending entries are deleted after this idle time
 POLL_MIN_S: Final = 0.05
@@ -27,6 +29,17 @@ PARTITIONS_PER_POLL: Final = (
     32  # partitions searched for overdue entries per round; more if there are so many …
 )
 ROUNDS: Final = 3  # … that this number of rounds would be exceeded
+SUSPECT_MS: Final = 700  # idle time after which an entry's owner may be gone; leases are renewed more often
+
+
+@dataclass(frozen=True, slots=True)
+class _Overdue:
+    """An entry to take over. `idle_ms`: its least idle time, so that only one worker gets it."""
+
+    partition: int
+    entry: bytes
+    attempts: int
+    idle_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +57,8 @@ class WorkQueue:
     """One worker's access to one queue.
 
     `stream`: partition → key of its stream. `ttl_s`: seconds after the queue's last worker and last entry at
-    which its streams expire; None for a queue that stays.
+    which its streams expire; None for a queue that stays. `presence`: with it, entries of workers that are
+    gone are overdue after `SUSPECT_MS`; needs leases that are renewed more often than that.
     """
 
     def __init__(
@@ -57,12 +71,14 @@ class WorkQueue:
         partitions: int,
         lease_s: float,
         ttl_s: int | None = None,
+        presence: Presence | None = None,
     ) -> None:
         self._redis = redis
         self._group = group
         self._worker = worker
         self._lease_ms = int(lease_s * 1000)
         self._ttl_s = ttl_s
+        self._presence = presence
         self._streams = [stream(partition) for partition in range(partitions)]
         self._partition_of = {key.encode(): number for number, key in enumerate(self._streams)}
         self._clustered = isinstance(redis, aioredis.RedisCluster)
@@ -148,18 +164,18 @@ class WorkQueue:
         overdue = await self._overdue(limit + len(held), held) if limit > 0 else []
         random.shuffle(overdue)  # so that concurrent workers try different entries first
         taken: list[Delivered] = []
-        for partition, pending, attempts in overdue:
+        for each in overdue:
             if len(taken) == limit:
                 break
-            stream = self._streams[partition]
+            stream = self._streams[each.partition]
             claimed: Any = await self._redis.xclaim(
-                stream, self._group, self._worker, self._lease_ms, [pending]
+                stream, self._group, self._worker, each.idle_ms, [each.entry]
             )
             for entry, fields in claimed:
                 if entry is None or not fields:  # deleted: Redis before 7 still lists it
-                    await self._redis.xack(stream, self._group, pending)
+                    await self._redis.xack(stream, self._group, each.entry)
                 else:
-                    taken.append(Delivered(partition, entry.decode(), fields, attempts + 1))
+                    taken.append(Delivered(each.partition, entry.decode(), fields, each.attempts + 1))
         return taken
 
     async def renew(self, entries: Collection[tuple[int, str]]) -> None:
@@ -188,8 +204,8 @@ class WorkQueue:
                 )
             await pipe.execute()
 
-    async def _overdue(self, limit: int, held: Collection[tuple[int, str]]) -> list[tuple[int, bytes, int]]:
-        """Overdue entries of the next share of the partitions: partition, id, number of deliveries.
+    async def _overdue(self, limit: int, held: Collection[tuple[int, str]]) -> list[_Overdue]:
+        """Overdue entries of the next share of the partitions.
 
         Redis filters by idle time, so that many entries which are not overdue can't hide an overdue one.
         """
@@ -197,19 +213,41 @@ class WorkQueue:
         first = self._next_look
         looked_at = range(first, min(first + share, len(self._streams)))
         self._next_look = looked_at.stop % len(self._streams)
+        limits = [self._lease_ms] if self._presence is None else [self._lease_ms, SUSPECT_MS]
         async with self._redis.pipeline(transaction=False) as pipe:
-            for partition in looked_at:
-                pipe.xpending_range(
-                    self._streams[partition], self._group, min="-", max="+", count=limit, idle=self._lease_ms
-                )
+            for idle_ms in limits:
+                for partition in looked_at:
+                    stream = self._streams[partition]
+                    pipe.xpending_range(stream, self._group, min="-", max="+", count=limit, idle=idle_ms)
             answers: Sequence[Any] = await pipe.execute()
         own = set(held)
-        return [
-            (partition, pending["message_id"], int(pending["times_delivered"]))
-            for partition, found in zip(looked_at, answers, strict=True)
-            for pending in found
+        found = [
+            (partition, pending)
+            for partition, answer in zip([*looked_at] * len(limits), answers, strict=True)
+            for pending in answer
             if (partition, pending["message_id"].decode()) not in own
         ]
+        gone = await self._gone(found)
+        overdue: dict[tuple[int, bytes], _Overdue] = {}
+        for partition, pending in found:
+            expired = pending["time_since_delivered"] >= self._lease_ms
+            if expired or pending["consumer"].decode() in gone:
+                entry, attempts = pending["message_id"], int(pending["times_delivered"])
+                idle_ms = self._lease_ms if expired else SUSPECT_MS
+                overdue[partition, entry] = _Overdue(partition, entry, attempts, idle_ms)
+        return [*overdue.values()]
+
+    async def _gone(self, pending: Collection[tuple[int, Any]]) -> Collection[str]:
+        """The owners of entries whose leases haven't expired that are gone."""
+        if self._presence is None:
+            return ()
+        return await self._presence.gone(
+            {
+                each["consumer"].decode()
+                for _, each in pending
+                if each["time_since_delivered"] < self._lease_ms
+            }
+        )
 
 
 async def ensure_group(redis: Redis, stream: str, group: str) -> None:

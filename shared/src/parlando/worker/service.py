@@ -21,6 +21,7 @@ from parlando.ids import new_worker_id
 from parlando.settings import ServiceSettings
 from parlando.store.connection import BROKEN, connect
 from parlando.store.heartbeat import beat, delete_heartbeat
+from parlando.store.presence import Presence
 from parlando.store.schema import SchemaError, check_live_workers, check_schema
 from parlando.tasks import end
 
@@ -50,6 +51,8 @@ class WorkerService(ABC):
     def __init__(self, settings: ServiceSettings, *, drain_s: float) -> None:
         self.id = new_worker_id(self.kind)
         self.redis = connect(settings.redis_url)
+        self.presence = Presence(self.redis, self.id)
+        """The workers that are connected to Redis."""
         self.connected = False
         """Whether Redis answered the last heartbeat."""
         self._drain_s = drain_s
@@ -64,7 +67,7 @@ class WorkerService(ABC):
         await self._check_schema()
         await self.prepare()
         async with asyncio.TaskGroup() as group:
-            serving = [group.create_task(loop) for loop in self.services()]
+            serving = [group.create_task(loop) for loop in (self.presence.run(), *self.services())]
             loops = [loop for pool in self.pools() for loop in pool.loops()]
             tasks = [group.create_task(loop) for loop in [*loops, *self.loops(), self._beat_loop()]]
             log.info("worker.ready", worker=self.id)
@@ -118,7 +121,7 @@ class WorkerService(ABC):
     async def _beat_loop(self) -> None:
         while True:
             try:
-                await beat(self.redis, self.id, {"kind": self.kind, **self.report()})
+                await beat(self.redis, self.id, {"kind": self.kind, "presence": True, **self.report()})
                 await self.after_beat()
                 self.connected = True
             except (*BROKEN, UnavailableError) as error:
