@@ -1,7 +1,7 @@
 """Which workers are connected to Redis: each one is subscribed to a channel of its own.
 
-The connections of a killed process end at once, long before its leases expire. A process that stands still keeps
-them, so a stalled worker isn't taken for a dead one.
+The connections of a killed process end at once, long before its leases expire. A process that stands still
+keeps them, so a stalled worker isn't taken for a dead one.
 """
 
 import asyncio
