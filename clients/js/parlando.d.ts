@@ -141,6 +141,8 @@ export interface LiveOptions {
   /** ISO 639-1; several, separated by commas, to detect it among these; none or "auto" for any. */
   language?: string;
   title?: string;
+  /** The name of the only speaker, in each partial and final. */
+  speaker?: string;
   /** "translate": partials and finals in English. */
   task?: "transcribe" | "translate";
   /** "en": finals have an English translation beside their text. */
@@ -232,7 +234,7 @@ export declare class LiveSession extends EventTarget {
   configure(
     changes: Pick<
       LiveOptions,
-      "language" | "title" | "task" | "translations" | "prompt" | "hotwords" | "words" | "interim" | "vad_silence_ms"
+      "language" | "title" | "speaker" | "task" | "translations" | "prompt" | "hotwords" | "words" | "interim" | "vad_silence_ms"
     >,
   ): void;
   end(): Promise<Closed>;

@@ -115,6 +115,7 @@ async def test_both_tracks_of_a_call_are_speakers_of_their_own(cluster):
         assert len(found["text"].split()) >= 20
         assert begins <= found["segments"][0]["start"] <= begins + 1.5, "the gap is silence"
         assert found["state"] == "closed"
+        assert {segment["speaker"] for segment in found["segments"]} == {track}
 
 
 async def test_one_track_is_the_call(cluster):

@@ -44,6 +44,19 @@ async def test_a_config_message_holds_from_its_place_on():
     assert {event["segment"] for event in session_log.events if event["type"] == "partial"} == {0}
 
 
+async def test_the_only_speaker_has_the_name_that_the_config_gives():
+    pcm = np.r_[speak(3), silence(0.8), speak(3, first=3), silence(0.8)]
+    change = {3 * 8000 + 10_000: Configure(changes={"speaker": ""})}
+
+    session_log = await recognise(pcm, PerfectEngine(), vad.load("rms"), controls=change, speaker="Guest")
+
+    named = {"partial": set(), "final": set()}
+    for event in session_log.events:
+        if event["type"] in named:
+            named[event["type"]].add((event["segment"], event.get("speaker")))
+    assert named == {kind: {(0, "Guest"), (1, None)} for kind in named}
+
+
 async def test_word_times_lie_where_the_words_are():
     pcm = np.r_[silence(1), speak(4), silence(1)]
 

@@ -121,7 +121,7 @@ def test_a_segments_language_is_fixed_by_enough_speech_or_by_stable_text():
     unsure = OpenSegment(0, 0, 0)
     for _ in range(2):
         unsure.take(heard("x y z", language="de", language_probability=0.3), 9, hold_from=10**6)
-    assert unsure.partial("s").stable == "x"
+    assert unsure.partial("s", SessionConfig()).stable == "x"
     assert unsure.spoken == Detected("de", 0.3)
     again = OpenSegment.load(orjson.loads(orjson.dumps(unsure.dump())))
     assert again.spoken == unsure.spoken

@@ -52,6 +52,7 @@ def test_each_track_is_a_session_of_the_call():
     requests = [track.request(None) for track in (inbound, outbound)]
     assert [request.session_id for request in requests] == [f"{CALL}.inbound", f"{CALL}.outbound"]
     assert [request.config.title for request in requests] == [f"{CALL} inbound", f"{CALL} outbound"]
+    assert [request.config.speaker for request in requests] == ["inbound", "outbound"]
     assert requests[0].config.hotwords == "Twilio"
     assert requests[0].uid == "u1"
     assert protocol.key == "k"

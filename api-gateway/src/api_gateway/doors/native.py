@@ -46,12 +46,12 @@ _FORMAT_NAMES: Final = {"pcm": Encoding.PCM_S16LE, "raw": Encoding.PCM_S16LE, "s
 
 
 class _Config(SessionConfig):
-    """A config from a client, with a cleaned title. Those in Redis were checked when they were received."""
+    """A config from a client, with cleaned names. Those in Redis were checked when they were received."""
 
-    @field_validator("title")
+    @field_validator("title", "speaker")
     @classmethod
-    def _title(cls, title: str) -> str:
-        return one_line(title)
+    def _clean(cls, name: str) -> str:
+        return one_line(name)
 
 
 class _Request(BaseModel):

@@ -67,7 +67,9 @@ class Track(LiveProtocol):
             uid=uid if is_uid(uid) else "",
             push=True,
             window_s=WINDOW_S,
-            config=config_of({"title": f"{call} {self._track}"[:200], "words": True, **options}),
+            config=config_of(
+                {"title": f"{call} {self._track}"[:200], "speaker": self._track, "words": True, **options}
+            ),
             format=AudioFormat(encoding=Encoding.MULAW, sample_rate=RATE),
         )
 

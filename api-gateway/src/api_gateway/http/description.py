@@ -7,8 +7,8 @@ Live speech to text. The REST routes are below; live audio goes over a WebSocket
 
 **`WS /v1/stt/stream`**. Query (all optional): `session_id`, `language`, `encoding` (`pcm_s16le`,
 `pcm_f32le`, `mulaw`, `alaw`, `container`), `sample_rate` (16000), `channels` (1), `channel`, `normalize`,
-`uid`, `title`, `task`, `translations`, `interim`, `words`, `vad_silence_ms`, `prompt`, `hotwords`, `token`,
-`resume`, `last_seq`.
+`uid`, `title`, `speaker`, `task`, `translations`, `interim`, `words`, `vad_silence_ms`, `prompt`,
+`hotwords`, `token`, `resume`, `last_seq`.
 
 The client sends binary frames with audio bytes, or JSON:
 

@@ -11,6 +11,7 @@ class SessionConfig(DecodeOptions):
     """Options of a session. A change applies from its position in the audio on."""
 
     title: str = Field("", max_length=200, description="Title shown to viewers above the captions")
+    speaker: str = Field("", max_length=100, description="Name of the only speaker, for partials and finals")
     task: Literal["transcribe", "translate"] = Field(
         "transcribe", description="`translate`: partials and finals are in English"
     )

@@ -85,7 +85,7 @@ class OpenSegment:
         self.speculation = None
         self.agreement = LocalAgreement(self.agreement.committed)
 
-    def partial(self, sid: str) -> Partial:
+    def partial(self, sid: str, config: SessionConfig) -> Partial:
         """A partial with the present words."""
         committed, tail = self.agreement.committed, self.agreement.tail
         return Partial(
@@ -97,6 +97,7 @@ class OpenSegment:
             end=seconds(self.end),
             confidence=self.confidence,
             language=self.language,
+            speaker=config.speaker or None,
         )
 
     @property
@@ -116,6 +117,7 @@ class OpenSegment:
             end=seconds(utterance.speech_end),
             confidence=hypothesis.confidence if settled else None,
             language=hypothesis.language,
+            speaker=config.speaker or None,
             words=self._timed(settled, hypothesis.words, utterance) if config.words else None,
             reason=None if settled else hypothesis.reason or "no_speech",
             continues=True if utterance.cut else None,

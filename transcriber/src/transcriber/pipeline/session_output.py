@@ -267,7 +267,7 @@ class SessionOutput:
         self._decoded = max(self._decoded, end)
         body = b""
         if segment.has_words and config.interim:
-            partial = segment.partial(self._sid)
+            partial = segment.partial(self._sid, config)
             if paused:
                 partial = partial.model_copy(update={"paused": True})
             if stages := self._stages.wanted(config):
