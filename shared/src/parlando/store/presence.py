@@ -75,11 +75,8 @@ class Presence:
     async def _gone(self, workers: Collection[str]) -> set[str]:
         names = [self._worker, *workers]
         # In a Redis Cluster, the node of a subscription is the only one that counts it.
-        nodes = (
-            {"target_nodes": aioredis.RedisCluster.ALL_NODES}
-            if isinstance(self._redis, aioredis.RedisCluster)
-            else {}
-        )
+        clustered = isinstance(self._redis, aioredis.RedisCluster)
+        nodes: dict[str, str] = {"target_nodes": aioredis.RedisCluster.ALL_NODES} if clustered else {}
         answer: Any = await once(lambda: self._redis.pubsub_numsub(*map(presence, names), **nodes))
         subscribed = {channel.decode() for channel, count in answer if count}
         missing = [worker for worker in workers if presence(worker) not in subscribed]
