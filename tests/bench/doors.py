@@ -108,11 +108,11 @@ def main() -> None:
             (name, sum(map(len, times)), added_ms(times, native, 0.5), added_ms(times, native, 0.95))
         )
     table.remarks += [
-        f"{rounds} rounds of a clip of 11 s. Each value is the greatest of the clip's finals: the quantile of "
-        f"its time by the protocol minus that by the native one (bar: {BAR_MS:.0f} ms at p95). The sender runs "
-        "on the same cores.",
-        "A client of Vosk gets one answer to each of its messages, here of 100 ms: a final waits for the next "
-        "one.",
+        f"{rounds} rounds of a clip of 11 s. Each value is the greatest of the clip's finals: the quantile "
+        f"of its time by the protocol minus that by the native one (bar: {BAR_MS:.0f} ms at p95). "
+        "The sender runs on the same cores.",
+        "A client of Vosk gets one answer to each of its messages, here of 100 ms: "
+        "a final waits for the next one.",
     ]
     table.data = {"times": {**found, "native": native}}
     table.publish()
