@@ -139,9 +139,11 @@ def test_the_interval_has_limits_and_recovers():
     now = running(cadence, lambda _: 1.0, 60)
     assert cadence.interval == MOST * 8000
     assert not cadence.allows_redecode
+    assert not cadence.allows_context
     running(cadence, lambda _: 0.2, 60, start=now)
     assert cadence.interval == LEAST * 8000
     assert cadence.allows_redecode
+    assert cadence.allows_context
 
 
 def observed(

@@ -24,9 +24,10 @@ from parlando.errors import EngineError, InvalidAudioError
 from parlando.store.history import SessionRecord
 from support.perfect import PerfectEngine, speak
 from transcriber.engines import word_times
-from transcriber.engines.base import Window
+from transcriber.engines.base import Window, Word
 from transcriber.engines.guards import compression, repeats_phrase, truncate_repetition
 from transcriber.engines.word_times import align
+from transcriber.pipeline.context import SettledContext
 from transcriber.pipeline.language import LanguageTracker
 from transcriber.pipeline.open_segment import OpenSegment
 from transcriber.pipeline.segmenter import Utterance
@@ -185,7 +186,7 @@ def test_the_median_of_seven_is_numpys():
     assert (word_times._median_filtered(rows[:, :3]) == rows[:, :3]).all()
 
 
-def test_under_load_windows_are_decoded_once():
+def test_under_load_windows_are_decoded_once_and_without_context():
     cadence = Cadence(8000)
     engine = SimpleNamespace(info=SimpleNamespace(primes=True, improves=False))
     audio = AudioBuffer()
@@ -194,14 +195,16 @@ def test_under_load_windows_are_decoded_once():
     recognizer = Recognizer(
         scheduler,
         SimpleNamespace(audio=audio),
+        SettledContext(8 * 16_000),
         LanguageTracker(),
         always_redecode=False,
     )
+    recognizer.context.add(0, 30_000, (Word("before"),))
     segment, utterance = OpenSegment(1, 32_000, 33_000), Utterance(1, 32_000, 33_000, 79_000, 40_000, 80_000)
 
     calm = recognizer.window(segment, 80_000, SessionConfig(), utterance)
     assert calm.redecode
-    assert len(calm.samples) == 48_000
+    assert (len(calm.samples), calm.context_samples, len(calm.context)) == (80_000, 32_000, 1)
     assert recognizer.window(segment, 80_000, SessionConfig()).redecode
     scheduler.has_queued_finals = True
     assert not recognizer.window(segment, 80_000, SessionConfig(), utterance).redecode
@@ -212,6 +215,8 @@ def test_under_load_windows_are_decoded_once():
 
     for second in range(60):
         cadence.observe(1.0, float(second))
+    loaded = recognizer.window(segment, 80_000, SessionConfig(), utterance)
+    assert (len(loaded.samples), loaded.context_samples, len(loaded.context)) == (48_000, 0, 0)
     assert not recognizer.window(segment, 80_000, SessionConfig()).redecode
 
 

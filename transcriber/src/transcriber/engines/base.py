@@ -40,6 +40,8 @@ class Window:
     """Audio to decode, and the options of the decode.
 
     `samples`: float32 of shape (n,), 16 kHz, in [-1, 1).
+    `context`: final words of the first `context_samples` samples, which belong to earlier segments; the
+    hypothesis and its times begin behind these samples. Only where `info.context_s` is not 0.
     `prefix`: words already committed; the hypothesis begins with them where `info.primes`.
     `draft`: the previous hypothesis behind the prefix, which some engines verify faster than they decode.
     `language`: None to detect it, among `languages` if any are given (ISO 639-1).
@@ -53,6 +55,8 @@ class Window:
     """
 
     samples: Float32
+    context: tuple[Word, ...] = ()
+    context_samples: int = 0
     prefix: tuple[Word, ...] = ()
     draft: tuple[Word, ...] = ()
     language: str | None = None
@@ -98,7 +102,7 @@ class EngineInfo:
     `languages`: ISO 639-1 codes, empty for any. `tasks`: of `transcribe`, `translate` (to English) and
     `detect_language`. `max_window_s`: longest window in seconds.
     `batch`: largest useful number of windows in one call (1: batching brings no gain).
-    `primes`: honours `Window.prefix`.
+    `primes`: honours `Window.prefix`. `context_s`: seconds of earlier segments that improve the result.
     `metered`: every window costs money, so only finals are decoded (see `Engine.billed_s`).
     `concurrent`: may decode chunks of jobs in one thread while it decodes live windows in another.
     `parallel`: calls that may run at the same time, each in its own thread, such as requests to a server.
@@ -113,6 +117,7 @@ class EngineInfo:
     batch: int
     word_times: bool
     primes: bool
+    context_s: float = 0.0
     details: dict[str, Any] = field(default_factory=dict)
     metered: bool = False
     concurrent: bool = False

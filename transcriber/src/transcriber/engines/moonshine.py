@@ -43,16 +43,18 @@ MIN_LOGPROB: Final = -1.0  # mean per token; a hypothesis below it is suppressed
 class _Variant:
     """A variant of a window's audio to decode.
 
-    `skip`: samples left out at the beginning. `peak`: peak level to scale to; 0 leaves the level unchanged.
-    `padding`: samples of silence appended for a final.
+    `context`: whether the samples and words of earlier segments are included. `skip`: samples left out at
+    the segment's beginning, if not. `peak`: peak level to scale to; 0 leaves the level unchanged. `padding`:
+    samples of silence appended for a final.
     """
 
+    context: bool = False
     skip: int = 0
     peak: float = 0.0
     padding: int = SAMPLE_RATE * 3 // 10
 
 
-FIRST_VARIANT: Final = _Variant(padding=SAMPLE_RATE * 8 // 10)
+FIRST_VARIANT: Final = _Variant(context=True, padding=SAMPLE_RATE * 8 // 10)
 UNCERTAIN_FINAL_VARIANTS: Final = (
     _Variant(skip=SAMPLE_RATE // 5, padding=SAMPLE_RATE * 8 // 10),
     _Variant(peak=0.25),
@@ -71,8 +73,8 @@ EMPTY_PARTIAL_VARIANTS: Final = (
 class _Decoded:
     """The result of decoding one variant.
 
-    `states`: the encoder's output. `tokens`: those of `words`. `start`: where the window begins in the
-    variant, in seconds; at most 0.
+    `states`: the encoder's output. `tokens`: those of `context` and `words`. `start`: where the segment
+    begins in the variant, in seconds.
     """
 
     words: tuple[Word, ...]
@@ -80,6 +82,7 @@ class _Decoded:
     reason: str | None
     states: Float32
     tokens: list[int]
+    context: tuple[Word, ...]
     start: float
 
 
@@ -173,6 +176,7 @@ class MoonshineEngine(Engine):
             batch=1,
             word_times=not self._merged,
             primes=True,
+            context_s=4.0,
             concurrent=True,
             improves=True,
             details={"decoder": "merged" if self._merged else "split int8"},
@@ -232,25 +236,26 @@ class MoonshineEngine(Engine):
 
     def _decode_variant(self, window: Window, variant: _Variant, expected: Sequence[Word]) -> _Decoded:
         """Decode one variant. `expected`: the probable words of the result, used as a draft."""
-        begin = min(variant.skip, len(window.samples))
+        begin = 0 if variant.context else min(window.context_samples + variant.skip, len(window.samples))
         samples = window.samples[begin:]
+        context = window.context if variant.context else ()
         if variant.peak:
             samples = samples * np.float32(variant.peak / max(float(np.abs(samples).max(initial=0)), 1e-6))
         padding = max(variant.padding if window.final else PARTIAL_PADDING, MIN_SAMPLES - len(samples))
         padded = np.concatenate([samples, np.zeros(padding, np.float32)])
         states = self._encoder.run(None, {"input_values": padded[None]})[0]
-        forced = [token for word in window.prefix for token in word.tokens]
+        forced = [token for word in (*context, *window.prefix) for token in word.tokens]
         draft = [token for word in expected[len(window.prefix) :] for token in word.tokens]
         tokens, logprobs = self._decode(states, len(samples) / SAMPLE_RATE, forced, draft)
         tokens = truncate_repetition(tokens, keep=len(forced))
-        words = self._words(tokens, logprobs)
+        words = self._words(tokens, logprobs)[len(context) :]
         new = logprobs[len(forced) : len(tokens)] or logprobs
         mean = float(np.mean(new)) if new else -np.inf
         if not words or mean < MIN_LOGPROB:
             reason = "suppressed" if words else "no_speech"
-            return _Decoded(window.prefix, 0.0, reason, states, tokens, 0.0)
-        confidence = float(np.exp(mean))
-        return _Decoded(tuple(words), confidence, None, states, tokens, -begin / SAMPLE_RATE)
+            return _Decoded(window.prefix, 0.0, reason, states, tokens, context, 0.0)
+        start = (window.context_samples - begin) / SAMPLE_RATE
+        return _Decoded(tuple(words), float(np.exp(mean)), None, states, tokens, context, start)
 
     def _words(self, tokens: list[int], logprobs: list[float]) -> list[Word]:
         words, at = [], 0
@@ -325,9 +330,10 @@ class MoonshineEngine(Engine):
             "encoder_hidden_states": decoded.states,
         }
         weights = np.stack([layer[0] for layer in self._first.run(list(ATTENTION), feed)])
+        words = (*decoded.context, *decoded.words)
         # Row i holds the attention with which token i + 1 was predicted, so the last row is not needed.
-        spans = align(weights[:, :, :-1], [len(word.tokens) for word in decoded.words], FRAME_S)
+        spans = align(weights[:, :, :-1], [len(word.tokens) for word in words], FRAME_S)
         return [
             replace(word, start=max(0.0, start - decoded.start), end=max(0.0, end - decoded.start))
-            for word, (start, end) in zip(decoded.words, spans, strict=True)
+            for word, (start, end) in zip(decoded.words, spans[len(decoded.context) :], strict=True)
         ]

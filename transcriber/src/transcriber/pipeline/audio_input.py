@@ -20,6 +20,7 @@ from parlando.store.session_claims import SessionRenewal
 from parlando.store.session_log import Checkpoint, RecognitionClaim
 from parlando.vad import VadStream
 from transcriber.pipeline.batching import BatchCollector, BatchOptions
+from transcriber.pipeline.context import MAX_GAP
 from transcriber.pipeline.partial_timing import FIRST_PARTIAL, MAX_SILENCE
 from transcriber.pipeline.segmenter import (
     Ended,
@@ -46,8 +47,8 @@ BATCH_OPTIONS: Final = SegmenterOptions(silence=5 * SAMPLE_RATE, soft=11 * SAMPL
 class AudioInput:
     """See the module. `steps`: the queue; `changed` is set when steps were added.
 
-    `fixed_interval`: samples between two partials; None if the interval adapts to the load. `metered`:
-    whether every window costs money.
+    `context`: samples before a segment that improve its recognition. `fixed_interval`: samples between two
+    partials; None if the interval adapts to the load. `metered`: whether every window costs money.
     `hurried`: whether the load is so high that a speculation waits for more silence.
     `on_drained` is called when all entries have been segmented; `on_endpoint` when a queued partial has
     become superfluous because the segment may have ended; `on_resumed` when it hasn't, with the sample at
@@ -61,6 +62,7 @@ class AudioInput:
         *,
         options: SegmenterOptions,
         batch: BatchOptions,
+        context: int,
         fixed_interval: int | None,
         metered: bool,
         hurried: Callable[[], bool],
@@ -76,6 +78,7 @@ class AudioInput:
         self.position = position_at(claim.start)
         self._options = options
         self._batch = batch
+        self._context = context
         self._fixed_interval = fixed_interval
         self._metered = metered
         self._hurried = hurried
@@ -89,6 +92,7 @@ class AudioInput:
         self._arrived = asyncio.Event()
         self._next_partial = 0
         self._ending = False
+        self._quiet_since = claim.start  # end of the last segment that the segmenter has ended
         if claim.checkpoint is not None:
             self._restore(claim.checkpoint)
         self._adopt(self.config)
@@ -98,6 +102,7 @@ class AudioInput:
         self.config = SessionConfig(**snapshot["config"])
         self._last_command = snapshot["control"]
         self.segmenter.restore(checkpoint.offset, snapshot["segmenter"])
+        self._quiet_since = snapshot["quiet_since"]
         self.position = position_at(checkpoint.offset)
         if self.segmenter.open is not None:  # the checkpoint is at a cut in the middle of speech
             self._begin(self.segmenter.open)
@@ -116,7 +121,7 @@ class AudioInput:
 
     @property
     def first_needed(self) -> int:
-        """The first sample that the queued steps need."""
+        """The first sample that the queued steps need, without the context before it."""
         starts = [step.utterance.start for step in self.unfinished if step.utterance]
         starts += [step.utterance.start for step in self.steps if isinstance(step, OpenStep)]
         return min([*starts, self.segmenter.needed])
@@ -205,9 +210,14 @@ class AudioInput:
         command: Flush | End | None = None,
     ) -> None:
         self._paused = None
+        if utterance is not None:
+            self._quiet_since = utterance.end
         settled = max(offset, snapshot["floor"])
+        if offset - self._quiet_since < MAX_GAP:  # the next segment may need the context
+            offset = max(self.segmenter.audio.start, offset - self._context)
         state = {
             "segmenter": snapshot,
+            "quiet_since": self._quiet_since,
             "config": self.config.model_dump(exclude_none=True),
             "control": self._last_command,
         }

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 
+from parlando.domain.audio import samples
 from parlando.store.audio_streams import Entry
 from parlando.store.session_claims import SessionRenewal
 from parlando.store.session_log import RecognitionClaim, SessionLog
@@ -15,6 +16,7 @@ from parlando.tasks import end
 from parlando.vad import VadStream
 from transcriber.pipeline.audio_input import AudioInput
 from transcriber.pipeline.batching import BatchOptions
+from transcriber.pipeline.context import SettledContext
 from transcriber.pipeline.language import LanguageTracker
 from transcriber.pipeline.segmenter import SegmenterOptions
 from transcriber.pipeline.session_output import SessionOutput
@@ -45,12 +47,14 @@ class LiveSession:
         self.sid = claim.keys.sid
         self._fed_at = time.monotonic()
         info = scheduler.engine.info
+        reach = samples(info.context_s * 1000)
         snapshot = claim.checkpoint.snapshot if claim.checkpoint is not None else {}
         self._input = AudioInput(
             claim,
             vad,
             options=options,
             batch=batch,
+            context=reach,
             fixed_interval=fixed_interval,
             metered=info.metered,
             hurried=lambda: scheduler.cadence.hurried,
@@ -61,6 +65,7 @@ class LiveSession:
         recognizer = Recognizer(
             scheduler,
             self._input.segmenter,
+            SettledContext(reach, snapshot.get("context", ())),
             LanguageTracker(snapshot.get("languages")),
             always_redecode=fixed_interval is not None,
         )

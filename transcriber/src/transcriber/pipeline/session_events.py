@@ -22,6 +22,11 @@ def language_event(sid: str, change: LanguageChange) -> LanguageFound:
     )
 
 
+def covering(event: PersistedEvent, covers: int) -> PersistedEvent:
+    """The event with the sample before which all audio is in finals."""
+    return event.model_copy(update={"covers": covers})
+
+
 def closing_events(sid: str, end: End, *, received: int, segments: int) -> list[PersistedEvent]:
     """A final if there was none, lost audio, the error, and `Closed`.
 

@@ -29,7 +29,7 @@ from transcriber.pipeline.audio_input import AudioInput
 from transcriber.pipeline.open_segment import OpenSegment
 from transcriber.pipeline.partial_timing import MAX_SILENCE, partial_due
 from transcriber.pipeline.segmenter import Utterance
-from transcriber.pipeline.session_events import closing_events, language_event
+from transcriber.pipeline.session_events import closing_events, covering, language_event
 from transcriber.pipeline.stages.base import Stage, StageAudio
 from transcriber.pipeline.stages.chain import StageChain
 from transcriber.pipeline.steps import FinishStep, OpenStep, PartialStep, SpeculateStep, Step
@@ -123,7 +123,7 @@ class SessionOutput:
             case FinishStep():
                 await self._finish(step)
                 self._source.unfinished.popleft()
-                self._source.segmenter.release(self._first_needed)
+                self._source.segmenter.release(self._first_needed - self._recognizer.context.reach)
                 self.request_partial()
 
     @property
@@ -312,12 +312,13 @@ class SessionOutput:
         self._settled = settled
         state = {
             **step.checkpoint.snapshot,
+            "context": self._recognizer.context.dump(),
             "languages": self._recognizer.languages.dump(),
             "stages": self._stages.dump(),
         }
         covers = step.checkpoint.settled
         await self._log.commit(
-            [event if isinstance(event, Status) else _covering(event, covers) for event in events],
+            [event if isinstance(event, Status) else covering(event, covers) for event in events],
             decoded=self._decoded,
             segments=self._segments,
             checkpoint=replace(step.checkpoint, snapshot=state),
@@ -350,6 +351,7 @@ class SessionOutput:
             metrics.SETTLED.labels("engine_failed").inc()
             return [status, await self._staged(final, segment, utterance, config)]
         final = segment.final(self._sid, utterance, hypothesis, config)
+        self._recognizer.context.add(segment.start, utterance.end, segment.agreement.settle(hypothesis.words))
         metrics.SETTLED.labels(final.reason or "text").inc()
         changes = self._language_changes(segment, utterance, hypothesis, config)
         if final.text:
@@ -394,7 +396,3 @@ async def _answer(ticket: Ticket) -> Hypothesis | None:
     except EngineError as error:
         note_failure(error)
         return None
-
-
-def _covering(event: PersistedEvent, covers: int) -> PersistedEvent:
-    return event.model_copy(update={"covers": covers})

@@ -13,7 +13,8 @@ TARGET_LOAD: Final = 0.85  # share of the engine's time; the rest keeps the queu
 GAIN: Final = 0.5  # change of the interval's logarithm in a second, per unit of load above the target
 LOAD_S: Final = 2.0  # time constant of the smoothed load
 DELAY_WEIGHT: Final = 0.1  # weight of a new observation in the smoothed queue delay
-HURRIED_FROM: Final = 0.8  # interval, relative to the configured one, from which speculations wait longer …
+CONTEXT_UP_TO: Final = 2.0  # interval, relative to the configured one, up to which finals have context, …
+HURRIED_FROM: Final = 0.8  # … from which speculations wait for more silence, …
 REDECODE_UP_TO: Final = 2.0  # … and up to which windows are decoded more than once
 
 
@@ -43,6 +44,11 @@ class Cadence:
     def hurried(self) -> bool:
         """Whether windows that may turn out to be superfluous should be avoided."""
         return self._factor > HURRIED_FROM
+
+    @property
+    def allows_context(self) -> bool:
+        """Whether there is time to decode finals with the audio before them."""
+        return self._factor <= CONTEXT_UP_TO
 
     def observe_delay(self, delay_s: float) -> None:
         """Record that a window has waited `delay_s` seconds for the engine."""

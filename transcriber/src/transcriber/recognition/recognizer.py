@@ -1,4 +1,4 @@
-"""Cuts a session's windows with their prefix and draft, and has the engine decode them."""
+"""Cuts a session's windows with their context, prefix and draft, and has the engine decode them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +12,7 @@ from parlando.domain.decode_options import ENGLISH
 from parlando.errors import EngineError
 from transcriber import metrics
 from transcriber.engines.base import Hypothesis, Window
+from transcriber.pipeline.context import SettledContext
 from transcriber.pipeline.language import LanguageTracker, detected
 from transcriber.pipeline.open_segment import OpenSegment
 from transcriber.pipeline.segmenter import Segmenter, Utterance
@@ -32,7 +33,7 @@ def _given(window: Window) -> Callable[[], Window]:
 
 
 class Recognizer:
-    """One session's access to the engine. `languages`: those of the earlier segments.
+    """One session's access to the engine. `context`: the earlier segments. `languages`: their languages.
     `always_redecode`: windows may be decoded again even under load.
     """
 
@@ -40,6 +41,7 @@ class Recognizer:
         self,
         scheduler: Scheduler,
         segmenter: Segmenter,
+        context: SettledContext,
         languages: LanguageTracker,
         *,
         always_redecode: bool,
@@ -47,6 +49,7 @@ class Recognizer:
         self._scheduler = scheduler
         self._segmenter = segmenter
         self._always_redecode = always_redecode
+        self.context = context
         self.languages = languages
 
     async def recognize(
@@ -132,6 +135,9 @@ class Recognizer:
             whole = self.window(segment, utterance.end, config, utterance)
             return replace(
                 whole,
+                samples=whole.samples[whole.context_samples :],
+                context=(),
+                context_samples=0,
                 draft=(),
                 task="translate",
                 language=spoken,
@@ -175,8 +181,13 @@ class Recognizer:
         redecode = self._always_redecode or not (
             scheduler.engine.info.improves or scheduler.has_queued_finals
         )
+        begin, context = self.context.before(segment.start)
+        if begin < audio.start or not (self._always_redecode or scheduler.cadence.allows_context):
+            begin, context = segment.start, ()
         return Window(
-            to_float(audio.slice(segment.start, end)),
+            to_float(audio.slice(begin, end)),
+            context=context,
+            context_samples=segment.start - begin,
             draft=committed + tail,
             words=config.words,
             final=True,
