@@ -20,7 +20,7 @@ from bench.peers.whisperlive import Segments
 from bench.peers.whisperlivekit import Asr
 from bench.streams import RATE, Stream
 
-SAID = Stream(np.arange(RATE // 2, dtype=np.int16), (), ())  # half a second
+SAID = Stream(np.arange(RATE // 2, dtype=np.int16), (), (), ())  # half a second
 
 
 @asynccontextmanager

@@ -176,7 +176,7 @@ class MoonshineEngine(Engine):
             batch=1,
             word_times=not self._merged,
             primes=True,
-            context_s=4.0,
+            context_s=8.0,
             concurrent=True,
             improves=True,
             details={"decoder": "merged" if self._merged else "split int8"},

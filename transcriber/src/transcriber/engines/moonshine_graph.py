@@ -7,8 +7,7 @@ keys are transposed and scaled once, and not in each pass of `next.onnx`.
 
 Processors with VNNI instructions multiply uint8 by int8 faster than uint8 by uint8, the type of most
 published weights, with the same result. Without them onnxruntime adds the products in 16 bits, which
-saturate, so there the weights remain uint8. With them the encoder's two large convolutions are integer
-products as well.
+saturate, so there the weights remain uint8.
 """
 
 import os
@@ -22,7 +21,6 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
-from transcriber.engines.moonshine_encoder import multiply_convolutions
 from transcriber.engines.onnx_graphs import (
     INT8_ZERO,
     multiplies_int8_exactly,
@@ -31,7 +29,7 @@ from transcriber.engines.onnx_graphs import (
     replace_nodes,
 )
 
-VERSION: Final = "graphs-3"
+VERSION: Final = "graphs-4"
 LAYERS: Final = 6
 ATTENTION: Final = tuple(f"attention.{layer}" for layer in range(LAYERS))
 
@@ -64,7 +62,7 @@ def optimised(folder: Path) -> Graphs:
         return path
 
     return Graphs(
-        made("encoder.onnx", "encoder_model.onnx", multiply_convolutions if signed else _unchanged),
+        made("encoder.onnx", "encoder_model.onnx", lambda model: model),
         made("first.onnx", "decoder_model_merged.onnx", _first),
         made("next.onnx", "decoder_model_merged.onnx", _next),
     )
@@ -86,10 +84,6 @@ def _sign_weights(graph: GraphProto) -> None:
                 graph.initializer.append(values[name])
             node.input[at] = name
     remove_unused(graph)
-
-
-def _unchanged(model: ModelProto) -> ModelProto:
-    return model
 
 
 def _save(model: ModelProto, path: Path) -> None:
