@@ -46,8 +46,8 @@ def main() -> None:
     table.rows = [(KILLS, p50, p95, BAR_S)]
     table.data = {"p50": p50, "p95": p95}
     table.remarks.append(
-        "A session's owner is taken for dead when its lease hasn't been renewed for 0.7 s and its connection to "
-        "Redis has ended. The baseline has no answer to this: its sessions are gone."
+        "A session's owner is taken for dead when its lease hasn't been renewed for 0.7 s and its connection "
+        "to Redis has ended. The baseline has no answer to this: its sessions are gone."
     )
     table.publish()
 
