@@ -179,6 +179,17 @@ async def test_channels_are_recognised_independently(perfect):
     assert sessions["open"] == 0
 
 
+async def connected_with_room(url, headers):
+    """A connection, tried again as long as it is refused with 429."""
+    while True:
+        try:
+            return await websockets.connect(url, additional_headers=headers)
+        except websockets.InvalidStatus as error:
+            if error.response.status_code != 429:
+                raise
+            await asyncio.sleep(0.1)
+
+
 async def test_each_channel_takes_a_place():
     with Cluster(transcribers=1, API_KEYS="key", WORKER_SESSIONS="2", **PERFECT) as cluster:
         headers = {"Authorization": "Token key"}
@@ -186,9 +197,8 @@ async def test_each_channel_takes_a_place():
         with pytest.raises(websockets.InvalidStatus) as refused:
             await websockets.connect(query + "3", additional_headers=headers)
         assert refused.value.response.status_code == 429
-        while httpx.get(f"{cluster.http()}/health").json()["sessions"]["open"]:
-            await asyncio.sleep(0.1)  # the two that were opened before the third was refused
-        async with websockets.connect(query + "2", additional_headers=headers):
+        # The two sessions that were opened before the third was refused need a moment to close.
+        async with await connected_with_room(query + "2", headers):
             with pytest.raises(websockets.InvalidStatus) as refused:
                 await websockets.connect(f"{cluster.url()}/v1/listen?{RAW}", additional_headers=headers)
         assert refused.value.response.status_code == 429

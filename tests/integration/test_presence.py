@@ -1,4 +1,4 @@
-"""Workers that are gone are told from those that stand still, with a real Redis."""
+"""Disconnected workers are distinguished from stalled ones, with a real Redis."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -31,7 +31,7 @@ async def connected(url: str, worker: str, **report):
     there = Presence(redis, worker)
     running = asyncio.create_task(there.run())
     async with asyncio.timeout(60):
-        while there._since is None:
+        while there.since is None:
             await asyncio.sleep(0.01)
     try:
         yield there
@@ -40,20 +40,20 @@ async def connected(url: str, worker: str, **report):
         await redis.aclose()
 
 
-async def gone(there: Presence, *workers: str) -> set[str]:
-    """Who is gone, once anybody is."""
+async def disconnected(there: Presence, *workers: str) -> set[str]:
+    """The disconnected workers, as soon as there are any."""
     async with asyncio.timeout(60):
-        while not (found := await there.gone(workers)):
+        while not (found := await there.disconnected(workers)):
             await asyncio.sleep(0.01)
     return found
 
 
-async def test_a_worker_is_gone_when_its_connection_ends(redis_server):
+async def test_a_worker_is_disconnected_when_its_connection_ends(redis_server):
     async with connected(redis_server.url, "a") as a:
         async with connected(redis_server.url, "b"), connected(redis_server.url, "c"):
-            assert await a.gone(["b", "c"]) == set()
-            assert await a.gone([]) == set()
-        assert await gone(a, "b", "c") == {"b", "c"}
+            assert await a.disconnected(["b", "c"]) == set()
+            assert await a.disconnected([]) == set()
+        assert await disconnected(a, "b", "c") == {"b", "c"}
 
 
 async def test_the_same_in_a_redis_cluster():
@@ -62,46 +62,46 @@ async def test_the_same_in_a_redis_cluster():
     try:
         async with connected(servers.url, "a") as a:
             async with connected(servers.url, "b"), connected(servers.url, "c"):
-                assert await a.gone(["b", "c"]) == set()
-            assert await gone(a, "b", "c") == {"b", "c"}
+                assert await a.disconnected(["b", "c"]) == set()
+            assert await disconnected(a, "b", "c") == {"b", "c"}
     finally:
         servers.stop()
 
 
-async def test_a_worker_without_presence_or_heartbeat_is_never_gone(redis_server):
+async def test_a_worker_without_presence_or_heartbeat_never_counts_as_disconnected(redis_server):
     async with connected(redis_server.url, "a") as a, connected(redis_server.url, "old", presence=False):
-        assert await a.gone(["unknown"]) == set()
+        assert await a.disconnected(["unknown"]) == set()
     async with connected(redis_server.url, "a") as a:
-        assert await a.gone(["old", "unknown"]) == set()
+        assert await a.disconnected(["old", "unknown"]) == set()
 
 
-async def test_nobody_is_gone_right_after_a_connection(redis_server, monkeypatch):
+async def test_no_worker_counts_as_disconnected_right_after_a_connection(redis_server, monkeypatch):
     async with connected(redis_server.url, "a") as a:
         async with connected(redis_server.url, "b"):
             pass
-        await gone(a, "b")
+        await disconnected(a, "b")
         monkeypatch.setattr(module, "HOLD_S", HOUR_S)
-        assert await a.gone(["b"]) == set()
+        assert await a.disconnected(["b"]) == set()
 
 
-async def test_who_has_lost_its_own_connection_takes_nobody_for_gone(redis_server, redis):
+async def test_a_worker_without_its_own_connection_reports_none_as_disconnected(redis_server, redis):
     async with connected(redis_server.url, "a") as a:
         async with connected(redis_server.url, "b"):
             pass
-        await gone(a, "b")
-        since = a._since
+        await disconnected(a, "b")
+        since = a.since
         await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         async with asyncio.timeout(60):
-            while a._since == since:
+            while a.since == since:
                 await asyncio.sleep(0.01)
         monkey = pytest.MonkeyPatch()
         with monkey.context() as patch:
             patch.setattr(module, "HOLD_S", HOUR_S)
-            assert await a.gone(["b"]) == set()
-        assert await gone(a, "b") == {"b"}
+            assert await a.disconnected(["b"]) == set()
+        assert await disconnected(a, "b") == {"b"}
 
 
-async def test_work_of_a_worker_that_is_gone_is_overdue_before_its_lease_ends(redis_server, redis):
+async def test_work_of_a_disconnected_worker_is_overdue_before_its_lease_ends(redis_server, redis):
     def queue(worker: str, there: Presence | None = None) -> WorkQueue:
         return WorkQueue(
             redis, lambda p: f"stt:{{{p}}}:intake", "g", worker=worker, partitions=2, lease_s=HOUR_S,
@@ -116,7 +116,7 @@ async def test_work_of_a_worker_that_is_gone_is_overdue_before_its_lease_ends(re
             [entry] = await queue("b").take_new()
             await asyncio.sleep(0.02)
             assert await mine.take_over(5) == [], "its owner is connected"
-        await gone(a, "b")
+        await disconnected(a, "b")
         assert await blind.take_over(5) == []
         [taken] = await mine.take_over(5)
         assert (taken.entry, taken.attempt) == (entry.entry, 2)

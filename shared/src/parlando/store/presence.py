@@ -1,7 +1,7 @@
 """Which workers are connected to Redis: each one is subscribed to a channel of its own.
 
-The connections of a killed process end at once, long before its leases expire. A process that stands still
-keeps them, so a stalled worker isn't taken for a dead one.
+The connections of a killed process end at once, long before its leases expire. A stalled process keeps them,
+so it doesn't count as disconnected.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from parlando.store.keys import WORKERS, presence
 from parlando.store.pubsub import Channels
 
 HOLD_S: Final = 3.0
-"""Seconds after (re)connecting in which nobody is taken for gone: after a failure of Redis, the other workers
-may connect later."""
+"""Seconds after (re)connecting in which no worker counts as disconnected: after a failure of Redis, the other
+workers may connect later."""
 AGAIN_S: Final = 0.5  # between two attempts to subscribe
 
 log = structlog.get_logger(part="presence")
@@ -35,7 +35,8 @@ class Presence:
         self._redis = redis
         self._worker = worker
         self._channels = Channels(redis)
-        self._since: float | None = None  # second of `time.monotonic` at which it was subscribed
+        self.since: float | None = None
+        """Second of `time.monotonic` at which it was subscribed; None before."""
 
     async def run(self) -> None:
         """Stay subscribed until cancelled."""
@@ -53,26 +54,26 @@ class Presence:
             except UnavailableError:
                 await asyncio.sleep(AGAIN_S)
             else:
-                self._since = time.monotonic()
+                self.since = time.monotonic()
                 return
 
     def _restored(self, _: Envelope | None) -> None:
-        self._since = time.monotonic()
+        self.since = time.monotonic()
 
-    async def gone(self, workers: Collection[str]) -> set[str]:
+    async def disconnected(self, workers: Collection[str]) -> set[str]:
         """Those of `workers` whose connections have ended since their last heartbeat.
 
-        Workers of versions without presence are never among them, and nobody is while Redis can't tell.
+        Workers of versions without presence are never among them, and none is while Redis is unreachable.
         """
-        if not workers or self._since is None or time.monotonic() - self._since < HOLD_S:
+        if not workers or self.since is None or time.monotonic() - self.since < HOLD_S:
             return set()
         try:
-            return await self._gone(workers)
+            return await self._not_subscribed(workers)
         except (UnavailableError, RedisError) as error:
             log.warning("presence.unknown", error=str(error))
             return set()
 
-    async def _gone(self, workers: Collection[str]) -> set[str]:
+    async def _not_subscribed(self, workers: Collection[str]) -> set[str]:
         names = [self._worker, *workers]
         # In a Redis Cluster, the node of a subscription is the only one that counts it.
         clustered = isinstance(self._redis, aioredis.RedisCluster)

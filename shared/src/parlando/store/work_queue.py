@@ -29,7 +29,9 @@ PARTITIONS_PER_POLL: Final = (
     32  # partitions searched for overdue entries per round; more if there are so many …
 )
 ROUNDS: Final = 3  # … that this number of rounds would be exceeded
-SUSPECT_MS: Final = 700  # idle time after which an entry's owner may be gone; leases are renewed more often
+SUSPECT_MS: Final = (
+    700  # idle time after which an entry's owner may be disconnected; leases are renewed more often
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class WorkQueue:
 
     `stream`: partition → key of its stream. `ttl_s`: seconds after the queue's last worker and last entry at
     which its streams expire; None for a queue that stays. `presence`: with it, entries of workers that are
-    gone are overdue after `SUSPECT_MS`; needs leases that are renewed more often than that.
+    disconnected are overdue after `SUSPECT_MS`; needs leases that are renewed more often than that.
     """
 
     def __init__(
@@ -227,21 +229,21 @@ class WorkQueue:
             for pending in answer
             if (partition, pending["message_id"].decode()) not in own
         ]
-        gone = await self._gone(found)
+        disconnected = await self._disconnected(found)
         overdue: dict[tuple[int, bytes], _Overdue] = {}
         for partition, pending in found:
             expired = pending["time_since_delivered"] >= self._lease_ms
-            if expired or pending["consumer"].decode() in gone:
+            if expired or pending["consumer"].decode() in disconnected:
                 entry, attempts = pending["message_id"], int(pending["times_delivered"])
                 idle_ms = self._lease_ms if expired else SUSPECT_MS
                 overdue[partition, entry] = _Overdue(partition, entry, attempts, idle_ms)
         return [*overdue.values()]
 
-    async def _gone(self, pending: Collection[tuple[int, Any]]) -> Collection[str]:
-        """The owners of entries whose leases haven't expired that are gone."""
+    async def _disconnected(self, pending: Collection[tuple[int, Any]]) -> Collection[str]:
+        """The disconnected owners of entries whose leases haven't expired."""
         if self._presence is None:
             return ()
-        return await self._presence.gone(
+        return await self._presence.disconnected(
             {
                 each["consumer"].decode()
                 for _, each in pending
