@@ -48,7 +48,7 @@ class Process:
 
 
 class Cluster:
-    """Redis, gateways, transcribers and audio-processors. Use as a context manager."""
+    """Redis, gateways, transcribers, audio-processors and song recognizers. Use as a context manager."""
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class Cluster:
         gateways: int = 1,
         transcribers: int = 1,
         processors: int = 0,
+        recognizers: int = 0,
         redis: RedisServer | RedisClusterServers | SentinelServers | None = None,
         **environment: str,
     ) -> None:
@@ -71,34 +72,37 @@ class Cluster:
             "WORKER_SESSIONS": "12",  # the measured capacity depends on the machine's load
             **environment,
         }
-        self._counts = (gateways, transcribers, processors)
+        self._counts = (gateways, transcribers, processors, recognizers)
         self.gateways: list[Process] = []
         self.ports: list[int] = []
         self.transcribers: list[Process] = []
         self.processors: list[Process] = []
+        self.recognizers: list[Process] = []
         self.processor_port = 0  # port of the audio-processor added last
 
     def __enter__(self) -> "Cluster":
         self.redis.start()
-        gateways, transcribers, processors = self._counts
+        gateways, transcribers, processors, recognizers = self._counts
         for _ in range(gateways):
             self.add_gateway()
         for _ in range(transcribers):
             self.add_transcriber()
         for _ in range(processors):
             self.add_processor()
+        for _ in range(recognizers):
+            self.add_recognizer()
         self.wait_ready(transcribers, processors)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in [*self.gateways, *self.transcribers, *self.processors]:
+        for process in [*self.gateways, *self.transcribers, *self.processors, *self.recognizers]:
             if process.process.poll() is None:
                 process.signal(signal.SIGCONT)
                 process.kill()
         if error is not None:
-            for process in [*self.gateways, *self.transcribers, *self.processors]:
+            for process in [*self.gateways, *self.transcribers, *self.processors, *self.recognizers]:
                 print(f"--- {process.log.name}\n{process.log.read_text()[-3000:]}")
         self._folder.cleanup()
         self.redis.stop(check=error is None)
@@ -128,6 +132,12 @@ class Cluster:
         environment = {"PROCESSOR_PORT": str(self.processor_port), **environment}
         process = self._process("audio_processor", f"processor{len(self.processors)}", **environment)
         self.processors.append(process)
+        return process
+
+    def add_recognizer(self, **environment: str) -> Process:
+        environment = {"PROCESSOR_PORT": str(self.processor_port), **environment}
+        process = self._process("song_recognizer", f"recognizer{len(self.recognizers)}", **environment)
+        self.recognizers.append(process)
         return process
 
     def url(self, gateway: int = 0) -> str:

@@ -12,6 +12,7 @@ from audio_processor.settings import ProcessorSettings
 from parlando.blobs import BlobSettings
 from parlando.models.selection import ClusterEngines, EngineSettings
 from parlando.settings import ServiceSettings
+from song_recognizer.settings import SongSettings
 from transcriber.settings import TranscriberSettings
 
 ROOT = Path(__file__).parents[2]
@@ -20,11 +21,12 @@ ENV_EXAMPLE = ROOT / ".env.example"
 SHARED = (ServiceSettings, BlobSettings, EngineSettings)
 SECTIONS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("All services", ServiceSettings),
-    ("Gateway and audio-processor", BlobSettings),
+    ("Gateway, audio-processor and song recognizer", BlobSettings),
     ("Gateway", GatewaySettings),
     ("Engine", EngineSettings),
     ("Transcriber", TranscriberSettings),
     ("Audio-processor", ProcessorSettings),
+    ("Song recognizer", SongSettings),
     ("`make run`", ClusterEngines),
 )
 INTRODUCTION = """\

@@ -19,8 +19,9 @@ from api_gateway.deliveries.archive import Archive, store_of
 from api_gateway.deliveries.archiver import Archiver
 from api_gateway.deliveries.callbacks import JobCallbacks
 from api_gateway.deliveries.queues import Queues
+from api_gateway.deliveries.song_notices import OmiNotices, SongWebhook
 from api_gateway.deliveries.webhooks import TranscriptWebhook
-from api_gateway.dependencies import Services
+from api_gateway.dependencies import Services, Songs
 from api_gateway.doors.table import WebSocketDoor, load
 from api_gateway.http import (
     assemblyai,
@@ -30,6 +31,7 @@ from api_gateway.http import (
     language_detection,
     omniasr,
     sessions,
+    songs,
     twilio,
     users,
     viewers,
@@ -67,6 +69,8 @@ from parlando.store.http_audio import HttpAudio
 from parlando.store.job_store import Jobs
 from parlando.store.pubsub import Channels
 from parlando.store.sessions import Sessions
+from parlando.store.song_index import SongIndex
+from parlando.store.song_requests import SongRequests
 from parlando.store.token_secret import TokenSecret
 from parlando.store.viewers import Viewers
 from parlando.tasks import end
@@ -109,6 +113,10 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         archiver = Archiver(redis, history, archive, outbound, settings, worker=cluster.id)
         callbacks = JobCallbacks(redis, jobs, jobs_outbound, settings, worker=cluster.id)
         webhook = TranscriptWebhook(redis, history, outbound, settings, worker=cluster.id)
+        annotations = Annotations(redis, partitions=settings.partitions)
+        notices = OmiNotices(redis, annotations, outbound, settings, worker=cluster.id)
+        song_webhook = SongWebhook(redis, annotations, outbound, settings, worker=cluster.id)
+        workers = [each.deliveries for each in (archiver, callbacks, webhook, notices, song_webhook)]
         app.state.services = Services(
             settings=settings,
             access=Access(settings, TokenSecret(redis)),
@@ -119,18 +127,23 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             http_audio=HttpAudio(sessions, max_s=settings.omi_buffer_max_s, idle_s=settings.omi_idle_s),
             archive=archive,
             archiver=archiver,
-            queues=Queues([archiver.deliveries, callbacks.deliveries, webhook.deliveries]),
+            queues=Queues(workers),
             blobs=Blobs.of(settings),
             jobs=jobs,
             outbound=jobs_outbound,
             viewers=Viewers(redis, partitions=settings.partitions),
-            annotations=Annotations(redis, partitions=settings.partitions),
+            annotations=annotations,
+            songs=Songs(SongIndex(redis), SongRequests(redis, timeout_s=settings.song_timeout_s)),
             cluster=cluster,
         )
         loops = [channels.run(), archiver.deliveries.run(), callbacks.deliveries.run(), cluster.run()]
         servers = await open_tcp_doors(doors, app.state.services, connections)
         if settings.omi_transcript_webhook:
             loops.append(webhook.deliveries.run())
+        if settings.omi_app_id and settings.omi_app_key:
+            loops.append(notices.deliveries.run())
+        if settings.song_webhook:
+            loops.append(song_webhook.deliveries.run())
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             yield
@@ -184,6 +197,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         deepgram,
         omi,
         twilio,
+        songs,
         users,
         deliveries,
         cluster_routes,

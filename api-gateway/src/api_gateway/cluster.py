@@ -129,6 +129,7 @@ class Cluster:
             "audio_processors": kinds["processor"],
             "transcribers": transcribers,
             "followers": kinds["follower"],
+            "song_recognizers": kinds["song-recognizer"],
         }
 
     @staticmethod
@@ -167,7 +168,7 @@ class Cluster:
         return await self._sessions_of[key].get()
 
 
-_KINDS: Final = ("gateway", "processor", "transcriber", "follower")
+_KINDS: Final = ("gateway", "processor", "transcriber", "follower", "song-recognizer")
 _NOT_SHOWN: Final = frozenset({"kind", "schema", "at", "latencies", "languages", "tasks"})
 
 

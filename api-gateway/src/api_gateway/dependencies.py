@@ -23,7 +23,17 @@ from parlando.store.http_audio import HttpAudio
 from parlando.store.job_store import Jobs
 from parlando.store.pubsub import Channels
 from parlando.store.sessions import Sessions
+from parlando.store.song_index import SongIndex
+from parlando.store.song_requests import SongRequests
 from parlando.store.viewers import Viewers, is_viewer_token
+
+
+@dataclass(frozen=True, slots=True)
+class Songs:
+    """The index of songs, and requests to the song recognizers."""
+
+    index: SongIndex
+    requests: SongRequests
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,7 @@ class Services:
     outbound: Outbound
     viewers: Viewers
     annotations: Annotations
+    songs: Songs
     cluster: Cluster
 
 

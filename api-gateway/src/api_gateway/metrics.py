@@ -37,6 +37,9 @@ APPEND: Final = Histogram(
 ARCHIVED: Final = Counter("parlando_gateway_archived_total", "Transcripts sent to the archive", ["outcome"])
 PUSHED: Final = Counter("parlando_gateway_pushed_total", "Finals sent to the webhook", ["outcome"])
 CALLED: Final = Counter("parlando_gateway_callbacks_total", "Callbacks of ended jobs", ["outcome"])
+SONG_NOTICES: Final = Counter(
+    "parlando_gateway_song_notices_total", "Notices of songs, by queue and outcome", ["queue", "outcome"]
+)
 WAITING: Final = Gauge(
     "parlando_gateway_deliveries_waiting",
     "Deliveries of the whole cluster that wait or are in progress",

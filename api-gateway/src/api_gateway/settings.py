@@ -180,6 +180,14 @@ class GatewaySettings(BlobSettings):
         False, description="Send transcripts to Omi (which also transcribes the same audio itself)"
     )
     omi_dev_api_key: str = Field("", description="Omi developer key for `OMI_WRITE_BACK`")
+    omi_songs: bool = Field(False, description="Recognise songs in the audio of Omi users (docs/songs.md)")
+    omi_app_id: str = Field("", description="Omi app whose notifications say which song is played")
+    omi_app_key: str = Field("", description="Key of that app (`sk_…`); empty for no notifications")
+    song_webhook: str = Field("", description="URL to which every recognised song is posted as JSON")
+    song_webhook_secret: str = Field("", description="Secret that signs requests to `SONG_WEBHOOK`")
+    song_timeout_s: float = Field(
+        120, gt=0, description="Seconds within which a song must be registered, or recognised in a file"
+    )
     omi_api_base: str = Field("https://api.omi.me", description="Base URL of Omi's API")
     twilio_auth_token: str = Field(
         "", description="Auth token of a Twilio account: its requests must then have a valid signature"

@@ -136,6 +136,12 @@ class DeliveryFailedError(ParlandoError):
         self.permanent = permanent
 
 
+class SongNotFoundError(ParlandoError):
+    """Raised when no song with this number is registered."""
+
+    code = "song_not_found"
+
+
 class StorageError(ParlandoError):
     """Raised when the blob store is unreachable or full."""
 

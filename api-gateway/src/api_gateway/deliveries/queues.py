@@ -13,7 +13,7 @@ from parlando.errors import DeliveryNotFoundError
 from parlando.store.deliveries import Bounds, Delivery
 from parlando.store.delivery_worker import DeliveryWorker
 
-DELIVERY_ID_PATTERN: Final = r"^(archive|callback|push)-[0-9]{1,4}-[0-9]{1,20}-[0-9]{1,20}$"
+DELIVERY_ID_PATTERN: Final = r"^(archive|callback|push|notice|song)-[0-9]{1,4}-[0-9]{1,20}-[0-9]{1,20}$"
 
 
 def bounds(settings: GatewaySettings, attempts: int) -> Bounds:

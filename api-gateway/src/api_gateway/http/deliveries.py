@@ -41,7 +41,7 @@ async def listed(
     state: Annotated[
         Literal["dead", "waiting"], Query(description="`dead`: given up; `waiting`: waiting or in progress")
     ] = "dead",
-    queue: Annotated[Literal["archive", "callback", "push"] | None, Query()] = None,
+    queue: Annotated[Literal["archive", "callback", "push", "notice", "song"] | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
     """The caller's deliveries, newest first: dead letters, or waiting ones."""

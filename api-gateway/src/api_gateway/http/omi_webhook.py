@@ -81,6 +81,7 @@ class _Spoken:
             interim=False,
             batch=self.services.settings.omi_mode == "batch",
             language=await self.services.admission.language_or_none(language),
+            songs=self.services.settings.omi_songs,
             **self.options,
         )
 

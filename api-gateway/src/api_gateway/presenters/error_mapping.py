@@ -32,6 +32,7 @@ ERROR_MAPPINGS: Final[dict[str, ErrorMapping]] = {
     "job_not_found": ErrorMapping(404, 1008, "No such job"),
     "job_not_ready": ErrorMapping(409, 1008, "The job has no result"),
     "delivery_not_found": ErrorMapping(404, 1008, "No such delivery"),
+    "song_not_found": ErrorMapping(404, 1008, "No such song"),
     "conflict": ErrorMapping(409, 1008, "The Idempotency-Key was used for another file"),
     "refused_address": ErrorMapping(400, 1008, "The URL is not allowed"),
     "storage_unavailable": ErrorMapping(507, 1011, "The blob store can't store the file"),

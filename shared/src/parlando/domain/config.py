@@ -23,6 +23,9 @@ class SessionConfig(DecodeOptions):
         pattern=r"^[a-z0-9_,-]*$",
         description="Names of the stages that process each segment, separated by commas",
     )
+    songs: bool = Field(
+        False, description="Songs are recognised and named in annotations; takes effect at the opening only"
+    )
     vad_silence_ms: int | None = Field(
         None, ge=100, le=5000, description="Silence that ends a segment; none for the worker's default"
     )

@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from parlando.domain.annotations import Annotation
-from parlando.errors import ConflictError, JobNotFoundError, SessionNotFoundError
+from parlando.errors import ConflictError, FencedError, JobNotFoundError, SessionNotFoundError
 from parlando.store.connection import Redis, Scripts, retried
-from parlando.store.keys import AnnotationKeys, JobKeys, SessionKeys
+from parlando.store.keys import AnnotationKeys, JobKeys, SessionKeys, feed
 
 MAX_ANNOTATIONS: Final = 10_000
 """Maximum annotations of one session or job."""
 PAGE: Final = 500
+FENCED: Final = -2  # answer of the script if the condition is not met
 
 
 class Annotations:
@@ -29,8 +30,21 @@ class Annotations:
         """The annotation keys of a job."""
         return JobKeys.of(job, self._partitions).annotations
 
-    async def add(self, keys: AnnotationKeys, *, name: str, kind: str, by: str, data: dict[str, Any]) -> int:
+    async def add(
+        self,
+        keys: AnnotationKeys,
+        *,
+        name: str,
+        kind: str,
+        by: str,
+        data: dict[str, Any],
+        fence: tuple[str, int] | None = None,
+        announced: bool = False,
+    ) -> int:
         """Add an annotation; returns its number. Idempotent for the same `name`.
+
+        `fence`: field of the session's hash and the value that it must have, such as an owner's epoch.
+        `announced`: whether the feed has an entry for it, for deliveries and followers.
 
         Raises
         ------
@@ -38,6 +52,8 @@ class Annotations:
             if the session or job was deleted or has expired.
         ConflictError
             if it has `MAX_ANNOTATIONS` annotations.
+        FencedError
+            if the field of `fence` has another value.
 
         """
         annotation = Annotation(session_id=keys.id, kind=kind, by=by, data=data)
@@ -45,13 +61,22 @@ class Annotations:
         number = int(
             await self._scripts.run(
                 "annotate",
-                [keys.subject, keys.stream, keys.names, keys.channel],
-                [f"{by}:{name}", '{"number":', f",{rest}", MAX_ANNOTATIONS],
+                [keys.subject, keys.stream, keys.names, keys.channel, feed(keys.partition)],
+                [
+                    f"{by}:{name}",
+                    '{"number":',
+                    f",{rest}",
+                    MAX_ANNOTATIONS,
+                    *(fence or ("", "")),
+                    int(announced),
+                ],
             )
         )
         if number == 0:
             missing = JobNotFoundError if keys.subject.endswith(f":job:{keys.id}") else SessionNotFoundError
             raise missing(f"{keys.id} does not exist; it may have expired")
+        if number == FENCED:
+            raise FencedError(f"Another worker owns this part of {keys.id}")
         if number < 0:
             raise ConflictError(f"{keys.id} has {MAX_ANNOTATIONS} annotations, which is the maximum")
         return number

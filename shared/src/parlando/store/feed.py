@@ -9,6 +9,7 @@ can't be read any more.
 |-----------------|---------------------------------------|---------------------------------------------|
 | `opened`        | a session was opened                  |                                             |
 | `final`         | a final was published as event `seq`  | finals at the transcript webhook            |
+| `annotated`     | annotation `seq` was added            |                                             |
 | `closed`        | a session has closed with event `seq` |                                             |
 | `job_completed` | a job was completed with event `seq`  | the result at the job's `callback_url`      |
 | `job_failed`    | a job has failed with event `seq`     | the error at the job's `callback_url`       |
@@ -24,7 +25,7 @@ from parlando.store import keys as names
 from parlando.store.connection import Redis, retried
 from parlando.store.work_queue import Delivered, WorkQueue, group_is_missing
 
-FeedKind = Literal["opened", "final", "closed", "job_completed", "job_failed"]
+FeedKind = Literal["opened", "final", "annotated", "closed", "job_completed", "job_failed"]
 
 LEASE_S: Final = 30.0
 

@@ -15,6 +15,7 @@ The keys of one session or job share the hash tag `{p}` of its partition, so tha
 | stt:{p}:user:<key>:<uid>| hash             | the rolling session of a user who sends HTTP audio         |
 | stt:{p}:seen:<key>:<uid>| sorted set       | names of the user's recent bodies, to detect repeats       |
 | stt:{p}:file:<key>:<uid>| hash             | a recording sent in one body, by its name                  |
+| stt:{p}:notices:<key>:… | sorted set       | notices sent to the user in the last hour, and their songs |
 | stt:{p}:users           | sorted set       | users by the time of their last audio                      |
 | stt:{p}:user-sessions:… | sorted set       | a user's sessions by the time they were opened             |
 | stt:{p}:feed            | stream           | changes of sessions and jobs; one group per follower       |
@@ -42,11 +43,20 @@ The keys of one session or job share the hash tag `{p}` of its partition, so tha
 | stt:pools               | hash             | pool → what its transcribers can do, and when one was alive|
 | stt:schema              | string           | version of the data format; see `schema.py`                |
 | stt:token-secret        | string           | signs access tokens; see `token_secret.py`                 |
+| stt:{p}:songs           | stream           | group `recognizers`; sessions in which songs are recognised|
+| stt:{songs:<s>}:<hash>  | string           | the landmarks of all songs with a hash, in shard <s>       |
+| stt:{songs}:parameters  | string           | the parameters of the index; see `song_index.py`           |
+| …:last, …:all           | string, sorted set | the last song's number; the registered songs' numbers    |
+| …:song:<number>         | hash             | a song: artist, album, title, duration, hashes             |
+| …:contents, …:files     | hashes           | hash of a song's audio, of its file → its number           |
+| …:removed               | set              | numbers of removed songs that the shards still contain     |
+| …:requests              | stream           | group `recognizers`; files to register or to recognise     |
+| …:reply:<request>       | string           | the reply to a request                                     |
 | stt:{p}:answer:<call>   | string           | a script's answer, for a repeat of the same call           |
 
 Every key has a lifetime, except the audio-processors' queues (entries are removed when their work is done),
-the feed (bounded in length), the schema version, the secret of access tokens, and the hashes of workers and
-pools (readers remove old reports).
+the feed (bounded in length), the schema version, the secret of access tokens, the hashes of workers and
+pools (readers remove old reports), and the index of songs.
 The queues of a pool live `LONG_TTL_S` after the last write to them and after its last transcriber.
 """
 
@@ -59,6 +69,7 @@ from parlando.ids import partition_of
 
 TRANSCRIBERS: Final = "transcribers"
 PROCESSORS: Final = "processors"
+RECOGNIZERS: Final = "recognizers"
 WORKERS: Final = "stt:workers"
 POOLS: Final = "stt:pools"
 SCHEMA: Final = "stt:schema"
@@ -87,6 +98,11 @@ def presence(worker: str) -> str:
 def intake(partition: int) -> str:
     """The work queue of sessions whose bytes need FFmpeg."""
     return f"stt:{{{partition}}}:intake"
+
+
+def songs(partition: int) -> str:
+    """The work queue of sessions in which songs are recognised."""
+    return f"stt:{{{partition}}}:songs"
 
 
 def feed(partition: int) -> str:
@@ -203,6 +219,11 @@ class UserKeys:
         """The names of recent bodies, to detect repeats."""
         return f"stt:{{{self.partition}}}:seen:{self.key[:16]}:{self.uid}"
 
+    @property
+    def notices(self) -> str:
+        """The notices sent to the user in the last hour; see `notice_limits.py`."""
+        return f"stt:{{{self.partition}}}:notices:{self.key[:16]}:{self.uid}"
+
     def file(self, name: str) -> str:
         """The session of a recording that was sent in one body."""
         return f"stt:{{{self.partition}}}:file:{self.key[:16]}:{self.uid}:{name}"
@@ -268,6 +289,11 @@ class SessionKeys:
     def intake(self) -> str:
         """The conversion queue, which holds the session's work item if it needs conversion."""
         return intake(self.partition)
+
+    @property
+    def songs(self) -> str:
+        """The queue of sessions in which songs are recognised."""
+        return songs(self.partition)
 
     @property
     def raw(self) -> str:

@@ -286,6 +286,7 @@ class Sessions:
                     keys.arrivals,
                     feed(keys.partition),
                     *keys.annotations.beside_hash,
+                    keys.songs,
                 ],
                 [
                     sid,
@@ -310,6 +311,7 @@ class Sessions:
                     at.position,
                     form.model_dump_json(exclude_none=True),
                     place.pool,
+                    int(bool(config.get("songs"))),
                 ],
             )
             if answer[0] != b"full":

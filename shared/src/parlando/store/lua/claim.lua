@@ -1,7 +1,7 @@
 -- with once
 -- Claim a session's recognition or conversion: raise its epoch. The queue has delivered the entry before.
 -- KEYS  1 session hash   2 queue
--- ARGV  1 worker id   2 entry id   3 group   4 prefix of the ownership fields ('' or 'intake_')
+-- ARGV  1 worker id   2 entry id   3 group   4 prefix of the ownership fields ('', 'intake_' or 'songs_')
 --       5 the worker's pool ('' for an audio-processor)
 -- Returns the hash as a flat list. Returns nil, and removes the entry, if there is nothing to claim: the session has
 -- ended, or was opened again and has another entry, maybe in another pool.

@@ -1,7 +1,8 @@
 -- with feed once
 -- Open a session and queue it for a transcriber of a pool, atomically.
 -- KEYS  1 session hash   2 pcm stream   3 events stream   4 sessions stream   5 raw stream   6 intake stream
---       7 sessions of the user   8 arrivals   9 feed   10… annotations and annotation names
+--       7 sessions of the user   8 arrivals   9 feed   10, 11 annotations and annotation names
+--       12 queue of sessions in which songs are recognised
 -- ARGV  1 session id   2 maximum open sessions of the pool in this partition (-1: no limit)   3 TTL, seconds
 --       4 may replace a closed session of the same owner (1/0)
 --       5 config, JSON   6 resume token, hashed   7 owner key, hashed
@@ -14,6 +15,7 @@
 --       18 samples covered by finals   19 sample at which the first byte begins
 --       20 client's position of that byte: samples at its own rate, or bytes of a container
 --       21 format sent by the client, JSON   22 pool, whose sessions stream is KEYS[4]
+--       23 songs are to be recognised (1/0)
 -- Returns {"ok", seq, writer, epoch of the events}, {"taken"} or {"full"}.
 -- A session that replaces a closed one continues its event numbers, so that a client which has received the old
 -- events misses none of the new ones; the old events are deleted. A session that continues one (17) may replace an
@@ -51,6 +53,11 @@ if ARGV[9] ~= '' then
     'intake_owner', '', 'intake_control', 0, 'intake_entry', redis.call('XADD', KEYS[6], '*', 'sid', ARGV[1]))
 end
 if ARGV[13] == '1' then redis.call('HSET', KEYS[1], 'metered', 1) end
+if ARGV[23] == '1' then  -- bounded, because there may be no worker that takes them
+  local queued = redis.call('XADD', KEYS[12], 'MAXLEN', '~', MAX_FEED, '*', 'sid', ARGV[1])
+  redis.call('EXPIRE', KEYS[12], LONG_TTL_S)
+  redis.call('HSET', KEYS[1], 'songs_epoch', before, 'songs_owner', '', 'songs_entry', queued)
+end
 if ARGV[11] ~= '' then
   redis.call('ZADD', KEYS[7], opened, ARGV[1])
   redis.call('ZREMRANGEBYRANK', KEYS[7], 0, -2001)

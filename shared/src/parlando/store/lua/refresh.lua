@@ -9,7 +9,9 @@ local s = redis.call('HMGET', KEYS[1], ARGV[6] .. 'epoch', 'seen', 'window', 'se
 if not s[1] then return {-2} end
 if s[1] ~= ARGV[1] then return {-1} end
 redis.call('XCLAIM', KEYS[2], ARGV[3], ARGV[4], 0, ARGV[2], 'JUSTID')
-redis.call('EXPIRE', KEYS[1], ARGV[5])
-expire_with_hash(3)
+if s[6] ~= 'closed' then  -- else its lifetime is that of a closed session
+  redis.call('EXPIRE', KEYS[1], ARGV[5])
+  expire_with_hash(3)
+end
 return {tonumber(redis.call('TIME')[1]) - tonumber(s[2]), s[3] or '60', s[4] or '0', tonumber(s[5]),
   s[6] == 'open' and 0 or 1}

@@ -1,7 +1,7 @@
 -- with once
 -- Hand back a session's recognition or conversion: queue a new entry that any worker of the queue can claim at once.
 -- KEYS  1 session hash   2 queue
--- ARGV  1 epoch   2 entry id   3 group   4 session id   5 prefix of the ownership fields ('' or 'intake_')
+-- ARGV  1 epoch   2 entry id   3 group   4 session id   5 prefix of the ownership fields ('', 'intake_' or 'songs_')
 -- Returns 1, or 0 if another worker owns the session.
 local s = redis.call('HMGET', KEYS[1], ARGV[5] .. 'epoch', 'state', ARGV[5] .. 'entry', 'key')
 if s[1] ~= ARGV[1] then return 0 end

@@ -1,0 +1,1 @@
+"""Parlando's recognition of songs: landmarks, index, live sessions, files."""

@@ -1,0 +1,198 @@
+"""Landmarks: pairs of spectral peaks, as hashes that survive noise, codecs and changes of level.
+
+The method is that of A. Wang, "An industrial-strength audio search algorithm" (ISMIR 2003), with parameters
+like those of D. Ellis's audfprint (2014). A peak is a local maximum of the level in frequency that exceeds a
+threshold; the threshold is raised around each peak and decays, forwards and then backwards in time. Each peak
+is paired with up to `fan_out` later peaks; a pair's hash has 20 bits: bin of the first peak 8, difference of
+the bins 6 (two's complement), difference of the frames 6.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter, resample_poly
+
+from parlando.domain.audio import SAMPLE_RATE
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+HASHES: Final = 1 << 20
+"""Number of different hashes."""
+_FRAME_BITS: Final = 6
+_BIN_BITS: Final = 6
+_LEAST: Final = 1e-6  # levels below this share of the greatest one are raised to it
+_FLOOR: Final = 1e-9  # level of digital silence, so that its logarithm exists
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters of the index. Songs and excerpts must be analysed with the same ones, except `density`.
+
+    `rate`: sampling rate in Hz. `window`, `hop`: samples per spectrum and between two. `pole`: of the
+    high-pass over time in each bin. `spread`: standard deviation of the threshold around a peak, in bins. `per_frame`:
+    maximum peaks per frame. `fan_out`: maximum pairs per peak. `frames`: least and greatest difference of a
+    pair in frames, `bins`: greatest difference in bins.
+    """
+
+    rate: int = 11_025
+    window: int = 512
+    hop: int = 256
+    pole: float = 0.98
+    spread: float = 30.0
+    per_frame: int = 5
+    fan_out: int = 3
+    frames: tuple[int, int] = (2, 63)
+    bins: int = 31
+    version: int = 1
+
+    @property
+    def frame_s(self) -> float:
+        """Seconds between two frames."""
+        return self.hop / self.rate
+
+    @cached_property
+    def _hann(self) -> Floats:
+        return np.hanning(self.window + 2)[1:-1].astype(np.float32)
+
+    @cached_property
+    def _shapes(self) -> Floats:
+        """Row b: the threshold around a peak of level 1 in bin b."""
+        bins = np.arange(self.window // 2)
+        return np.exp(-0.5 * ((bins[:, None] - bins) / self.spread) ** 2).astype(np.float32)
+
+
+DEFAULT: Final = Parameters()
+
+
+@dataclass(frozen=True, slots=True)
+class Landmarks:
+    """Landmarks of audio, ordered by time: `hashes[i]` begins in frame `frames[i]`."""
+
+    hashes: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    frames: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def by_hash(self) -> dict[int, list[int]]:
+        """Hash → its frames."""
+        frames: dict[int, list[int]] = {}
+        for value, frame in zip(self.hashes.tolist(), self.frames.tolist(), strict=True):
+            frames.setdefault(value, []).append(frame)
+        return frames
+
+
+def landmarks(
+    pcm: NDArray[Any], *, density: float = 20.0, shifts: int = 1, parameters: Parameters = DEFAULT
+) -> Landmarks:
+    """The landmarks of 16 kHz mono PCM, as float or 16-bit samples; the level doesn't matter.
+
+    `density`: hashes per second aimed at. `shifts`: number of analyses with frames that begin at different
+    fractions of a hop; an excerpt's frames are not aligned with those of its song.
+    """
+    audio = resample_poly(np.asarray(pcm, np.float32), *_ratio(parameters.rate)).astype(np.float32)
+    found = [
+        _pairs(
+            *_peaks(_levels(audio[shift * parameters.hop // shifts :], parameters), density, parameters),
+            parameters,
+        )
+        for shift in range(shifts)
+    ]
+    both = np.unique(np.concatenate([(frames << 20) | hashes for hashes, frames in found]))
+    return Landmarks(both & (HASHES - 1), both >> 20)
+
+
+def _ratio(rate: int) -> tuple[int, int]:
+    shared = int(np.gcd(rate, SAMPLE_RATE))
+    return rate // shared, SAMPLE_RATE // shared
+
+
+def _levels(audio: Floats, parameters: Parameters) -> Floats:
+    """Logarithmic spectra, high-passed over time, of shape (frames, bins)."""
+    if len(audio) < parameters.window:
+        return np.empty((0, parameters.window // 2), np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(audio, parameters.window)[:: parameters.hop]
+    spectra = np.abs(np.fft.rfft(frames * parameters._hann, axis=1)[:, :-1]).astype(np.float32)
+    levels = np.log(np.maximum(spectra, max(float(spectra.max()) * _LEAST, _FLOOR)))
+    levels -= levels.mean()
+    return np.asarray(lfilter([1, -1], [1, -parameters.pole], levels, axis=0), np.float32)
+
+
+def _peaks(levels: Floats, density: float, parameters: Parameters) -> tuple[Ints, Ints]:
+    """Frames and bins of the peaks, ordered by frame and bin."""
+    count = len(levels)
+    if not count:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    decay = _decay(density, parameters)
+    above = np.full((count, 1), -np.inf, np.float32)
+    left = np.hstack([above, levels[:, :-1]])
+    right = np.hstack([levels[:, 1:], above])
+    maxima = (levels > left) & (levels >= right) & (levels > 0)
+    shapes = parameters._shapes
+    kept: list[tuple[int, NDArray[np.intp]]] = []
+    threshold = _raised(levels[: min(10, count)].max(axis=0), shapes)
+    for frame in range(count):
+        level = levels[frame]
+        found = np.flatnonzero(maxima[frame] & (level > threshold))
+        if len(found):
+            strongest = found[np.argsort(level[found])[::-1][: parameters.per_frame]]
+            chosen = [b for b in strongest if level[b] > threshold[b]]
+            for b in chosen:
+                np.maximum(threshold, level[b] * shapes[b], out=threshold)
+            kept.append((frame, np.array(chosen, np.intp)))
+        threshold *= decay
+    threshold = _raised(levels[-1], shapes)
+    peaks: list[tuple[int, int]] = []
+    last = count - 1
+    for frame, found in reversed(kept):
+        threshold *= decay ** (last - frame)
+        last = frame
+        level = levels[frame]
+        for b in found:
+            if level[b] >= threshold[b]:
+                peaks.append((frame, int(b)))
+                np.maximum(threshold, level[b] * shapes[b], out=threshold)
+    peaks.sort()
+    both = np.array(peaks, np.int64).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
+
+
+def _decay(density: float, parameters: Parameters) -> float:
+    """The factor of the threshold from one frame to the next for about `density` hashes a second."""
+    return float(1 - 0.01 * density * np.sqrt(parameters.frame_s / 0.032) / 35)
+
+
+def _raised(levels: Floats, shapes: Floats) -> Floats:
+    """The threshold that the maxima of a spectrum raise."""
+    inner = (levels[1:-1] > levels[:-2]) & (levels[1:-1] >= levels[2:])
+    at = np.flatnonzero(inner) + 1
+    if not len(at):
+        return np.zeros_like(levels)
+    raised: Floats = np.maximum((levels[at, None] * shapes[at]).max(axis=0), 0).astype(np.float32)
+    return raised
+
+
+def _pairs(frames: Ints, bins: Ints, parameters: Parameters) -> tuple[Ints, Ints]:
+    """Hashes of the pairs of peaks, and the frames of their first peaks."""
+    nearest, furthest = parameters.frames
+    hashes: list[NDArray[np.int64]] = []
+    starts: list[NDArray[np.int64]] = []
+    first = np.searchsorted(frames, frames + nearest)
+    stop = np.searchsorted(frames, frames + furthest, side="right")
+    for place in range(len(frames)):
+        later = np.arange(first[place], stop[place])
+        difference = bins[later] - bins[place]
+        chosen = later[np.abs(difference) < parameters.bins][: parameters.fan_out]
+        hashes.append(
+            (bins[place] << (_BIN_BITS + _FRAME_BITS))
+            | (((bins[chosen] - bins[place]) & ((1 << _BIN_BITS) - 1)) << _FRAME_BITS)
+            | (frames[chosen] - frames[place])
+        )
+        starts.append(np.full(len(chosen), frames[place]))
+    if not hashes:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    return np.concatenate(hashes), np.concatenate(starts)
