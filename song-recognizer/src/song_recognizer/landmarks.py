@@ -33,9 +33,9 @@ class Parameters:
     """Parameters of the index. Songs and excerpts must be analysed with the same ones, except `density`.
 
     `rate`: sampling rate in Hz. `window`, `hop`: samples per spectrum and between two. `pole`: of the
-    high-pass over time in each bin. `spread`: standard deviation of the threshold around a peak, in bins. `per_frame`:
-    maximum peaks per frame. `fan_out`: maximum pairs per peak. `frames`: least and greatest difference of a
-    pair in frames, `bins`: greatest difference in bins.
+    high-pass over time in each bin. `spread`: standard deviation of the threshold around a peak, in bins.
+    `per_frame`: maximum peaks per frame. `fan_out`: maximum pairs per peak. `frames`: least and greatest
+    difference of a pair in frames; `bins`: greatest difference in bins.
     """
 
     rate: int = 11_025

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from parlando.cli import deliveries, follow, jobs, listen, live, models, status, tail, transcribe, up
+from parlando.cli import deliveries, follow, jobs, listen, live, models, songs, status, tail, transcribe, up
 from parlando.cli.conform import run as conform
 from parlando.cli.conform.drivers.base import Target
 from parlando.cli.conform.drivers.table import DRIVERS
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.add_typer(models.app, name="models", help="Model weights: list, path, pull, convert, extras.")
 
 app.add_typer(jobs.app, name="jobs", help="Jobs: list, show, cancel.")
+app.add_typer(songs.app, name="songs", help="Songs: register, list, remove, recognise.")
 app.add_typer(deliveries.app, name="deliveries", help="Undelivered results: list, retry, drop.")
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from parlando.cli.captions import Captions
 from parlando.cli.live import CONNECT_S
+from parlando.cli.microphone import sounddevice
 from parlando.client import ClientError, connect
 from parlando.domain.audio import SAMPLE_RATE
 
@@ -12,26 +13,12 @@ FRAME: Final = SAMPLE_RATE // 25  # samples: 40 ms
 MAX_WAITING: Final = 500  # maximum frames waiting to be sent; newer ones are dropped
 
 
-def _sounddevice() -> Any:
-    try:
-        import sounddevice
-    except ImportError as error:
-        raise ClientError(
-            "no_microphone", "The package sounddevice is missing: .venv/bin/pip install sounddevice"
-        ) from error
-    except OSError as error:  # the PortAudio library is missing
-        raise ClientError(
-            "no_microphone", f"{error}; install it (Debian and Ubuntu: apt install libportaudio2)"
-        ) from error
-    return sounddevice
-
-
 async def run(*, url: str, key: str | None, options: dict[str, Any]) -> None:
     """Send the microphone's audio until Ctrl-C and show the captions. `options`: of the session.
 
     Raises `ClientError`.
     """
-    sound = _sounddevice()
+    sound = sounddevice()
     loop = asyncio.get_running_loop()
     frames: asyncio.Queue[bytes] = asyncio.Queue(MAX_WAITING)
 

@@ -1,0 +1,181 @@
+"""`parlando songs register|list|remove|recognise`."""
+
+import asyncio
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import soundfile
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from parlando.cli.microphone import recorded
+from parlando.cli.options import HERE, Key, Url
+from parlando.client import ClientError, SongsClient
+from parlando.domain.audio import SAMPLE_RATE
+from parlando.domain.songs import label
+
+MUSIC: Final = frozenset(
+    {
+        ".aac",
+        ".aif",
+        ".aiff",
+        ".flac",
+        ".m4a",
+        ".mka",
+        ".mp3",
+        ".mp4",
+        ".oga",
+        ".ogg",
+        ".opus",
+        ".wav",
+        ".webm",
+    }
+)
+"""Suffixes of the files that are registered from a folder."""
+LISTENS_S: Final = 10
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("register")
+def register_command(
+    paths: Annotated[
+        list[Path], typer.Argument(exists=True, help="Files, or folders with their subfolders.")
+    ],
+    url: Url = HERE,
+    key: Key = None,
+    parallel: Annotated[int, typer.Option(min=1, max=16, help="Files sent at a time.")] = 2,
+) -> None:
+    """Register songs. Files that are registered already are skipped. Exits with 1 if a file failed."""
+    raise typer.Exit(asyncio.run(_register(paths, url=url, key=key, parallel=parallel)))
+
+
+@app.command("list")
+def list_command(url: Url = HERE, key: Key = None) -> None:
+    """List the registered songs."""
+    asyncio.run(_list(url, key))
+
+
+@app.command("remove")
+def remove_command(
+    numbers: Annotated[list[int], typer.Argument(help="Numbers of songs, as `list` shows them.")],
+    url: Url = HERE,
+    key: Key = None,
+) -> None:
+    """Remove songs."""
+
+    async def run() -> None:
+        async with SongsClient(url, api_key=key) as songs:
+            for number in numbers:
+                await songs.remove(number)
+                typer.echo(f"{number} removed")
+
+    asyncio.run(run())
+
+
+@app.command("recognise")
+def recognise_command(
+    file: Annotated[
+        Path | None, typer.Argument(exists=True, dir_okay=False, help="Audio file of any format.")
+    ] = None,
+    listen: Annotated[
+        bool, typer.Option("--listen", help=f"Record {LISTENS_S} s with the microphone instead.")
+    ] = False,
+    url: Url = HERE,
+    key: Key = None,
+) -> None:
+    """Print which song is in a file, or is playing. Exits with 1 if none is recognised."""
+    if (file is None) != listen:
+        raise typer.BadParameter("Expected a file or --listen")
+    data = file.read_bytes() if file else _wav(recorded(LISTENS_S))
+
+    async def run() -> dict[str, Any] | None:
+        async with SongsClient(url, api_key=key) as songs:
+            return await songs.recognise_bytes(data, file.name if file else "microphone.wav")
+
+    song = asyncio.run(run())
+    if song is None:
+        typer.echo("no song recognised", err=True)
+        raise typer.Exit(1)
+    album = f" ({song['album']})" if song["album"] else ""
+    typer.echo(f"{label(song)}{album}, at {song['offset']:.1f} s, {song['matches']} matches")
+
+
+def files_of(paths: Sequence[Path]) -> list[Path]:
+    """The files to register: those given, and those with a suffix of `MUSIC` in folders, each once."""
+    found: dict[Path, None] = {}
+    for path in paths:
+        inside = sorted(each for each in path.rglob("*") if each.suffix.lower() in MUSIC and each.is_file())
+        found |= dict.fromkeys(inside if path.is_dir() else [path])
+    if not found:
+        raise ClientError("no_file", f"No audio files are in {', '.join(map(str, paths))}")
+    return [*found]
+
+
+async def _register(paths: Sequence[Path], *, url: str, key: str | None, parallel: int) -> int:
+    files = files_of(paths)
+    errors = Console(stderr=True)
+    room = asyncio.Semaphore(parallel)
+    counts = {"registered": 0, "skipped": 0, "failed": 0}
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    async with SongsClient(url, api_key=key) as songs:
+        with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
+            bar = progress.add_task("songs", total=len(files))
+
+            async def one(file: Path) -> None:
+                async with room:
+                    progress.update(bar, description=file.name[:40])
+                    try:
+                        counts[await _send(songs, file)] += 1
+                    except (ClientError, OSError) as error:
+                        counts["failed"] += 1
+                        reason = error.reason if isinstance(error, ClientError) else str(error)
+                        errors.print(f"[red]{file}:[/red] {reason}", highlight=False, soft_wrap=True)
+                    progress.advance(bar)
+
+            await asyncio.gather(*(one(file) for file in files))
+    typer.echo(", ".join(f"{count} {what}" for what, count in counts.items()))
+    return 1 if counts["failed"] else 0
+
+
+async def _send(songs: SongsClient, file: Path) -> str:
+    """Register a file, unless it is registered. Returns what was done."""
+    digest = await asyncio.to_thread(_sha256, file)
+    if await songs.registered(digest) is not None:
+        return "skipped"
+    await songs.register(file)
+    return "registered"
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+async def _list(url: str, key: str | None) -> None:
+    table = Table("id", "artist", "album", "title", "length", box=None)
+    async with SongsClient(url, api_key=key) as songs:
+        async for song in songs.list():
+            minutes, seconds = divmod(round(song["duration"]), 60)
+            table.add_row(
+                str(song["id"]), song["artist"], song["album"], song["title"], f"{minutes}:{seconds:02}"
+            )
+    Console().print(table)
+
+
+def _wav(pcm: bytes) -> bytes:
+    """16 kHz mono s16le as a WAV file."""
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", SAMPLE_RATE, 1, "PCM_16", format="WAV") as out:
+        out.buffer_write(pcm, "int16")
+    return file.getvalue()
