@@ -3,6 +3,7 @@
 import { ParlandoError, RETRY_DELAYS_MS, delay, responseError } from "./errors.js";
 import { Jobs } from "./jobs.js";
 import { LiveSession } from "./live-session.js";
+import { Songs } from "./songs.js";
 
 // After Redis has lost its data, a session and its viewer tokens are unknown until the owner reopens the session.
 // A viewer tries again for this long before it gives up.
@@ -18,6 +19,7 @@ export class ParlandoClient {
     this.url = url.replace(/^ws/, "http").replace(/\/+$/, "");
     this.apiKey = apiKey;
     this.jobs = new Jobs(this);
+    this.songs = new Songs(this);
     this.shared = new Map(); // session id → viewer id → {label, token}, to restore them if Redis loses its data
   }
 
@@ -101,6 +103,36 @@ export class ParlandoClient {
     });
     if (!answer.ok) throw responseError(answer.status, await answer.text());
     return answer;
+  }
+
+  /**
+   * @internal Upload a file in a form; resolves with the answer. Fields that are undefined are left out.
+   * `onprogress` receives the uploaded share, from 0 to 1.
+   */
+  async upload(path, file, { name, fields = {}, onprogress = () => {}, signal }) {
+    const form = new FormData();
+    for (const [field, value] of Object.entries(fields)) if (value !== undefined) form.append(field, String(value));
+    form.append("file", file, name ?? file.name ?? "audio");
+    const headers = this.apiKey ? { authorization: `Bearer ${this.apiKey}` } : {};
+    if (typeof XMLHttpRequest === "undefined") {
+      const answer = await fetch(this.address(path), { method: "POST", body: form, headers, signal });
+      if (!answer.ok) throw responseError(answer.status, await answer.text());
+      return answer.json();
+    }
+    return new Promise((resolve, reject) => {
+      const request = new XMLHttpRequest(); // fetch doesn't report the progress of an upload
+      request.open("POST", this.address(path));
+      for (const [header, value] of Object.entries(headers)) request.setRequestHeader(header, value);
+      request.upload.onprogress = ({ loaded, total }) => onprogress(total ? loaded / total : 0);
+      request.onload = () =>
+        request.status < 300
+          ? resolve(JSON.parse(request.responseText))
+          : reject(responseError(request.status, request.responseText));
+      request.onerror = () => reject(new ParlandoError("unreachable", "The connection was lost during the upload"));
+      request.onabort = () => reject(new ParlandoError("aborted", "The upload was cancelled"));
+      signal?.addEventListener("abort", () => request.abort(), { once: true });
+      request.send(form);
+    });
   }
 
   /**

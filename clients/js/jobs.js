@@ -1,6 +1,6 @@
 /** Jobs: transcripts of recorded files, over REST. */
 
-import { ParlandoError, responseError } from "./errors.js";
+import { ParlandoError } from "./errors.js";
 
 /** Recorded files. */
 export class Jobs {
@@ -9,41 +9,13 @@ export class Jobs {
   }
 
   /** Upload a file; resolves with the new job's status. `onprogress` receives the uploaded share, from 0 to 1. */
-  submit(file, { onprogress = () => {}, signal, name, ...options } = {}) {
-    const form = new FormData();
-    for (const [field, value] of Object.entries(options)) form.append(field, String(value));
-    form.append("file", file, name ?? file.name ?? "audio");
-    if (typeof XMLHttpRequest === "undefined") return this.post("/v1/stt/jobs", form, signal);
-    return new Promise((resolve, reject) => {
-      const request = new XMLHttpRequest(); // fetch doesn't report the progress of an upload
-      request.open("POST", this.client.address("/v1/stt/jobs"));
-      if (this.client.apiKey) request.setRequestHeader("authorization", `Bearer ${this.client.apiKey}`);
-      request.upload.onprogress = ({ loaded, total }) => onprogress(total ? loaded / total : 0);
-      request.onload = () =>
-        request.status < 300
-          ? resolve(JSON.parse(request.responseText))
-          : reject(responseError(request.status, request.responseText));
-      request.onerror = () => reject(new ParlandoError("unreachable", "The connection was lost during the upload"));
-      request.onabort = () => reject(new ParlandoError("aborted", "The upload was cancelled"));
-      signal?.addEventListener("abort", () => request.abort(), { once: true });
-      request.send(form);
-    });
+  submit(file, { onprogress, signal, name, ...fields } = {}) {
+    return this.client.upload("/v1/stt/jobs", file, { name, fields, onprogress, signal });
   }
 
   /** Resolves with the language of a file. `language`: codes separated by commas, among which it is detected. */
   detectLanguage(file, { language, name, signal } = {}) {
-    const form = new FormData();
-    if (language) form.append("language", language);
-    form.append("file", file, name ?? file.name ?? "audio");
-    return this.post("/v1/detect-language", form, signal);
-  }
-
-  async post(path, body, signal) {
-    const { client } = this;
-    const headers = client.apiKey ? { authorization: `Bearer ${client.apiKey}` } : {};
-    const answer = await fetch(client.address(path), { method: "POST", body, headers, signal });
-    if (!answer.ok) throw responseError(answer.status, await answer.text());
-    return answer.json();
+    return this.client.upload("/v1/detect-language", file, { name, fields: { language }, signal });
   }
 
   /** A job's events as they come: progress, segments, and its end. */

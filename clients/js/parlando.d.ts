@@ -164,6 +164,8 @@ export interface LiveOptions {
   stages?: string;
   /** Annotations too. */
   annotations?: boolean;
+  /** Recognise songs, which are named in annotations of kind "song" (`RecognisedSong`). */
+  songs?: boolean;
   /** Limits of the unsettled audio that is kept, in seconds (600) and megabytes (64). */
   keepS?: number;
   keepMb?: number;
@@ -205,6 +207,7 @@ export declare class ParlandoClient {
   constructor(url?: string, options?: { apiKey?: string });
   readonly url: string;
   readonly jobs: Jobs;
+  readonly songs: Songs;
   live(options?: LiveOptions): LiveSession;
   transcript(sessionId: string, options?: { format?: "json"; token?: string }): Promise<Transcript>;
   transcript(sessionId: string, options: { format: "text" | "srt" | "vtt"; token?: string }): Promise<string>;
@@ -292,6 +295,52 @@ export declare class Jobs {
   cancel(jobId: string): Promise<{ job_id: string; status: string }>;
   result(jobId: string, format?: "json"): Promise<NonNullable<Job["result"]>>;
   result(jobId: string, format: "text" | "srt" | "vtt" | "tsv"): Promise<string>;
+}
+
+export interface Song {
+  id: number;
+  artist: string;
+  album: string;
+  title: string;
+  /** Seconds. */
+  duration: number;
+  hashes: number;
+  filename: string;
+  registered_at: string | null;
+}
+
+/** A song in audio: it was found at second `start`, `offset` seconds after its beginning. */
+export interface RecognisedSong {
+  song_id: number;
+  artist: string;
+  album: string;
+  title: string;
+  offset: number;
+  start: number;
+  /** Landmarks of the audio that agree, and by how much more than for the second-best song. */
+  matches: number;
+  ratio: number;
+  duration: number;
+}
+
+export declare class Songs {
+  register(
+    file: Blob,
+    options?: {
+      name?: string;
+      artist?: string;
+      album?: string;
+      title?: string;
+      onprogress?: (share: number) => void;
+      signal?: AbortSignal;
+    },
+  ): Promise<Song>;
+  recognise(
+    file: Blob,
+    options?: { name?: string; onprogress?: (share: number) => void; signal?: AbortSignal },
+  ): Promise<RecognisedSong | null>;
+  list(options?: { after?: number; limit?: number }): Promise<{ songs: Song[]; total: number; next: number | null }>;
+  remove(id: number): Promise<{ id: number; status: string }>;
 }
 
 /** Frames of 16 kHz mono PCM16: events `frame` (detail: ArrayBuffer), `level` (detail: 0 to 1), `ended`. */

@@ -1,5 +1,5 @@
 /**
- * Parlando from JavaScript: live sessions that survive lost connections, the microphone, jobs, viewers.
+ * Parlando from JavaScript: live sessions that survive lost connections, the microphone, jobs, songs, viewers.
  * No dependencies, for browsers and for Node 22 or newer (all but `Capture`). Types: parlando.d.ts.
  */
 
@@ -8,3 +8,4 @@ export { ParlandoClient } from "./client.js";
 export { ParlandoError } from "./errors.js";
 export { Jobs } from "./jobs.js";
 export { LiveSession } from "./live-session.js";
+export { Songs } from "./songs.js";

@@ -55,6 +55,7 @@ def project(tmp_path_factory):
         "errors.js",
         "jobs.js",
         "live-session.js",
+        "songs.js",
         "unsettled.js",
         "parlando.d.ts",
         "README.md",

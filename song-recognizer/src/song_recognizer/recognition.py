@@ -20,9 +20,9 @@ from song_recognizer.landmarks import DEFAULT, Landmarks, Parameters, landmarks
 from song_recognizer.matching import Match, best_match
 from song_recognizer.rule import Rule, is_candidate
 
-QUERY_DENSITY: Final = 100.0
-"""Hashes per second of an excerpt, of which noise hides many; a song has 20."""
-QUERY: Final = replace(DEFAULT, fan_out=10, per_frame=8)
+QUERY_DENSITY: Final = 200.0
+QUERY: Final = replace(DEFAULT, fan_out=15, per_frame=12)
+"""An excerpt has more landmarks than a song in the same time: noise adds peaks between those of the song."""
 SHIFTS: Final = 2
 SONG_KEPT_S: Final = 30.0
 """Seconds for which a song's names are kept in memory."""
@@ -32,7 +32,10 @@ MAX_KEPT: Final = 1000
 def parameters_of_index() -> dict[str, object]:
     """What must be equal for all landmarks in the index."""
     fields = asdict(DEFAULT)
-    return {name: fields[name] for name in ("version", "rate", "window", "hop", "bins", "frames")}
+    return {
+        name: fields[name]
+        for name in ("version", "rate", "window", "hop", "pole", "least", "around_s", "bins", "frames")
+    }
 
 
 def analysed(pcm: Pcm16) -> Landmarks:

@@ -3,6 +3,7 @@
 import { FilesView } from "./files.js";
 import { ClusterView } from "./cluster.js";
 import { LiveView } from "./live.js";
+import { SongsView } from "./songs-view.js";
 import { ParlandoClient } from "./parlando.js";
 import { $, applyTheme, showNotice } from "./dom.js";
 
@@ -44,6 +45,7 @@ applyTheme(localStorage.getItem(stored.theme) ?? "");
 const views = {
   live: new LiveView(client, needsKey),
   files: new FilesView(client, needsKey),
+  songs: new SongsView(client, needsKey),
   cluster: new ClusterView(client, needsKey),
 };
 

@@ -1,6 +1,6 @@
 /** The Live view: the audio source, the session, its transcript, and downloads. */
 
-import { $, explain, fileName, save, showNotice } from "./dom.js";
+import { $, clock, explain, fileName, save, showNotice } from "./dom.js";
 import { FORMATS, plain } from "./formats.js";
 import { Capture } from "./parlando.js";
 import { ShareDialog } from "./share.js";
@@ -74,7 +74,8 @@ export class LiveView {
   }
 
   options() {
-    return { language: $("live-language").value, title: this.title };
+    const songs = $("live-songs").checked;
+    return { language: $("live-language").value, title: this.title, ...(songs ? { songs, annotations: true } : {}) };
   }
 
   async openSource() {
@@ -153,6 +154,7 @@ export class LiveView {
     session.on("connected", (greeting) => this.connected(greeting));
     session.on("partial", (partial) => this.partial(partial));
     session.on("final", (final) => this.final(final));
+    session.on("annotation", (annotation) => this.annotated(annotation));
     session.on("language", (found) => this.languageFound(found));
     session.on("status", (status) => this.status(status));
     session.on("unprotected", () =>
@@ -201,6 +203,14 @@ export class LiveView {
     const [automatic] = $("live-language").options;
     const names = new Intl.DisplayNames(["en"], { type: "language" });
     automatic.text = locked ? `Automatic (${names.of(language) ?? language})` : "Automatic";
+  }
+
+  /** Show a song between the lines. */
+  annotated({ kind, data }) {
+    if (kind !== "song") return;
+    const { title, artist, start, offset } = data;
+    $("live-hint").hidden = true;
+    this.view.remark(`♫ ${title}${artist ? ` – ${artist}` : ""} (at ${clock(offset)})`, start + this.offset);
   }
 
   status({ status, ms, reason }) {

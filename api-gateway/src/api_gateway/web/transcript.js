@@ -63,9 +63,12 @@ export class TranscriptView {
     if (following) this.follow();
   }
 
-  /** Add a remark of the app between the lines. */
-  remark(text) {
-    this.add(make("p", { className: "line remark" }, make("time"), make("span", {}, text)));
+  /** Add a remark of the app between the lines; `start`: its time in seconds, if it has one. */
+  remark(text, start) {
+    const following = this.following;
+    const time = make("time", {}, start === undefined ? "" : clock(start));
+    this.add(make("p", { className: "line remark" }, time, make("span", {}, text)));
+    if (following) this.follow();
   }
 
   add(line) {
