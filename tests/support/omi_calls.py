@@ -53,5 +53,12 @@ def omi_cluster(archive: Path) -> Cluster:
 
 
 def moonshine_cluster(archive: Path) -> Cluster:
-    """The real engine, in three partitions."""
-    return Cluster(transcribers=1, processors=1, OMI_IDLE_S="3", PARTITIONS="3", ARCHIVE_URL=str(archive))
+    """The real engine, with the same words under any load, in three partitions."""
+    return Cluster(
+        transcribers=1,
+        processors=1,
+        OMI_IDLE_S="3",
+        PARTITIONS="3",
+        PARTIAL_CADENCE="fixed",
+        ARCHIVE_URL=str(archive),
+    )
