@@ -267,28 +267,30 @@ def test_the_supervisor_starts_everything_restarts_what_dies_and_stops_all():
         time.sleep(0.1)
 
 
+WORKERS = ("audio-processor", "song-recognizer", "transcriber", "transcriber-second")
+
+
 def test_compose_scales_and_is_hardened():
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     services = compose["services"]
 
-    transcribers = ("transcriber", "transcriber-second")
-    assert set(services) == {"redis", "redis-durable", "api-gateway", "audio-processor", *transcribers}
+    assert set(services) == {"redis", "redis-durable", "api-gateway", *WORKERS}
     assert "healthcheck" in services["redis"]
     assert services["redis-durable"]["profiles"] == ["durable"]
     assert services["transcriber-second"]["profiles"] == ["second-engine"]
     assert services["transcriber-second"]["environment"]["WHISPER_MODEL"] == "${SECOND_WHISPER_MODEL:-base}"
     optional = [name for name, service in services.items() if "profiles" in service]
     assert optional == ["redis-durable", "transcriber-second"]
-    for name in ("api-gateway", "audio-processor", *transcribers):
+    for name in ("api-gateway", *WORKERS):
         assert services[name]["environment"]["REDIS_URL"] == "redis://${REDIS_HOST:-redis}:6379/0"
-    for name in (*transcribers, "audio-processor"):
+    for name in WORKERS:
         assert "ports" not in services[name], "a published port would forbid --scale"
     assert services["audio-processor"]["deploy"]["replicas"] == 2
     for name, service in services.items():
         assert service["read_only"], name
         assert service["deploy"]["resources"]["limits"]["memory"], name
         assert service["stop_grace_period"], name
-    for name in ("api-gateway", "audio-processor", *transcribers):
+    for name in ("api-gateway", *WORKERS):
         dockerfile = (ROOT / services[name]["build"]["dockerfile"]).read_text()
         assert "\nUSER 10001\n" in dockerfile
         assert "HEALTHCHECK" in dockerfile

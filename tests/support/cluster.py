@@ -91,7 +91,7 @@ class Cluster:
             self.add_processor()
         for _ in range(recognizers):
             self.add_recognizer()
-        self.wait_ready(transcribers, processors)
+        self.wait_ready(transcribers, processors, recognizers)
         return self
 
     def __exit__(
@@ -155,7 +155,9 @@ class Cluster:
         [value] = re.findall(r"^parlando_gateway_connections ([0-9.]+)", text, re.MULTILINE)
         return int(float(value))
 
-    def wait_ready(self, transcribers: int, processors: int = 0, timeout: float = 60) -> None:
+    def wait_ready(
+        self, transcribers: int, processors: int = 0, recognizers: int = 0, timeout: float = 60
+    ) -> None:
         """Wait until every gateway answers and reports at least this many workers."""
         deadline = time.monotonic() + timeout
         for gateway in range(len(self.gateways)):
@@ -165,6 +167,7 @@ class Cluster:
                     if (
                         found["workers"]["alive"] >= transcribers
                         and found["audio_processors"]["alive"] >= processors
+                        and found["song_recognizers"]["alive"] >= recognizers
                     ):
                         break
                 except (httpx.HTTPError, KeyError):

@@ -1,10 +1,13 @@
 """Synthetic music by seed: melody, chords, bass, drums; and what happens to music before a microphone."""
 
+from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
 from scipy.signal import fftconvolve, resample_poly
 
+from parlando.store.song_index import FRAME_BYTES, NUMBER_BYTES
+from song_recognizer.landmarks import landmarks
 from support.speech import RATE
 
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 3, 5, 7, 9, 10), (0, 2, 4, 7, 9))
@@ -110,3 +113,14 @@ def in_a_room(pcm: np.ndarray, seed: int = 0, seconds: float = 0.6) -> np.ndarra
 
 def quieter(pcm: np.ndarray, db: float = 30.0) -> np.ndarray:
     return (pcm * 10 ** (-db / 20)).astype(np.int16)
+
+
+def song_records(numbers: Iterable[int]) -> dict[int, bytes]:
+    """The records of these pieces, as the index has them: hash → records."""
+    found: dict[int, bytes] = {}
+    for number in numbers:
+        for value, frames in landmarks(music(number)).by_hash().items():
+            for frame in frames:
+                record = number.to_bytes(NUMBER_BYTES, "little") + frame.to_bytes(FRAME_BYTES, "little")
+                found[value] = found.get(value, b"") + record
+    return found

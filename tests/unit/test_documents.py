@@ -39,6 +39,7 @@ def test_no_source_file_has_more_than_400_lines():
         "protocols.md",
         "operations.md",
         "omi.md",
+        "songs.md",
         "quickstart.md",
         "browser.md",
         "performance.md",

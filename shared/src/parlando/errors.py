@@ -142,6 +142,13 @@ class SongNotFoundError(ParlandoError):
     code = "song_not_found"
 
 
+class NoRecognizerError(ParlandoError):
+    """Raised when a request needs a song recognizer, and none is running or replies."""
+
+    code = "no_recognizer"
+    retryable = True
+
+
 class StorageError(ParlandoError):
     """Raised when the blob store is unreachable or full."""
 

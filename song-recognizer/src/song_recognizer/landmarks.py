@@ -6,8 +6,8 @@ threshold; the threshold is raised around each peak and decays, forwards and the
 is paired with up to `fan_out` later peaks; a pair's hash has 20 bits: bin of the first peak, halved, 8;
 difference of the bins 6 (two's complement); difference of the frames 6.
 
-Two parameters differ, because they make excerpts under speech recognisable: spectra of 93 ms instead of 46 ms,
-and levels of more than 40 dB below the greatest one nearby don't count (120 dB there).
+Two parameters differ from audfprint's, so that excerpts under speech are recognised: spectra of 93 ms instead
+of 46 ms, and levels more than 40 dB below the greatest one nearby don't count (there 120 dB).
 """
 
 from dataclasses import dataclass, field
@@ -99,8 +99,9 @@ def landmarks(
 ) -> Landmarks:
     """The landmarks of 16 kHz mono PCM, as float or 16-bit samples; the level doesn't matter.
 
-    `density`: the higher, the faster the threshold decays, the more peaks. `shifts`: number of analyses with frames that begin at different
-    fractions of a hop; an excerpt's frames are not aligned with those of its song.
+    `density`: the higher, the faster the threshold decays, and the more peaks there are. `shifts`: number of
+    analyses, whose frames begin at different fractions of a hop; an excerpt's frames are not aligned with
+    those of its song.
     """
     audio = resample_poly(np.asarray(pcm, np.float32), *_ratio(parameters.rate)).astype(np.float32)
     found = [

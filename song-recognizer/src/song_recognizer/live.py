@@ -15,7 +15,7 @@ from parlando.store.session_claims import SessionRenewal
 from parlando.store.song_claims import SongClaim, SongClaims
 from song_recognizer import metrics
 from song_recognizer.recognition import Recogniser
-from song_recognizer.rule import NamedOnce, is_plain_speech, is_silent
+from song_recognizer.rule import NamedOnce, is_silent
 
 NAME: Final = "songs"
 """Author of the annotations."""
@@ -130,8 +130,6 @@ class LiveSongs:
         candidate = None
         if is_silent(pcm):
             metrics.WINDOWS.labels("silent").inc()
-        elif is_plain_speech(pcm):
-            metrics.WINDOWS.labels("speech").inc()
         else:
             candidate = await self._recogniser.candidate(pcm, start=position / SAMPLE_RATE)
         song = rule.consider(candidate)

@@ -1,4 +1,8 @@
-"""Which song an excerpt is from: the song with the most landmarks at one and the same offset."""
+"""Which song an excerpt is from: the song with the most landmarks at one and the same offset. Pure.
+
+Sustained tones have the same landmarks in every frame, so they agree at any offset: what counts are the
+landmarks at an offset beyond those at the offsets around it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +14,23 @@ from numpy.typing import NDArray
 from parlando.store.song_index import RECORD_BYTES
 from song_recognizer.landmarks import DEFAULT, Landmarks, Parameters
 
-CANDIDATES: Final = 40
-"""Songs with the most common landmarks whose offsets are examined."""
-TOLERANCE: Final = 1
-"""Frames by which offsets of the same alignment may differ."""
+ALIGNMENTS: Final = 60
+"""Best pairs of song and offset that are compared."""
+AROUND: Final = 64
+"""Frames on both sides of an offset, 1.5 s, whose landmarks are its background."""
+NEAR: Final = 2
+"""Frames on both sides that belong to the offset itself."""
+WIDTH: Final = 3
+"""Neighbouring offsets that are added: the frames of an excerpt don't begin with those of its song."""
+BLOCK: Final = 8
+"""Frames of the excerpt, 0.2 s, of which …"""
+PER_BLOCK: Final = 1
+"""… so many landmarks count at most: one note has many, and other songs have the same note."""
+_BITS: Final = 18
+_BLOCK_BITS: Final = 10
+_LEAST: Final = 1 << 16  # added to offsets, so that none is negative
+
+_Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +38,7 @@ class Match:
     """The best song for an excerpt.
 
     `offset_s`: where the excerpt begins in the song, in seconds. `matches`: landmarks in common at this
-    offset. `ratio`: `matches` divided by those of the second-best song, which count as 1 if there is none.
+    offset, beyond those around it. `ratio`: `matches` divided by those of the second-best song, at least 1.
     """
 
     number: int
@@ -37,24 +54,25 @@ def best_match(
 
     `found`: hash → its records in the index; hashes without records may be missing.
     """
-    numbers, deltas = _aligned(query, found)
+    numbers, offsets, blocks = _aligned(query, found)
     if not len(numbers):
         return None
-    songs, counts = np.unique(numbers, return_counts=True)
-    candidates = songs[np.argsort(counts, kind="stable")[::-1][:CANDIDATES]]
-    best, second = Match(0, 0.0, 0, 0.0), 0
-    for song in candidates:
-        offset, matches = _peak(deltas[numbers == song])
-        if matches > best.matches:
-            second = best.matches
-            best = Match(int(song), offset * parameters.frame_s, matches, 0.0)
-        elif matches > second:
-            second = matches
-    return Match(best.number, best.offset_s, best.matches, best.matches / max(1, second))
+    keys, counts = _counted(numbers, offsets, blocks)
+    near = _with_neighbours(keys, counts)
+    before = np.r_[0, np.cumsum(counts)]
+    best: dict[int, tuple[float, int]] = {}  # song → landmarks, offset
+    for place in np.argpartition(near, -min(ALIGNMENTS, len(near)))[-ALIGNMENTS:].tolist():
+        key, song = int(keys[place]), int(keys[place]) >> _BITS
+        excess = near[place] - _background(keys, before, key)
+        best[song] = max(best.get(song, (0.0, 0)), (float(excess), (key & ((1 << _BITS) - 1)) - _LEAST))
+    ranked = sorted(((excess, song, offset) for song, (excess, offset) in best.items()), reverse=True)
+    excess, song, offset = ranked[0]
+    second = ranked[1][0] if len(ranked) > 1 else 0.0
+    return Match(song, offset * parameters.frame_s, round(excess), excess / max(1.0, second))
 
 
-def _aligned(query: Landmarks, found: Mapping[int, bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For every record of a landmark in the excerpt: the song, and the offset of the excerpt in it."""
+def _aligned(query: Landmarks, found: Mapping[int, bytes]) -> tuple[_Ints, _Ints, _Ints]:
+    """For every record of a landmark: the song, the excerpt's offset in it, the landmark's block."""
     blobs, repeats, starts = [], [], []
     for value, frame in zip(query.hashes.tolist(), query.frames.tolist(), strict=True):
         if blob := found.get(value):
@@ -62,17 +80,37 @@ def _aligned(query: Landmarks, found: Mapping[int, bytes]) -> tuple[NDArray[np.i
             repeats.append(len(blob) // RECORD_BYTES)
             starts.append(frame)
     if not blobs:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
+        nothing = np.empty(0, np.int64)
+        return nothing, nothing, nothing
     parts = np.frombuffer(b"".join(blobs), np.uint8).reshape(-1, RECORD_BYTES).astype(np.int64)
     numbers = parts[:, 0] | parts[:, 1] << 8 | parts[:, 2] << 16
     frames = parts[:, 3] | parts[:, 4] << 8
-    return numbers, frames - np.repeat(np.array(starts, np.int64), repeats)
+    begin = np.repeat(np.array(starts, np.int64), repeats)
+    return numbers, frames - begin, begin // BLOCK
 
 
-def _peak(deltas: NDArray[np.int64]) -> tuple[int, int]:
-    """The offset that most landmarks share within `TOLERANCE`, and their number."""
-    least = int(deltas.min())
-    counts = np.bincount(deltas - least, minlength=1)
-    near = np.convolve(counts, np.ones(2 * TOLERANCE + 1, np.int64), mode="same")
-    at = int(near.argmax())
-    return at + least, int(near[at])
+def _counted(numbers: _Ints, offsets: _Ints, blocks: _Ints) -> tuple[_Ints, _Ints]:
+    """The alignments, as numbers of song and offset, in their order; and their landmarks."""
+    keys = np.sort((numbers << _BITS | (offsets + _LEAST)) << _BLOCK_BITS | blocks)
+    starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
+    counts = np.minimum(np.diff(np.r_[starts, len(keys)]), PER_BLOCK)
+    keys = keys[starts] >> _BLOCK_BITS
+    starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
+    return keys[starts], np.add.reduceat(counts, starts)
+
+
+def _with_neighbours(keys: _Ints, counts: _Ints) -> _Ints:
+    """The counts of each alignment and of those one frame earlier and later."""
+    near = counts.copy()
+    adjacent = keys[1:] - keys[:-1] == 1
+    near[1:][adjacent] += counts[:-1][adjacent]
+    near[:-1][adjacent] += counts[1:][adjacent]
+    return near
+
+
+def _background(keys: _Ints, before: _Ints, key: int) -> float:
+    """The landmarks that `WIDTH` offsets around an alignment have on average."""
+    first, last = key - AROUND, key + AROUND
+    edges = np.searchsorted(keys, [first, key - NEAR, key + NEAR + 1, last + 1])
+    low, inner, outer, high = before[edges]
+    return float((inner - low) + (high - outer)) * WIDTH / (2 * (AROUND - NEAR))

@@ -13,7 +13,7 @@ CLAIMS: Final = Counter(
 FENCED: Final = Counter("parlando_song_fenced_total", "Such sessions lost to another worker")
 WINDOWS: Final = Counter(
     "parlando_song_windows_total",
-    "Windows of live audio, by outcome: silent, speech, nothing, rejected, candidate, skipped",
+    "Windows of live audio, by outcome: silent, nothing, rejected, candidate, skipped",
     ["outcome"],
 )
 NAMED: Final = Counter("parlando_song_named_total", "Songs named in live sessions")

@@ -7,15 +7,12 @@ from typing import Final
 
 import numpy as np
 
-from parlando.domain.audio import SAMPLE_RATE, Pcm16
+from parlando.domain.audio import Pcm16
 from parlando.domain.songs import RecognisedSong
 from song_recognizer.matching import Match
 
 SILENCE: Final = 30.0
 """Root mean square of 16-bit samples below which a window is silent: -61 dB of full scale."""
-PAUSES_DB: Final = 30.0
-"""Of speech without music, a tenth of the frames is this many decibels below the loudest ones."""
-_LEVEL_FRAME: Final = SAMPLE_RATE // 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +24,7 @@ class Rule:
     `windows`: number of last windows among which another one must show the same song.
     """
 
-    matches: int = 8
+    matches: int = 10
     ratio: float = 1.5
     alone: int = 14
     began_s: float = 0.5
@@ -39,25 +36,9 @@ def is_candidate(match: Match | None, rule: Rule) -> bool:
     return match is not None and match.matches >= rule.matches and match.ratio >= rule.ratio
 
 
-def has_music(pcm: Pcm16) -> bool:
-    """Whether a window may contain music: not silent, and without the deep pauses of plain speech."""
-    return not is_silent(pcm) and not is_plain_speech(pcm)
-
-
 def is_silent(pcm: Pcm16) -> bool:
     """Whether a window is silent."""
     return not len(pcm) or float(np.sqrt(np.mean(np.square(pcm, dtype=np.float64)))) < SILENCE
-
-
-def is_plain_speech(pcm: Pcm16) -> bool:
-    """Whether the level falls so deep between words that no music can be audible under them."""
-    count = len(pcm) // _LEVEL_FRAME
-    if not count:
-        return False
-    frames = pcm[: count * _LEVEL_FRAME].reshape(count, _LEVEL_FRAME).astype(np.float64)
-    levels = 10 * np.log10(np.mean(np.square(frames), axis=1) + 1.0)
-    quiet, loud = np.percentile(levels, [10, 95])
-    return bool(loud - quiet > PAUSES_DB)
 
 
 class NamedOnce:

@@ -53,6 +53,10 @@ async def _report(services: Services) -> dict[str, Any]:
             "alive": len(processors),
             "sessions": sum(worker["sessions"] for worker in processors),
         },
+        "song_recognizers": {
+            "alive": len(overview["song_recognizers"]),
+            "sessions": sum(worker["sessions"] for worker in overview["song_recognizers"]),
+        },
         "jobs": overview["jobs"],
         "sessions": {name: overview["sessions"][name] for name in ("open", "unclaimed", "unassigned")},
         "lag_ms": overview["lag_ms"],

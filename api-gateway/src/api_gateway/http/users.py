@@ -194,7 +194,7 @@ async def user_stats(uid: Uid, caller: PrincipalDep, services: ServicesDep) -> d
         "buffer_size_bytes": waiting * BYTES_PER_SAMPLE,
         "buffer_duration_seconds": seconds(waiting),
         "sample_rate": state.sample_rate,
-        "last_recognition": None,
+        "last_recognition": state.song,
         "session_id": state.sid or None,
         "session_state": session_state,
         "last_body_at": iso(state.last) if state.last else None,

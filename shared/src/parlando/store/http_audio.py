@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import orjson
+
 from parlando.domain import commands
 from parlando.domain.audio import SAMPLE_RATE
 from parlando.domain.commands import End
@@ -56,6 +58,8 @@ class UserState:
     per_minute: int
     repeats: int
     signature_failures: int
+    song: dict[str, Any] | None = None
+    """The song recognised last; see `domain.songs.RecognisedSong`."""
 
 
 Open = Callable[[str, AudioFormat], Awaitable[SessionWriter]]
@@ -213,6 +217,7 @@ class HttpAudio:
             per_minute=max(int(h.get("minute_before", 0)), int(h.get("in_minute", 0))),
             repeats=int(h.get("repeats", 0)),
             signature_failures=int(h.get("signature_failures", 0)),
+            song=orjson.loads(h["song"]) if "song" in h else None,
         )
 
     async def discard(self, key: str, uid: str) -> bool:

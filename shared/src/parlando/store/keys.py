@@ -54,9 +54,9 @@ The keys of one session or job share the hash tag `{p}` of its partition, so tha
 | …:reply:<request>       | string           | the reply to a request                                     |
 | stt:{p}:answer:<call>   | string           | a script's answer, for a repeat of the same call           |
 
-Every key has a lifetime, except the audio-processors' queues (entries are removed when their work is done),
-the feed (bounded in length), the schema version, the secret of access tokens, the hashes of workers and
-pools (readers remove old reports), and the index of songs.
+Every key has a lifetime, except the queues of audio-processors and song recognizers (entries are removed when
+their work is done), the feed (bounded in length), the schema version, the secret of access tokens, the hashes
+of workers and pools (readers remove old reports), and the index of songs.
 The queues of a pool live `LONG_TTL_S` after the last write to them and after its last transcriber.
 """
 

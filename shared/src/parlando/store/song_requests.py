@@ -15,7 +15,7 @@ import orjson
 import structlog
 from redis.exceptions import ResponseError
 
-from parlando.errors import AtCapacityError, ParlandoError, UnavailableError
+from parlando.errors import AtCapacityError, NoRecognizerError, ParlandoError, UnavailableError
 from parlando.store import song_keys as names
 from parlando.store.connection import BROKEN, Redis, retried
 from parlando.store.heartbeat import alive
@@ -66,10 +66,10 @@ class SongRequests:
     async def check(self) -> None:
         """Check that a request can be sent.
 
-        Raises `UnavailableError` if no recognizer is running, `AtCapacityError` if too many requests wait.
+        Raises `NoRecognizerError` if none is running, `AtCapacityError` if too many requests wait.
         """
         if not any(report["kind"] == RECOGNIZER for report in await alive(self._redis)):
-            raise UnavailableError("No song-recognizer is running; start one, then send the request again")
+            raise NoRecognizerError("No song-recognizer is running; start one, then send the request again")
         if int(await retried(lambda: self._redis.xlen(names.REQUESTS))) >= MAX_WAITING:
             raise AtCapacityError(
                 f"{MAX_WAITING} requests about songs are waiting; try again in some seconds"
@@ -82,7 +82,7 @@ class SongRequests:
         ------
         SongReplyError
             with the reason of the recognizer.
-        UnavailableError
+        NoRecognizerError
             if no reply came in time.
 
         """
@@ -100,7 +100,7 @@ class SongRequests:
                 return reply
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.3, POLL_S[1])
-        raise UnavailableError(
+        raise NoRecognizerError(
             f"The song-recognizer did not reply in {self._timeout_s:.0f} s; try again later"
         )
 

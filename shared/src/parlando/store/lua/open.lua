@@ -55,7 +55,6 @@ end
 if ARGV[13] == '1' then redis.call('HSET', KEYS[1], 'metered', 1) end
 if ARGV[23] == '1' then  -- bounded, because there may be no worker that takes them
   local queued = redis.call('XADD', KEYS[12], 'MAXLEN', '~', MAX_FEED, '*', 'sid', ARGV[1])
-  redis.call('EXPIRE', KEYS[12], LONG_TTL_S)
   redis.call('HSET', KEYS[1], 'songs_epoch', before, 'songs_owner', '', 'songs_entry', queued)
 end
 if ARGV[11] ~= '' then
