@@ -13,7 +13,7 @@ SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 
 
 def test_schemathesis_finds_nothing(tmp_path):
-    with Cluster(processors=1, STT_ENGINE="support.perfect:engine", VAD="rms") as cluster:
+    with Cluster(processors=1, recognizers=1, STT_ENGINE="support.perfect:engine", VAD="rms") as cluster:
         command = [
             SCHEMATHESIS,
             "run",

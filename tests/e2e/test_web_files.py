@@ -179,7 +179,7 @@ async def test_axe_finds_nothing_serious_and_the_pages_fit_a_phone(cluster, reco
     ):
         page = watched.page
         found = {}
-        for view in ("live", "files", "cluster"):
+        for view in ("live", "files", "songs", "cluster"):
             await page.goto(f"{cluster.http()}/#{view}")
             if view == "files":
                 await transcribed(watched, recordings[:1])

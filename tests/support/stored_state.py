@@ -41,6 +41,8 @@ async def _content(redis: Redis, kind: str, key: bytes) -> Any:
             return sorted((await redis.hgetall(key)).items())
         case "list":
             return await redis.lrange(key, 0, -1)
+        case "set":
+            return sorted(await redis.smembers(key))
         case "zset":
             return await redis.zrange(key, 0, -1, withscores=True)
         case "stream":
