@@ -3,10 +3,14 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
+import pytest
+
 from parlando.domain.songs import RecognisedSong, Song
+from parlando.ids import fingerprint
+from parlando.store import song_index
 from parlando.store.annotations import Annotations
 from parlando.store.connection import Redis
-from parlando.store.http_audio import HttpAudio
+from parlando.store.keys import UserKeys
 from parlando.store.notice_limits import NoticeLimits
 from parlando.store.session_claims import SessionClaim
 from parlando.store.sessions import Sessions
@@ -20,11 +24,8 @@ LANDMARKS: Final = {5: [1, 2], 21: [3], 37: [9]}  # of one shard
 class Stage(Protocol):
     redis: Redis
     sessions: Sessions
-    bodies: HttpAudio
 
     def arm(self) -> None: ...
-
-    async def body(self, name: str = "n") -> Any: ...
 
 
 async def _begun(stage: Stage) -> tuple[SongIndex, int]:
@@ -44,7 +45,9 @@ async def _claimed(stage: Stage) -> tuple[SongClaims, SongClaim]:
     """A session with `songs`, of a user who has sent audio."""
     claims = SongClaims(stage.redis, worker="r", partitions=1, ttl_s=100)
     await claims.queue.ensure_groups()
-    await stage.body()
+    user = UserKeys.of(fingerprint("k"), "u", 1).user
+    await stage.redis.hset(user, "sid", "s")
+    await stage.redis.expire(user, 100)
     await stage.sessions.open("s", places=[PLACE], config={"songs": True}, token="t", key="k", uid="u")
     [claim] = await claims.take_new(block_ms=100)
     return claims, claim
@@ -80,7 +83,10 @@ async def _song_sweep(stage: Stage) -> Any:
     index, number = await _registered(stage)
     await index.remove(number)
     stage.arm()
-    await index.sweep()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(song_index, "SWEPT", 8000)
+        patch.setattr(song_index, "SWEEP_PAUSE_S", 0)
+        await index.sweep()
     return await index.records(LANDMARKS)
 
 

@@ -1,4 +1,5 @@
--- Remove a song. Its landmarks stay in the shards until they are swept, and are ignored from now on. Safe to repeat.
+-- with once
+-- Remove a song. Its landmarks stay in the shards until they are swept, and are ignored from now on.
 -- KEYS  1 song   2 contents   3 files   4 all songs   5 removed
 -- ARGV  1 number
 -- Returns 1, or 0 if there is no such song.
