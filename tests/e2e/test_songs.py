@@ -2,9 +2,13 @@
 
 import asyncio
 import io
+import os
 import signal
+import subprocess
+import sys
 import time
 import urllib.parse
+from pathlib import Path
 
 import httpx
 import mutagen.flac
@@ -186,6 +190,39 @@ async def test_the_python_client(cluster, tmp_path):
         path.write_bytes(file_of(excerpt(14, 20)))
         assert (await songs.recognise(path))["song_id"] == song["id"]
         await songs.remove(song["id"])
+
+
+def test_the_command_line_registers_a_folder_and_continues_where_it_was_interrupted(cluster, tmp_path):
+    def parlando(*words: object) -> subprocess.CompletedProcess:
+        command = [Path(sys.executable).with_name("parlando"), "songs", *map(str, words)]
+        environment = {
+            **os.environ,
+            "PARLANDO_URL": cluster.http(),
+            "PARLANDO_API_KEY": "k1",
+            "COLUMNS": "200",
+        }
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+
+    folder = tmp_path / "album" / "disc 1"
+    folder.mkdir(parents=True)
+    for number in (15, 16):
+        (folder / f"track {number}.flac").write_bytes(file_of(music(number)))
+    (folder / "cover.jpg").write_bytes(b"no audio")
+    assert parlando("register", folder / "track 15.flac").stdout == "1 registered, 0 skipped, 0 failed\n"
+    (folder / "broken.mp3").write_bytes(b"no audio" * 100)
+    done = parlando("register", tmp_path)
+    assert (done.returncode, done.stdout) == (1, "1 registered, 1 skipped, 1 failed\n")
+    assert "broken.mp3: The file can't be decoded" in done.stderr
+    listed = {line.split()[-2]: line.split()[0] for line in parlando("list").stdout.splitlines()[1:]}
+    (tmp_path / "excerpt.flac").write_bytes(file_of(excerpt(16, 11)))
+    found = parlando("recognise", tmp_path / "excerpt.flac")
+    assert found.stdout.startswith("'track 16', at 11.")
+    assert parlando("remove", listed["15"], listed["16"]).stdout.endswith("removed\n")
+    missing = parlando("recognise", tmp_path / "nothing.flac")
+    assert missing.returncode == 2
+    (tmp_path / "silence.flac").write_bytes(file_of(np.zeros(10 * RATE, np.int16)))
+    none = parlando("recognise", tmp_path / "silence.flac")
+    assert (none.returncode, none.stderr) == (1, "no song recognised\n")
 
 
 def test_without_a_recognizer_files_are_refused_at_once():

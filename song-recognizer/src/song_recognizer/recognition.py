@@ -16,7 +16,7 @@ from parlando.domain.songs import RecognisedSong, Song
 from parlando.errors import SongNotFoundError
 from parlando.store.song_index import SongIndex
 from song_recognizer import metrics
-from song_recognizer.landmarks import DEFAULT, Landmarks, Parameters, landmarks
+from song_recognizer.landmarks import DEFAULT, Landmarks, landmarks
 from song_recognizer.matching import Match, best_match
 from song_recognizer.rule import Rule, is_candidate
 
@@ -52,7 +52,7 @@ class Recogniser:
         self.rule = rule or Rule()
         self._songs: dict[int, tuple[float, Song | None]] = {}
 
-    async def best(self, pcm: Pcm16, *, parameters: Parameters = DEFAULT) -> Match | None:
+    async def best(self, pcm: Pcm16) -> Match | None:
         """The best match of 16 kHz mono PCM; None without any landmark in common with a song."""
         loop = asyncio.get_running_loop()
         with metrics.RECOGNITION.time():

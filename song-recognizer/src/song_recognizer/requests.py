@@ -19,7 +19,7 @@ from parlando.store.song_requests import SongRequest
 from song_recognizer import metrics
 from song_recognizer.decoding import Decoder
 from song_recognizer.landmarks import DEFAULT, landmarks
-from song_recognizer.recognition import Recogniser
+from song_recognizer.recognition import Recogniser, parameters_of_index
 from song_recognizer.rule import is_silent
 
 SHORTEST_S: Final = 3.0
@@ -64,6 +64,7 @@ class RequestProcessor:
             raise InvalidAudioError(
                 "The file has too few landmarks to be recognised: it's not music, or noise"
             )
+        await self._index.check(parameters_of_index())
         number, registered = await self._index.begin(
             content=sha256(pcm.tobytes()).hexdigest(),
             file=fields.get("sha256", ""),

@@ -109,6 +109,7 @@ export class ClusterView {
     fill($("cluster-pools"), ["Pool", "Languages", "Tasks", "Transcribers", "Sessions", "Chunks"], pools);
     const processes = [
       ...cluster.gateways.map((g) => ["Gateway", g.worker, `${g.connections} connections, ${g.viewers} viewers`, ""]),
+      ...cluster.song_recognizers.map((r) => ["Song recognizer", r.worker, `${r.sessions} sessions, ${r.songs} songs`, ""]),
       ...cluster.audio_processors.map((p) => ["Audio-processor", p.worker, `${p.sessions} of ${p.capacity} sessions, ${p.jobs} jobs`, ""]),
       ...cluster.transcribers.map((t) => [
         "Transcriber",
