@@ -33,7 +33,7 @@ _FLOOR: Final = 1e-9  # level of digital silence, so that its logarithm exists
 
 @dataclass(frozen=True)
 class Parameters:
-    """Parameters of the index. Songs and excerpts need the same ones; only `per_frame` and `fan_out` may differ.
+    """Parameters of the index. Songs and excerpts need the same; `per_frame` and `fan_out` may differ.
 
     `rate`: sampling rate in Hz. `window`, `hop`: samples per spectrum and between two. `pole`: of the
     high-pass over time in each bin. `least`: levels below this share of the greatest one within `around_s`
