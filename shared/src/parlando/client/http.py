@@ -1,10 +1,13 @@
-"""Shared by the REST clients: error responses as exceptions, and server-sent events with reconnection."""
+"""Shared by the REST clients: requests, error responses as exceptions, server-sent events, reconnection."""
 
 import asyncio
 import math
+import os
 import time
 from collections.abc import AsyncGenerator
-from typing import Any, Final
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Final, Self
 
 import httpx
 from httpx_sse import EventSource, SSEError
@@ -26,6 +29,45 @@ def refusal(answer: httpx.Response) -> ClientError:
         return ClientError(problem["code"], problem["detail"])
     except (ValueError, KeyError, TypeError):
         return ClientError("http", f"The gateway answered {answer.status_code}")
+
+
+class RestClient:
+    """A client of one gateway. Its calls raise `ClientError` if the gateway refuses or is unreachable.
+
+    `read_s`: seconds within which a response must come.
+    """
+
+    def __init__(self, url: str, *, api_key: str | None, read_s: float) -> None:
+        self._url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._client = httpx.AsyncClient(headers=headers, timeout=httpx.Timeout(60, read=read_s))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _send(self, method: str, path: str, **more: Any) -> httpx.Response:
+        try:
+            answer = await self._client.request(method, self._url + path, **more)
+        except httpx.HTTPError as error:
+            raise ClientError("unreachable", f"No gateway answers at {self._url} ({error!r})") from error
+        if answer.is_error:
+            raise refusal(answer)
+        return answer
+
+
+def opened(file: str | os.PathLike[str]) -> tuple[Path, BinaryIO]:
+    """A file to upload: its path, and the open file."""
+    path = Path(file)
+    return path, path.open("rb")
 
 
 async def follow(

@@ -9,13 +9,11 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Final, Self, cast
+from typing import Any, BinaryIO, Final, cast
 
 import httpx
 
-from parlando.client.http import follow, refusal
+from parlando.client.http import RestClient, follow, opened
 from parlando.client.session import ClientError
 
 ENDS: Final = ("completed", "failed", "cancelled")
@@ -41,42 +39,19 @@ class _Counted:
         return self._file.fileno()
 
 
-class JobsClient:
-    """A client of one gateway. Every call raises `ClientError` if the gateway refuses it or is unreachable.
+class JobsClient(RestClient):
+    """A client of one gateway; see `RestClient`.
 
     `options` of a job (docs/protocols.md): language, task, translations, prompt, hotwords, words, channels,
     callback_url, priority.
     """
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None) -> None:
-        self._url = url.rstrip("/")
+        super().__init__(url, api_key=api_key, read_s=120)
         self._jobs = f"{self._url}/v1/stt/jobs"
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._client = httpx.AsyncClient(headers=headers, timeout=httpx.Timeout(60, read=120))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
 
     async def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
-        return await self._send(method, self._jobs + path, **more)
-
-    async def _send(self, method: str, url: str, **more: Any) -> httpx.Response:
-        try:
-            answer = await self._client.request(method, url, **more)
-        except httpx.HTTPError as error:
-            raise ClientError("unreachable", f"No gateway answers at {self._url} ({error!r})") from error
-        if answer.is_error:
-            raise refusal(answer)
-        return answer
+        return await self._send(method, f"/v1/stt/jobs{path}", **more)
 
     async def submit(
         self,
@@ -87,11 +62,11 @@ class JobsClient:
         **options: Any,
     ) -> Document:
         """Upload a file; returns the job. `sent` is called with the number of bytes uploaded so far."""
-        path, opened = _opened(file)
+        path, uploaded = opened(file)
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         fields = {name: _field(value) for name, value in options.items() if value is not None}
-        with opened:
-            counted = cast(BinaryIO, _Counted(opened, sent)) if sent else opened
+        with uploaded:
+            counted = cast(BinaryIO, _Counted(uploaded, sent)) if sent else uploaded
             files = {"file": (path.name, counted)}
             answer = await self._ask("POST", "", files=files, data=fields, headers=headers)
         return cast(Document, answer.json())
@@ -133,11 +108,11 @@ class JobsClient:
 
         `language`: codes separated by commas, among which it is detected; None for any.
         """
-        path, opened = _opened(file)
+        path, uploaded = opened(file)
         data = {"language": language} if language else {}
-        with opened:
+        with uploaded:
             answer = await self._send(
-                "POST", f"{self._url}/v1/detect-language", files={"file": (path.name, opened)}, data=data
+                "POST", "/v1/detect-language", files={"file": (path.name, uploaded)}, data=data
             )
         return cast(Document, answer.json())
 
@@ -153,11 +128,6 @@ class JobsClient:
     async def cancel(self, job_id: str) -> Document:
         """Cancel a job, or delete one that has ended."""
         return cast(Document, (await self._ask("DELETE", f"/{job_id}")).json())
-
-
-def _opened(file: str | os.PathLike[str]) -> tuple[Path, BinaryIO]:
-    path = Path(file)
-    return path, path.open("rb")
 
 
 def _field(value: Any) -> str:

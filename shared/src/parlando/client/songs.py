@@ -7,49 +7,23 @@ async with SongsClient("http://127.0.0.1:8000") as songs:
 
 import os
 from collections.abc import AsyncIterator
-from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Final, Self, cast
+from typing import Any, Final, cast
 
-import httpx
-
-from parlando.client.http import refusal
-from parlando.client.session import ClientError
+from parlando.client.http import RestClient, opened
 
 Document = dict[str, Any]
 PAGE: Final = 500
 REGISTERED_WITHIN_S: Final = 180
 
 
-class SongsClient:
-    """A client of one gateway. Its calls raise `ClientError` if the gateway refuses or is unreachable."""
+class SongsClient(RestClient):
+    """The songs of a cluster; see `RestClient`."""
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None) -> None:
-        self._url = url.rstrip("/")
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        timeout = httpx.Timeout(60, read=REGISTERED_WITHIN_S)
-        self._client = httpx.AsyncClient(headers=headers, timeout=timeout)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
+        super().__init__(url, api_key=api_key, read_s=REGISTERED_WITHIN_S)
 
     async def _ask(self, method: str, path: str, **more: Any) -> Document:
-        try:
-            answer = await self._client.request(method, self._url + path, **more)
-        except httpx.HTTPError as error:
-            raise ClientError("unreachable", f"No gateway answers at {self._url} ({error!r})") from error
-        if answer.is_error:
-            raise refusal(answer)
-        return cast(Document, answer.json())
+        return cast(Document, (await self._send(method, path, **more)).json())
 
     async def register(
         self, file: str | os.PathLike[str], *, artist: str = "", album: str = "", title: str = ""
@@ -57,9 +31,9 @@ class SongsClient:
         """Register a file as a song; returns the song. Names that are not given are read from its tags."""
         names = {"artist": artist, "album": album, "title": title}
         fields = {name: value for name, value in names.items() if value}
-        path, opened = _opened(file)
-        with opened:
-            return await self._ask("POST", "/songs", files={"file": (path.name, opened)}, data=fields)
+        path, uploaded = opened(file)
+        with uploaded:
+            return await self._ask("POST", "/songs", files={"file": (path.name, uploaded)}, data=fields)
 
     async def registered(self, sha256: str) -> Document | None:
         """The song that was registered from the file with this SHA-256."""
@@ -85,16 +59,11 @@ class SongsClient:
 
     async def recognise(self, file: str | os.PathLike[str]) -> Document | None:
         """The song in the first minute of a file; None if none is recognised."""
-        path, opened = _opened(file)
-        with opened:
-            return await self.recognise_bytes(opened.read(), path.name)
+        path, uploaded = opened(file)
+        with uploaded:
+            return await self.recognise_bytes(uploaded.read(), path.name)
 
     async def recognise_bytes(self, data: bytes, name: str = "audio.wav") -> Document | None:
         """As `recognise`, for a file in memory."""
         reply = await self._ask("POST", "/songs/recognise", files={"file": (name, data)})
         return cast("Document | None", reply["song"])
-
-
-def _opened(file: str | os.PathLike[str]) -> tuple[Path, BinaryIO]:
-    path = Path(file)
-    return path, path.open("rb")
