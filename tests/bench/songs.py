@@ -248,10 +248,10 @@ async def main() -> None:
         await fill(redis, index, pool, int(len(pool) / seconds * SYNTHETIC_S), max(numbers) + 1)
         after = (await redis.info("memory"))["used_memory"]
         print(f"{SYNTHETIC} more songs of {SYNTHETIC_S} s: {(after - before) / SYNTHETIC / 1000:.1f} KB each")
-        if not quick:
-            await accuracy(index, numbers, songs, speech, (10,))
-            await false_songs(recogniser, categories)
         await query_times(index, songs)
+        await accuracy(index, numbers, songs, speech, (10,))
+        if not quick:
+            await false_songs(recogniser, categories)
     finally:
         await redis.aclose()
         server.stop(check=False)

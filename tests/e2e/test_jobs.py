@@ -325,7 +325,7 @@ def test_a_callback_that_was_given_up_is_listed_and_retried_by_its_owner():
         assert json.loads(body)["job_id"] == headers["idempotency-key"] == kept
         assert httpx.get(one, headers=key("key-2")).status_code == 404
         counts = httpx.get(f"{base}/v1/cluster", headers=key("key-1")).json()["deliveries"]
-        assert set(counts) == {"archive", "callback", "push"}
+        assert set(counts) == {"archive", "callback", "notice", "push", "song"}
         assert 'parlando_gateway_dead_letters{queue="callback"}' in httpx.get(f"{base}/metrics").text
 
 

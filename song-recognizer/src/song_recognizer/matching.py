@@ -22,6 +22,8 @@ NEAR: Final = 2
 """Frames on both sides that belong to the offset itself."""
 WIDTH: Final = 3
 """Neighbouring offsets that are added: the frames of an excerpt don't begin with those of its song."""
+MAX_COMPARED: Final = 250_000
+"""Records that are compared at most: those of the rarest hashes, because common ones say little."""
 BLOCK: Final = 8
 """Frames of the excerpt, 0.2 s, of which …"""
 PER_BLOCK: Final = 1
@@ -73,19 +75,18 @@ def best_match(
 
 def _aligned(query: Landmarks, found: Mapping[int, bytes]) -> tuple[_Ints, _Ints, _Ints]:
     """For every record of a landmark: the song, the excerpt's offset in it, the landmark's block."""
-    blobs, repeats, starts = [], [], []
-    for value, frame in zip(query.hashes.tolist(), query.frames.tolist(), strict=True):
-        if blob := found.get(value):
-            blobs.append(blob)
-            repeats.append(len(blob) // RECORD_BYTES)
-            starts.append(frame)
-    if not blobs:
+    blobs = [found.get(value, b"") for value in query.hashes.tolist()]
+    sizes = np.array([len(blob) // RECORD_BYTES for blob in blobs], np.int64)
+    rarest = np.argsort(sizes, kind="stable")
+    chosen = rarest[: np.searchsorted(np.cumsum(sizes[rarest]), MAX_COMPARED, side="right")]
+    blobs = [blobs[place] for place in chosen.tolist()]
+    if not any(blobs):
         nothing = np.empty(0, np.int64)
         return nothing, nothing, nothing
     parts = np.frombuffer(b"".join(blobs), np.uint8).reshape(-1, RECORD_BYTES).astype(np.int64)
     numbers = parts[:, 0] | parts[:, 1] << 8 | parts[:, 2] << 16
     frames = parts[:, 3] | parts[:, 4] << 8
-    begin = np.repeat(np.array(starts, np.int64), repeats)
+    begin = np.repeat(query.frames[chosen], sizes[chosen])
     return numbers, frames - begin, begin // BLOCK
 
 
