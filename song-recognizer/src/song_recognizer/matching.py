@@ -22,8 +22,10 @@ NEAR: Final = 2
 """Frames on both sides that belong to the offset itself."""
 WIDTH: Final = 3
 """Neighbouring offsets that are added: the frames of an excerpt don't begin with those of its song."""
-MAX_COMPARED: Final = 250_000
-"""Records that are compared at most: those of the rarest hashes, because common ones say little."""
+COMPARED: Final = (250_000, 4_000_000)
+"""Records that are compared: first those of the rarest hashes, which say most; more if that isn't clear."""
+CLEAR: Final = (20, 3.0)
+"""Least matches and ratio of a clear result."""
 BLOCK: Final = 8
 """Frames of the excerpt, 0.2 s, of which …"""
 PER_BLOCK: Final = 1
@@ -56,7 +58,23 @@ def best_match(
 
     `found`: hash → its records in the index; hashes without records may be missing.
     """
-    numbers, offsets, blocks = _aligned(query, found)
+    sizes = np.array(
+        [len(found.get(value, b"")) // RECORD_BYTES for value in query.hashes.tolist()], np.int64
+    )
+    rarest = np.argsort(sizes, kind="stable")
+    totals = np.cumsum(sizes[rarest])
+    match = None
+    for limit in COMPARED:
+        chosen = rarest[: np.searchsorted(totals, limit, side="right")]
+        match = _best_of(query.hashes[chosen], query.frames[chosen], found, parameters.frame_s)
+        if len(chosen) == len(rarest) or (match and match.matches >= CLEAR[0] and match.ratio >= CLEAR[1]):
+            break
+    return match
+
+
+def _best_of(hashes: _Ints, starts: _Ints, found: Mapping[int, bytes], frame_s: float) -> Match | None:
+    """The song that fits these landmarks of an excerpt best."""
+    numbers, offsets, blocks = _aligned(hashes, starts, found)
     if not len(numbers):
         return None
     keys, counts = _counted(numbers, offsets, blocks)
@@ -70,23 +88,17 @@ def best_match(
     ranked = sorted(((excess, song, offset) for song, (excess, offset) in best.items()), reverse=True)
     excess, song, offset = ranked[0]
     second = ranked[1][0] if len(ranked) > 1 else 0.0
-    return Match(song, offset * parameters.frame_s, round(excess), excess / max(1.0, second))
+    return Match(song, offset * frame_s, round(excess), excess / max(1.0, second))
 
 
-def _aligned(query: Landmarks, found: Mapping[int, bytes]) -> tuple[_Ints, _Ints, _Ints]:
+def _aligned(hashes: _Ints, starts: _Ints, found: Mapping[int, bytes]) -> tuple[_Ints, _Ints, _Ints]:
     """For every record of a landmark: the song, the excerpt's offset in it, the landmark's block."""
-    blobs = [found.get(value, b"") for value in query.hashes.tolist()]
+    blobs = [found.get(value, b"") for value in hashes.tolist()]
     sizes = np.array([len(blob) // RECORD_BYTES for blob in blobs], np.int64)
-    rarest = np.argsort(sizes, kind="stable")
-    chosen = rarest[: np.searchsorted(np.cumsum(sizes[rarest]), MAX_COMPARED, side="right")]
-    blobs = [blobs[place] for place in chosen.tolist()]
-    if not any(blobs):
-        nothing = np.empty(0, np.int64)
-        return nothing, nothing, nothing
     parts = np.frombuffer(b"".join(blobs), np.uint8).reshape(-1, RECORD_BYTES).astype(np.int64)
     numbers = parts[:, 0] | parts[:, 1] << 8 | parts[:, 2] << 16
     frames = parts[:, 3] | parts[:, 4] << 8
-    begin = np.repeat(query.frames[chosen], sizes[chosen])
+    begin = np.repeat(starts, sizes)
     return numbers, frames - begin, begin // BLOCK
 
 
