@@ -16,54 +16,12 @@ from api_gateway.live.ends import SessionFinished
 from api_gateway.live.queued import COMMAND_BYTES
 from api_gateway.live.transport import ClientDisconnected
 from api_gateway.settings import GatewaySettings
-from parlando.domain.commands import Configure, Flush, SessionCommand, Settle
-from parlando.domain.formats import CANONICAL
+from parlando.domain.commands import Configure, SessionCommand, Settle
 from parlando.errors import (
     InvalidRequestError,
-    SessionClosedError,
-    TooManyControlsError,
-    UnavailableError,
 )
-from support.events import closed, enveloped, final, native
-
-CLOSED = enveloped(closed())
-
-
-class Played:
-    """A connection's surroundings; `now` happens at once, what isn't told never does."""
-
-    def __init__(self, *now: str, closed_after: float | None = None) -> None:
-        self.now = now
-        self.closed_after = closed_after
-        self.sent: list[str] = []
-        self.format, self.received, self.position, self.sid = CANONICAL, 100, 100, "s"
-
-    async def receive(self) -> str:
-        if "gone" in self.now:
-            raise ClientDisconnected
-        if "bug" in self.now:
-            raise ZeroDivisionError
-        return await asyncio.Future()
-
-    async def send(self, message: str) -> None:
-        self.sent.append(message)
-
-    async def touch(self) -> None:
-        if "ended" in self.now:
-            raise SessionClosedError("Session s has ended")
-        if "no redis" in self.now:
-            raise UnavailableError("Redis is away")
-
-    async def batches(self):
-        if self.closed_after is None:
-            await asyncio.Future()
-        if self.closed_after:
-            await asyncio.sleep(self.closed_after)
-        yield [CLOSED]
-
-    def connection(self) -> LiveConnection:
-        relay = SimpleNamespace(batches=self.batches)
-        return LiveConnection(self, self, relay, settings=GatewaySettings(), protocol=native())
+from support.events import native
+from support.played import Played, Said, ended
 
 
 async def test_who_finds_its_session_ended_waits_for_the_event_that_says_why():
@@ -120,48 +78,6 @@ async def test_leaving_a_session_that_has_ended_is_nothing():
     await Played("ended").connection().leave()
 
 
-class Said:
-    """A client that says `messages` and then waits, and a writer that takes controls as `take` says."""
-
-    def __init__(self, *messages: dict[str, Any]) -> None:
-        self.left = deque(orjson.dumps(message).decode() for message in messages)
-        self.sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.controls: list[SessionCommand] = []
-        self.format, self.received, self.sid = CANONICAL, 100, "s"
-        self.read_all, self.may_take = asyncio.Event(), asyncio.Event()
-
-    async def receive(self) -> str:
-        if not self.left:
-            self.read_all.set()
-            await asyncio.Future()
-        return self.left.popleft()
-
-    async def send(self, message: str) -> None:
-        self.sent.put_nowait(orjson.loads(message))
-
-    async def touch(self) -> None:
-        pass
-
-    async def command(self, command: SessionCommand) -> None:
-        await self.may_take.wait()
-        if isinstance(command, Flush):
-            raise TooManyControlsError("too many wait")
-        self.controls.append(command)
-
-    async def batches(self):
-        await asyncio.Future()
-        yield []
-
-    def connection(self, **options: Any) -> LiveConnection:
-        relay = SimpleNamespace(batches=self.batches)
-        return LiveConnection(self, self, relay, settings=GatewaySettings(), protocol=native(), **options)
-
-
-async def _ended(running: asyncio.Task[None]) -> None:
-    running.cancel()
-    await asyncio.wait([running])
-
-
 async def test_a_control_too_many_is_told_and_the_connection_goes_on():
     client = Said({"type": "flush"}, {"type": "config", "title": "new"}, {"type": "ping"})
     client.may_take.set()
@@ -173,7 +89,7 @@ async def test_a_control_too_many_is_told_and_the_connection_goes_on():
         message for message in told if message["type"] == "error"
     ).items()
     assert not running.done()
-    await _ended(running)
+    await ended(running)
 
 
 async def test_messages_without_audio_are_bounded_too():
@@ -191,7 +107,7 @@ async def test_messages_without_audio_are_bounded_too():
     while len(client.controls) < 3 * many:
         await asyncio.sleep(0)
     assert [control.changes["title"] for control in client.controls] == [str(n) for n in range(3 * many)]
-    await _ended(running)
+    await ended(running)
 
 
 async def test_a_language_that_the_engine_does_not_know_changes_nothing():
@@ -208,7 +124,7 @@ async def test_a_language_that_the_engine_does_not_know_changes_nothing():
 
     assert told["code"] == "invalid_request"
     assert client.controls == [Configure(changes={"language": "de"})]
-    await _ended(running)
+    await ended(running)
 
 
 class Throttled(Played):
@@ -297,49 +213,12 @@ async def test_a_client_that_has_disconnected_is_not_waited_for_without_end(monk
         await asyncio.wait_for(Hasty(room=False).connection().run(), 60)
 
 
-async def test_an_ack_tells_only_what_is_settled_by_finals_that_were_sent():
-    """Else a client would drop audio whose final it might never see."""
-    played, acks = Played(), []
-    turn: asyncio.Queue[str] = asyncio.Queue()  # what the client does next
-    acknowledged = asyncio.Event()
-
-    async def receive() -> str:
-        if await turn.get() == "leave":
-            raise ClientDisconnected
-        return '{"type":"audio","chunk":"AAAA","index":0}'
-
-    async def append(pcm: bytes, limit: int) -> SimpleNamespace:
-        played.settled = (2100, 4)  # as soon as the final is in Redis
-        return SimpleNamespace(stored=True, backlog=0)
-
-    async def batches():
-        await acknowledged.wait()  # the channel is slower than the append
-        yield [enveloped(final(4, covers=2100))]
-        await asyncio.Future()
-
-    async def send(message: str) -> None:
-        said = orjson.loads(message)
-        if said["type"] == "final":
-            turn.put_nowait("speak")
-            return
-        acks.append(said)
-        acknowledged.set()
-        if len(acks) == 2:
-            turn.put_nowait("leave")
-
-    played.receive, played.append, played.batches, played.send = receive, append, batches, send
-    turn.put_nowait("speak")
-    with pytest.raises(ClientDisconnected):
-        await asyncio.wait_for(played.connection().run(), 60)
-    assert [(ack["settled"], ack["settled_ms"]) for ack in acks] == [(0, 0), (2048, 131)]
-
-
 async def test_a_ping_is_answered_behind_the_end_too():
     """The tail may take long; a client that hears nothing would take the connection for lost."""
     client = Said({"type": "end"}, {"type": "ping"})
     running = asyncio.create_task(client.connection().run())
     assert (await asyncio.wait_for(client.sent.get(), 60))["type"] == "pong"
-    await _ended(running)
+    await ended(running)
 
 
 async def test_a_gateway_that_stood_still_does_not_take_its_client_for_silent():
@@ -371,32 +250,4 @@ async def test_a_gateway_that_stood_still_does_not_take_its_client_for_silent():
     while not controls:  # now it's the client that is silent
         await asyncio.sleep(0.01)
     assert controls == [Settle()]
-    await _ended(running)
-
-
-async def test_all_audio_is_acknowledged_though_no_more_follows():
-    """A client that has sent as much as may be unacknowledged waits for it."""
-    client, second = Said(), asyncio.Event()
-    client.received, client.position, client.settled = 0, 0, (0, 0)
-    frames = 2
-
-    async def receive() -> bytes:
-        nonlocal frames
-        frames -= 1
-        if frames == 0:
-            await second.wait()
-        elif frames < 0:
-            await asyncio.Future()
-        return bytes(3200)
-
-    async def append(pcm: bytes, limit: int) -> SimpleNamespace:
-        client.received += len(pcm) // 2
-        client.position = client.received
-        return SimpleNamespace(stored=True, backlog=0)
-
-    client.receive, client.append = receive, append
-    running = asyncio.create_task(client.connection().run())
-    assert (await client.sent.get())["received"] == 1600
-    second.set()  # within the interval between two acknowledgements
-    assert (await client.sent.get())["received"] == 3200
-    await _ended(running)
+    await ended(running)
