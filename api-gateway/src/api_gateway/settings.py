@@ -180,7 +180,9 @@ class GatewaySettings(BlobSettings):
         False, description="Send transcripts to Omi (which also transcribes the same audio itself)"
     )
     omi_dev_api_key: str = Field("", description="Omi developer key for `OMI_WRITE_BACK`")
-    omi_songs: bool = Field(False, description="Recognise songs in the audio of Omi users (docs/songs.md)")
+    omi_songs: bool = Field(
+        False, description="Recognise songs in the audio that the Omi webhook receives (docs/songs.md)"
+    )
     omi_app_id: str = Field("", description="Omi app whose notifications say which song is played")
     omi_app_key: str = Field("", description="Key of that app (`sk_…`); empty for no notifications")
     song_webhook: str = Field("", description="URL to which every recognised song is posted as JSON")

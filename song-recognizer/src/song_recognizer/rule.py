@@ -49,7 +49,8 @@ class NamedOnce:
 
     def __init__(self, rule: Rule, named: Iterable[RecognisedSong] = ()) -> None:
         self._rule = rule
-        self._until = {song.song_id: self._suppressed(song) for song in named}
+        # Second up to which each song isn't named again: its end, if it is played to its end.
+        self._until = {song.song_id: song.ends for song in named}
         self._last: deque[RecognisedSong | None] = deque(maxlen=rule.windows)
 
     def consider(self, candidate: RecognisedSong | None) -> RecognisedSong | None:
@@ -62,13 +63,8 @@ class NamedOnce:
             return None
         if candidate.start <= self._until.get(candidate.song_id, -1.0):
             return None
-        self._until[candidate.song_id] = self._suppressed(candidate)
+        self._until[candidate.song_id] = candidate.ends
         return candidate.model_copy(update={"start": first.start, "offset": first.offset})
 
     def _same(self, one: RecognisedSong, other: RecognisedSong) -> bool:
         return one.song_id == other.song_id and abs(one.began - other.began) <= self._rule.began_s
-
-    @staticmethod
-    def _suppressed(song: RecognisedSong) -> float:
-        """The second up to which the song isn't named again: its end, if it is played to its end."""
-        return song.ends

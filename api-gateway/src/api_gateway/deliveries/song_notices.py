@@ -1,6 +1,7 @@
 """Notices of recognised songs: to the user's Omi app, and to a webhook; at least once, by any gateway."""
 
 import time
+from abc import ABC, abstractmethod
 from typing import Any, Final
 
 import orjson
@@ -30,7 +31,7 @@ REFUSED: Final = ("http_400", "http_401", "http_403", "http_404", "http_422")
 """Answers of Omi after which another attempt would fail too."""
 
 
-class _SongDeliveries:
+class _SongDeliveries(ABC):
     """Deliveries of the annotations of songs."""
 
     def __init__(
@@ -68,11 +69,13 @@ class _SongDeliveries:
                 return annotation
         return None
 
+    @abstractmethod
     async def _select(self, entry: FeedEntry) -> Selected | None:
-        raise NotImplementedError
+        """The delivery to make from an entry of the feed, or None."""
 
+    @abstractmethod
     async def _send(self, delivery: Delivery) -> None:
-        raise NotImplementedError
+        """Make one attempt; raises if it fails."""
 
 
 class OmiNotices(_SongDeliveries):

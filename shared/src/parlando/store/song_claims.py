@@ -49,7 +49,7 @@ class SongClaims(RoleClaims[SongClaim]):
         )
 
     async def leave(self, claim: SessionClaim) -> None:
-        """End the recognition of a session's songs: nobody claims it again."""
+        """End the recognition of a session's songs: it is not claimed again."""
         await self.scripts.run(
             "song_leave",
             [claim.keys.session, claim.keys.songs],

@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 
 from parlando.errors import AtCapacityError, NoRecognizerError, ParlandoError, UnavailableError
 from parlando.store import song_keys as names
-from parlando.store.connection import BROKEN, Redis, retried
+from parlando.store.connection import BROKEN, Redis, clock, retried
 from parlando.store.heartbeat import alive
 from parlando.store.keys import RECOGNIZERS
 from parlando.store.work_queue import Delivered, WorkQueue, group_is_missing
@@ -48,12 +48,12 @@ class SongReplyError(ParlandoError):
 
 @dataclass(frozen=True, slots=True)
 class SongRequest:
-    """A request. `fields`: its parameters. `until`: unix time after which nobody waits for the reply."""
+    """A request. `fields`: its parameters. `timeout_s`: seconds after which its reply is not needed."""
 
     id: str
     kind: Kind
     fields: Mapping[str, str]
-    until: float
+    timeout_s: float
 
 
 class SongRequests:
@@ -87,11 +87,16 @@ class SongRequests:
 
         """
         name = secrets.token_hex(15)
-        until = time.time() + self._timeout_s
-        body = {"id": name, "kind": kind, "fields": orjson.dumps(dict(fields)), "until": str(until)}
+        body = {
+            "id": name,
+            "kind": kind,
+            "fields": orjson.dumps(dict(fields)),
+            "timeout_s": str(self._timeout_s),
+        }
+        until = time.monotonic() + self._timeout_s
         await retried(lambda: self._redis.xadd(names.REQUESTS, body, maxlen=4 * MAX_WAITING))  # type: ignore[arg-type]
         key, pause_s = names.reply(name), POLL_S[0]
-        while time.time() < until:
+        while time.monotonic() < until:
             found: Any = await retried(lambda: self._redis.get(key))
             if found is not None:
                 reply: dict[str, Any] = orjson.loads(found)
@@ -199,12 +204,25 @@ class SongRequestPool:
         task.add_done_callback(forget)
 
     async def _reply(self, delivered: Delivered) -> None:
-        request = _request(delivered)
-        if request is not None and time.time() < request.until:
-            reply = await self._processed(request)
-            left_s = max(1, round(request.until - time.time()))
-            await retried(lambda: self._redis.set(names.reply(request.id), orjson.dumps(reply), ex=left_s))
+        try:
+            request = _request(delivered)
+            if request is not None and (left_s := await self._left_s(delivered, request)) > 0:
+                reply = await self._processed(request, left_s)
+                lasts_s = max(1, round(request.timeout_s))
+                await retried(
+                    lambda: self._redis.set(names.reply(request.id), orjson.dumps(reply), ex=lasts_s)
+                )
+            await self._remove(delivered)
+        except UnavailableError as error:  # the request is processed again after its lease
+            log.warning("redis.unreachable", error=error.message)
 
+    async def _left_s(self, delivered: Delivered, request: SongRequest) -> float:
+        """Seconds until the reply is not needed any more, by the clock of Redis."""
+        seconds, micros = await retried(lambda: clock(self._redis, names.REQUESTS))
+        added_ms = int(delivered.entry.partition("-")[0])
+        return request.timeout_s - (seconds + micros / 1e6 - added_ms / 1000)
+
+    async def _remove(self, delivered: Delivered) -> None:
         async def remove() -> None:
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.xack(names.REQUESTS, RECOGNIZERS, delivered.entry)
@@ -213,9 +231,9 @@ class SongRequestPool:
 
         await retried(remove)
 
-    async def _processed(self, request: SongRequest) -> dict[str, Any]:
+    async def _processed(self, request: SongRequest, within_s: float) -> dict[str, Any]:
         try:
-            async with asyncio.timeout(request.until - time.time()):
+            async with asyncio.timeout(within_s):
                 return await self._process(request)
         except ParlandoError as error:
             return {"error": {"code": error.code, "message": error.message}}
@@ -229,8 +247,8 @@ def _request(delivered: Delivered) -> SongRequest | None:
     try:
         fields = {name.decode(): value for name, value in delivered.fields.items()}
         kind: Any = fields["kind"].decode()
-        until = float(fields["until"])
-        return SongRequest(fields["id"].decode(), kind, orjson.loads(fields["fields"]), until)
+        parameters = orjson.loads(fields["fields"])
+        return SongRequest(fields["id"].decode(), kind, parameters, float(fields["timeout_s"]))
     except (KeyError, ValueError):
         log.error("request.unreadable", entry=delivered.entry)
         return None
