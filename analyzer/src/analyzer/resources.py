@@ -1,0 +1,45 @@
+"""What the steps share: a thread for computations, and models, which are loaded when a step first needs them."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from analyzer.models.entity_model import EntityModel
+from analyzer.models.sentence_model import SentenceModel
+from parlando.models.catalogue import ENTITIES_EN, SENTENCES
+from parlando.models.store import ModelStore
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Resources:
+    """See the module. `store`: where the models are."""
+
+    def __init__(self, store: ModelStore) -> None:
+        self._store = store
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="analysis")
+        self._entity_model: EntityModel | None = None
+        self._sentence_model: SentenceModel | None = None
+
+    async def compute(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a function in the thread. Calls are short: others wait meanwhile."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
+
+    async def entity_model(self) -> EntityModel:
+        """The model of named entities. Raises `ModelError` if it is not on this machine."""
+        if self._entity_model is None:
+            self._entity_model = await self.compute(EntityModel, self._store.path(ENTITIES_EN))
+        return self._entity_model
+
+    async def sentence_model(self) -> SentenceModel:
+        """The model of sentence vectors. Raises `ModelError` if it is not on this machine."""
+        if self._sentence_model is None:
+            self._sentence_model = await self.compute(SentenceModel, self._store.path(SENTENCES))
+        return self._sentence_model
+
+    def close(self) -> None:
+        """End the thread; running computations are not waited for."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
