@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from api_gateway.live.relay import AnnotationsFrom, Relay
+from parlando.store.relay import AnnotationsFrom, Relay
 from parlando.domain.annotations import Annotation
 from parlando.domain.job_options import JobOptions
 from parlando.errors import ConflictError, JobNotFoundError, SessionNotFoundError

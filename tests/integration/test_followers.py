@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from api_gateway.http.sse import Position, ReaderStart, respond
-from api_gateway.live.relay import Relay
+from parlando.store.relay import Relay
 from parlando.domain.job_options import JobOptions
 from parlando.errors import JobNotFoundError
 from parlando.ids import new_job_id

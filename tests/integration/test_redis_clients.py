@@ -7,7 +7,7 @@ import pytest
 from redis import exceptions as broken
 
 from api_gateway.live.connection import LiveConnection
-from api_gateway.live.relay import Relay
+from parlando.store.relay import Relay
 from api_gateway.live.transport import ClientDisconnected
 from api_gateway.settings import GatewaySettings
 from parlando.store.connection import connect, retried

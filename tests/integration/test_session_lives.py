@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from api_gateway.live.relay import Relay
+from parlando.store.relay import Relay
 from parlando.domain.audio import Encoding
 from parlando.domain.events import Closed, FinalTranscript
 from parlando.domain.formats import AudioFormat

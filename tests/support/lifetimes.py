@@ -6,11 +6,12 @@ from typing import Final
 import redis
 
 STAYING: Final = {
-    r"stt:\{\d+\}:(intake|jobs|songs)": (
+    r"stt:\{\d+\}:(intake|jobs|songs|tasks)": (
         "queues with consumer groups: an entry is removed when its work is done, and the groups must stay"
     ),
     r"stt:\{\d+\}:feed": "bounded, holds names of sessions and jobs only, and its consumer groups must stay",
     r"stt:\{songs(:\d+)?\}:.*": "the index of songs, which lasts until its songs are removed",
+    r"stt:\{analysis\}:requests": "a queue with a consumer group: an entry is removed when it is processed",
     r"stt:schema": "one number: the version of the data",
     r"stt:token-secret": "one secret, which signs the access tokens of all gateways",
     r"stt:pools": "one field per pool; an entry that is a week old is removed by whoever reads it",

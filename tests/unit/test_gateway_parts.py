@@ -12,7 +12,7 @@ from api_gateway.auth import Access, Principal, handshake_of
 from api_gateway.doors.base import Audio, Ping, Start
 from api_gateway.doors.native import request_of
 from api_gateway.http.sse import start_of
-from api_gateway.live.outbox import Outbox
+from parlando.store.outbox import Outbox
 from api_gateway.settings import GatewaySettings
 from parlando.domain import subtitles
 from parlando.domain.commands import Configure, End, Flush

@@ -1,12 +1,14 @@
-"""What the steps share: a thread for computations, and models, which are loaded when a step first needs them."""
+"""What the steps share: a thread for computations, models that are loaded when needed, the language model."""
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from analyzer.language_model import LanguageModel
 from analyzer.models.entity_model import EntityModel
 from analyzer.models.sentence_model import SentenceModel
+from analyzer.turns import Turns
 from parlando.models.catalogue import ENTITIES_EN, SENTENCES
 from parlando.models.store import ModelStore
 
@@ -15,18 +17,21 @@ R = TypeVar("R")
 
 
 class Resources:
-    """See the module. `store`: where the models are."""
+    """See the module. `store`: where the models are. `language_model`: None if none is configured."""
 
-    def __init__(self, store: ModelStore) -> None:
+    def __init__(self, store: ModelStore, language_model: LanguageModel | None = None) -> None:
+        self.language_model = language_model
         self._store = store
+        self._turns = Turns()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="analysis")
         self._entity_model: EntityModel | None = None
         self._sentence_model: SentenceModel | None = None
 
     async def compute(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call a function in the thread. Calls are short: others wait meanwhile."""
+        """Call a short function in the thread, in turns: those for live sessions first."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
+        async with self._turns.turn():
+            return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
 
     async def entity_model(self) -> EntityModel:
         """The model of named entities. Raises `ModelError` if it is not on this machine."""

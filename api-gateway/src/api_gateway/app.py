@@ -24,6 +24,7 @@ from api_gateway.deliveries.webhooks import TranscriptWebhook
 from api_gateway.dependencies import Services, Songs
 from api_gateway.doors.table import WebSocketDoor, load
 from api_gateway.http import (
+    analysis,
     assemblyai,
     deepgram,
     deliveries,
@@ -62,21 +63,24 @@ from parlando import __version__
 from parlando.blobs import Blobs
 from parlando.errors import ParlandoError
 from parlando.outbound import Outbound
+from parlando.store.analysis_tasks import DIGESTS, AnalysisTasks
 from parlando.store.annotations import Annotations
 from parlando.store.connection import connect
 from parlando.store.history import History
 from parlando.store.http_audio import HttpAudio
 from parlando.store.job_store import Jobs
 from parlando.store.pubsub import Channels
+from parlando.store.requests import Requests
 from parlando.store.sessions import Sessions
 from parlando.store.song_index import SongIndex
-from parlando.store.song_requests import SongRequests
+from parlando.store.song_keys import QUEUE as SONG_REQUESTS
 from parlando.store.token_secret import TokenSecret
 from parlando.store.viewers import Viewers
 from parlando.tasks import end
 
+DIGEST_TIMEOUT_S: Final = 120.0
 METHODS: Final = ("GET", "POST", "DELETE")
-EXPOSED: Final = ("Location", "Retry-After", "X-Request-ID")
+EXPOSED: Final = ("Location", "Retry-After", "X-Request-ID", "X-Task-ID")
 """Response headers that pages of `CORS_ORIGINS` can read, besides those that CORS always allows."""
 
 
@@ -133,7 +137,9 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             outbound=jobs_outbound,
             viewers=Viewers(redis, partitions=settings.partitions),
             annotations=annotations,
-            songs=Songs(SongIndex(redis), SongRequests(redis, timeout_s=settings.song_timeout_s)),
+            songs=Songs(SongIndex(redis), Requests(redis, SONG_REQUESTS, timeout_s=settings.song_timeout_s)),
+            tasks=AnalysisTasks(redis, partitions=settings.partitions),
+            digests=Requests(redis, DIGESTS, timeout_s=DIGEST_TIMEOUT_S),
             cluster=cluster,
         )
         loops = [channels.run(), archiver.deliveries.run(), callbacks.deliveries.run(), cluster.run()]
@@ -198,6 +204,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         omi,
         twilio,
         songs,
+        analysis,
         users,
         deliveries,
         cluster_routes,

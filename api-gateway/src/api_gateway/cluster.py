@@ -130,6 +130,7 @@ class Cluster:
             "transcribers": transcribers,
             "followers": kinds["follower"],
             "song_recognizers": kinds["song-recognizer"],
+            "analyzers": kinds["analyzer"],
         }
 
     @staticmethod
@@ -168,7 +169,7 @@ class Cluster:
         return await self._sessions_of[key].get()
 
 
-_KINDS: Final = ("gateway", "processor", "transcriber", "follower", "song-recognizer")
+_KINDS: Final = ("gateway", "processor", "transcriber", "follower", "song-recognizer", "analyzer")
 _NOT_SHOWN: Final = frozenset({"kind", "schema", "at", "latencies", "languages", "tasks"})
 
 

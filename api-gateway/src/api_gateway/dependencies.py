@@ -17,14 +17,15 @@ from parlando.blobs import Blobs
 from parlando.errors import NotAllowedError, SessionNotFoundError
 from parlando.ids import fingerprint, is_session_id
 from parlando.outbound import Outbound
+from parlando.store.analysis_tasks import AnalysisTasks
 from parlando.store.annotations import Annotations
 from parlando.store.history import History, SessionRecord
 from parlando.store.http_audio import HttpAudio
 from parlando.store.job_store import Jobs
 from parlando.store.pubsub import Channels
+from parlando.store.requests import Requests
 from parlando.store.sessions import Sessions
 from parlando.store.song_index import SongIndex
-from parlando.store.song_requests import SongRequests
 from parlando.store.viewers import Viewers, is_viewer_token
 
 
@@ -33,7 +34,7 @@ class Songs:
     """The index of songs, and requests to the song recognizers."""
 
     index: SongIndex
-    requests: SongRequests
+    requests: Requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Services:
     viewers: Viewers
     annotations: Annotations
     songs: Songs
+    tasks: AnalysisTasks
+    digests: Requests
     cluster: Cluster
 
 

@@ -149,6 +149,13 @@ class NoRecognizerError(ParlandoError):
     retryable = True
 
 
+class NoAnalyzerError(ParlandoError):
+    """Raised when a request needs an analyzer, and none is running or replies."""
+
+    code = "no_analyzer"
+    retryable = True
+
+
 class StorageError(ParlandoError):
     """Raised when the blob store is unreachable or full."""
 

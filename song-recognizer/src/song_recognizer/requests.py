@@ -14,8 +14,8 @@ import structlog
 from parlando.domain.audio import SAMPLE_RATE, Pcm16
 from parlando.domain.songs import RecognisedSong
 from parlando.errors import InvalidAudioError, SongNotFoundError
+from parlando.store.requests import Request
 from parlando.store.song_index import MAX_FRAMES, SongIndex
-from parlando.store.song_requests import SongRequest
 from song_recognizer import metrics
 from song_recognizer.decoding import Decoder
 from song_recognizer.landmarks import DEFAULT, landmarks
@@ -44,7 +44,7 @@ class RequestProcessor:
         self._recogniser = recogniser
         self._thread = thread
 
-    async def process(self, request: SongRequest) -> dict[str, Any]:
+    async def process(self, request: Request) -> dict[str, Any]:
         """The reply to a request. Raises the `ParlandoError`s that are its reply otherwise."""
         outcome = "failed"
         try:

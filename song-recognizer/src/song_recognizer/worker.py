@@ -12,11 +12,14 @@ from parlando.domain.audio import BYTES_PER_SAMPLE
 from parlando.errors import ParlandoError, UnavailableError
 from parlando.store.connection import BROKEN
 from parlando.store.leases import LeasePool, PoolMetrics
+from parlando.store.requests import Responder
 from parlando.store.session_claims import RENEW_EVERY_S, TAKE_OVER_EVERY_S, SessionRenewal
 from parlando.store.session_reader import SessionReader
 from parlando.store.song_claims import SongClaim, SongClaims
 from parlando.store.song_index import SongIndex
-from parlando.store.song_requests import RECOGNIZER, SongRequestPool
+from parlando.store.song_keys import QUEUE, RECOGNIZER
+from parlando.store.work_queue import WorkQueue
+from parlando.worker.queue_pool import QueuePool
 from parlando.worker.service import Pool, WorkerService
 from song_recognizer import metrics
 from song_recognizer.decoding import Decoder
@@ -28,6 +31,7 @@ from song_recognizer.settings import SongSettings
 DRAIN_S: Final = 10.0
 SPREAD: Final = 12  # sessions held at which a worker waits longest before it claims another
 REQUESTS: Final = 2  # at a time: one is decoded while the other is analysed
+REQUEST_LEASE_S: Final = 15.0
 SWEEP_EVERY_S: Final = 60.0
 
 log = structlog.get_logger(part="worker")
@@ -73,8 +77,19 @@ class SongWorker(WorkerService):
         )
         self._decoder = Decoder(Blobs.of(settings), settings.decoder_url)
         processor = RequestProcessor(self._index, self._decoder, self._recogniser, self._thread)
-        self._requests = SongRequestPool(
-            self.redis, worker=self.id, concurrency=REQUESTS, process=processor.process
+        self._requests = QueuePool(
+            "requests",
+            WorkQueue(
+                self.redis,
+                lambda _: QUEUE.stream,
+                QUEUE.group,
+                worker=self.id,
+                partitions=1,
+                lease_s=REQUEST_LEASE_S,
+            ),
+            Responder(self.redis, QUEUE, processor.process).respond,
+            concurrency=REQUESTS,
+            lease_s=REQUEST_LEASE_S,
         )
         self._songs = 0
 

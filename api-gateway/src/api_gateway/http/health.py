@@ -57,6 +57,10 @@ async def _report(services: Services) -> dict[str, Any]:
             "alive": len(overview["song_recognizers"]),
             "sessions": sum(worker["sessions"] for worker in overview["song_recognizers"]),
         },
+        "analyzers": {
+            "alive": len(overview["analyzers"]),
+            "tasks": sum(worker["tasks"] for worker in overview["analyzers"]),
+        },
         "jobs": overview["jobs"],
         "sessions": {name: overview["sessions"][name] for name in ("open", "unclaimed", "unassigned")},
         "lag_ms": overview["lag_ms"],

@@ -10,7 +10,6 @@ from starlette.requests import ClientDisconnect, Request
 from api_gateway.dependencies import Services
 from api_gateway.http.job_uploads import discard
 from api_gateway.http.sse import ENDS
-from api_gateway.live.relay import Relay
 from parlando.domain.job_options import JobOptions, JobStatus
 from parlando.errors import (
     AtCapacityError,
@@ -21,6 +20,7 @@ from parlando.errors import (
 )
 from parlando.ids import new_job_id
 from parlando.store.job_store import JobRecord, Source
+from parlando.store.relay import Relay
 from parlando.tasks import end
 
 _removals: set[asyncio.Task[None]] = set()

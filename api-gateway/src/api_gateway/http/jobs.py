@@ -13,7 +13,6 @@ from api_gateway.dependencies import PrincipalDep, Services, ServicesDep, Transl
 from api_gateway.http.job_uploads import discard, receive
 from api_gateway.http.sse import annotations_from, respond, start_of
 from api_gateway.http.uploads import body_of
-from api_gateway.live.relay import Relay
 from api_gateway.presenters.job import document_of, job_of, result_of, transcript_of
 from parlando.domain.job_options import INTERNAL_FIELDS, JobOptions, JobStatus
 from parlando.domain.subtitles import FORMATS, Format
@@ -32,6 +31,7 @@ from parlando.ids import (
     new_job_id,
 )
 from parlando.store.job_store import JobRecord, Source, unknown
+from parlando.store.relay import Relay
 
 MAX_JSON: Final = 1 << 16  # bytes of a request without a file
 
@@ -177,6 +177,8 @@ def _first(error: ValidationError) -> str:
 async def _check(services: Services, options: JobOptions) -> str:
     """Check the options. Returns the pool that decodes the job."""
     pools = await services.admission.patient_pools(options.languages, options.required_task)
+    if options.steps:
+        await services.tasks.check(options.steps)
     if options.callback_url:
         await services.outbound.check(options.callback_url)
     return pools[0]

@@ -8,12 +8,12 @@ from starlette.responses import Response, StreamingResponse
 from api_gateway import metrics
 from api_gateway.dependencies import ReadingDep, RecordDep, Services, ServicesDep, TranslationQuery
 from api_gateway.http.sse import annotations_from, respond, start_of
-from api_gateway.live.relay import Relay
 from parlando.domain.audio import milliseconds, seconds
 from parlando.domain.events import EVENTS, FinalTranscript
 from parlando.domain.subtitles import FORMATS, Format
 from parlando.domain.transcript import Transcript
 from parlando.store.history import SessionRecord
+from parlando.store.relay import Relay
 
 router = APIRouter(prefix="/v1/stt/sessions", tags=["sessions"])
 

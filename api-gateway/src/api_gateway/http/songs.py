@@ -11,7 +11,6 @@ from api_gateway.http.job_uploads import Upload, discard, receive
 from api_gateway.presenters.session import iso
 from parlando.domain.songs import Song
 from parlando.errors import InvalidRequestError
-from parlando.store.song_requests import Kind
 
 NAMES: Final = ("artist", "album", "title")
 LONGEST: Final = 300  # characters of a name
@@ -61,7 +60,7 @@ def song_of(song: Song) -> dict[str, Any]:
     }
 
 
-async def _reply(request: Request, services: Services, kind: Kind) -> dict[str, Any]:
+async def _reply(request: Request, services: Services, kind: str) -> dict[str, Any]:
     """Receive a file, and let a song-recognizer process it."""
     await services.songs.requests.check()
     upload = await receive(request, services.blobs, limit=services.settings.max_upload_mb << 20)

@@ -12,11 +12,11 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from api_gateway.dependencies import Services
-from api_gateway.live.relay import AnnotationsFrom, Relay
 from parlando.domain.annotations import Annotation
 from parlando.errors import JobNotFoundError, SessionNotFoundError
 from parlando.store.envelope import Envelope
 from parlando.store.keys import AnnotationKeys
+from parlando.store.relay import AnnotationsFrom, Relay
 
 ENDS: Final = frozenset({"closed", "completed", "failed", "cancelled"})
 """Types of the last event of a session or job."""

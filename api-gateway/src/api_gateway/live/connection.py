@@ -30,9 +30,9 @@ from api_gateway.doors.base import (
 from api_gateway.live.ends import IdleError, SessionFinished, primary_error
 from api_gateway.live.opening import received_by
 from api_gateway.live.queued import Chunk, cost, decoder_of
-from api_gateway.live.relay import Relay
 from api_gateway.live.transport import ClientDisconnected, Transport
 from api_gateway.settings import GatewaySettings
+from parlando.domain.analysis import TaskUpdate
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, milliseconds
 from parlando.domain.commands import Configure, End, Flush, Settle
 from parlando.domain.events import Closed, Partial, age_s
@@ -40,6 +40,7 @@ from parlando.domain.formats import AudioFormat
 from parlando.domain.job_events import JobEvent
 from parlando.errors import InvalidRequestError, SessionClosedError, SessionLostError, TooManyControlsError
 from parlando.store.envelope import AccessChanged
+from parlando.store.relay import Relay
 from parlando.store.sessions import SessionWriter
 
 LARGEST_ENTRY: Final = SAMPLE_RATE * BYTES_PER_SAMPLE  # bytes of one stream entry: a second of PCM
@@ -333,8 +334,8 @@ class LiveConnection:
         async for batch in self._relay.batches():
             for envelope in batch:
                 event = envelope.message
-                if isinstance(event, JobEvent | AccessChanged):
-                    continue  # impossible: the one belongs to jobs, the relay consumes the other
+                if isinstance(event, JobEvent | TaskUpdate | AccessChanged):
+                    continue  # impossible: two belong to jobs, the relay consumes the third
                 await self._send_all(self._protocol.event(event))
                 self._sent_seq = envelope.seq or self._sent_seq
                 if isinstance(event, Partial):

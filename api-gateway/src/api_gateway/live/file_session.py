@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from api_gateway.dependencies import Services
-from api_gateway.live.relay import Relay
 from parlando.domain.audio import Encoding
 from parlando.domain.commands import End
 from parlando.domain.config import SessionConfig
@@ -22,6 +21,7 @@ from parlando.errors import (
 )
 from parlando.ids import new_session_id, new_token
 from parlando.store.pools import Place
+from parlando.store.relay import Relay
 from parlando.store.sessions import SessionWriter
 
 ENTRY: Final = 1 << 18  # bytes of one stream entry

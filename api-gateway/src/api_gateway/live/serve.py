@@ -26,11 +26,11 @@ from api_gateway.live.connection import LiveConnection
 from api_gateway.live.ends import SessionFinished, primary_error
 from api_gateway.live.first_messages import channels_of, described, first_channels, first_commands
 from api_gateway.live.opening import Opened, Opening
-from api_gateway.live.relay import AnnotationsFrom, Relay
 from api_gateway.live.shared_transport import SharedTransport
 from api_gateway.live.transport import ClientDisconnected, Transport
 from parlando.domain.commands import End
 from parlando.errors import ParlandoError
+from parlando.store.relay import AnnotationsFrom, Relay
 
 log = structlog.get_logger(part="live")
 

@@ -33,6 +33,7 @@ ERROR_MAPPINGS: Final[dict[str, ErrorMapping]] = {
     "job_not_ready": ErrorMapping(409, 1008, "The job has no result"),
     "delivery_not_found": ErrorMapping(404, 1008, "No such delivery"),
     "song_not_found": ErrorMapping(404, 1008, "No such song"),
+    "no_analyzer": ErrorMapping(503, 1013, "No analyzer can process the request"),
     "no_recognizer": ErrorMapping(503, 1013, "No song-recognizer can process the request"),
     "conflict": ErrorMapping(409, 1008, "The Idempotency-Key was used for another file"),
     "refused_address": ErrorMapping(400, 1008, "The URL is not allowed"),

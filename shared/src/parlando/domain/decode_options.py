@@ -4,6 +4,7 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from parlando.domain.analysis import STEPS_PATTERN, step_names
 from parlando.domain.languages import LanguageChoice, codes
 
 ENGLISH: Final = "en"
@@ -34,11 +35,23 @@ class DecodeOptions(BaseModel):
         "them",
     )
     words: bool = Field(False, description="Segments contain word times")
+    analyze: str = Field(
+        "",
+        max_length=200,
+        pattern=STEPS_PATTERN,
+        description="Steps of the analysis of the text, separated by commas, whose results are annotations "
+        "(docs/analysis.md)",
+    )
 
     @property
     def languages(self) -> tuple[str, ...]:
         """The codes in `language`; empty for any."""
         return codes(self.language)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The names in `analyze`."""
+        return step_names(self.analyze)
 
     @property
     def only_language(self) -> str | None:

@@ -62,6 +62,11 @@ class JobOptions(DecodeOptions):
     callback_url: str | None = Field(
         None, max_length=2000, description="URL that receives the result as a POST"
     )
+    target_language: str = Field(
+        "en",
+        pattern=r"^[a-z]{2,3}$",
+        description="ISO 639 code of the language into which the step `translation` translates",
+    )
     priority: Priority = Field(Priority.NORMAL, description="Among all jobs of all keys")
     eager: bool = False
     presentation: str = Field("", max_length=20_000)

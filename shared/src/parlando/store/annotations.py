@@ -91,9 +91,8 @@ class Annotations:
         """All annotations in order, in the form of the transcript API."""
         return [each.model_dump(exclude={"type", "session_id"}) async for each in self.all(keys)]
 
-    async def all(self, keys: AnnotationKeys) -> AsyncIterator[Annotation]:
-        """Yield all annotations in order."""
-        after = 0
+    async def all(self, keys: AnnotationKeys, *, after: int = 0) -> AsyncIterator[Annotation]:
+        """Yield all annotations after number `after`, in order."""
         while page := await self.page(keys, after=after):
             for encoded in page:
                 annotation = Annotation.model_validate_json(encoded)

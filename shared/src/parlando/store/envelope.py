@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 
+from parlando.domain.analysis import TaskUpdate
 from parlando.domain.annotations import Annotation
 from parlando.domain.events import (
     Closed,
@@ -37,6 +38,7 @@ Message = (
     | JobEvent
     | Annotation
     | AccessChanged
+    | TaskUpdate
 )
 _MESSAGES: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 

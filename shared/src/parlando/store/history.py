@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 
+from parlando.domain.config import SessionConfig
 from parlando.domain.pools import UNASSIGNED
 from parlando.domain.wallclock import Burst
 from parlando.errors import SessionNotFoundError
@@ -87,6 +88,18 @@ class History:
     def keys(self, sid: str) -> SessionKeys:
         """The keys of session `sid`."""
         return SessionKeys.of(sid, self._partitions)
+
+    def channel(self, sid: str) -> str:
+        """The channel of the events of a session or job."""
+        return self.keys(sid).events
+
+    async def config(self, sid: str) -> SessionConfig:
+        """The config of session `sid`. Raises `SessionNotFoundError`."""
+        key = self.keys(sid).session
+        found: Any = await retried(lambda: self._redis.hget(key, "config"))
+        if found is None:
+            raise SessionNotFoundError(f"No session {sid} is known; it may have expired")
+        return SessionConfig.model_validate_json(found)
 
     async def record(self, sid: str) -> SessionRecord:
         """The record of session `sid`. Raises `SessionNotFoundError` if it does not exist or has expired."""

@@ -150,6 +150,7 @@ class Jobs:
                 LONG_TTL_S,
                 int(bool(options.callback_url)),
                 int(listed),
+                int(bool(options.analyze)),
                 *(part for field in fields.items() for part in field),
             ],
         )

@@ -31,6 +31,8 @@ The keys of one session or job share the hash tag `{p}` of its partition, so tha
 | stt:{p}:job:<id>        | hash             | a job's record                                             |
 | stt:{p}:parts:<id>      | hash             | its chunks: queue entries, attempts, results out of order  |
 | stt:{p}:events:<id>     | stream + channel | a job's results in order, as for sessions                  |
+| stt:{p}:tasks           | stream           | group `analyzers`; jobs whose transcripts are analysed     |
+| stt:{p}:updates:<id>    | stream           | kept updates of a job's analysis, id = seq                 |
 | stt:{p}:job-list:<key>  | sorted set       | a key's jobs by the time they were submitted               |
 | stt:{p}:deliveries:<queue>:records | hash  | deliveries of a queue, JSON by id                          |
 | …:ready                 | sorted set       | deliveries that may start, by owner and destination        |
@@ -52,12 +54,13 @@ The keys of one session or job share the hash tag `{p}` of its partition, so tha
 | …:removed               | set              | numbers of removed songs that the shards still contain     |
 | …:requests              | stream           | group `recognizers`; files to register or to recognise     |
 | …:reply:<request>       | string           | the reply to a request                                     |
+| stt:{analysis}:requests | stream           | group `analyzers`; digests of sessions. Replies: `…:reply:`|
 | stt:{p}:answer:<call>   | string           | a script's answer, for a repeat of the same call           |
 
-Every key has a lifetime, except the queues of audio-processors and song recognizers (entries are removed when
-their work is done), the feed (bounded in length), the schema version, the secret of access tokens, the hashes
-of workers and pools (readers remove old reports), and the index of songs.
-The queues of a pool live `LONG_TTL_S` after the last write to them and after its last transcriber.
+Every key has a lifetime, except the queues of audio-processors, song recognizers and analyzers (entries are
+removed when their work is done), the feed (bounded in length), the schema version, the secret of access
+tokens, the hashes of workers and pools (readers remove old reports), and the index of songs. The queues of a
+pool live `LONG_TTL_S` after the last write to them and after its last transcriber.
 """
 
 from dataclasses import dataclass
@@ -70,6 +73,7 @@ from parlando.ids import partition_of
 TRANSCRIBERS: Final = "transcribers"
 PROCESSORS: Final = "processors"
 RECOGNIZERS: Final = "recognizers"
+ANALYZERS: Final = "analyzers"
 WORKERS: Final = "stt:workers"
 POOLS: Final = "stt:pools"
 SCHEMA: Final = "stt:schema"
@@ -113,6 +117,16 @@ def feed(partition: int) -> str:
 def jobs(partition: int) -> str:
     """The work queue of admitted jobs."""
     return f"stt:{{{partition}}}:jobs"
+
+
+def tasks(partition: int) -> str:
+    """The work queue of jobs whose transcripts are analysed."""
+    return f"stt:{{{partition}}}:tasks"
+
+
+def updates_channel(job: str) -> str:
+    """The channel of the updates of a job's analysis."""
+    return f"audio_stream:{job}"
 
 
 def waiting(partition: int, *, unassigned: bool = False) -> str:
@@ -354,6 +368,11 @@ class JobKeys:
         return SessionKeys(self.job, self.partition).events
 
     @property
+    def updates(self) -> str:
+        """The kept updates of its analysis."""
+        return f"stt:{{{self.partition}}}:updates:{self.job}"
+
+    @property
     def annotations(self) -> AnnotationKeys:
         """What followers say of it."""
         return AnnotationKeys(self.job, self.partition, self.record)
@@ -376,4 +395,6 @@ class JobKeys:
             usage(self.partition, key, month()),
             job_list(self.partition, key),
             *self.annotations.beside_hash,
+            self.updates,
+            tasks(self.partition),
         ]

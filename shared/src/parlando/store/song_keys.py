@@ -3,6 +3,12 @@
 from collections.abc import Iterable
 from typing import Final
 
+from parlando.errors import NoRecognizerError
+from parlando.store.keys import RECOGNIZERS
+from parlando.store.requests import RequestQueue
+
+RECOGNIZER: Final = "song-recognizer"
+"""The kind of the recognizers in their heartbeats."""
 SHARDS: Final = 16
 """Number of hash tags among which the hashes are divided, so that a Redis Cluster spreads the index."""
 
@@ -13,7 +19,15 @@ CONTENTS: Final = "stt:{songs}:contents"
 FILES: Final = "stt:{songs}:files"
 REMOVED: Final = "stt:{songs}:removed"
 SWEEPER: Final = "stt:{songs}:sweeper"
-REQUESTS: Final = "stt:{songs}:requests"
+QUEUE: Final = RequestQueue(
+    worker=RECOGNIZER,
+    stream="stt:{songs}:requests",
+    group=RECOGNIZERS,
+    reply="stt:{songs}:reply:",
+    missing=NoRecognizerError,
+    about="songs",
+)
+"""Files to register, and files in which to recognise songs."""
 
 
 def song_prefix() -> str:
@@ -24,11 +38,6 @@ def song_prefix() -> str:
 def song(number: int) -> str:
     """A song."""
     return f"{song_prefix()}{number}"
-
-
-def reply(request: str) -> str:
-    """The reply to a request."""
-    return f"stt:{{songs}}:reply:{request}"
 
 
 def bucket(value: int) -> str:

@@ -189,6 +189,18 @@ class WorkQueue:
                 pipe.xclaim(self._streams[partition], self._group, self._worker, 0, [entry], justid=True)
             await pipe.execute()
 
+    async def remove(self, partition: int, entry: str) -> None:
+        """Remove an entry, whose work is done. Raises `UnavailableError`."""
+        stream = self._streams[partition]
+
+        async def remove() -> None:
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.xack(stream, self._group, entry)
+                pipe.xdel(stream, entry)
+                await pipe.execute()
+
+        await retried(remove)
+
     async def release(self, entries: Collection[tuple[int, str]]) -> None:
         """End the leases of entries that this worker has: they are overdue from now on."""
         if not entries:

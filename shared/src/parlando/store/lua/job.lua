@@ -6,8 +6,9 @@
 --       7 virtual times of the waiting jobs   8 shares of its pool: job:<key> and chunk:<key> count admitted jobs and queued
 --         chunks, `keys` the number of keys that have admitted jobs
 --       9 feed   10 usage hash of the month   11 list of the key's jobs
---       12 annotations   13 annotation names
-local JOB, PARTS, EVENTS, JOBS, CHUNKS, WAITING, FLOWS, SHARES, FEED, USAGE, LIST, NOTES, NOTE_NAMES = unpack(KEYS)
+--       12 annotations   13 annotation names   14 updates of its analysis   15 queue of jobs to be analysed
+local JOB, PARTS, EVENTS, JOBS, CHUNKS, WAITING, FLOWS, SHARES, FEED, USAGE, LIST, NOTES, NOTE_NAMES, UPDATES, TASKS =
+  unpack(KEYS)
 local PROCESSORS, TRANSCRIBERS = 'processors', 'transcribers'
 local ID = string.match(JOB, ':job:(.*)$')
 local POOL = string.match(CHUNKS, ':chunks:(.*)$')

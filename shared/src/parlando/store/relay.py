@@ -1,20 +1,31 @@
-"""A session's events for one client: from the live channel, and from the history to fill its gaps."""
+"""The events of a session, job or task for one reader: from the channel, and from the history."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
-from api_gateway.live.outbox import Outbox
 from parlando.domain.annotations import Annotation
 from parlando.store.annotations import Annotations
 from parlando.store.envelope import AccessChanged, Envelope
-from parlando.store.history import History
 from parlando.store.keys import AnnotationKeys
+from parlando.store.outbox import Outbox
 from parlando.store.pubsub import Channels
 
 PAGE: Final = 200
 CHECK_EVERY_S: Final = 15.0  # the history is read at this interval if the channel carries nothing
+
+
+class EventSource(Protocol):
+    """Where events are kept and published, by the id of their session, job or task; see `History`."""
+
+    def channel(self, name: str) -> str:
+        """The channel on which they are published."""
+        ...
+
+    async def events(self, name: str, *, after: int, count: int) -> list[bytes]:
+        """Up to `count` kept events after seq `after`, oldest first, each as JSON."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,27 +38,27 @@ class AnnotationsFrom:
 
 
 class Relay:
-    """Relays one session's events after `after`: every kept event once and in order, partials as they arrive.
+    """Relays the events of `name` after `after`: every kept event once and in order, partials as they arrive.
 
-    `admitted`: whether the client may still read the session. It is called before each read of the history:
+    `admitted`: whether the reader may still read them. It is called before each read of the history:
     at the start, when a viewer token was revoked, and when the channel may have missed that. `batches` ends
     if it returns False, and raises what it raises, such as `SessionNotFoundError`.
     """
 
     def __init__(
         self,
-        history: History,
+        source: EventSource,
         channels: Channels,
-        sid: str,
+        name: str,
         *,
         after: int,
         annotations: AnnotationsFrom | None = None,
         admitted: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        self._history = history
+        self._source = source
         self._channels = channels
-        self._sid = sid
-        self._channel = history.keys(sid).events
+        self._name = name
+        self._channel = source.channel(name)
         self._annotations = annotations
         self._outbox = Outbox(after, None if annotations is None else annotations.after)
         self._admitted = admitted
@@ -97,11 +108,11 @@ class Relay:
     async def _catch_up(self) -> None:
         """Read one page of the messages that the channel didn't deliver."""
         if self._outbox.behind:
-            page = await self._history.events(self._sid, after=self._outbox.newest, count=PAGE)
+            page = await self._source.events(self._name, after=self._outbox.newest, count=PAGE)
             self._outbox.refill([Envelope(event) for event in page], complete=len(page) < PAGE)
-        sequence, source = self._outbox.annotations, self._annotations
-        if sequence is not None and source is not None and sequence.behind:
-            page = await source.annotations.page(source.keys, after=sequence.newest, count=PAGE)
+        sequence, notes = self._outbox.annotations, self._annotations
+        if sequence is not None and notes is not None and sequence.behind:
+            page = await notes.annotations.page(notes.keys, after=sequence.newest, count=PAGE)
             found = [Envelope(annotation) for annotation in page]
             numbered = [(e.message.number, e) for e in found if isinstance(e.message, Annotation)]
             sequence.refill(numbered, complete=len(page) < PAGE)

@@ -12,6 +12,8 @@ from parlando.domain.events import FinalTranscript
 from parlando.store.envelope import Envelope
 
 MAX_WAITING: Final = 64
+_REPLACED: Final = frozenset({"partial", "update"})
+"""Types of events that are not kept, of which only the newest is sent."""
 
 
 class NumberedMessages:
@@ -99,8 +101,8 @@ class Outbox:
             if self._events.put(message.seq, message):
                 self._drop_partials_of(message)
         else:
-            if message.type == "partial":
-                self._unnumbered = [p for p in self._unnumbered if p.type != "partial"]
+            if message.type in _REPLACED:
+                self._unnumbered = [p for p in self._unnumbered if p.type != message.type]
             self._unnumbered.append(message)
 
     def _drop_partials_of(self, message: Envelope) -> None:
