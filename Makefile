@@ -8,7 +8,7 @@ CLIENTS := .venv-clients
 PYTHON ?= python3
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
 PINS := constraints.txt pyproject.toml $(wildcard */pyproject.toml)
-PATHS := shared/src api-gateway/src audio-processor/src song-recognizer/src transcriber/src tests
+PATHS := shared/src analyzer/src api-gateway/src audio-processor/src song-recognizer/src transcriber/src tests
 
 .PHONY: help run test bench bench-full bench-peers lint fix clean model whisper-model tools screenshots
 
