@@ -25,7 +25,7 @@ class DigestProcessor:
         await self._history.config(sid)
         events = [EVENTS.validate_json(event) async for event in self._history.all_events(sid)]
         finals = [event for event in events if isinstance(event, FinalTranscript)]
-        document = Document.of(finals)
+        document = Document.of(final.settled() for final in finals)
         URGENT.set(True)
         results = {
             name: await self._steps.run(name, document, StepOptions())

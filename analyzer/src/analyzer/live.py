@@ -38,7 +38,7 @@ class LiveAnalysis(Follower):
             return
         URGENT.set(True)
         started = time.monotonic()
-        document = Document.of([event])
+        document = Document.of([event.settled()])
         for name in names:
             result = await self._steps.run(name, document, StepOptions())
             if result["status"] == "done" and (finding := _finding(name, result)):

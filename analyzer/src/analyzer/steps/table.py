@@ -4,13 +4,33 @@ from collections.abc import Sequence
 from typing import Final
 
 from analyzer.resources import Resources
+from analyzer.steps.actions import Actions
 from analyzer.steps.base import Step
+from analyzer.steps.entities import Entities
 from analyzer.steps.insights import InsightStep
+from analyzer.steps.key_sentences import KeySentences
+from analyzer.steps.keywords import Keywords
+from analyzer.steps.language import Language
+from analyzer.steps.questions import Questions
+from analyzer.steps.sentiment import Sentiment
 from analyzer.steps.summary import Summary
+from analyzer.steps.topics import Topics
 from analyzer.steps.translation import Translation
 from parlando import plugins
 
-STEPS: Final[tuple[type[Step], ...]] = (Translation, Summary, InsightStep)
+STEPS: Final[tuple[type[Step], ...]] = (
+    Translation,
+    Entities,
+    Language,
+    Topics,
+    Sentiment,
+    Summary,
+    KeySentences,
+    Keywords,
+    InsightStep,
+    Questions,
+    Actions,
+)
 
 
 def load(resources: Resources, further: Sequence[str] = ()) -> list[Step]:

@@ -111,5 +111,5 @@ def _pull(store: ModelStore, model: Model) -> None:
             progress.update(tasks[what], completed=done)
 
         store.pull(model, report, lambda line: console.print(f"  {line}", markup=False))
-    size = sum(file.stat().st_size for file in store.folder(model).iterdir())
+    size = sum((store.folder(model) / file.name).stat().st_size for file in model.files)
     print(f"{model.name} ({shown_size(size)}) is in {store.folder(model)}")

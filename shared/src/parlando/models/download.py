@@ -67,6 +67,7 @@ class Download:
         """
         failures = []
         part = self._scratch / f"{file.name}.part"
+        part.parent.mkdir(parents=True, exist_ok=True)
         for source in file.sources:
             if isinstance(source, HubSource) and self._hub.failure is not None:
                 failures.append(f"  {describe(source)}: {self._hub.failure}")

@@ -85,7 +85,7 @@ def selections(settings: ClusterEngines) -> tuple[Selection, ...]:
 def _selection(entry: str, settings: EngineSettings) -> Selection:
     if entry in EXTRAS or ":" in entry:
         return Selection(entry, settings.whisper_model)
-    if entry in MODELS and MODELS[entry].engine != WHISPER:
+    if entry in MODELS and MODELS[entry].engine in EXTRAS and MODELS[entry].engine != WHISPER:
         return Selection(MODELS[entry].engine)
     model = whisper_model(entry)
     if model is None:

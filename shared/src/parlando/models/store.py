@@ -60,7 +60,7 @@ class ModelStore:
                 target = folder / file.name
                 if not _is_complete(target, file):
                     fetched = download.fetch(file)
-                    folder.mkdir(exist_ok=True)
+                    target.parent.mkdir(parents=True, exist_ok=True)
                     os.replace(fetched, target)
         return folder
 

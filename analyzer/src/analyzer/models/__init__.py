@@ -1,0 +1,1 @@
+"""The models of the analysis; each runs on the CPU, without torch."""
