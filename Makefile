@@ -10,12 +10,12 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
 PINS := constraints.txt pyproject.toml $(wildcard */pyproject.toml)
 PATHS := shared/src analyzer/src api-gateway/src audio-processor/src song-recognizer/src transcriber/src tests
 
-.PHONY: help run test bench bench-full bench-peers lint fix clean model whisper-model tools screenshots
+.PHONY: help run test bench bench-full bench-peers lint fix clean model whisper-model analysis-models tools screenshots
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
-# What the selected engine needs besides (STT_ENGINE, WHISPER_MODEL) is installed and fetched once.
+# What the settings need besides (STT_ENGINE, WHISPER_MODEL, ANALYZER) is installed and fetched once.
 run: $(VENV)/run.done ## Run the whole cluster on this machine (Ctrl-C stops it)
 	@extras=$$($(BIN)/parlando models extras) && for extra in $$extras; do \
 		$(MAKE) --no-print-directory $(VENV)/extra-$$extra.done || exit 1; done
@@ -28,7 +28,10 @@ model: $(VENV)/run.done ## Fetch the embedded model, once
 whisper-model: $(VENV)/run.done ## Fetch the Whisper models that the tests use, once
 	@$(BIN)/parlando models pull whisper-tiny.en whisper-base
 
-test: $(VENV)/dev.done model whisper-model tools $(VENV)/ffmpegs.done $(CLIENTS)/done ## Set up and run all tests (ARGS="-k name" for some)
+analysis-models: $(VENV)/run.done ## Fetch the models of the analyzer, once
+	@$(BIN)/parlando models pull entities-en minilm-l6
+
+test: $(VENV)/dev.done model whisper-model analysis-models tools $(VENV)/ffmpegs.done $(CLIENTS)/done ## Set up and run all tests (ARGS="-k name" for some)
 	@$(BIN)/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile $(ARGS)
 
 # In CI the tests shall not skip what needs these; nobody else's machine is touched.
@@ -78,12 +81,17 @@ $(VENV)/run.done: $(PINS) requirements/run.txt | $(VENV)/bin/python
 $(VENV)/dev.done: $(PINS) requirements/run.txt requirements/dev.txt | $(VENV)/bin/python
 	$(PIP) -r requirements/dev.txt
 	$(PIP) --no-deps silero-vad
-	@touch $@ $(VENV)/run.done $(foreach extra,faster-whisper openai whisper,$(VENV)/extra-$(extra).done)
+	@touch $@ $(VENV)/run.done $(foreach extra,faster-whisper openai whisper analyzer,$(VENV)/extra-$(extra).done)
 
 # An engine's packages: an extra of the transcriber, such as faster-whisper.
 $(VENV)/extra-%.done: $(PINS) | $(VENV)/run.done
 	@echo "Installing the packages of the engine $*: pip install -e './transcriber[$*]'"
 	@$(PIP) -e './transcriber[$*]'
+	@touch $@
+
+$(VENV)/extra-analyzer.done: $(PINS) requirements/analyzer.txt | $(VENV)/run.done
+	@echo "Installing the analyzer: pip install -r requirements/analyzer.txt"
+	@$(PIP) -r requirements/analyzer.txt
 	@touch $@
 
 # Other services' official clients, in an environment of their own: their versions needn't fit ours, nor their own lists.

@@ -48,7 +48,7 @@ class Process:
 
 
 class Cluster:
-    """Redis, gateways, transcribers, audio-processors and song recognizers. Use as a context manager."""
+    """Redis, gateways and workers. Use as a context manager."""
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class Cluster:
         transcribers: int = 1,
         processors: int = 0,
         recognizers: int = 0,
+        analyzers: int = 0,
         redis: RedisServer | RedisClusterServers | SentinelServers | None = None,
         **environment: str,
     ) -> None:
@@ -72,17 +73,18 @@ class Cluster:
             "WORKER_SESSIONS": "12",  # the measured capacity depends on the machine's load
             **environment,
         }
-        self._counts = (gateways, transcribers, processors, recognizers)
+        self._counts = (gateways, transcribers, processors, recognizers, analyzers)
         self.gateways: list[Process] = []
         self.ports: list[int] = []
         self.transcribers: list[Process] = []
         self.processors: list[Process] = []
         self.recognizers: list[Process] = []
+        self.analyzers: list[Process] = []
         self.processor_port = 0  # port of the audio-processor added last
 
     def __enter__(self) -> "Cluster":
         self.redis.start()
-        gateways, transcribers, processors, recognizers = self._counts
+        gateways, transcribers, processors, recognizers, analyzers = self._counts
         for _ in range(gateways):
             self.add_gateway()
         for _ in range(transcribers):
@@ -91,21 +93,29 @@ class Cluster:
             self.add_processor()
         for _ in range(recognizers):
             self.add_recognizer()
-        self.wait_ready(transcribers, processors, recognizers)
+        for _ in range(analyzers):
+            self.add_analyzer()
+        self.wait_ready(transcribers, processors, recognizers, analyzers)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in [*self.gateways, *self.transcribers, *self.processors, *self.recognizers]:
+        for process in self.processes:
             if process.process.poll() is None:
                 process.signal(signal.SIGCONT)
                 process.kill()
         if error is not None:
-            for process in [*self.gateways, *self.transcribers, *self.processors, *self.recognizers]:
+            for process in self.processes:
                 print(f"--- {process.log.name}\n{process.log.read_text()[-3000:]}")
         self._folder.cleanup()
         self.redis.stop(check=error is None)
+
+    @property
+    def processes(self) -> list[Process]:
+        """All processes that were started, besides Redis."""
+        workers = [self.transcribers, self.processors, self.recognizers, self.analyzers]
+        return [process for kind in [self.gateways, *workers] for process in kind]
 
     def _process(self, module: str, name: str, **environment: str) -> Process:
         return Process(module, {**self.environment, **environment}, Path(self._folder.name) / f"{name}.log")
@@ -140,6 +150,11 @@ class Cluster:
         self.recognizers.append(process)
         return process
 
+    def add_analyzer(self, **environment: str) -> Process:
+        process = self._process("analyzer", f"analyzer{len(self.analyzers)}", **environment)
+        self.analyzers.append(process)
+        return process
+
     def url(self, gateway: int = 0) -> str:
         return f"ws://127.0.0.1:{self.ports[gateway]}"
 
@@ -156,7 +171,12 @@ class Cluster:
         return int(float(value))
 
     def wait_ready(
-        self, transcribers: int, processors: int = 0, recognizers: int = 0, timeout: float = 60
+        self,
+        transcribers: int,
+        processors: int = 0,
+        recognizers: int = 0,
+        analyzers: int = 0,
+        timeout: float = 60,
     ) -> None:
         """Wait until every gateway answers and reports at least this many workers."""
         deadline = time.monotonic() + timeout
@@ -168,6 +188,7 @@ class Cluster:
                         found["workers"]["alive"] >= transcribers
                         and found["audio_processors"]["alive"] >= processors
                         and found["song_recognizers"]["alive"] >= recognizers
+                        and found["analyzers"]["alive"] >= analyzers
                     ):
                         break
                 except (httpx.HTTPError, KeyError):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic_settings import BaseSettings
 
+from analyzer.settings import AnalyzerSettings
 from api_gateway.settings import GatewaySettings
 from audio_processor.settings import ProcessorSettings
 from parlando.blobs import BlobSettings
@@ -27,6 +28,7 @@ SECTIONS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("Transcriber", TranscriberSettings),
     ("Audio-processor", ProcessorSettings),
     ("Song recognizer", SongSettings),
+    ("Analyzer", AnalyzerSettings),
     ("`make run`", ClusterEngines),
 )
 INTRODUCTION = """\

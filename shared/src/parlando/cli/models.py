@@ -82,13 +82,14 @@ def convert(
 
 @app.command()
 def extras() -> None:
-    """Print the extras of parlando-transcriber that the selected engines need, one a line."""
+    """Print the extras that the settings select, one a line: of parlando-transcriber, and `analyzer`."""
     for extra in _selected().extras:
         print(extra)
 
 
 def _selected() -> Needs:
-    return needs(selections(ClusterEngines()))
+    settings = ClusterEngines()
+    return needs(selections(settings), analyzer=settings.analyzer)
 
 
 def _pull(store: ModelStore, model: Model) -> None:

@@ -14,7 +14,7 @@ import httpx
 
 from parlando.embedded import redis_server
 from parlando.embedded.supervisor import Service, Supervisor
-from parlando.models.selection import DEFAULT_WHISPER, ClusterEngines, Selection, selections
+from parlando.models.selection import ANALYZER, DEFAULT_WHISPER, ClusterEngines, Selection, selections
 from parlando.settings import ServiceSettings
 
 WYOMING_PORT: Final = "WYOMING_PORT"
@@ -71,7 +71,8 @@ async def run(transcribers: int) -> int:
         if ENGINES names an unknown engine.
 
     """
-    chosen = selections(ClusterEngines())
+    settings = ClusterEngines()
+    chosen = selections(settings)
     stop = asyncio.Event()
     for ending in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(ending, stop.set)
@@ -90,7 +91,7 @@ async def run(transcribers: int) -> int:
                 count = transcribers or os.cpu_count() or 1
                 for service in transcriber_services(command, environment, count=count, chosen=chosen):
                     supervisor.start(service)
-            else:
+            elif name != ANALYZER or settings.analyzer:
                 supervisor.start(Service(name, command, environment))
         announcing = asyncio.create_task(_announce(supervisor, environment, _pools(chosen)))
         stopping = asyncio.create_task(stop.wait())

@@ -12,9 +12,18 @@ from typing import Final
 from pydantic import Field
 
 from parlando.errors import ModelError
-from parlando.models.catalogue import MODELS, MOONSHINE_TINY, WHISPER, Model, whisper_model
+from parlando.models.catalogue import (
+    ENTITIES_EN,
+    MODELS,
+    MOONSHINE_TINY,
+    SENTENCES,
+    WHISPER,
+    Model,
+    whisper_model,
+)
 from parlando.settings import ServiceSettings
 
+ANALYZER: Final = "analyzer"  # its service, and what is installed for it
 DEFAULT_WHISPER: Final = "base"  # of the Whisper engines, if WHISPER_MODEL is not set
 
 EXTRAS: Final[dict[str, str | None]] = {
@@ -42,7 +51,12 @@ class EngineSettings(ServiceSettings):
 
 
 class ClusterEngines(EngineSettings):
-    """The engines of the transcribers that `make run` starts."""
+    """The engines of the transcribers that `make run` starts, and whether it starts an analyzer."""
+
+    analyzer: bool = Field(
+        False,
+        description="Whether `make run` installs and starts an analyzer (docs/analysis.md): 250 MB more",
+    )
 
     engines: str = Field(
         "",
@@ -61,7 +75,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What has to be on the machine. `extras`: of the package parlando-transcriber."""
+    """What has to be on the machine. `extras`: of the package parlando-transcriber, and `analyzer`."""
 
     models: tuple[Model, ...]
     extras: tuple[str, ...]
@@ -96,8 +110,8 @@ def _selection(entry: str, settings: EngineSettings) -> Selection:
     return Selection(WHISPER, model.name)
 
 
-def needs(chosen: Iterable[Selection]) -> Needs:
-    """What the engines need. Each model and extra is named once."""
+def needs(chosen: Iterable[Selection], *, analyzer: bool = False) -> Needs:
+    """What the engines need, and the analyzer if there is one. Each model and extra is named once."""
     models: dict[str, Model] = {}
     extras: dict[str, None] = {}
     for selection in chosen:
@@ -108,6 +122,9 @@ def needs(chosen: Iterable[Selection]) -> Needs:
         model = _model(engine, selection.whisper_model or DEFAULT_WHISPER)
         if model is not None:
             models[model.name] = model
+    if analyzer:
+        extras[ANALYZER] = None
+        models |= {model.name: model for model in (ENTITIES_EN, SENTENCES)}
     return Needs(tuple(models.values()), tuple(extras))
 
 
