@@ -27,13 +27,13 @@ _LATER: Final = (
     r"follow up|get back|come back|let you know|let (?:me|us|him|her|them) know|talk to|speak to|"
     r"speak with|talk with|meet|visit|bring|pick up|drop off|hand over|hand in|share|print|translate|"
     r"present|publish|register|renew|replace|return|collect|refer|prescribe|"
-    r"do (?:that|this|it|a|an|the)|take care of|tell (?:him|her|them|the|[A-Z]\w+)|remind|assign|"
+    r"do (?:that|this|it|a|an|the)|take care of|tell (?:him|her|them|the|(?-i:[A-Z])\w+)|remind|assign|"
     r"discuss|decide|hire|train|copy|back up|clean|measure|put together|reach out|get in touch|"
     r"work on|give (?:you|him|her|them) a call|have a look at (?:it|this|that) (?:later|tomorrow))"
 )
 _NOW: Final = (
-    "confirm|repeat|spell|explain|describe|hold|wait|listen|see|hear|imagine|show|say|read|believe|sit|stand|breathe|"
-    "come in|take a seat|go ahead|excuse|note|remember"
+    "confirm|repeat|spell|explain|describe|hold|wait|listen|see|hear|imagine|show|say|read|believe|sit|"
+    "stand|breathe|come in|take a seat|go ahead|excuse|note|remember"
 )
 _ADVERB: Final = (
     r"(?:(?:also|then|just|please|definitely|probably|now|both|all|always|certainly|quickly)\s+)*"
@@ -42,13 +42,14 @@ _WHO: Final = (
     r"(?:somebody|someone|we|you|they|he|she|i|everyone|everybody|(?-i:[A-Z])\w+(?: (?-i:[A-Z])\w+)?)"
 )
 _DEADLINE: Final = (
-    r"\b(?:by|before|until|on|next|this|within|at|in)\s+(?:the\s+)?(?:end|noon|\w*day|tomorrow|tonight|week\w*|month|"
-    r"morning|afternoon|evening|january|february|march|april|may|june|july|august|september|october|november|december|"
-    r"\d+(?:st|nd|rd|th)?)\b|\b(?:tomorrow|tonight|today|right away|as soon as possible)\b"
+    r"\b(?:by|before|until|on|next|this|within|at|in)\s+(?:the\s+)?"
+    r"(?:end|noon|\w*day|tomorrow|tonight|week\w*|month|morning|afternoon|evening|january|february|march|"
+    r"april|may|june|july|august|september|october|november|december|\d+(?:st|nd|rd|th)?)\b"
+    r"|\b(?:tomorrow|tonight|today|right away|as soon as possible)\b"
 )
 
 _PROMISE: Final = re.compile(
-    rf"\b(?:{_WHO}(?:'ll|’ll|\s+will|\s+shall)|(?:i'm|i am|we're|we are|{_WHO}\s+is)\s+going\s+to)\s+"
+    rf"\b(?:{_WHO}(?:'ll|\s+will|\s+shall)|(?:i'm|i am|we're|we are|{_WHO}\s+is)\s+going\s+to)\s+"
     rf"{_ADVERB}(?:{_LATER})\b",
     re.IGNORECASE,
 )
@@ -63,7 +64,7 @@ _REQUEST: Final = re.compile(
 _PLEASE: Final = re.compile(
     rf"\bplease\s+(?!(?:{_NOW})\b)(?:{_LATER})\b|\b(?:{_LATER})\b[^.?!]*,\s*please\b", re.I
 )
-_LET_US: Final = re.compile(rf"\blet(?:'s|’s|\s+us)\s+{_ADVERB}(?:{_LATER})\b", re.IGNORECASE)
+_LET_US: Final = re.compile(rf"\blet(?:'s|\s+us)\s+{_ADVERB}(?:{_LATER})\b", re.IGNORECASE)
 _IMPERATIVE: Final = re.compile(
     rf"^(?:(?:and|so|then|okay|also|until then|otherwise)[, ]+|if [^,]+,\s*)*(?:{_LATER})\b", re.IGNORECASE
 )
@@ -113,6 +114,7 @@ def actions(parts: Iterable[Piece]) -> list[dict[str, Any]]:
 def is_action(sentence: str) -> bool:
     """Whether a sentence says what somebody shall do later. Of a longer one 600 characters are examined."""
     sentence = sentence[:MAX_CHARACTERS] if not is_question(sentence) else sentence[-MAX_CHARACTERS:]
+    sentence = sentence.replace("’", "'")
     if is_question(sentence):
         return _REQUEST.search(sentence) is not None and not _NOT.search(sentence)
     if any(rule.search(sentence) for rule in (_PLEASE, _NEED_SOMEBODY, _LET_US)):
