@@ -42,13 +42,6 @@ STARTS: Final = {
     "summarization": "Summarising",
     "insights": "Collecting insights",
 }
-ENDS: Final = {
-    "translation": "Translation ready",
-    "ner": "Entities ready",
-    "classification": "Classification ready",
-    "summarization": "Summary ready",
-    "insights": "Insights ready",
-}
 
 log = structlog.get_logger(part="tasks")
 
@@ -146,10 +139,12 @@ class TaskProcessor:
             results |= found
             shown = found[phase.steps[0]] if phase.name in FLAT else found
             await self._update(
-                record.job, phase.complete, phase.ends, _outcome(phase, found), {**shown, "is_final": True}
+                record.job, phase.complete, phase.ends, _outcome(found), {**shown, "is_final": True}
             )
         usage = total(result["usage"] for result in results.values() if "usage" in result)
-        everything = {**whole, **results, "usage": usage}
+        everything = {**whole, "results": results, "usage": usage}
+        if text := results.get("translation", {}).get("translation"):
+            everything["translation"] = text
         await self._end(record.job, "completed", "Processing is complete", everything)
 
     async def _phase(self, record: JobRecord, phase: Phase, document: Document) -> dict[str, Any]:
@@ -238,7 +233,8 @@ def _segment(segment: FinalSegment) -> dict[str, Any]:
     )
 
 
-def _outcome(phase: Phase, results: dict[str, Any]) -> str:
+def _outcome(results: dict[str, Any]) -> str:
     """The message of a phase's end: with the reasons of the steps that have no result."""
-    missing = [f"{name}: {r['reason']}" for name, r in results.items() if r["status"] != "done"]
-    return ". ".join([ENDS[phase.name] if len(missing) < len(results) else "No result", *missing])
+    done = [name for name, result in results.items() if result["status"] == "done"]
+    missing = [f"no {name}: {r['reason']}" for name, r in results.items() if r["status"] != "done"]
+    return "; ".join([f"Ready: {', '.join(done)}", *missing] if done else missing)

@@ -108,7 +108,7 @@ class AnalyzerWorker(WorkerService):
     def report(self) -> dict[str, Any]:
         """See `WorkerService`."""
         return {
-            "tasks": self._tasks.count,
+            "analyses": self._tasks.count,
             "steps": self._steps.names,
             "language_model": self._language_model is not None,
         }

@@ -59,7 +59,7 @@ async def _report(services: Services) -> dict[str, Any]:
         },
         "analyzers": {
             "alive": len(overview["analyzers"]),
-            "tasks": sum(worker["tasks"] for worker in overview["analyzers"]),
+            "analyses": sum(worker["analyses"] for worker in overview["analyzers"]),
         },
         "jobs": overview["jobs"],
         "sessions": {name: overview["sessions"][name] for name in ("open", "unclaimed", "unassigned")},
