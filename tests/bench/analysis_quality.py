@@ -1,6 +1,6 @@
 """Quality and costs of the analysis: `python -m bench.analysis_quality [--errors]` in tests/. Prints tables.
 
-The texts are those of fixtures/analysis. Entities are compared exactly, and more leniently. Costs are CPU time
+The texts are those of fixtures/analysis. Entities are compared exactly, and more leniently. Costs are CPU
 of the whole process per segment of a transcript, and what a model adds to a fresh process without torch.
 """
 

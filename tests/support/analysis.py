@@ -1,4 +1,4 @@
-"""Texts with the results that an analysis ought to give, and how far the results of the steps agree with them."""
+"""Texts with the results that an analysis ought to give, and how far results agree with them."""
 
 import json
 from collections.abc import Iterable

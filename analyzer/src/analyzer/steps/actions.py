@@ -29,7 +29,7 @@ _LATER: Final = (
     r"present|publish|register|renew|replace|return|collect|refer|prescribe|"
     r"do (?:that|this|it|a|an|the)|take care of|tell (?:him|her|them|the|(?-i:[A-Z])\w+)|remind|assign|"
     r"discuss|decide|hire|train|copy|back up|clean|measure|put together|reach out|get in touch|"
-    r"work on|give (?:you|him|her|them) a call|have a look at (?:it|this|that) (?:later|tomorrow))"
+    r"work on|give (?:you|him|her|them) a call|have a look at (?:it|this|that) (?:later|tomorrow)"
 )
 _NOW: Final = (
     "confirm|repeat|spell|explain|describe|hold|wait|listen|see|hear|imagine|show|say|read|believe|sit|"
