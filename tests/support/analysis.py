@@ -11,7 +11,7 @@ from analyzer.resources import Resources
 from analyzer.steps.base import Step, StepOptions
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "analysis"
-TRANSCRIPTS = ("meeting", "call", "medical")
+TRANSCRIPTS = ("meeting", "call", "medical", "sales")
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ _DEADLINE: Final = (
     r"\b(?:by|before|until|on|next|this|within|at|in)\s+(?:the\s+)?"
     r"(?:end|noon|\w*day|tomorrow|tonight|week\w*|month|morning|afternoon|evening|january|february|march|"
     r"april|may|june|july|august|september|october|november|december|\d+(?:st|nd|rd|th)?)\b"
+    r"|\bin\s+(?:an?|\w+)\s+(?:minutes?|hours?|days?|weeks?|months?|years?)\b"
     r"|\b(?:tomorrow|tonight|today|right away|as soon as possible)\b"
 )
 
