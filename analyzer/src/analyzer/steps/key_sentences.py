@@ -46,7 +46,7 @@ class KeySentences(Step):
     languages: ClassVar[frozenset[str]] = frozenset({"en"})
 
     async def run(self, document: Document, options: StepOptions, progress: Progress) -> dict[str, Any]:
-        parts = candidates(document)
+        parts = await self.resources.compute(candidates, document)
         model = await self.resources.sentence_model()
         vectors = np.zeros((len(parts), WIDTH), np.float32)
         done = 0
