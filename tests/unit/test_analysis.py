@@ -8,6 +8,7 @@ import pytest
 
 from analyzer.document import Document, Passage
 from analyzer.language_model import Answer, LanguageModel, LanguageModelError, total
+from analyzer.models.translation_model import TranslationModel
 from analyzer.pieces import pieces_of
 from analyzer.resources import Resources
 from analyzer.step_runner import StepRunner
@@ -20,6 +21,7 @@ from parlando.domain.analysis import PHASES, PLACES, phases_of, step_names
 from parlando.errors import EngineError
 from parlando.models.store import ModelStore
 from support.language_model import faithful, language_model
+from support.translation_model import translation_model
 
 
 def document(
@@ -166,6 +168,28 @@ async def test_a_text_that_is_in_the_language_or_was_translated_by_the_engine_ne
     assert (same["translation"], same["by"]) == ("Hello.", "none: the text is in this language already")
     spoken = document("Hallo.", language="de", translations={"en": "Hello."})
     assert (await step.run(spoken, StepOptions(), nothing))["translation"] == "Hello."
+
+
+async def test_a_local_model_translates_each_line(tmp_path):
+    folder = translation_model(tmp_path / "en-de")
+    resources = Resources(ModelStore(), translations={"en-de": folder, "en-fr": tmp_path / "none"})
+    steps = StepRunner([Translation(resources)], language_model=False)
+    text = document(*(f"The {n} words are here." for n in range(9)), "words " * 500)
+    partial: list[dict[str, Any]] = []
+
+    async def collect(found: dict[str, Any]) -> None:
+        partial.append(found)
+
+    found = await steps.run("translation", text, StepOptions(target_language="de"), collect)
+    assert (found["status"], found["by"], found["language"]) == ("done", "local model", "de")
+    lines = [each["text"] for each in found["segments"]]
+    assert found["translation"] == " ".join(lines)
+    assert found["translation"].startswith(partial[0]["translation"])
+    again = TranslationModel(folder)([passage.text for passage in text.passages[:2]])
+    assert again == [each["text"] for each in found["segments"] if each["segment"] < 2]
+    missing = await steps.run("translation", text, StepOptions(target_language="fr"))
+    assert missing["status"] == "unavailable"
+    assert "has no model.bin" in missing["reason"]
 
 
 # --- the language model ---------------------------------------------------------------------------
