@@ -9,6 +9,7 @@ import time
 from functools import partial
 from typing import Any, Final
 
+import orjson
 import structlog
 
 from analyzer import metrics
@@ -32,6 +33,7 @@ from parlando.store.work_queue import Delivered
 ATTEMPTS: Final = 10
 """Most deliveries of a task to analyzers; then it fails. A killed analyzer counts as one."""
 EVERY_S: Final = 0.2  # least time between two partial results of a task
+LARGEST: Final = 100_000  # bytes of a partial result of a step
 SHOWN: Final = 20_000  # most characters of a partial transcript: the end of a longer one
 FLAT: Final = frozenset({"translation", "ner"})
 """Phases with one step, whose result is the partial result itself."""
@@ -199,7 +201,7 @@ class TaskProcessor:
 
 
 class _PartialResults:
-    """A `Progress` that sends partial results as updates, at most one in `EVERY_S`."""
+    """A `Progress` that sends partial results as updates: at most one in `EVERY_S`, none above `LARGEST`."""
 
     def __init__(self, tasks: TaskProcessor, job: str, phase: Phase, step: str, progress: int) -> None:
         self._tasks = tasks
@@ -211,6 +213,8 @@ class _PartialResults:
 
     async def __call__(self, partial_result: dict[str, Any]) -> None:
         if time.monotonic() - self._sent_at < EVERY_S:
+            return
+        if len(orjson.dumps(partial_result)) > LARGEST:
             return
         self._sent_at = time.monotonic()
         shown = partial_result if self._phase.name in FLAT else {self._step: partial_result}
