@@ -75,7 +75,7 @@ export class Analysis {
   async *follow(id, { after = 0, ...more }) {
     const isLast = ({ step }) => ENDS.includes(step);
     for await (const update of this.client.follow(`${this.path(id)}/events`, { after, isLast, ...more })) {
-      const { seq = 0 } = update;
+      const seq = update.seq ?? 0; // null for a partial result
       if (seq && seq <= after && !isLast(update)) continue; // sent again because Redis had lost it
       after = Math.max(after, seq);
       yield update;

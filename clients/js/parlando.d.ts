@@ -353,8 +353,8 @@ export declare class Songs {
 /** One update of a task. */
 export interface TaskUpdate {
   type: "update";
-  /** Counts the kept updates from 1; none for a partial result. */
-  seq?: number;
+  /** Counts the kept updates from 1; null for a partial result. */
+  seq: number | null;
   task_id: string;
   /** started, transcription, transcription_complete … completed; or failed, cancelled. */
   step: string;
@@ -362,7 +362,7 @@ export interface TaskUpdate {
   progress: number;
   message: string;
   /** What there is so far, or the results of a phase; with `completed` an `AnalysisResult`. */
-  partial_result?: Record<string, any>;
+  partial_result?: Record<string, any> | null;
   timestamp: string;
 }
 
