@@ -1,6 +1,6 @@
 """The Python client of the seed's streaming guide, with a form and an address.
 
-Arguments: URL, file, JSON of the form's further fields. Prints each update and the line that the guide prints.
+Arguments: URL, file, JSON of the further fields. Prints each update and the line that the guide prints.
 """
 
 import asyncio
