@@ -1,6 +1,6 @@
 """Quality and costs of the analysis: `python -m bench.analysis_quality [--errors]` in tests/. Prints tables.
 
-The texts are those of fixtures/analysis. Entities are compared exactly, and more leniently. Costs are CPU time
+The texts are those of fixtures/analysis. Entities are compared exactly, and more leniently. Costs: CPU time
 of the whole process per segment of a transcript, and what a model adds to a fresh process without torch.
 """
 
@@ -50,7 +50,8 @@ from pathlib import Path
 import psutil
 before, began = psutil.Process().memory_info().rss, time.process_time()
 from analyzer.models.{module} import {name}
-{name}(Path(sys.argv[1]))(["Tom lives in Berlin."] * 20)
+model = {name}(Path(sys.argv[1]))
+model(["Tom lives in Berlin."] * 20)
 print(time.process_time() - began, (psutil.Process().memory_info().rss - before) / 1e6)
 """
 
@@ -105,7 +106,11 @@ async def sentences(golds: dict[str, Gold], resources: Resources) -> None:
 
 async def labels(resources: Resources) -> None:
     heading("labels", "right", "of")
-    for name, step, key in (("topics", Topics, "topic"), ("sentiment", Sentiment, "sentiment")):
+    for name, step, key in (
+        ("topics", Topics, "topic"),
+        ("topics_held_out", Topics, "topic"),
+        ("sentiment", Sentiment, "sentiment"),
+    ):
         rows = labelled(name)
         made = await result(step, document(*(each["text"] for each in rows)), resources)
         got = [each.get("label") or each["sentiment"] for each in made["segments"]]

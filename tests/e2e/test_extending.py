@@ -31,7 +31,7 @@ def examples(tmp_path_factory) -> Path:
     text = (ROOT / "docs" / "extending.md").read_text()
     for name, code in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", text, re.DOTALL):
         (folder / name).write_text(code)
-    assert len(list(folder.iterdir())) == 4
+    assert len(list(folder.iterdir())) == 5
     return folder
 
 
@@ -40,6 +40,8 @@ def cluster(examples):
     tcp_port = free_port()
     with Cluster(
         processors=1,
+        analyzers=1,
+        ANALYSIS_STEPS="length_step:Length",
         PYTHONPATH=f"{TESTS}:{examples}",
         DOORS="phone_door:DOOR,lines_door:DOOR",
         TCP_DOORS=f"lines={tcp_port}",
@@ -236,3 +238,14 @@ async def test_a_follower_annotates_sessions(cluster, examples):
     assert sorted(each["data"]["words"] for each in again) == [4, 7, 7]
     assert seen.count("event: annotation") == 3
     assert not job
+
+
+async def test_the_analysis_step_of_the_document_works(cluster):
+    async with asyncio.timeout(600), connect(cluster.url(), analyze="length", annotations=True) as session:
+        await session.send(np.concatenate([speak(5), silence(1.2)]).tobytes())
+        async for event in session:
+            if event["type"] == "annotation":
+                break
+        await session.end()
+    assert event["kind"] == "length"
+    assert event["data"] == {"segment": 0, "seq": event["data"]["seq"], "words": 5, "segments": 1}

@@ -267,7 +267,7 @@ def test_the_supervisor_starts_everything_restarts_what_dies_and_stops_all():
         time.sleep(0.1)
 
 
-WORKERS = ("audio-processor", "song-recognizer", "transcriber", "transcriber-second")
+WORKERS = ("analyzer", "audio-processor", "song-recognizer", "transcriber", "transcriber-second")
 
 
 def test_compose_scales_and_is_hardened():
@@ -278,9 +278,10 @@ def test_compose_scales_and_is_hardened():
     assert "healthcheck" in services["redis"]
     assert services["redis-durable"]["profiles"] == ["durable"]
     assert services["transcriber-second"]["profiles"] == ["second-engine"]
+    assert services["analyzer"]["profiles"] == ["analyzer"]
     assert services["transcriber-second"]["environment"]["WHISPER_MODEL"] == "${SECOND_WHISPER_MODEL:-base}"
     optional = [name for name, service in services.items() if "profiles" in service]
-    assert optional == ["redis-durable", "transcriber-second"]
+    assert optional == ["redis-durable", "analyzer", "transcriber-second"]
     for name in ("api-gateway", *WORKERS):
         assert services[name]["environment"]["REDIS_URL"] == "redis://${REDIS_HOST:-redis}:6379/0"
     for name in WORKERS:
@@ -297,7 +298,7 @@ def test_compose_scales_and_is_hardened():
 
 
 @pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose isn't installed")
-@pytest.mark.parametrize("profiles", ["", "durable,second-engine"])
+@pytest.mark.parametrize("profiles", ["", "durable,second-engine,analyzer"])
 def test_compose_config_is_accepted(profiles):
     done = subprocess.run(
         ["docker-compose", "config", "--quiet"],

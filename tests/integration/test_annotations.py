@@ -5,7 +5,6 @@ from contextlib import aclosing
 
 import pytest
 
-from parlando.store.relay import AnnotationsFrom, Relay
 from parlando.domain.annotations import Annotation
 from parlando.domain.job_options import JobOptions
 from parlando.errors import ConflictError, JobNotFoundError, SessionNotFoundError
@@ -15,6 +14,7 @@ from parlando.store.annotations import Annotations
 from parlando.store.history import History
 from parlando.store.job_store import Jobs, Source
 from parlando.store.pubsub import Channels
+from parlando.store.relay import AnnotationsFrom, Relay
 from parlando.store.sessions import Sessions
 from parlando.tasks import end
 from support.pools import PLACE, POOL

@@ -6,7 +6,6 @@ from functools import partial
 import pytest
 
 from api_gateway.http.sse import Position, ReaderStart, respond
-from parlando.store.relay import Relay
 from parlando.domain.job_options import JobOptions
 from parlando.errors import JobNotFoundError
 from parlando.ids import new_job_id
@@ -14,6 +13,7 @@ from parlando.store.envelope import AccessChanged
 from parlando.store.history import History
 from parlando.store.job_store import Jobs, Source
 from parlando.store.pubsub import Channels
+from parlando.store.relay import Relay
 from parlando.store.sessions import Sessions
 from parlando.store.viewers import Viewers
 from parlando.tasks import end

@@ -7,12 +7,12 @@ import pytest
 from redis import exceptions as broken
 
 from api_gateway.live.connection import LiveConnection
-from parlando.store.relay import Relay
 from api_gateway.live.transport import ClientDisconnected
 from api_gateway.settings import GatewaySettings
 from parlando.store.connection import connect, retried
 from parlando.store.history import History
 from parlando.store.pubsub import Channels
+from parlando.store.relay import Relay
 from parlando.store.sessions import Sessions
 from parlando.tasks import end
 from support.events import native

@@ -5,7 +5,6 @@ from contextlib import aclosing
 
 import pytest
 
-from parlando.store.relay import Relay
 from parlando.domain.audio import Encoding
 from parlando.domain.events import Closed, FinalTranscript
 from parlando.domain.formats import AudioFormat
@@ -14,6 +13,7 @@ from parlando.store.audio_streams import Frame, StreamReader, position_at
 from parlando.store.conversion_claims import ConversionClaims
 from parlando.store.history import History
 from parlando.store.pubsub import Channels
+from parlando.store.relay import Relay
 from parlando.store.session_log import Checkpoint, SessionClaims
 from parlando.store.sessions import Continued, Sessions
 from parlando.tasks import end

@@ -1,4 +1,4 @@
-"""Texts with the results that an analysis ought to give, and how far the results of the steps agree with them."""
+"""Texts with the results that an analysis ought to give, and how far results agree with them."""
 
 import json
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from analyzer.resources import Resources
 from analyzer.steps.base import Step, StepOptions
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "analysis"
-TRANSCRIPTS = ("meeting", "call", "medical")
+TRANSCRIPTS = ("meeting", "call", "medical", "sales")
 
 
 @dataclass(frozen=True)

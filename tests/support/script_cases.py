@@ -17,12 +17,12 @@ from parlando.store.keys import POOLS, WORKERS
 from parlando.store.pools import Place
 from parlando.store.session_log import Checkpoint
 from parlando.store.sessions import SessionWriter
-from support import delivery_cases, song_cases
+from support import analysis_cases, delivery_cases, song_cases
 from support.pools import POOL, alive, report
 from support.script_stage import JOB, MOST, RAW, SECOND, Stage
 
 Case = Callable[[Stage], Awaitable[Any]]
-CASES: dict[str, Case] = {**delivery_cases.CASES, **song_cases.CASES}
+CASES: dict[str, Case] = {**analysis_cases.CASES, **delivery_cases.CASES, **song_cases.CASES}
 
 
 def case(run: Case) -> Case:

@@ -12,14 +12,15 @@ from api_gateway.auth import Access, Principal, handshake_of
 from api_gateway.doors.base import Audio, Ping, Start
 from api_gateway.doors.native import request_of
 from api_gateway.http.sse import start_of
-from parlando.store.outbox import Outbox
 from api_gateway.settings import GatewaySettings
 from parlando.domain import subtitles
+from parlando.domain.analysis import TaskUpdate
 from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.transcript import FinalSegment, Transcript
 from parlando.errors import InvalidAudioError, InvalidRequestError, NotAllowedError
 from parlando.store.connection import connect
 from parlando.store.envelope import Envelope
+from parlando.store.outbox import Outbox
 from parlando.store.token_secret import TokenSecret
 from support.events import enveloped, final, native, only, partial
 
@@ -257,3 +258,17 @@ def test_a_last_event_id_that_this_life_of_a_session_never_gave_asks_for_everyth
 def test_a_position_of_another_life_is_told(header, epoch, annotations, goes_on_at, restarted):
     start = start_of(header, newest=10, epoch=epoch, annotations=annotations)
     assert (str(start.position), start.restarted) == (goes_on_at, restarted)
+
+
+def test_a_partial_update_of_a_task_is_not_sent_after_a_later_kept_one():
+    def update(seq: int | None, progress: int, after: int = 0) -> Envelope:
+        found = TaskUpdate(seq=seq, after=after, task_id="t", step="ner", progress=progress, message="m")
+        return Envelope(found.model_dump_json().encode())
+
+    outbox = Outbox(0)
+    for message in (update(1, 60), update(None, 61, 1), update(None, 62, 1), update(2, 65, 1)):
+        outbox.put(message)
+    outbox.put(update(None, 63, 1))  # published before the kept one, but received after it
+    outbox.put(update(None, 70, 2))
+    outbox.put(update(None, 71, 2))
+    assert [message.message.progress for message in outbox.take()] == [60, 65, 71]

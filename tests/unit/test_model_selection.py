@@ -82,6 +82,8 @@ def test_entries_of_engines_become_the_settings_of_one_transcriber_each():
 
 
 def test_an_entry_of_engines_that_is_not_known_is_an_error():
+    with pytest.raises(ModelError, match="ENGINES names 'entities-en', which is neither an engine"):
+        selections(ClusterEngines(engines="entities-en"))
     with pytest.raises(ModelError, match="ENGINES names 'nemo', which is neither an engine"):
         selections(ClusterEngines(engines="moonshine,nemo"))
 
@@ -122,7 +124,9 @@ def test_a_path_stays_a_path_and_a_name_becomes_the_folder_of_the_store(tmp_path
 def test_whisper_models_have_short_names():
     assert {whisper_model("base"), whisper_model("whisper-base")} == {MODELS["whisper-base"]}
     assert whisper_model("large-v3-turbo") == MODELS["whisper-turbo"]
-    assert whisper_model("moonshine-tiny") is None
+    assert (
+        whisper_model("moonshine-tiny") is whisper_model("entities-en") is whisper_model("minilm-l6") is None
+    )
 
 
 def test_the_command_line_lists_models_of_unknown_size_and_says_which_extras_are_needed(monkeypatch):

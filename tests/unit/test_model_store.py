@@ -86,6 +86,20 @@ def test_a_model_is_fetched_checked_and_found_again(tmp_path, hub):
     assert store.path(_model(hub)) == folder
 
 
+def test_a_file_may_be_in_a_subfolder(tmp_path, packed):
+    size, sha256 = len(CONTENT), hashlib.sha256(CONTENT).hexdigest()
+    names = ("model", "part/model", "part/deeper/model")
+    model = Model(
+        "toy", "moonshine", "none", "MIT", tuple(ModelFile(n, size, sha256, (packed,)) for n in names)
+    )
+    store = ModelStore(tmp_path / "cache")
+
+    folder = store.pull(model)
+
+    assert all((folder / name).read_bytes() == CONTENT for name in names)
+    assert store.has(model)
+
+
 def test_the_next_source_is_tried_when_one_fails(tmp_path, hub, packed, monkeypatch):
     missing = HubSource("some/repo", "none.onnx")
 

@@ -13,6 +13,7 @@ mr mrs ms dr prof st jr sr vs etc inc ltd co corp dept approx no fig vol ca cf e
 _ABBREVIATIONS: Final = frozenset(_SHORT.split())
 _END: Final = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+[」』”]*")
 _LAST_WORD: Final = re.compile(r"[\w.'’]*$")
+NEIGHBOURHOOD: Final = 20  # characters around a full stop that tell whether it ends a sentence
 _OPENING: Final = "\"'“‘(["
 
 
@@ -50,13 +51,13 @@ def sentence_bounds(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _ends_sentence(text: str, match: re.Match[str]) -> bool:
-    rest = text[match.end() :].lstrip()
+    rest = text[match.end() : match.end() + NEIGHBOURHOOD].lstrip()
     following = rest.lstrip(_OPENING)[:1]
     if match.group() != ".":
         return not following.islower() or match.group()[0] in "?!"
     if following.islower():
         return False
-    found = _LAST_WORD.search(text, 0, match.start())
+    found = _LAST_WORD.search(text[max(0, match.start() - NEIGHBOURHOOD) : match.start()])
     word = found.group() if found else ""
     if word.casefold() in ("a.m", "p.m"):
         return True

@@ -1,5 +1,6 @@
 """The analyzer's settings."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -16,6 +17,11 @@ class AnalyzerSettings(ServiceSettings):
         description="Additional steps, separated by commas: `package.module:Class` (docs/extending.md)",
     )
     analysis_tasks: int = Field(256, ge=1, description="Tasks that one analyzer processes at a time")
+    translation_model: dict[str, Path] = Field(
+        {},
+        description='Local models of translation: a JSON object, `{"en-de": "/models/opus-mt-en-de"}` '
+        "(docs/analysis.md)",
+    )
     llm_model: str = Field(
         "", description="Language model for translations, summaries and insights; empty for none"
     )

@@ -42,7 +42,7 @@ class AnalyzerWorker(WorkerService):
         super().__init__(settings, drain_s=DRAIN_S)
         partitions = settings.partitions
         self._language_model = _language_model(settings)
-        self._resources = Resources(ModelStore(), self._language_model)
+        self._resources = Resources(ModelStore(), self._language_model, settings.translation_model)
         self._steps = StepRunner(
             table.load(self._resources, settings.analysis_steps),
             language_model=self._language_model is not None,

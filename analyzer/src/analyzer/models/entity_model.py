@@ -4,6 +4,7 @@ The model is spaCy's `en_core_web_sm` 3.8.0 (Explosion, MIT), trained on OntoNot
 parser, lemmatiser and sentence recogniser aren't needed, so the store doesn't have them.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,17 @@ if TYPE_CHECKING:
 
 _LEFT_OUT: Final = ("parser", "lemmatizer", "senter")
 _FOR_TAGS_ONLY: Final = ("tok2vec", "tagger", "attribute_ruler")  # the entity recogniser has its own vectors
+
+
+NAMES: Final = frozenset(
+    {"PERSON", "ORG", "GPE", "LOC", "FAC", "NORP", "PRODUCT", "EVENT", "WORK_OF_ART", "LAW"}
+)
+"""Labels of entities that are names; not those of dates and numbers."""
+_ARTICLE: Final = re.compile(r"(?:the|a|an)\s+", re.IGNORECASE)
+_GENITIVES: Final = ("'s", "’s")
+_CURRENCY: Final = frozenset("$£€¥₹")
+_NUMBERS: Final = frozenset({"MONEY", "CARDINAL", "QUANTITY", "DATE"})
+_DIGITS_OF_A_YEAR: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +69,24 @@ class EntityModel:
 
 
 def _entities(doc: "Doc") -> list[Span]:
-    return [Span(each.text, each.label_, each.start_char, each.end_char) for each in doc.ents]
+    return [mended(doc.text, each.start_char, each.end_char, each.label_) for each in doc.ents]
+
+
+def mended(text: str, start: int, end: int, label: str) -> Span:
+    """The entity at `text[start:end]`, corrected where the model errs regularly.
+
+    A name is without its article and the end of a genitive; an amount has its sign of a currency; a number
+    of more than four digits is no date.
+    """
+    if label in NAMES:
+        article = _ARTICLE.match(text, start, end)
+        start = article.end() if article else start
+        end -= 2 if text[start:end].endswith(_GENITIVES) else 0
+    elif label in _NUMBERS and start and text[start - 1] in _CURRENCY:
+        start, label = start - 1, "MONEY"
+    elif label == "DATE" and text[start:end].isdecimal() and end - start > _DIGITS_OF_A_YEAR:
+        label = "CARDINAL"
+    return Span(text[start:end], label, start, end)
 
 
 def _noun_groups(doc: "Doc") -> Iterator[Span]:

@@ -5,6 +5,7 @@ Wang et al. 2020, "MiniLM"), computed with numpy in float32. It was trained on E
 tokens.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ HEADS: Final = 12
 HEAD_WIDTH: Final = WIDTH // HEADS
 MAX_TOKENS: Final = 128  # about 95 words; the rest of a longer text is ignored
 EPSILON: Final = 1e-12
+MAX_RECENT: Final = 2048  # vectors that are kept, 3 MB
 
 Array = npt.NDArray[np.float32]
 
@@ -34,11 +36,24 @@ class SentenceModel:
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer.no_padding()
         self._constants: dict[tuple[str, ...], Array] = {}
+        self._recent: OrderedDict[str, Array] = OrderedDict()
 
     def __call__(self, texts: Sequence[str]) -> Array:
-        """Unit vectors of the texts, of shape (number of texts, 384)."""
+        """Unit vectors of the texts, of shape (number of texts, 384).
+
+        Those of the last `MAX_RECENT` texts are kept, because several steps need the vectors of one text.
+        """
         if not texts:
             return np.zeros((0, WIDTH), np.float32)
+        found = {text: self._recent.pop(text) for text in dict.fromkeys(texts) if text in self._recent}
+        if new := [text for text in dict.fromkeys(texts) if text not in found]:
+            found |= zip(new, self._computed(new), strict=True)
+        self._recent |= found
+        while len(self._recent) > MAX_RECENT:
+            self._recent.popitem(last=False)
+        return np.stack([found[text] for text in texts])
+
+    def _computed(self, texts: Sequence[str]) -> Array:
         encodings = self._tokenizer.encode_batch(list(texts))
         lengths = [len(encoding.ids) for encoding in encodings]
         ids = np.concatenate([encoding.ids for encoding in encodings])

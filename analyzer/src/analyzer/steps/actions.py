@@ -25,7 +25,8 @@ _LATER: Final = (
     r"plan|move|postpone|cancel|set up|sign|submit|upload|download|install|create|build|make|finish|"
     r"complete|implement|add|remove|delete|document|report|investigate|look into|find out|figure out|"
     r"follow up|get back|come back|let you know|let (?:me|us|him|her|them) know|talk to|speak to|"
-    r"speak with|talk with|meet|visit|bring|pick up|drop off|hand over|hand in|share|print|translate|"
+    r"speak with|talk with|speak again|talk again|meet again|put (?:that|it|this) in writing|"
+    r"meet|visit|bring|pick up|drop off|hand over|hand in|share|print|translate|"
     r"present|publish|register|renew|replace|return|collect|refer|prescribe|"
     r"do (?:that|this|it|a|an|the)|take care of|tell (?:him|her|them|the|(?-i:[A-Z])\w+)|remind|assign|"
     r"discuss|decide|hire|train|copy|back up|clean|measure|put together|reach out|get in touch|"
@@ -45,6 +46,7 @@ _DEADLINE: Final = (
     r"\b(?:by|before|until|on|next|this|within|at|in)\s+(?:the\s+)?"
     r"(?:end|noon|\w*day|tomorrow|tonight|week\w*|month|morning|afternoon|evening|january|february|march|"
     r"april|may|june|july|august|september|october|november|december|\d+(?:st|nd|rd|th)?)\b"
+    r"|\bin\s+(?:an?|\w+)\s+(?:minutes?|hours?|days?|weeks?|months?|years?)\b"
     r"|\b(?:tomorrow|tonight|today|right away|as soon as possible)\b"
 )
 
@@ -64,6 +66,7 @@ _REQUEST: Final = re.compile(
 _PLEASE: Final = re.compile(
     rf"\bplease\s+(?!(?:{_NOW})\b)(?:{_LATER})\b|\b(?:{_LATER})\b[^.?!]*,\s*please\b", re.I
 )
+_YOU_GET: Final = re.compile(rf"\b{_WHO}(?:'ll|\s+will)\s+{_ADVERB}(?:have|get|receive)\b", re.IGNORECASE)
 _LET_US: Final = re.compile(rf"\blet(?:'s|\s+us)\s+{_ADVERB}(?:{_LATER})\b", re.IGNORECASE)
 _IMPERATIVE: Final = re.compile(
     rf"^(?:(?:and|so|then|okay|also|until then|otherwise)[, ]+|if [^,]+,\s*)*(?:{_LATER})\b", re.IGNORECASE
@@ -124,6 +127,8 @@ def is_action(sentence: str) -> bool:
     if any(rule.search(sentence) for rule in (_PROMISE, _DUTY, _REQUEST)):
         return True
     dated = _WITHIN.search(sentence) is not None
+    if dated and _YOU_GET.search(sentence):
+        return True
     if _IMPERATIVE.match(sentence):
         return dated or _TO_ME.search(sentence) is not None
     return dated and _DOES_BY.search(sentence) is not None

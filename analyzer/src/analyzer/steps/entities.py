@@ -32,7 +32,7 @@ class Entities(Step):
         for batch in batches(pieces(document.passages, BATCH), BATCH):
             spans = await self.resources.compute(model, [piece.text for piece in batch])
             for piece, of_piece in zip(batch, spans, strict=True):
-                counted.update((name(span), span.label) for span in of_piece)
+                counted.update((span.text, span.label) for span in of_piece)
                 found += placed(piece, of_piece)[: MAX_ENTITIES - len(found)]
             await progress(_result(found, counted))
         return _result(found, counted)
@@ -51,13 +51,6 @@ def placed(piece: Piece, spans: Iterable[Span]) -> list[dict[str, Any]]:
         }
         for span in spans
     ]
-
-
-def name(span: Span) -> str:
-    """The text by which entities are counted: without an article in front and a genitive's end."""
-    text = span.text.removesuffix("'s").removesuffix("’s")
-    first, _, rest = text.partition(" ")
-    return rest if rest and first.casefold() in ("the", "a", "an") else text
 
 
 def _result(found: list[dict[str, Any]], counted: Counter[tuple[str, str]]) -> dict[str, Any]:

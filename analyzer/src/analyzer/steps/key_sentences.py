@@ -18,10 +18,10 @@ from analyzer.steps.questions import is_question
 BATCH: Final = 700  # characters that are computed together, in about 70 ms
 FEWEST: Final = 3
 MOST: Final = 12
-SENTENCES_PER_CHOICE: Final = 12
+SENTENCES_PER_CHOICE: Final = 8
 RELEVANCE: Final = 0.7
 """Weight of the closeness to the mean; the rest is that of the distance from the sentences chosen before."""
-FEWEST_WORDS: Final = 6
+FEWEST_WORDS: Final = 8
 MAX_CHARACTERS: Final = 600
 MAX_SENTENCES: Final = 30_000
 
@@ -29,7 +29,8 @@ _COURTESY: Final = re.compile(
     r"^(?:(?:okay|ok|so|well|yes|no|oh|and|right|great|perfect|all right|alright)[,.!]?\s+)*"
     r"(?:hello|hi|hey|good (?:morning|afternoon|evening|night|day)|welcome|you're welcome|thank|thanks|"
     r"(?:good)?bye|see you|nice to (?:meet|see)|how are you|my name is|this is \w+(?: \w+)?[.,]|"
-    r"have a (?:nice|good|great)|sorry|i am (?:very )?sorry to hear|i'm (?:very )?sorry to hear)\b",
+    r"have a (?:nice|good|great)|sorry|i am (?:very )?sorry|i'm (?:very )?sorry|i apologi[sz]e|"
+    r"i understand)\b",
     re.IGNORECASE,
 )
 
@@ -37,15 +38,15 @@ _COURTESY: Final = re.compile(
 class KeySentences(Step):
     """`{"key_sentences": [{text, segment, start}]}`, in the order of the text.
 
-    `start`: second of the audio, estimated inside a segment. One of 12 sentences is chosen, three at least
-    and twelve at most, from those that are neither questions nor courtesies and have six words or more.
+    `start`: second of the audio, estimated inside a segment. One of 8 sentences is chosen, three at least
+    and twelve at most, from those that are neither questions nor courtesies and have eight words or more.
     """
 
     name: ClassVar[str] = "key_sentences"
     languages: ClassVar[frozenset[str]] = frozenset({"en"})
 
     async def run(self, document: Document, options: StepOptions, progress: Progress) -> dict[str, Any]:
-        parts = candidates(document)
+        parts = await self.resources.compute(candidates, document)
         model = await self.resources.sentence_model()
         vectors = np.zeros((len(parts), WIDTH), np.float32)
         done = 0

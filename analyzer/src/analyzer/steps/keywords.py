@@ -7,20 +7,15 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
 from analyzer.document import Document
-from analyzer.models.entity_model import Span
+from analyzer.models.entity_model import NAMES, Span
 from analyzer.sentences import batches, pieces
 from analyzer.steps.base import Progress, Step, StepOptions
-from analyzer.steps.entities import name
 
 BATCH: Final = 3000  # characters that are computed together, in about 80 ms
 MOST: Final = 20
 MOST_NAMES: Final = 10
 MAX_KEPT: Final = 20_000
 """Different phrases whose counts are kept; when there are more, the rarest are dropped."""
-NAMES: Final = frozenset(
-    {"PERSON", "ORG", "GPE", "LOC", "FAC", "NORP", "PRODUCT", "EVENT", "WORK_OF_ART", "LAW"}
-)
-"""Labels of entities that are names; not those of dates and numbers."""
 _LITTLE: Final = """
 thing things something anything nothing everything everyone everybody anyone anybody someone
 somebody nobody lot lots bit kind sort way ways time times day days week weeks month months year
@@ -77,7 +72,7 @@ class Phrases:
         for span in spans:
             self._seen += 1
             if span.label in NAMES:
-                self._count(self._names, name(span))
+                self._count(self._names, span.text)
             elif span.label == "NOUNS" and (phrase := meaningful(span.text)):
                 self._count(self._groups, phrase)
 

@@ -1,6 +1,7 @@
 """The step `topics`: which of a list of general topics a text is about.
 
-The cosine of the vectors of the text and of "This text is about <topic>." is the score.
+The score is the cosine of the text's vector and the topic's, which is the mean of the vectors of "This
+text is about <topic>." and of its description.
 """
 
 from typing import Any, ClassVar, Final
@@ -12,43 +13,46 @@ from analyzer.models.sentence_model import Array
 from analyzer.sentences import Piece, batches, pieces
 from analyzer.steps.base import Progress, Step, StepOptions
 
-TOPICS: Final = (
-    "billing and payments",
-    "technical support",
-    "software development",
-    "sales and pricing",
-    "customer complaint",
-    "hiring and human resources",
-    "health and medicine",
-    "legal matters",
-    "finance and investment",
-    "education",
-    "travel",
-    "food and cooking",
-    "sports",
-    "politics and government",
-    "science",
-    "family and relationships",
-    "weather",
-    "music and film",
-    "shipping and delivery",
-)
+DESCRIPTIONS: Final = {
+    "billing and payments": "a bill, an invoice, a payment, a bank transfer or a refund",
+    "technical support": "a computer, phone or internet connection that doesn't work, and how to fix it",
+    "software development": "programming, code, bugs, tests, releases, apps and servers",
+    "sales and pricing": "selling, an offer, a price, a discount, a contract with a customer",
+    "customer complaint": "an unhappy customer who complains about bad service or a broken product",
+    "hiring and human resources": "hiring, employees, job interviews, salaries, holidays at work",
+    "health and medicine": "a doctor, a patient, an illness, symptoms, medicine and treatment",
+    "legal matters": "law, a contract, a lawyer, a court, a judge",
+    "finance and investment": "investing money, shares, funds, interest rates, the economy",
+    "education": "school, university, teachers, students, lessons and exams",
+    "travel": "a journey, a flight, a hotel, a holiday abroad",
+    "food and cooking": "cooking, recipes, meals, restaurants",
+    "sports": "a match, a team, players, training, a championship",
+    "politics and government": "an election, parliament, a minister, the government",
+    "science": "research, physics, biology, space, experiments",
+    "family and relationships": "family, parents, children, marriage, friends, love",
+    "weather": "rain, snow, wind, temperature, the forecast",
+    "music and film": "songs, bands, concerts, movies, actors",
+    "shipping and delivery": "a parcel, a package, a courier, shipping, customs, a delivery address",
+}
+TOPICS: Final = tuple(DESCRIPTIONS)
 OTHER: Final = "other"
-LEAST: Final = 0.2
+LEAST: Final = 0.15
 """Score below which a text has none of the topics."""
 MOST: Final = 3
+CLOSE: Final = 2 / 3
+"""Share of the best topic's score that the others of a whole text must have."""
 BATCH: Final = 700  # characters that are computed together, in about 70 ms
 FEWEST_WORDS: Final = 3
 MAX_SEGMENTS: Final = 20_000
 
-_DESCRIPTIONS: Final = tuple(f"This text is about {topic}." for topic in TOPICS)
+_TEXTS: Final = tuple(f"This text is about {topic}." for topic in TOPICS)
 
 
 class Topics(Step):
     """`{"topics": [{label, score}], "segments": [{segment, label, score}]}`.
 
     `topics`: at most three, the best first, of the whole text; `other` alone if no topic fits. `segments` has
-    the best topic of each segment, or `other`. Scores are cosines, most of them between 0.2 and 0.6.
+    the best topic of each segment, or `other`. Scores are cosines, most of them between 0.15 and 0.6.
     """
 
     name: ClassVar[str] = "topics"
@@ -57,7 +61,9 @@ class Topics(Step):
 
     async def run(self, document: Document, options: StepOptions, progress: Progress) -> dict[str, Any]:
         model = await self.resources.sentence_model()
-        topics = await self.resources.compute(model.of_constants, _DESCRIPTIONS)
+        names = await self.resources.compute(model.of_constants, _TEXTS)
+        described = await self.resources.compute(model.of_constants, tuple(DESCRIPTIONS.values()))
+        topics = means(names, described)
         total = np.zeros(topics.shape[1], np.float32)
         segments: list[dict[str, Any]] = []
         for batch in batches(first_pieces(document), BATCH):
@@ -66,6 +72,12 @@ class Topics(Step):
             segments += labelled(batch, vectors @ topics.T)[: MAX_SEGMENTS - len(segments)]
             await progress({"topics": best(total, topics), "segments": list(segments)})
         return {"topics": best(total, topics), "segments": segments}
+
+
+def means(some: Array, others: Array) -> Array:
+    """The means of the rows of two matrices, as unit vectors."""
+    total = some + others
+    return np.asarray(total / np.linalg.norm(total, axis=1, keepdims=True), np.float32)
 
 
 def first_pieces(document: Document) -> list[Piece]:
@@ -100,6 +112,6 @@ def best(total: Array, topics: Array) -> list[dict[str, Any]]:
     chosen = [
         {"label": TOPICS[place], "score": round(float(scores[place]), 3)}
         for place in order
-        if scores[place] >= LEAST
+        if scores[place] >= max(LEAST, CLOSE * scores.max())
     ]
     return chosen or [{"label": OTHER, "score": round(float(scores.max()), 3)}]

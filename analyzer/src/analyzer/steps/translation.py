@@ -1,13 +1,16 @@
-"""The text in another language: by a language model, else as the engine has translated it into English."""
+"""The text in another language: by a local model, a language model, or the speech engine (into English)."""
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field
 
 from analyzer.document import Document, Passage
 from analyzer.language_model import Answer, LanguageModel
+from analyzer.models.translation_model import TranslationModel
 from analyzer.pieces import lines_of, pieces_of
 from analyzer.steps.base import Progress, Step, StepOptions, StepUnavailableError
+
+LINES: Final = 4  # that a local model translates in one turn
 
 
 class TranslatedLines(Answer):
@@ -27,17 +30,30 @@ class Translation(Step):
         if document.language == target:
             lines = [passage.text for passage in document.passages]
             return _result(document, lines, target, by="none: the text is in this language already")
+        local = await self.resources.translation_model(document.language, target)
+        if local is not None:
+            return await self._locally(local, document, target, progress)
         if (model := self.resources.language_model) is not None:
-            return await self._by_model(model, document, target, progress)
+            return await self._by_language_model(model, document, target, progress)
         lines = [passage.translations.get(target, "") for passage in document.passages]
         if any(lines):
             return _result(document, lines, target, by="speech engine")
         raise StepUnavailableError(
-            "no model configured: set LLM_MODEL (and LLM_BASE_URL), or for English run a multilingual "
-            "Whisper model, whose engine translates"
+            "no model configured: set LLM_MODEL (and LLM_BASE_URL) or TRANSLATION_MODEL, or for English run "
+            "a multilingual Whisper model, whose engine translates"
         )
 
-    async def _by_model(
+    async def _locally(
+        self, model: TranslationModel, document: Document, target: str, progress: Progress
+    ) -> dict[str, Any]:
+        done: list[str] = []
+        for at in range(0, len(document.passages), LINES):
+            piece = [passage.text for passage in document.passages[at : at + LINES]]
+            done += await self.resources.compute(model, piece)
+            await progress({"translation": " ".join(done), "is_final": False})
+        return _result(document, done, target, by="local model")
+
+    async def _by_language_model(
         self, model: LanguageModel, document: Document, target: str, progress: Progress
     ) -> dict[str, Any]:
         usage = model.usage()

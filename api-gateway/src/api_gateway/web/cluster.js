@@ -110,6 +110,7 @@ export class ClusterView {
     const processes = [
       ...cluster.gateways.map((g) => ["Gateway", g.worker, `${g.connections} connections, ${g.viewers} viewers`, ""]),
       ...cluster.song_recognizers.map((r) => ["Song recognizer", r.worker, `${r.sessions} sessions, ${r.songs} songs`, ""]),
+      ...cluster.analyzers.map((a) => ["Analyzer", a.worker, `${a.analyses} analyses`, a.language_model ? "language model" : ""]),
       ...cluster.audio_processors.map((p) => ["Audio-processor", p.worker, `${p.sessions} of ${p.capacity} sessions, ${p.jobs} jobs`, ""]),
       ...cluster.transcribers.map((t) => [
         "Transcriber",

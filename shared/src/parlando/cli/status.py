@@ -43,6 +43,8 @@ def run(url: str) -> int:
         )
         table.add_row("queue delay", f"{workers['queue_delay_ms']} ms")
         table.add_row("lag", f"{report['lag_ms']} ms")
+    if (analyzers := report.get("analyzers", {})).get("alive"):
+        table.add_row("analyzers", f"{analyzers['alive']} alive, {analyzers['analyses']} analyses")
     Console().print(table)
     return 0 if healthy else 1
 

@@ -78,11 +78,13 @@ class TaskUpdate(BaseModel):
     """One update of a task. `progress`: in percent.
 
     `seq`: counts the kept updates of the task from 1; None for a partial result, which is not kept.
+    `after`: number of the last kept update before it.
     `partial_result`: what there is so far, or the results of a phase, or with `completed` all of them.
     """
 
     type: Literal["update"] = "update"
     seq: int | None = None
+    after: int = 0
     task_id: str
     step: str
     progress: int = Field(ge=0, le=100)

@@ -114,4 +114,8 @@ class Feed:
 
     async def delete_idle_consumers(self) -> None:
         """Delete consumers of workers that no longer run."""
-        await self._queue.tidy()
+        try:
+            await self._queue.tidy()
+        except ResponseError as error:
+            if not group_is_missing(error):  # `take` creates it
+                raise

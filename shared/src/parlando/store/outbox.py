@@ -7,6 +7,7 @@ later. Of the other events only the newest are queued, so a slow client misses p
 from collections import deque
 from typing import Final
 
+from parlando.domain.analysis import TaskUpdate
 from parlando.domain.annotations import Annotation
 from parlando.domain.events import FinalTranscript
 from parlando.store.envelope import Envelope
@@ -101,13 +102,23 @@ class Outbox:
             if self._events.put(message.seq, message):
                 self._drop_partials_of(message)
         else:
+            if self._is_past(message):
+                return
             if message.type in _REPLACED:
                 self._unnumbered = [p for p in self._unnumbered if p.type != message.type]
             self._unnumbered.append(message)
 
     def _drop_partials_of(self, message: Envelope) -> None:
-        if isinstance(final := message.message, FinalTranscript):
-            self._unnumbered = [p for p in self._unnumbered if _segment(p) > final.segment]
+        """Drop the partials that `message` replaces."""
+        if isinstance(kept := message.message, FinalTranscript):
+            self._unnumbered = [p for p in self._unnumbered if _segment(p) > kept.segment]
+        elif isinstance(kept, TaskUpdate):
+            self._unnumbered = [p for p in self._unnumbered if not self._is_past(p)]
+
+    def _is_past(self, message: Envelope) -> bool:
+        """Whether a partial result of a task was published before a kept update that is known here."""
+        update = message.message
+        return isinstance(update, TaskUpdate) and update.after < self._events.newest
 
     def missed(self) -> None:
         """The subscription was interrupted: messages may be missing, so read them from Redis."""

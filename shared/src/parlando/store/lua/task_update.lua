@@ -13,13 +13,13 @@ local seq, last, place = tonumber(h[1] or 0), tonumber(h[2] or 0), tonumber(ARGV
 local kept = ARGV[2] == '1'
 if kept and place <= last or place < last then return {seq, last} end
 local progress = math.max(tonumber(ARGV[3]), tonumber(h[3] or 0))
-local number = 'null'
+local number, after = 'null', seq
 if kept then
   seq = seq + 1
   last = place
   number = string.format('%.0f', seq)
 end
-local update = '{"type":"update","seq":' .. number .. ',' .. ARGV[5] .. string.format('%.0f', progress) .. ARGV[6]
+local update = '{"type":"update","seq":' .. number .. ',"after":' .. string.format('%.0f', after) .. ',' .. ARGV[5] .. string.format('%.0f', progress) .. ARGV[6]
 redis.call('HSET', KEYS[1], 'task_seq', seq, 'task_place', last, 'task_progress', progress, 'task_last', update)
 if kept then
   redis.call('XADD', KEYS[2], number .. '-0', 'e', update)
