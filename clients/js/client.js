@@ -1,5 +1,6 @@
 /** A client of one cluster: REST calls, event streams, and the start of live sessions. */
 
+import { Analysis } from "./analysis.js";
 import { ParlandoError, RETRY_DELAYS_MS, delay, responseError } from "./errors.js";
 import { Jobs } from "./jobs.js";
 import { LiveSession } from "./live-session.js";
@@ -20,6 +21,7 @@ export class ParlandoClient {
     this.apiKey = apiKey;
     this.jobs = new Jobs(this);
     this.songs = new Songs(this);
+    this.analysis = new Analysis(this);
     this.shared = new Map(); // session id → viewer id → {label, token}, to restore them if Redis loses its data
   }
 
@@ -137,18 +139,20 @@ export class ParlandoClient {
 
   /**
    * @internal Server-sent events, with reconnection. Uses `fetch`, because an EventSource can't send a key.
-   * `ends`: types of the last event. `reopenWaitMs`: for how long after a broken connection 401 and 404 are tried
-   * again instead of thrown.
+   * `ends`: types of the last event; `isLast` says it otherwise. `reopenWaitMs`: for how long after a broken connection
+   * 401 and 404 are tried again instead of thrown. `after`: id of the last event that is known. `body`: of a response
+   * that has begun already, with which it starts.
    */
-  async *follow(path, { token, signal, onconnection = () => {}, ends, reopenWaitMs = 0 }) {
-    let lastId = "";
+  async *follow(path, { token, signal, onconnection = () => {}, ends = [], reopenWaitMs = 0, ...more }) {
+    let { after, body, isLast = (event) => ends.includes(event.type) } = more;
+    let lastId = after ? String(after) : "";
     let brokenAt; // when a connection that had been established ended
     for (let failures = 0; !signal?.aborted; failures++) {
       if (failures) await delay(RETRY_DELAYS_MS[Math.min(failures, RETRY_DELAYS_MS.length) - 1], signal);
-      let body;
       try {
         const headers = lastId ? { "last-event-id": lastId } : {};
-        ({ body } = await this.request(path, { token, signal, headers }));
+        body ??= (await this.request(path, { token, signal, headers })).body;
+        if (!body) return; // 204: there are no further events
       } catch (error) {
         if (signal?.aborted) return;
         const mayReopen = brokenAt && Date.now() - brokenAt < reopenWaitMs && [401, 404].includes(error.status);
@@ -162,12 +166,13 @@ export class ParlandoClient {
           failures = 0;
           if (id) lastId = id;
           yield event;
-          if (ends.includes(event.type)) return;
+          if (isLast(event)) return;
         }
       } catch (error) {
         if (signal?.aborted) return;
         onconnection(false, error);
       }
+      body = undefined;
       brokenAt = Date.now();
     }
   }

@@ -166,6 +166,8 @@ export interface LiveOptions {
   annotations?: boolean;
   /** Recognise songs, which are named in annotations of kind "song" (`RecognisedSong`). */
   songs?: boolean;
+  /** Steps that are done for each segment, separated by commas; their results are annotations (`annotations: true`). */
+  analyze?: string;
   /** Limits of the unsettled audio that is kept, in seconds (600) and megabytes (64). */
   keepS?: number;
   keepMb?: number;
@@ -208,6 +210,7 @@ export declare class ParlandoClient {
   readonly url: string;
   readonly jobs: Jobs;
   readonly songs: Songs;
+  readonly analysis: Analysis;
   live(options?: LiveOptions): LiveSession;
   transcript(sessionId: string, options?: { format?: "json"; token?: string }): Promise<Transcript>;
   transcript(sessionId: string, options: { format: "text" | "srt" | "vtt"; token?: string }): Promise<string>;
@@ -254,6 +257,10 @@ export interface JobOptions {
   task?: "transcribe" | "translate" | "detect_language";
   translations?: "" | "en";
   channels?: "mix" | "split";
+  /** Steps of an analysis, separated by commas, whose results are annotations. */
+  analyze?: string;
+  /** ISO 639 code of the language into which the step `translation` translates. */
+  target_language?: string;
   callback_url?: string;
   priority?: "low" | "normal" | "high";
 }
@@ -341,6 +348,85 @@ export declare class Songs {
   ): Promise<RecognisedSong | null>;
   list(options?: { after?: number; limit?: number }): Promise<{ songs: Song[]; total: number; next: number | null }>;
   remove(id: number): Promise<{ id: number; status: string }>;
+}
+
+/** One update of a task. */
+export interface TaskUpdate {
+  type: "update";
+  /** Counts the kept updates from 1; null for a partial result. */
+  seq: number | null;
+  task_id: string;
+  /** started, transcription, transcription_complete … completed; or failed, cancelled. */
+  step: string;
+  /** Percent. */
+  progress: number;
+  message: string;
+  /** What there is so far, or the results of a phase; with `completed` an `AnalysisResult`. */
+  partial_result?: Record<string, any> | null;
+  timestamp: string;
+}
+
+/** `reason`: of a step that has no result. The other fields are those of the step (docs/analysis.md). */
+export interface StepResult extends Record<string, any> {
+  status: "done" | "unavailable" | "failed";
+  reason?: string;
+}
+
+export interface AnalysisResult {
+  transcript: string;
+  language: string | null;
+  duration: number;
+  segments: { segment: number; start: number; end: number; text: string; speaker?: string; language?: string }[];
+  translation?: string;
+  /** By the name of the step: entities, topics, sentiment … */
+  results: Record<string, StepResult>;
+  usage: Record<string, any> | null;
+}
+
+export interface AnalysisTask {
+  task_id: string;
+  status: "queued" | "running" | "completed" | "failed" | "cancelled";
+  step: string | null;
+  progress: number;
+  message: string;
+  result: AnalysisResult | null;
+  steps: string[];
+  target_language: string;
+  filename: string | null;
+  created_at: string;
+  updated_at: string;
+  /** How many updates are kept. */
+  updates: number;
+  events_url: string;
+  job_url: string;
+}
+
+export interface Digest extends Record<string, any> {
+  session_id: string;
+  segments: number;
+  /** Of the last final that is in it. */
+  seq: number;
+  seconds: number;
+  language: string | null;
+  timestamp: string;
+}
+
+export declare class Analysis {
+  analyze(
+    file: Blob,
+    options?: Following & {
+      name?: string;
+      language?: string;
+      translateTo?: string;
+      insights?: boolean;
+      cancelOnDisconnect?: boolean;
+      ontask?: (taskId: string) => void;
+    },
+  ): AsyncGenerator<TaskUpdate>;
+  updates(taskId: string, options?: Following & { after?: number }): AsyncGenerator<TaskUpdate>;
+  task(taskId: string): Promise<AnalysisTask>;
+  cancel(taskId: string): Promise<{ task_id: string; status: string }>;
+  digest(sessionId: string): Promise<Digest>;
 }
 
 /** Frames of 16 kHz mono PCM16: events `frame` (detail: ArrayBuffer), `level` (detail: 0 to 1), `ended`. */

@@ -1,8 +1,9 @@
 /**
- * Parlando from JavaScript: live sessions that survive lost connections, the microphone, jobs, songs, viewers.
+ * Parlando from JavaScript: live sessions that survive lost connections, the microphone, jobs, analyses, songs, viewers.
  * No dependencies, for browsers and for Node 22 or newer (all but `Capture`). Types: parlando.d.ts.
  */
 
+export { Analysis } from "./analysis.js";
 export { Capture } from "./capture.js";
 export { ParlandoClient } from "./client.js";
 export { ParlandoError } from "./errors.js";

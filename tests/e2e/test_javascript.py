@@ -49,6 +49,7 @@ def project(tmp_path_factory):
     names = {each["path"] for each in packed["files"]}
     assert names == {
         "parlando.js",
+        "analysis.js",
         "capture.js",
         "capture-worklet.js",
         "client.js",

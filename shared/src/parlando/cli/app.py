@@ -8,7 +8,20 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from parlando.cli import deliveries, follow, jobs, listen, live, models, songs, status, tail, transcribe, up
+from parlando.cli import (
+    analyze,
+    deliveries,
+    follow,
+    jobs,
+    listen,
+    live,
+    models,
+    songs,
+    status,
+    tail,
+    transcribe,
+    up,
+)
 from parlando.cli.conform import run as conform
 from parlando.cli.conform.drivers.base import Target
 from parlando.cli.conform.drivers.table import DRIVERS
@@ -21,6 +34,7 @@ LANGUAGE: Final = (
     "Code, tag or English name; several, separated by commas, to detect it among these; none for any."
 )
 PROMPT: Final = "Text that precedes the speech: topic, names, style."
+STEPS: Final = "Steps of an analysis, separated by commas, whose results are annotations (json only)."
 HOTWORDS: Final = "Names and terms that may be spoken, separated by commas."
 
 app = typer.Typer(
@@ -52,6 +66,7 @@ def transcribe_command(
     words: Annotated[bool, typer.Option("--words", help="Include word times (json only).")] = False,
     translate: Annotated[bool, typer.Option("--translate", help="Translate into English.")] = False,
     split: Annotated[bool, typer.Option("--split", help="Treat each channel as a separate speaker.")] = False,
+    steps: Annotated[str, typer.Option("--analyze", help=STEPS)] = "",
 ) -> None:
     """Transcribe recorded files as jobs. Exits with 1 if a file failed."""
     fields = {
@@ -61,9 +76,35 @@ def transcribe_command(
         "words": str(words).lower(),
         "task": "translate" if translate else "transcribe",
         "channels": "split" if split else "mix",
+        **({"analyze": steps} if steps else {}),
     }
     order = transcribe.Order(form, out, fields)
     raise typer.Exit(asyncio.run(transcribe.run(files, order, url=url, key=key, parallel=parallel)))
+
+
+@app.command("analyze")
+def analyze_command(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Audio or video file.")],
+    url: Url = HERE,
+    key: Key = None,
+    language: Annotated[str | None, typer.Option(help=LANGUAGE)] = None,
+    translate_to: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Translate the text into this language (ISO 639).")
+    ] = None,
+    insights: Annotated[
+        bool, typer.Option("--insights", help="Find questions, action items, decisions and problems.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="File for the result; none to print it.")
+    ] = None,
+) -> None:
+    """Transcribe and analyse a file: entities, topics, sentiment, key sentences and more.
+
+    Exits with 1 if that failed. Ctrl-C cancels it.
+    """
+    options = {"language": language, "translate_to": translate_to, "insights": insights}
+    asyncio.run(analyze.run(file, url=url, key=key, options=options, as_json=as_json, out=out))
 
 
 @app.command("live")

@@ -11,7 +11,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from parlando.client import ClientError, JobsClient
+from parlando.client import AnalysisClient, ClientError, JobsClient
 from parlando.domain.subtitles import Format
 
 SUFFIXES: Final = {form: "txt" if form is Format.TEXT else form.value for form in Format}
@@ -50,7 +50,7 @@ async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | Non
     failures = 0
     if order.folder is not None:
         order.folder.mkdir(parents=True, exist_ok=True)
-    async with JobsClient(url, api_key=key) as gateway:
+    async with JobsClient(url, api_key=key) as gateway, AnalysisClient(url, api_key=key) as analyses:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -63,7 +63,7 @@ async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | Non
                 async with room:
                     bar = progress.add_task(file.name, total=1.0)
                     try:
-                        return file, await _transcribe(gateway, file, order, progress, bar)
+                        return file, await _transcribe(gateway, analyses, file, order, progress, bar)
                     except ClientError as error:
                         return file, error
                     finally:
@@ -88,9 +88,12 @@ async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | Non
     return 1 if failures else 0
 
 
-async def _transcribe(gateway: JobsClient, file: Path, order: Order, progress: Progress, bar: TaskID) -> str:
+async def _transcribe(
+    gateway: JobsClient, analyses: AnalysisClient, file: Path, order: Order, progress: Progress, bar: TaskID
+) -> str:
     """Upload a file, follow its job, and fetch the result. On cancellation (Ctrl-C) the job is cancelled."""
     size = _size(file)
+    analyzed = "analyze" in order.fields
 
     def sent(count: int) -> None:
         progress.update(bar, description=f"{file.name} ↑", completed=count / size)
@@ -100,10 +103,13 @@ async def _transcribe(gateway: JobsClient, file: Path, order: Order, progress: P
         async for event in gateway.events(job["job_id"]):
             progress.update(bar, description=file.name, completed=event["progress"])
         await gateway.wait(job["job_id"])
+        if analyzed:
+            async for update in analyses.updates(job["job_id"]):
+                progress.update(bar, description=f"{file.name}: {update.message}")
     except asyncio.CancelledError:
         await gateway.cancel(job["job_id"])
         raise
-    return await gateway.result(job["job_id"], order.form)
+    return await gateway.result(job["job_id"], order.form, annotations=analyzed and order.form is Format.JSON)
 
 
 def _size(file: Path) -> int:

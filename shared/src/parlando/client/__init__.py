@@ -1,11 +1,20 @@
 """The Python client: `connect` for live audio, `JobsClient` for recordings, `SongsClient` for songs.
 
-`Parlando` offers most of it without asyncio.
+`AnalysisClient` is for what recordings contain. `Parlando` offers most of it without asyncio.
 """
 
+from parlando.client.analysis import AnalysisClient
 from parlando.client.jobs import JobsClient
 from parlando.client.session import ClientError, ClientSession, connect
 from parlando.client.songs import SongsClient
 from parlando.client.sync import Parlando
 
-__all__ = ["ClientError", "ClientSession", "JobsClient", "Parlando", "SongsClient", "connect"]
+__all__ = [
+    "AnalysisClient",
+    "ClientError",
+    "ClientSession",
+    "JobsClient",
+    "Parlando",
+    "SongsClient",
+    "connect",
+]

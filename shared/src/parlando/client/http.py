@@ -4,7 +4,7 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
@@ -14,8 +14,9 @@ from httpx_sse import EventSource, SSEError
 
 from parlando.client.session import ClientError
 
-WAIT_S: Final = 0.5  # pause between two connection attempts
-TRIES: Final = 60  # maximum consecutive failed attempts
+WAIT_S: Final = 0.25  # pause after the first failed connection attempt; it doubles up to …
+LONGEST_WAIT_S: Final = 1.0
+TRIES: Final = 32  # maximum consecutive failed attempts
 PATIENCE_S: Final = 60.0
 """`patience_s` of `follow` for a session: if Redis has lost it, its owner has so long to reopen it."""
 UNKNOWN: Final = (401, 404)  # responses for a lost session, to a viewer and to the owner
@@ -64,6 +65,24 @@ class RestClient:
         return answer
 
 
+class Counted:
+    """A file that reports the number of bytes read so far to `progress`."""
+
+    def __init__(self, file: BinaryIO, progress: Callable[[int], None]) -> None:
+        self._file = file
+        self._progress = progress
+
+    def read(self, size: int = -1) -> bytes:
+        """Read up to `size` bytes."""
+        data = self._file.read(size)
+        self._progress(self._file.tell())
+        return data
+
+    def fileno(self) -> int:
+        """The file descriptor, from which httpx determines the file's length."""
+        return self._file.fileno()
+
+
 def opened(file: str | os.PathLike[str]) -> tuple[Path, BinaryIO]:
     """A file to upload: its path, and the open file."""
     path = Path(file)
@@ -74,6 +93,8 @@ async def follow(
     client: httpx.AsyncClient, url: str, *, after: int = 0, patience_s: float = 0
 ) -> AsyncGenerator[dict[str, Any], None]:
     """Yield the events after number `after`, each once; reconnects after a broken connection.
+
+    Ends if the gateway answers that there will be no further events (204).
 
     An event `restarted` reports that a session was reopened; all events since then follow.
 
@@ -94,6 +115,8 @@ async def follow(
                 if answer.is_error and answer.status_code not in UNREACHABLE and not patient:
                     await answer.aread()
                     raise refusal(answer)
+                if answer.status_code == httpx.codes.NO_CONTENT:
+                    return
                 if answer.is_success:
                     try:
                         async for event in EventSource(answer).aiter_sse():
@@ -105,6 +128,6 @@ async def follow(
                         seen_at = time.monotonic()
         except (httpx.HTTPError, SSEError):
             pass
+        await asyncio.sleep(min(WAIT_S * 2**failures, LONGEST_WAIT_S))
         failures += 1
-        await asyncio.sleep(WAIT_S)
     raise ClientError("unreachable", f"The connection to {url} was lost too often")

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final, cast
 
 import httpx
 
-from parlando.client.http import RestClient, follow, opened
+from parlando.client.http import Counted, RestClient, follow, opened
 from parlando.client.session import ClientError
 
 ENDS: Final = ("completed", "failed", "cancelled")
@@ -21,29 +21,11 @@ ENDS: Final = ("completed", "failed", "cancelled")
 Document = dict[str, Any]
 
 
-class _Counted:
-    """A file that reports the number of bytes read so far to `progress`."""
-
-    def __init__(self, file: BinaryIO, progress: Callable[[int], None]) -> None:
-        self._file = file
-        self._progress = progress
-
-    def read(self, size: int = -1) -> bytes:
-        """Read up to `size` bytes."""
-        data = self._file.read(size)
-        self._progress(self._file.tell())
-        return data
-
-    def fileno(self) -> int:
-        """The file descriptor, from which httpx determines the file's length."""
-        return self._file.fileno()
-
-
 class JobsClient(RestClient):
     """A client of one gateway; see `RestClient`.
 
     `options` of a job (docs/protocols.md): language, task, translations, prompt, hotwords, words, channels,
-    callback_url, priority.
+    callback_url, priority, analyze, target_language.
     """
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None) -> None:
@@ -66,7 +48,7 @@ class JobsClient(RestClient):
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         fields = {name: _field(value) for name, value in options.items() if value is not None}
         with uploaded:
-            counted = cast(BinaryIO, _Counted(uploaded, sent)) if sent else uploaded
+            counted = cast(BinaryIO, Counted(uploaded, sent)) if sent else uploaded
             files = {"file": (path.name, counted)}
             answer = await self._ask("POST", "", files=files, data=fields, headers=headers)
         return cast(Document, answer.json())
@@ -99,9 +81,13 @@ class JobsClient(RestClient):
             await self.cancel(submitted["job_id"])
             raise
 
-    async def result(self, job_id: str, form: str = "text") -> str:
-        """A completed job's result as `json`, `text`, `srt`, `vtt` or `tsv`."""
-        return (await self._ask("GET", f"/{job_id}/result", params={"format": form})).text
+    async def result(self, job_id: str, form: str = "text", *, annotations: bool = False) -> str:
+        """A completed job's result as `json`, `text`, `srt`, `vtt` or `tsv`.
+
+        `annotations`: with annotations, such as results of `analyze` (json only).
+        """
+        params = {"format": form} | ({"annotations": "true"} if annotations else {})
+        return (await self._ask("GET", f"/{job_id}/result", params=params)).text
 
     async def detect_language(self, file: str | os.PathLike[str], *, language: str | None = None) -> Document:
         """The language of a file: `detected_language`, `language_code` and `confidence`.

@@ -341,9 +341,9 @@ async def connect(
     """Open a session at one gateway, or at one of several (each attempt tries the next).
 
     `options` are the protocol's query fields: language, task, translations, prompt, hotwords, words, interim,
-    vad_silence_ms, session_id, encoding, sample_rate, channels, channel, normalize, uid. After a lost
-    connection the client reconnects for up to `give_up_s` seconds without losing audio or events. The
-    time-out of the first connection is `connect_s` (`give_up_s` if None).
+    vad_silence_ms, session_id, encoding, sample_rate, channels, channel, normalize, uid, annotations, songs,
+    analyze. After a lost connection the client reconnects for up to `give_up_s` seconds without losing audio
+    or events. The time-out of the first connection is `connect_s` (`give_up_s` if None).
 
     Audio is kept until it is settled, so that it can be resent if the cluster's Redis loses its data: at most
     `keep_s` seconds and `keep_mb` megabytes; a container completely or not at all. An event `unprotected`

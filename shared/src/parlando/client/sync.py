@@ -8,21 +8,29 @@ with Parlando("http://127.0.0.1:8000") as parlando:
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from parlando.client import threaded
+from parlando.client.analysis import AnalysisClient
 from parlando.client.jobs import Document, JobsClient
 from parlando.client.session import Event
+from parlando.domain.analysis import TaskUpdate
+
+T = TypeVar("T")
 
 
 class Parlando:
-    """Blocking versions of `JobsClient` and `connect`. For one thread, outside of event loops."""
+    """Blocking versions of `JobsClient`, `AnalysisClient` and `connect`.
+
+    For one thread, outside of event loops.
+    """
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None) -> None:
         self._runner = asyncio.Runner()
         self._jobs = JobsClient(url, api_key=api_key)
+        self._analyses = AnalysisClient(url, api_key=api_key)
         self._socket_url = url.replace("http", "ws", 1)
         self._api_key = api_key
 
@@ -37,6 +45,7 @@ class Parlando:
     def close(self) -> None:
         """Close the connections."""
         self._runner.run(self._jobs.aclose())
+        self._runner.run(self._analyses.aclose())
         self._runner.close()
 
     def transcribe(self, file: str | os.PathLike[str], **options: Any) -> Document:
@@ -70,13 +79,14 @@ class Parlando:
 
     def events(self, job_id: str, *, after: int = 0) -> Iterator[Document]:
         """Yield a job's events after number `after`, up to the last one."""
-        events = self._jobs.events(job_id, after=after)
+        return self._each(self._jobs.events(job_id, after=after))
 
-        async def following() -> Document | None:
-            return await anext(events, None)
+    def _each(self, items: AsyncIterator[T]) -> Iterator[T]:
+        async def following() -> T | None:
+            return await anext(items, None)
 
-        while (event := self._runner.run(following())) is not None:
-            yield event
+        while (item := self._runner.run(following())) is not None:
+            yield item
 
     def wait(self, job_id: str) -> Document:
         """Wait until a job is completed; returns it with its result.
@@ -98,5 +108,21 @@ class Parlando:
         return self._runner.run(self._jobs.list(limit=limit, before=before))
 
     def cancel(self, job_id: str) -> Document:
-        """Cancel a job, or delete one that has ended."""
+        """Cancel a job or the task of an analysis, or delete one that has ended."""
         return self._runner.run(self._jobs.cancel(job_id))
+
+    def analyze(self, file: str | os.PathLike[str], **options: Any) -> Iterator[TaskUpdate]:
+        """Transcribe and analyse a file; yields the updates. `options`: those of `AnalysisClient.analyze`."""
+        return self._each(self._analyses.analyze(file, **options))
+
+    def task(self, task_id: str) -> Document:
+        """A task of `analyze`, with its result if it is completed."""
+        return self._runner.run(self._analyses.task(task_id))
+
+    def updates(self, task_id: str, *, after: int = 0) -> Iterator[TaskUpdate]:
+        """Yield a task's updates after number `after`, up to the last one."""
+        return self._each(self._analyses.updates(task_id, after=after))
+
+    def digest(self, session_id: str) -> Document:
+        """See `AnalysisClient.digest`."""
+        return self._runner.run(self._analyses.digest(session_id))
