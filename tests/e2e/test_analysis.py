@@ -29,7 +29,7 @@ from support.tasks import (
     updates_of,
 )
 
-STEPS = "support.analysis_steps:Words,support.analysis_steps:Fails"
+STEPS = ",".join(f"support.analysis_steps:{name}" for name in ("Words", "Fails", "Waits"))
 
 
 def words(count: int, *, first: int = 0, every: int = 5) -> bytes:
@@ -225,6 +225,25 @@ def test_a_running_task_is_cancelled(cluster):
         next(stream)
         assert httpx.delete(f"{base}/audio/tasks/{task}", timeout=600).json()["status"] == "cancelled"
         assert list(stream)[-1]["step"] == "cancelled"
+
+
+def test_a_task_that_is_being_analysed_is_cancelled_too(cluster):
+    base = cluster.http()
+    job = submit(base, words(5, first=500), analyze="waits", language="en")["job_id"]
+    assert wait(base, job)["status"] == "completed"
+    with httpx.stream("GET", f"{base}/audio/tasks/{job}/events", timeout=600) as answer:
+        updates = []
+        for update in updates_of(answer.iter_lines()):
+            updates.append(update)
+            if update["step"] == "insights" and update["seq"] is not None:
+                deleted = httpx.delete(f"{base}/audio/tasks/{job}", timeout=600).json()
+                assert deleted["status"] == "cancelled"
+    assert updates[-1]["step"] == "cancelled"
+    assert updates[-1]["message"] == "The task was cancelled"
+    deadline = time.monotonic() + 600
+    while cluster.health()["analyzers"]["analyses"]:
+        assert time.monotonic() < deadline, "an analyzer still works on it"
+        time.sleep(0.1)
 
 
 def test_a_hundred_streams_at_once_have_their_own_results(cluster):

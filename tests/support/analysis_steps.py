@@ -25,6 +25,18 @@ class Words(Step):
         return {"words": [{"text": word} for word in words]}
 
 
+class Waits(Step):
+    """Is not done before it is cancelled."""
+
+    name = "waits"
+
+    async def run(self, document: Document, options: StepOptions, progress: Progress) -> dict[str, Any]:
+        for number in range(1_000_000):
+            await progress({"number": number})
+            await asyncio.sleep(0.25)
+        return {}
+
+
 class Fails(Step):
     """Raises an exception."""
 

@@ -9,7 +9,7 @@ import structlog
 from analyzer import metrics
 from analyzer.document import Document
 from analyzer.steps.base import Progress, Step, StepOptions, StepUnavailableError
-from parlando.errors import ModelError, ParlandoError
+from parlando.errors import JobEndedError, JobNotFoundError, ModelError, ParlandoError, UnavailableError
 
 ATTEMPTS: Final = 3
 PAUSE_S: Final = 0.5  # before the second attempt; it doubles
@@ -49,9 +49,15 @@ class StepRunner:
     async def run(
         self, name: str, document: Document, options: StepOptions, progress: Progress = ignore
     ) -> dict[str, Any]:
-        """The result of a step, with its `status`.
+        """The result of a step, with its `status`: `done`, or `unavailable` or `failed` with a `reason`.
 
-        `done`; `unavailable` or `failed` with a `reason`, after `ATTEMPTS` for exceptions.
+        A step that raises is tried `ATTEMPTS` times.
+
+        Raises
+        ------
+        JobEndedError, JobNotFoundError, UnavailableError
+            if `progress` raises them.
+
         """
         step = self._steps.get(name)
         with metrics.STEP_SECONDS.labels(name).time():
@@ -81,6 +87,8 @@ class StepRunner:
                     return {"status": "done", **await step.run(document, options, progress)}
             except (StepUnavailableError, ModelError) as error:
                 return _unavailable(error.message)
+            except (JobEndedError, JobNotFoundError, UnavailableError):
+                raise  # of `progress`: nobody needs the result any more, or Redis can't be reached
             except ParlandoError as error:
                 reason = error.message
                 log.warning("step.failed", step=step.name, attempt=attempt + 1, error=reason)

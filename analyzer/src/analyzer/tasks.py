@@ -21,7 +21,7 @@ from parlando.domain.analysis import TRANSCRIPTION, Phase, TaskUpdate, phases_of
 from parlando.domain.audio import seconds
 from parlando.domain.job_events import JobEvent
 from parlando.domain.transcript import FinalSegment, Transcript
-from parlando.errors import ConflictError, JobNotFoundError
+from parlando.errors import ConflictError, JobEndedError, JobNotFoundError
 from parlando.store.analysis_tasks import ANALYZER, AnalysisTasks
 from parlando.store.annotations import Annotations
 from parlando.store.history import History
@@ -68,7 +68,7 @@ class TaskProcessor:
         self._steps = steps
 
     async def process(self, delivered: Delivered) -> bool:
-        """Process a task to its end. Returns True, also if its job does not exist any more."""
+        """Process a task to its end. Returns True, also if it was cancelled or its job was deleted."""
         job = delivered.fields[b"job"].decode()
         try:
             if delivered.attempt > ATTEMPTS:
@@ -77,6 +77,8 @@ class TaskProcessor:
                 await self._run(await self._jobs.record(job))
         except JobNotFoundError:
             log.info("task.gone", job=job)
+        except JobEndedError:
+            log.info("task.ended", job=job)
         return True
 
     async def _run(self, record: JobRecord) -> None:

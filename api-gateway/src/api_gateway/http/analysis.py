@@ -13,13 +13,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from api_gateway.dependencies import PrincipalDep, ReadingDep, Services, ServicesDep
 from api_gateway.http.job_answers import kept, submitted
-from api_gateway.http.job_uploads import Upload, discard, receive
-from api_gateway.http.jobs import readable
+from api_gateway.http.job_uploads import Upload, receive
+from api_gateway.http.jobs import first_problem, readable
 from api_gateway.http.sse import stream
 from api_gateway.presenters.session import iso
 from parlando.domain.analysis import PHASES, TaskUpdate
 from parlando.domain.job_options import JobOptions, JobStatus
-from parlando.errors import InvalidRequestError, ParlandoError
+from parlando.errors import InvalidRequestError, JobEndedError, ParlandoError
 from parlando.store.analysis_tasks import AnalysisTasks
 from parlando.store.envelope import Envelope
 from parlando.store.job_store import JobRecord
@@ -145,8 +145,7 @@ def _options(upload: Upload) -> JobOptions:
     try:
         return JobOptions.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidRequestError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise InvalidRequestError(first_problem(error)) from error
 
 
 def _flag(upload: Upload, name: str) -> bool:
@@ -192,17 +191,27 @@ async def _cancelling(frames: AsyncGenerator[bytes], services: Services, job: st
         complete = True
     finally:
         if not complete:
-            await finish(_cancelled(services, job), within_s=CANCEL_S)
+            await finish(_left(services, job), within_s=CANCEL_S)
 
 
-async def _cancelled(services: Services, job: str) -> None:
+async def _left(services: Services, job: str) -> None:
+    """Cancel the task of a client that has disconnected."""
     try:
-        record = await services.jobs.record(job)
-        if not record.status.ended:
-            await services.jobs.cancel(record)
-            await discard(services.blobs, record.source.blob)
+        await _cancel(services, await services.jobs.record(job))
     except ParlandoError as error:
         log.warning("task.not_cancelled", job=job, error=error.message)
+
+
+async def _cancel(services: Services, record: JobRecord) -> bool:
+    """Cancel a task, whether it is being transcribed or analysed. Returns False if it has ended."""
+    try:
+        await services.tasks.cancel(record.job)
+    except JobEndedError:
+        return False
+    if not record.status.ended:
+        await services.jobs.cancel(record)
+        await services.blobs.delete(record.source.blob)
+    return True
 
 
 def _frame(update: Envelope) -> bytes:
@@ -316,15 +325,12 @@ async def task_events(
 @router.delete(TASK, responses=_ONE)
 async def delete_task(record: TaskDep, services: ServicesDep) -> dict[str, Any]:
     """Cancel a task, or delete one that has ended, with its transcript and results."""
-    state = await services.tasks.state(record)
-    if not record.status.ended:
-        await services.jobs.cancel(record)
-        status = JobStatus.CANCELLED.value
-    else:  # an analyzer that still works on it finds it missing
-        await services.jobs.forget(record)
-        status = "deleted" if state.last and state.last.ends else JobStatus.CANCELLED.value
+    await services.tasks.state(record)  # it must be a task
+    if await _cancel(services, record):
+        return {"task_id": record.job, "status": JobStatus.CANCELLED.value}
+    await services.jobs.forget(record)
     await services.blobs.delete(record.source.blob)
-    return {"task_id": record.job, "status": status}
+    return {"task_id": record.job, "status": "deleted"}
 
 
 # --- sessions -------------------------------------------------------------------------------------

@@ -150,7 +150,7 @@ async def _from_url(request: Request, services: Services) -> tuple[Source, JobOp
     except orjson.JSONDecodeError as error:
         raise InvalidRequestError(f"Expected JSON, but {error}") from error
     except ValidationError as error:
-        raise InvalidRequestError(_first(error)) from error
+        raise InvalidRequestError(first_problem(error)) from error
     if not services.settings.allow_url_fetch:
         raise InvalidRequestError(
             "Expected a file, but got a URL; this gateway fetches URLs only with ALLOW_URL_FETCH=1"
@@ -166,12 +166,14 @@ def _options(fields: dict[str, str]) -> JobOptions:
             {k: v for k, v in fields.items() if v != "" and k not in INTERNAL_FIELDS}
         )
     except ValidationError as error:
-        raise InvalidRequestError(_first(error)) from error
+        raise InvalidRequestError(first_problem(error)) from error
 
 
-def _first(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """The first invalid field, and what is wrong with it."""
     first = error.errors()[0]
-    return f"{'.'.join(str(part) for part in first['loc']) or 'body'}: {first['msg']}"
+    name = ".".join(str(part) for part in first["loc"]) or "body"
+    return f"{name}: {first['msg'].removeprefix('Value error, ')}"
 
 
 async def _check(services: Services, options: JobOptions) -> str:

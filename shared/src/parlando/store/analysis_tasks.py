@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from parlando.domain.analysis import PLACES, TaskUpdate
-from parlando.errors import InvalidRequestError, JobNotFoundError, NoAnalyzerError
+from parlando.errors import InvalidRequestError, JobEndedError, JobNotFoundError, NoAnalyzerError
 from parlando.store import keys as names
 from parlando.store.connection import Redis, Scripts, retried
 from parlando.store.heartbeat import alive
@@ -105,6 +105,8 @@ class AnalysisTasks:
         ------
         JobNotFoundError
             if the job was deleted or has expired.
+        JobEndedError
+            if the last update was sent before.
         UnavailableError
 
         """
@@ -127,3 +129,12 @@ class AnalysisTasks:
         )
         if answer is None:
             raise unknown(update.task_id)
+        if answer == [PLACES["completed"], 0]:
+            raise JobEndedError(f"Task {update.task_id} has ended")
+
+    async def cancel(self, job: str) -> None:
+        """End a task as cancelled: no analyzer works on it any more. Raises as `update`."""
+        await self.update(
+            TaskUpdate(task_id=job, step="cancelled", progress=100, message="The task was cancelled"),
+            kept=True,
+        )

@@ -3,7 +3,7 @@
 -- KEYS  1 job hash   2 updates stream
 -- ARGV  1 place of the update in the order   2 kept (1/0)   3 progress in percent   4 channel
 --       5 update JSON between its `seq` and its `progress`   6 the rest of the JSON, after the progress
--- Returns {number of the last kept update, place of it}, or nil if the job does not exist.
+-- Returns {place of the last kept update, written (1/0)}, or nil if the job does not exist.
 -- Safe to repeat: an update whose place is not after the last kept one's is not written, so two analyzers that process
 -- the same job can't write an update twice; a partial result has the place of its phase's first update. The progress
 -- never falls.
@@ -11,7 +11,7 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return nil end
 local h = redis.call('HMGET', KEYS[1], 'task_seq', 'task_place', 'task_progress')
 local seq, last, place = tonumber(h[1] or 0), tonumber(h[2] or 0), tonumber(ARGV[1])
 local kept = ARGV[2] == '1'
-if kept and place <= last or place < last then return {seq, last} end
+if kept and place <= last or place < last then return {last, 0} end
 local progress = math.max(tonumber(ARGV[3]), tonumber(h[3] or 0))
 local number, after = 'null', seq
 if kept then
@@ -26,4 +26,4 @@ if kept then
   expire_with(KEYS[1], KEYS[2])
 end
 redis.call('PUBLISH', ARGV[4], update)
-return {seq, last}
+return {last, 1}
