@@ -23,18 +23,20 @@ export class AnalyseChoice {
   constructor(id) {
     this.input = $(id);
     this.key = `parlando.${id}`;
+    this.available = false;
     this.input.disabled = true;
     this.input.addEventListener("change", () => localStorage.setItem(this.key, this.input.checked ? "1" : ""));
   }
 
   get chosen() {
-    return this.input.checked && !this.input.disabled;
+    return this.input.checked && this.available;
   }
 
   /** `analyzers`: of the cluster's state. */
   update({ analyzers = [] }) {
-    this.input.disabled = !analyzers.length;
-    this.input.checked = Boolean(analyzers.length && localStorage.getItem(this.key));
-    this.input.closest("label").title = analyzers.length ? "" : "No analyzer is running";
+    this.available = analyzers.length > 0;
+    this.input.disabled = !this.available;
+    this.input.checked = this.available && Boolean(localStorage.getItem(this.key));
+    this.input.closest("label").title = this.available ? "" : "No analyzer is running";
   }
 }

@@ -8,6 +8,7 @@ import * as tasks from "./tasks.js";
 
 const TYPES = { txt: "text/plain", srt: "application/x-subrip", vtt: "text/vtt", json: "application/json" };
 const ANALYSIS = "entities,topics,sentiment,summary,key_sentences,keywords,questions,actions";
+const GONE = "The cluster no longer has this file.";
 const STATUS_TEXTS = {
   uploaded: "Waiting",
   processing_audio: "Converting the audio",
@@ -85,7 +86,7 @@ export class FileCard extends EventTarget {
       this.show();
     } catch (error) {
       if (signal.aborted) return;
-      entry.error = error.code === "job_not_found" ? "The cluster no longer has this file." : explain(error);
+      entry.error = error.code === "job_not_found" ? GONE : explain(error);
       await history.keep(entry);
       this.fail(entry.error);
     }
@@ -136,34 +137,39 @@ export class FileCard extends EventTarget {
     const state = make("p", { className: "small", role: "status" }, entry.analysis ? "" : "Analysing");
     panel.element.hidden = true;
     words.after(state, panel.element);
-    entry.analysis ??= await this.analysed((results) => this.showAnalysis(panel, results));
+    entry.analysis ??= await this.analysed((analysis) => this.showAnalysis(panel, analysis));
     if (this.cancelling.signal.aborted) return;
     await history.keep(entry);
-    const { results, error } = entry.analysis;
+    const { error } = entry.analysis;
     state.textContent = error ? `The analysis failed: ${error}` : "";
     state.hidden = !error;
-    this.showAnalysis(panel, results ?? {});
+    this.showAnalysis(panel, entry.analysis);
   }
 
-  /** Follow the job's analysis to its end. Resolves with its `results`, or an `error`. */
-  async analysed(onresults) {
+  /** Follow the job's analysis to its end. Resolves with its `results` and numbered `segments`, and `error` if it failed. */
+  async analysed(onprogress) {
     const { signal } = this.cancelling;
     const results = {};
+    let segments = [];
     try {
       for await (const { step, message, partial_result: found } of tasks.updates(this.client, this.entry.job, { signal })) {
-        if (step === "completed") return { results: found.results };
-        if (tasks.ends({ step })) return { error: message, results };
-        if (step === "ner_complete") results.entities = found;
-        else if (step.endsWith("_complete") && step !== "transcription_complete") Object.assign(results, found);
-        onresults(results);
+        if (step === "completed") return { results: found.results, segments };
+        if (tasks.ends({ step })) return { error: message, results, segments };
+        if (step === "transcription_complete") ({ segments } = found);
+        else if (step === "ner_complete") results.entities = found;
+        else if (step.endsWith("_complete")) Object.assign(results, found);
+        onprogress({ results, segments });
       }
     } catch (error) {
-      return { error: error.code === "job_not_found" ? "The cluster no longer has this file." : explain(error), results };
+      return { error: error.code === "job_not_found" ? GONE : explain(error), results, segments };
     }
-    return { results };
+    return { results, segments };
   }
 
-  showAnalysis(panel, results) {
+  showAnalysis(panel, { results, segments }) {
+    // the job's result doesn't number its segments as the analysis does
+    const numbers = new Map(segments.map((each) => [keyOf(each), each.segment]));
+    for (const line of this.lines) line.segment = numbers.get(line.key);
     panel.update(Object.fromEntries(Object.entries(results).filter(([, each]) => each?.status)));
     if (this.highlighted || results.entities?.status !== "done") return;
     this.highlighted = true;
@@ -210,9 +216,9 @@ export class FileCard extends EventTarget {
   /** The words as buttons. Only one of them has a Tab stop; the arrow keys move to the others. */
   words({ segments }) {
     this.buttons = [];
-    this.lines = []; // {segment, text, line, buttons}
+    this.lines = []; // {key, segment?, text, line, buttons}
     const root = make("div", { className: "words", role: "group", ariaLabel: "Words; arrow keys move, Enter plays from a word" });
-    for (const { segment, start, text, words, speaker } of segments) {
+    for (const { start, text, words, speaker } of segments) {
       const line = make("span");
       const buttons = [];
       for (const word of words ?? []) {
@@ -223,7 +229,7 @@ export class FileCard extends EventTarget {
       }
       if (!words?.length) line.append(text);
       this.buttons.push(...buttons);
-      this.lines.push({ segment, text, line, buttons });
+      this.lines.push({ key: keyOf({ start, speaker, text }), text, line, buttons });
       const spoken = speaker ? make("span", {}, make("strong", {}, `${speaker}: `), line) : line;
       root.append(make("p", {}, make("time", {}, clock(start)), spoken));
     }
@@ -283,6 +289,8 @@ export class FileCard extends EventTarget {
     }
   }
 }
+
+const keyOf = ({ start, speaker = "", text }) => JSON.stringify([start, speaker ?? "", text]);
 
 function summary({ text }) {
   return text.length > 120 ? `${text.slice(0, 120)}…` : text || "No speech was detected.";

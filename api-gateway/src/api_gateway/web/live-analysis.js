@@ -21,9 +21,8 @@ export class LiveAnalysis {
   reset() {
     this.entities = new Map(); // segment → entities
     this.topics = new Map(); // segment → its best topic
-    this.items = Object.fromEntries(LISTS.map((kind) => [kind, new Map()])); // kind → segment → items
-    $("live-topics").replaceChildren();
-    for (const kind of LISTS) this.drawList(kind);
+    this.session = ""; // the id of the last one, whose digest the button shows
+    for (const kind of LISTS) $(`live-${kind}`).replaceChildren();
     this.drawTopics();
   }
 
@@ -41,8 +40,7 @@ export class LiveAnalysis {
       this.topics.set(segment, data.topics[0].label);
       this.drawTopics();
     } else if (LISTS.includes(kind)) {
-      this.items[kind].set(segment, data[kind].map((item) => ({ ...item, segment, start: item.start + offset })));
-      this.drawList(kind);
+      this.addItems($(`live-${kind}`), segment, data[kind].map((item) => ({ ...item, segment, start: item.start + offset })));
     }
   }
 
@@ -57,25 +55,27 @@ export class LiveAnalysis {
     return this.transcript.querySelector(`[role=log] .line[data-segment="${Number(segment)}"]`);
   }
 
-  /** Show the side list only if it has something, or is waited for. */
-  show(analysing) {
-    const found = this.topics.size || LISTS.some((kind) => this.items[kind].size);
+  /** `analysing`: whether results are expected. `available`: whether an analyzer is running. */
+  draw({ analysing, available }) {
+    const found = this.topics.size || LISTS.some((kind) => $(`live-${kind}`).childElementCount);
     $("live-analysis").hidden = !analysing && !found;
+    $("live-digest").disabled = !available || !this.session;
   }
 
   drawTopics() {
     const counts = new Map();
     for (const label of this.topics.values()) counts.set(label, (counts.get(label) ?? 0) + 1);
     const sorted = [...counts].sort(([, a], [, b]) => b - a);
-    const shown = sorted.length ? chips(sorted.map(([label, count]) => counted(label, count))) : nothing();
-    $("live-topics").replaceChildren(shown);
+    $("live-topics").replaceChildren(chips(sorted.map(([label, count]) => counted(label, count))));
   }
 
-  drawList(kind) {
-    const items = [...this.items[kind]].sort(([a], [b]) => a - b).flatMap(([, all]) => all);
-    const rows = items.map((item) => make("li", {}, sentence(item, (start, segment) => this.goTo(segment))));
-    const list = make("ul", { className: "sentences", ariaLive: "polite" }, ...rows);
-    $(`live-${kind}`).replaceChildren(rows.length ? list : nothing());
+  /** Add a segment's questions or action items to their list, in place of earlier ones of this segment. */
+  addItems(list, segment, items) {
+    const rows = items.map((item) => make("li", { dataset: { segment } }, sentence(item, () => this.goTo(segment))));
+    for (const row of [...list.children]) if (Number(row.dataset.segment) === segment) row.remove();
+    const next = [...list.children].find((row) => Number(row.dataset.segment) > segment);
+    if (next) next.before(...rows);
+    else list.append(...rows);
   }
 
   goTo(segment) {
@@ -84,12 +84,6 @@ export class LiveAnalysis {
 
   // --- the digest -----------------------------------------------------------------------------------
 
-  /** The session whose digest the button shows; it stays the last one after its end. */
-  set session(id) {
-    this.id = id;
-    $("live-digest").disabled = !id || !this.available;
-  }
-
   async digest() {
     const dialog = $("digest");
     const notice = $("digest-notice");
@@ -97,7 +91,7 @@ export class LiveAnalysis {
     showNotice(notice, "Collecting what was said so far");
     if (!dialog.open) dialog.showModal();
     try {
-      const path = `/v1/stt/sessions/${encodeURIComponent(this.id)}/digest`;
+      const path = `/v1/stt/sessions/${encodeURIComponent(this.session)}/digest`;
       const { segments, seconds, ...results } = await (await this.client.request(path, { method: "POST" })).json();
       const play = (start, segment) => {
         dialog.close();
@@ -113,8 +107,6 @@ export class LiveAnalysis {
     }
   }
 }
-
-const nothing = () => make("p", { className: "small" }, "None so far.");
 
 /** The results among the fields of a digest. */
 function resultsOf(digest) {

@@ -28,6 +28,7 @@ export class LiveView {
     $("live-source").addEventListener("change", () => this.showSource());
     $("live-title").addEventListener("change", () => this.session?.configure({ title: this.title }));
     $("live-language").addEventListener("change", ({ target }) => this.session?.configure({ language: target.value || null }));
+    $("live-analyse").addEventListener("change", () => this.draw());
     $("live-copy").addEventListener("click", () => this.copy());
     $("live-share").addEventListener("click", () => this.share.open(this.session));
     for (const button of document.querySelectorAll("[data-download]")) {
@@ -49,7 +50,7 @@ export class LiveView {
       const cluster = await this.client.cluster();
       $("live-language").replaceChildren(new Option("Automatic", ""), ...languageOptions(cluster.languages));
       this.analyse.update(cluster);
-      this.analysis.available = Boolean(cluster.analyzers?.length);
+      this.draw();
     } catch (error) {
       this.needsKey(error);
     }
@@ -310,7 +311,9 @@ export class LiveView {
     $("live-source").disabled = $("live-device").disabled = $("live-file").disabled = Boolean(session);
     $("live-share").disabled = !session?.id;
     $("live-songs").disabled = Boolean(session);
-    this.analysis.show(session ? this.extras.analyze : this.analyse.chosen);
+    const { available, chosen } = this.analyse;
+    $("live-analyse").disabled = Boolean(session) || !available;
+    this.analysis.draw({ available, analysing: session ? Boolean(this.extras.analyze) : chosen });
     $("live-copy").disabled = !this.finals.length;
     for (const button of document.querySelectorAll("[data-download]")) button.disabled = !this.finals.length;
     this.drawState();

@@ -143,7 +143,7 @@ export class PipelineView {
   failed(error, signal) {
     if (signal.aborted) return;
     this.end();
-    const missing = error.code === "job_not_found";
+    const missing = [404, 422].includes(error.status) && this.task;
     this.showState("failed", missing ? "Not found" : "Failed");
     this.refused = this.needsKey(error);
     if (!this.refused) this.notify(missing ? GONE : explain(error), "bad");

@@ -16,7 +16,7 @@ const NAMES = {
   actions: "Action items",
   translation: "Translation",
 };
-const NOTHING = { questions: "None was asked.", actions: "None was found.", entities: "None was found." };
+const NOTHING = { topics: "None of the known topics fits.", questions: "None was asked.", actions: "None was found.", entities: "None was found." };
 const MAX_ITEMS = 100; // of one section; the rest is counted
 const MAX_CHIPS = 20;
 
@@ -66,11 +66,11 @@ export class ResultsPanel {
   section(name, result) {
     switch (name) {
       case "summary":
-        return [make("p", {}, result.summary), list((result.points ?? []).map((point) => [point]))];
+        return [make("p", {}, result.summary), points((result.points ?? []).map((point) => [point]))];
       case "insights":
-        return [list(result.insights.map(({ kind, text }) => [make("strong", {}, `${kind}: `), text]))];
+        return [points(result.insights.map(({ kind, text }) => [make("strong", {}, `${kind}: `), text]))];
       case "topics":
-        return [chips(result.topics.map(({ label, score }) => topic(label, score)))];
+        return this.topics(result.topics.filter(({ label }) => label !== "other"));
       case "keywords":
         return [chips(result.keywords.map(({ text, count }) => counted(text, count)))];
       case "entities":
@@ -84,6 +84,10 @@ export class ResultsPanel {
       default:
         return this.sentences(name, result[name] ?? []);
     }
+  }
+
+  topics(found) {
+    return found.length ? [chips(found.map(({ label, score }) => topic(label, score)))] : [none("topics")];
   }
 
   sentences(name, items) {
@@ -123,8 +127,11 @@ export function chips(elements) {
   return make("ul", { className: "chips" }, ...items);
 }
 
-function list(rows) {
-  return make("ul", { className: "sentences" }, ...rows.map((row) => make("li", {}, ...row)));
+const list = (rows) => listOf("sentences", rows);
+const points = (rows) => listOf("points", rows);
+
+function listOf(className, rows) {
+  return make("ul", { className }, ...rows.map((row) => make("li", {}, ...row)));
 }
 
 function entityChip({ text, label, count }) {
