@@ -4,13 +4,12 @@ import asyncio
 import base64
 import json
 import shutil
-import subprocess
-import tarfile
 from pathlib import Path
 
 import httpx
 import pytest
 
+from support.accessibility import checker, problems
 from support.browser import CHROMIUM, Watched, chromium, holds, opened, picture
 from support.cluster import Cluster
 from support.encoding import encoded
@@ -149,37 +148,16 @@ async def test_a_file_can_be_cancelled_and_what_is_no_sound_is_said(cluster, rec
             process.signal(18)
 
 
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory):
-    """Deque's checker of accessibility."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not installed")
-    folder = tmp_path_factory.mktemp("axe")
-    packed = ["npm", "pack", "axe-core@4.14.1", "--silent", "--pack-destination", str(folder)]
-    subprocess.run(packed, check=True, cwd=folder, capture_output=True, timeout=90)
-    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
-        return archive.extractfile("package/axe.min.js").read().decode()
-
-
-async def problems(watched: Watched, axe: str) -> list[str]:
-    await watched.page.evaluate(f"{axe}; null")
-    found = await watched.page.evaluate("axe.run()")
-    return [
-        f"{each['id']} ({each['impact']}): {each['help']}: {each['nodes'][0]['html'][:120]}"
-        for each in found["violations"]
-        if each["impact"] in ("serious", "critical")
-    ]
-
-
 @pytest.mark.parametrize("dark", [False, True])
-async def test_axe_finds_nothing_serious_and_the_pages_fit_a_phone(cluster, recordings, axe, dark):
+async def test_axe_finds_nothing_serious_and_the_pages_fit_a_phone(cluster, recordings, dark):
+    axe = checker()
     async with (
         chromium() as browser,
         opened(browser, cluster.http(), dark=dark, width=360, height=740) as watched,
     ):
         page = watched.page
         found = {}
-        for view in ("live", "files", "songs", "cluster"):
+        for view in ("live", "files", "pipeline", "songs", "cluster"):
             await page.goto(f"{cluster.http()}/#{view}")
             if view == "files":
                 await transcribed(watched, recordings[:1])

@@ -3,6 +3,7 @@
 import { FilesView } from "./files.js";
 import { ClusterView } from "./cluster.js";
 import { LiveView } from "./live.js";
+import { PipelineView } from "./pipeline.js";
 import { SongsView } from "./songs-view.js";
 import { ParlandoClient } from "./parlando.js";
 import { $, applyTheme, showNotice } from "./dom.js";
@@ -45,16 +46,17 @@ applyTheme(localStorage.getItem(stored.theme) ?? "");
 const views = {
   live: new LiveView(client, needsKey),
   files: new FilesView(client, needsKey),
+  pipeline: new PipelineView(client, needsKey),
   songs: new SongsView(client, needsKey),
   cluster: new ClusterView(client, needsKey),
 };
 
 function show() {
-  const name = location.hash.slice(1);
+  const [name, rest = ""] = location.hash.slice(1).split("/");
   const chosen = name in views ? name : "live";
   for (const [each, view] of Object.entries(views)) {
     $(`view-${each}`).hidden = each !== chosen;
-    view.shown?.(each === chosen);
+    view.shown?.(each === chosen, rest);
   }
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#${chosen}`) link.setAttribute("aria-current", "page");

@@ -1,9 +1,14 @@
 /** One file: upload, progress, and the result with a player. Kept in this browser's history. */
 
 import { clock, explain, fileName, make, save } from "./dom.js";
+import { bySegment, highlight, highlightWords } from "./entities.js";
 import * as history from "./history.js";
+import { ResultsPanel } from "./results.js";
+import * as tasks from "./tasks.js";
 
 const TYPES = { txt: "text/plain", srt: "application/x-subrip", vtt: "text/vtt", json: "application/json" };
+const ANALYSIS = "entities,topics,sentiment,summary,key_sentences,keywords,questions,actions";
+const GONE = "The cluster no longer has this file.";
 const STATUS_TEXTS = {
   uploaded: "Waiting",
   processing_audio: "Converting the audio",
@@ -16,7 +21,7 @@ export class FileCard extends EventTarget {
   constructor(client, entry) {
     super();
     this.client = client;
-    this.entry = entry; // {id, name, created, file?, split, job?, result?, error?}
+    this.entry = entry; // {id, name, created, file?, split, analyse, job?, result?, analysis?, error?}
     this.cancelling = new AbortController();
     this.status = make("p", { className: "small", role: "status" }, "Waiting for upload");
     this.progress = make("progress", { max: 1, value: 0, ariaLabel: `Progress of ${entry.name}` });
@@ -36,6 +41,7 @@ export class FileCard extends EventTarget {
       const job = await this.client.jobs.submit(entry.file, {
         words: true,
         ...(entry.split ? { channels: "split" } : {}),
+        ...(entry.analyse ? { analyze: ANALYSIS } : {}),
         name: entry.name,
         signal: this.cancelling.signal,
         onprogress: (share) => {
@@ -80,7 +86,7 @@ export class FileCard extends EventTarget {
       this.show();
     } catch (error) {
       if (signal.aborted) return;
-      entry.error = error.code === "job_not_found" ? "The cluster no longer has this file." : explain(error);
+      entry.error = error.code === "job_not_found" ? GONE : explain(error);
       await history.keep(entry);
       this.fail(entry.error);
     }
@@ -119,7 +125,72 @@ export class FileCard extends EventTarget {
     const words = this.words(result);
     const details = make("details", {}, make("summary", {}, summary(result)), ...this.player(words), words);
     this.body.replaceChildren(details, this.downloads());
+    if (entry.analyse) this.analyse(details, words);
   }
+
+  // --- the analysis ---------------------------------------------------------------------------------
+
+  /** Show the results of the analysis in `details`, after the `words`; they come after the transcript. */
+  async analyse(details, words) {
+    const { entry } = this;
+    const panel = new ResultsPanel({ play: (start, segment) => this.play(start, segment), label: `Analysis of ${entry.name}` });
+    const state = make("p", { className: "small", role: "status" }, entry.analysis ? "" : "Analysing");
+    panel.element.hidden = true;
+    words.after(state, panel.element);
+    entry.analysis ??= await this.analysed((analysis) => this.showAnalysis(panel, analysis));
+    if (this.cancelling.signal.aborted) return;
+    await history.keep(entry);
+    const { error } = entry.analysis;
+    state.textContent = error ? `The analysis failed: ${error}` : "";
+    state.hidden = !error;
+    this.showAnalysis(panel, entry.analysis);
+  }
+
+  /** Follow the job's analysis to its end. Resolves with its `results` and numbered `segments`, and `error` if it failed. */
+  async analysed(onprogress) {
+    const { signal } = this.cancelling;
+    const results = {};
+    let segments = [];
+    try {
+      for await (const { step, message, partial_result: found } of tasks.updates(this.client, this.entry.job, { signal })) {
+        if (step === "completed") return { results: found.results, segments };
+        if (tasks.ends({ step })) return { error: message, results, segments };
+        if (step === "transcription_complete") ({ segments } = found);
+        else if (step === "ner_complete") results.entities = found;
+        else if (step.endsWith("_complete")) Object.assign(results, found);
+        onprogress({ results, segments });
+      }
+    } catch (error) {
+      return { error: error.code === "job_not_found" ? GONE : explain(error), results, segments };
+    }
+    return { results, segments };
+  }
+
+  showAnalysis(panel, { results, segments }) {
+    // the job's result doesn't number its segments as the analysis does
+    const numbers = new Map(segments.map((each) => [keyOf(each), each.segment]));
+    for (const line of this.lines) line.segment = numbers.get(line.key);
+    panel.update(Object.fromEntries(Object.entries(results).filter(([, each]) => each?.status)));
+    if (this.highlighted || results.entities?.status !== "done") return;
+    this.highlighted = true;
+    const found = bySegment(results.entities.entities);
+    for (const { segment, text, line, buttons } of this.lines) {
+      const entities = found.get(segment) ?? [];
+      if (buttons.length) highlightWords(text, buttons, entities);
+      else highlight(line, entities);
+    }
+  }
+
+  /** Play from a sentence, or without a player go to it. */
+  play(start, segment) {
+    this.lines.find((line) => line.segment === segment)?.line.scrollIntoView({ block: "center" });
+    if (!this.audio || this.audio.hidden) return;
+    this.audio.currentTime = start;
+    this.audio.play().catch(() => {});
+    this.mark(start);
+  }
+
+  // --- the player -----------------------------------------------------------------------------------
 
   player(words) {
     const { file, name } = this.entry;
@@ -127,6 +198,7 @@ export class FileCard extends EventTarget {
     this.url = URL.createObjectURL(file);
     const audio = make("audio", { controls: true, preload: "metadata", src: this.url, ariaLabel: `Audio of ${name}` });
     const unplayable = make("p", { className: "small", hidden: true }, "This browser can't play this audio format.");
+    this.audio = audio;
     audio.addEventListener("error", () => {
       unplayable.hidden = false;
       audio.hidden = true;
@@ -144,18 +216,22 @@ export class FileCard extends EventTarget {
   /** The words as buttons. Only one of them has a Tab stop; the arrow keys move to the others. */
   words({ segments }) {
     this.buttons = [];
+    this.lines = []; // {key, segment?, text, line, buttons}
     const root = make("div", { className: "words", role: "group", ariaLabel: "Words; arrow keys move, Enter plays from a word" });
     for (const { start, text, words, speaker } of segments) {
       const line = make("span");
-      if (speaker) line.append(make("strong", {}, `${speaker}: `));
+      const buttons = [];
       for (const word of words ?? []) {
         const button = make("button", { type: "button", tabIndex: -1, dataset: { start: word.start, end: word.end } });
         button.textContent = word.word;
-        this.buttons.push(button);
+        buttons.push(button);
         line.append(button, " ");
       }
       if (!words?.length) line.append(text);
-      root.append(make("p", {}, make("time", {}, clock(start)), line));
+      this.buttons.push(...buttons);
+      this.lines.push({ key: keyOf({ start, speaker, text }), text, line, buttons });
+      const spoken = speaker ? make("span", {}, make("strong", {}, `${speaker}: `), line) : line;
+      root.append(make("p", {}, make("time", {}, clock(start)), spoken));
     }
     if (this.buttons.length) this.buttons[0].tabIndex = 0;
     root.addEventListener("keydown", (event) => this.moveFocus(event));
@@ -213,6 +289,8 @@ export class FileCard extends EventTarget {
     }
   }
 }
+
+const keyOf = ({ start, speaker = "", text }) => JSON.stringify([start, speaker ?? "", text]);
 
 function summary({ text }) {
   return text.length > 120 ? `${text.slice(0, 120)}…` : text || "No speech was detected.";

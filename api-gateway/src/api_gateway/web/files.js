@@ -1,5 +1,6 @@
 /** The Files view: uploads, their progress, and results. */
 
+import { AnalyseChoice } from "./choices.js";
 import { $, explain, showNotice } from "./dom.js";
 import { FileCard } from "./file-card.js";
 import * as history from "./history.js";
@@ -12,6 +13,7 @@ export class FilesView {
     this.needsKey = needsKey;
     this.waiting = [];
     this.uploading = 0;
+    this.analyse = new AnalyseChoice("files-analyse");
     const drop = $("files-drop");
     $("files-input").addEventListener("change", ({ target }) => {
       this.addFiles(target.files);
@@ -27,6 +29,19 @@ export class FilesView {
     this.restore();
   }
 
+  shown(visible) {
+    if (visible) this.refresh();
+  }
+
+  /** Find out whether an analyzer is running. */
+  async refresh() {
+    try {
+      this.analyse.update(await this.client.cluster());
+    } catch {
+      this.analyse.update({}); // the Live view asks for a key
+    }
+  }
+
   async restore() {
     for (const entry of (await history.entries()).reverse()) this.add(entry).resume();
   }
@@ -37,6 +52,7 @@ export class FilesView {
     for (const file of files) {
       const entry = { id: crypto.randomUUID?.() ?? String(Math.random()), name: file.name, created: Date.now(), file };
       entry.split = $("files-split").checked;
+      entry.analyse = this.analyse.chosen;
       this.waiting.push(this.add(entry));
     }
     this.upload();

@@ -1,7 +1,9 @@
 /** The Live view: the audio source, the session, its transcript, and downloads. */
 
+import { AnalyseChoice, languageName, languageOptions } from "./choices.js";
 import { $, clock, explain, fileName, save, showNotice } from "./dom.js";
 import { FORMATS, plain } from "./formats.js";
+import { LIVE_STEPS, LiveAnalysis } from "./live-analysis.js";
 import { Capture } from "./parlando.js";
 import { ShareDialog } from "./share.js";
 import { TranscriptView } from "./transcript.js";
@@ -17,6 +19,8 @@ export class LiveView {
     this.needsKey = needsKey;
     this.view = new TranscriptView($("live-transcript"));
     this.share = new ShareDialog(client);
+    this.analyse = new AnalyseChoice("live-analyse");
+    this.analysis = new LiveAnalysis(client, $("live-transcript"), needsKey);
     this.reset();
     $("live-start").addEventListener("click", () => this.start());
     $("live-pause").addEventListener("click", () => (this.capture ? this.pause() : this.unpause()));
@@ -24,6 +28,7 @@ export class LiveView {
     $("live-source").addEventListener("change", () => this.showSource());
     $("live-title").addEventListener("change", () => this.session?.configure({ title: this.title }));
     $("live-language").addEventListener("change", ({ target }) => this.session?.configure({ language: target.value || null }));
+    $("live-analyse").addEventListener("change", () => this.draw());
     $("live-copy").addEventListener("click", () => this.copy());
     $("live-share").addEventListener("click", () => this.share.open(this.session));
     for (const button of document.querySelectorAll("[data-download]")) {
@@ -39,14 +44,13 @@ export class LiveView {
     return $("live-title").value.trim();
   }
 
-  /** Load the languages that the cluster supports. */
+  /** Load the languages that the cluster supports, and whether it analyses. */
   async refresh() {
     try {
-      const { languages } = await this.client.cluster();
-      const names = new Intl.DisplayNames(["en"], { type: "language" });
-      const options = languages.map((code) => new Option(names.of(code) ?? code, code));
-      options.sort((a, b) => a.text.localeCompare(b.text));
-      $("live-language").replaceChildren(new Option("Automatic", ""), ...options);
+      const cluster = await this.client.cluster();
+      $("live-language").replaceChildren(new Option("Automatic", ""), ...languageOptions(cluster.languages));
+      this.analyse.update(cluster);
+      this.draw();
     } catch (error) {
       this.needsKey(error);
     }
@@ -57,6 +61,7 @@ export class LiveView {
     this.offset = 0; // seconds of audio in earlier sessions of this transcript
     this.base = 0; // number of their segments
     this.view.clear();
+    this.analysis.reset();
   }
 
   // --- from start to stop ----------------------------------------------------------------------------
@@ -66,6 +71,7 @@ export class LiveView {
     showNotice($("live-notice"), "");
     try {
       const capture = await this.openSource();
+      this.chooseExtras();
       this.follow(this.client.live(this.options()));
       this.listen(capture);
     } catch (error) {
@@ -74,8 +80,18 @@ export class LiveView {
   }
 
   options() {
+    return { language: $("live-language").value, title: this.title, ...this.extras };
+  }
+
+  /** What the session does besides the transcript. */
+  chooseExtras() {
     const songs = $("live-songs").checked;
-    return { language: $("live-language").value, title: this.title, ...(songs ? { songs, annotations: true } : {}) };
+    const { chosen } = this.analyse;
+    this.extras = {
+      ...(songs ? { songs } : {}),
+      ...(chosen ? { analyze: LIVE_STEPS } : {}),
+      ...(songs || chosen ? { annotations: true } : {}),
+    };
   }
 
   async openSource() {
@@ -170,6 +186,7 @@ export class LiveView {
 
   connected({ engine, model }) {
     this.engine = `${engine} ${model}`;
+    this.analysis.session = this.session.id;
     this.keep();
   }
 
@@ -191,23 +208,27 @@ export class LiveView {
 
   final(final) {
     this.lag = 0;
-    this.view.final(this.positioned(final));
+    const shown = this.positioned(final);
+    this.view.final(shown);
+    this.analysis.mark(shown.segment);
     if (!final.text) return;
     $("live-hint").hidden = true;
-    this.finals.push(this.positioned(final));
+    this.finals.push(shown);
     this.keep();
   }
 
   /** Show the language that was found beside "Automatic". */
   languageFound({ language, locked }) {
     const [automatic] = $("live-language").options;
-    const names = new Intl.DisplayNames(["en"], { type: "language" });
-    automatic.text = locked ? `Automatic (${names.of(language) ?? language})` : "Automatic";
+    automatic.text = locked ? `Automatic (${languageName(language)})` : "Automatic";
   }
 
-  /** Show a song between the lines. */
+  /** Show a song between the lines, or what the analysis has found. */
   annotated({ kind, data }) {
-    if (kind !== "song") return;
+    if (kind !== "song") {
+      this.analysis.annotated(kind, data, this);
+      return;
+    }
     const { title, artist, start, offset } = data;
     $("live-hint").hidden = true;
     this.view.remark(`♫ ${title}${artist ? ` – ${artist}` : ""} (at ${clock(offset)})`, start + this.offset);
@@ -260,7 +281,7 @@ export class LiveView {
     if (!this.session?.id) return;
     const { title } = this;
     const { id, resumeToken } = this.session;
-    const kept = { id, resumeToken, title, source: $("live-source").value, listening: Boolean(this.capture) };
+    const kept = { id, resumeToken, title, extras: this.extras, source: $("live-source").value, listening: Boolean(this.capture) };
     sessionStorage.setItem(STORAGE_KEY, JSON.stringify(kept));
   }
 
@@ -269,7 +290,8 @@ export class LiveView {
     const kept = JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "null");
     if (!kept) return;
     $("live-title").value = kept.title;
-    this.follow(this.client.live({ resume: { ...kept, lastSeq: 0 } }));
+    this.extras = kept.extras ?? {};
+    this.follow(this.client.live({ ...this.extras, resume: { ...kept, lastSeq: 0 } }));
     if (!kept.listening || kept.source !== "microphone") return;
     try {
       const permission = await navigator.permissions.query({ name: "microphone" });
@@ -288,6 +310,10 @@ export class LiveView {
     $("live-pause").textContent = capture ? "Pause" : "Continue";
     $("live-source").disabled = $("live-device").disabled = $("live-file").disabled = Boolean(session);
     $("live-share").disabled = !session?.id;
+    $("live-songs").disabled = Boolean(session);
+    const { available, chosen } = this.analyse;
+    $("live-analyse").disabled = Boolean(session) || !available;
+    this.analysis.draw({ available, analysing: session ? Boolean(this.extras.analyze) : chosen });
     $("live-copy").disabled = !this.finals.length;
     for (const button of document.querySelectorAll("[data-download]")) button.disabled = !this.finals.length;
     this.drawState();
