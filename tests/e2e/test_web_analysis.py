@@ -392,7 +392,7 @@ async def test_axe_finds_nothing_serious_in_results_and_they_fit_a_phone(quoting
         found["pipeline"] = await problems(watched, axe)
         assert await page.evaluate("document.documentElement.scrollWidth") <= 360
         if dark:
-            await picture(page, "phone-pipeline", whole=True)
+            await picture(page, "phone-pipeline-results", whole=True)
         for colours in await page.evaluate(COLOURS):
             assert contrast(*colours) >= 4.5, colours
         assert not any(found.values()), found
