@@ -183,7 +183,7 @@ async def test_the_keyboard_is_enough(cluster):
     async with chromium() as browser, opened(browser, cluster.http()) as watched:
         page = watched.page
         reached = []
-        for _ in range(14):
+        for _ in range(16):
             await page.keyboard.press("Tab")
             reached.append(
                 await page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()")
