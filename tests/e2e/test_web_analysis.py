@@ -381,8 +381,6 @@ async def test_axe_finds_nothing_serious_in_results_and_they_fit_a_phone(quoting
         await page.locator("#files-list [data-result=actions]").wait_for(timeout=LONG_S * 1000)
         found["files"] = await problems(watched, axe)
         assert await page.evaluate("document.documentElement.scrollWidth") <= 360
-        if dark:
-            await picture(page, "phone-files-analysis", whole=True)
 
         await page.goto(f"{quoting.http()}/#pipeline")
         await page.set_input_files("#pipeline-file", path)
@@ -391,8 +389,6 @@ async def test_axe_finds_nothing_serious_in_results_and_they_fit_a_phone(quoting
         await holds(page, COMPLETED, within=LONG_S)
         found["pipeline"] = await problems(watched, axe)
         assert await page.evaluate("document.documentElement.scrollWidth") <= 360
-        if dark:
-            await picture(page, "phone-pipeline-results", whole=True)
         for colours in await page.evaluate(COLOURS):
             assert contrast(*colours) >= 4.5, colours
         assert not any(found.values()), found
