@@ -163,6 +163,10 @@ def test_jobs_have_the_steps_that_they_name_as_annotations(cluster):
     assert found["fails"]["reason"].startswith("ValueError")
     assert found["entities"]["status"] == "done"
     assert {each["by"] for each in notes} == {"analyzer"}
+    segments = httpx.get(url, timeout=600).json()["segments"]
+    assert [(s["segment"], s["start"], s["text"]) for s in task["result"]["segments"]] == [
+        (s["id"], s["start"], s["text"]) for s in segments
+    ]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from analyzer.language_model import total
 from analyzer.step_runner import StepRunner
 from analyzer.steps.base import StepOptions
 from parlando.domain.analysis import TRANSCRIPTION, Phase, TaskUpdate, phases_of
-from parlando.domain.audio import seconds
 from parlando.domain.job_events import JobEvent
 from parlando.domain.transcript import FinalSegment, Transcript
 from parlando.errors import ConflictError, JobEndedError, JobNotFoundError
@@ -125,14 +124,7 @@ class TaskProcessor:
     # --- analysis -----------------------------------------------------------------------------
 
     async def _analysis(self, record: JobRecord) -> None:
-        segments = [segment async for segment in self._jobs.segments(record.job)]
-        transcript = Transcript.of(
-            record.job,
-            state=record.status,
-            duration=seconds(record.duration),
-            segments=sorted(segments, key=lambda segment: segment.start),
-            language=record.language,
-        )
+        transcript = await self._jobs.transcript(record)
         whole = _transcript(transcript)
         await self._update(record.job, TRANSCRIPTION.complete, TRANSCRIPTION.ends, "Transcript ready", whole)
         document = Document.of(transcript.segments, transcript.language)

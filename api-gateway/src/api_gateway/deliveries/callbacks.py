@@ -10,7 +10,7 @@ from api_gateway.deliveries.queues import bounds
 from api_gateway.deliveries.signature import sign_plain, standard_headers
 from api_gateway.presenters import deepgram
 from api_gateway.presenters.deepgram_file import Presentation, response_of
-from api_gateway.presenters.job import document_of, transcript_of
+from api_gateway.presenters.job import document_of
 from api_gateway.settings import GatewaySettings
 from parlando.errors import DeliveryFailedError, JobNotFoundError, ParlandoError
 from parlando.ids import fingerprint
@@ -71,7 +71,7 @@ class JobCallbacks:
             return await document_of(self._jobs, record)
         shown = Presentation.model_validate_json(record.options.presentation)
         try:
-            return response_of(record, await transcript_of(self._jobs, record), shown)
+            return response_of(record, await self._jobs.transcript(record), shown)
         except ParlandoError as failure:
             return deepgram.error(deepgram.err_code(failure), failure.message, record.job)
 

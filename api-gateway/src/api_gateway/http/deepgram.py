@@ -30,7 +30,6 @@ from api_gateway.http.job_answers import ended, remove_later, submitted
 from api_gateway.http.job_uploads import receive_body
 from api_gateway.http.uploads import body_of, model_of
 from api_gateway.presenters.deepgram_file import Presentation, response_of
-from api_gateway.presenters.job import transcript_of
 from parlando.domain.audio import Encoding
 from parlando.domain.formats import AudioFormat
 from parlando.domain.job_options import JobOptions, Priority
@@ -169,7 +168,7 @@ async def listen(request: Request, caller: PrincipalDep, services: ServicesDep) 
         return JSONResponse({"request_id": job})
     try:
         record = await ended(request, services, job)
-        transcript = await transcript_of(services.jobs, record)
+        transcript = await services.jobs.transcript(record)
         return JSONResponse(response_of(record, transcript, params.presentation))
     finally:
         remove_later(services, job)

@@ -13,7 +13,7 @@ from api_gateway.dependencies import PrincipalDep, Services, ServicesDep, Transl
 from api_gateway.http.job_uploads import discard, receive
 from api_gateway.http.sse import annotations_from, respond, start_of
 from api_gateway.http.uploads import body_of
-from api_gateway.presenters.job import document_of, job_of, result_of, transcript_of
+from api_gateway.presenters.job import document_of, job_of, result_of
 from parlando.domain.job_options import INTERNAL_FIELDS, JobOptions, JobStatus
 from parlando.domain.subtitles import FORMATS, Format
 from parlando.errors import (
@@ -274,7 +274,7 @@ async def result(
     if record.status is not JobStatus.COMPLETED:
         reason = f": {record.error['message']}" if record.error else ""
         raise JobNotReadyError(f"Job {record.job} is {record.status.value}{reason}")
-    transcript = await transcript_of(services.jobs, record)
+    transcript = await services.jobs.transcript(record)
     if translation:
         transcript = transcript.translated(translation)
     if form is Format.JSON:

@@ -17,7 +17,7 @@ from api_gateway.http.job_answers import ended, kept, relay_of, remove_later, su
 from api_gateway.http.job_uploads import Upload, receive
 from api_gateway.http.sse import ENDS, stream
 from api_gateway.presenters import openai
-from api_gateway.presenters.job import transcript_of, whole_seconds
+from api_gateway.presenters.job import whole_seconds
 from api_gateway.presenters.openai import ParamError
 from api_gateway.presenters.problem import openai_answer
 from parlando.domain import languages
@@ -190,7 +190,7 @@ async def _answer(
         return stream(_stream(services, job, params))
     try:
         record = await _ended(request, services, job)
-        return _written(record, await transcript_of(services.jobs, record), params)
+        return _written(record, await services.jobs.transcript(record), params)
     finally:
         remove_later(services, job)
 

@@ -18,7 +18,6 @@ from api_gateway.dependencies import ServicesDep
 from api_gateway.doors.base import explain
 from api_gateway.http.job_answers import check_completed, ended, kept, remove_later, submitted
 from api_gateway.http.job_uploads import receive
-from api_gateway.presenters.job import transcript_of
 from api_gateway.presenters.whisper_asr import FORMATS
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
 from parlando.domain.job_options import JobOptions, Priority
@@ -112,7 +111,7 @@ async def asr(
     try:
         record = await ended(request, services, job)
         check_completed(record)
-        written = FORMATS[output](await transcript_of(services.jobs, record))
+        written = FORMATS[output](await services.jobs.transcript(record))
     finally:
         remove_later(services, job)
     name = quote(f"{upload.source.name or FILE_FIELD}.{output}")

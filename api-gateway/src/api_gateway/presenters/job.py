@@ -15,20 +15,6 @@ def _iso(unix_ms: int) -> str | None:
     return iso(unix_ms) if unix_ms else None
 
 
-async def transcript_of(jobs: Jobs, record: JobRecord) -> Transcript:
-    """The transcript so far; the segments of a split job's channels are ordered by their start."""
-    segments = [segment async for segment in jobs.segments(record.job)]
-    if record.options.channels == "split":
-        segments.sort(key=lambda segment: (segment.start, segment.speaker))
-    return Transcript.of(
-        record.job,
-        state=record.status,
-        duration=seconds(record.duration),
-        segments=[segment.model_copy(update={"segment": n}) for n, segment in enumerate(segments)],
-        language=record.language,
-    )
-
-
 def result_of(record: JobRecord, transcript: Transcript) -> dict[str, Any]:
     """The result, whose segments have Whisper's fields."""
     return {
@@ -91,7 +77,7 @@ async def document_of(jobs: Jobs, record: JobRecord, *, base: str = "") -> dict[
     """A job's status, and its result if it is completed."""
     document = job_of(record, base=base)
     if record.status is JobStatus.COMPLETED:
-        document["result"] = result_of(record, await transcript_of(jobs, record))
+        document["result"] = result_of(record, await jobs.transcript(record))
     return document
 
 

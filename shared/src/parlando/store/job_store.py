@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import orjson
 
+from parlando.domain.audio import seconds
 from parlando.domain.job_options import JobOptions, JobStatus
-from parlando.domain.transcript import FinalSegment
+from parlando.domain.transcript import FinalSegment, Transcript
 from parlando.errors import AtCapacityError, ConflictError, JobNotFoundError
 from parlando.ids import fingerprint
 from parlando.store import keys as names
@@ -194,6 +195,19 @@ class Jobs:
                     number += 1
             if len(page) < PAGE:
                 return
+
+    async def transcript(self, record: JobRecord) -> Transcript:
+        """The transcript so far, its segments numbered in their order; those of channels by their start."""
+        segments = [segment async for segment in self.segments(record.job)]
+        if record.options.channels == "split":
+            segments.sort(key=lambda segment: (segment.start, segment.speaker))
+        return Transcript.of(
+            record.job,
+            state=record.status,
+            duration=seconds(record.duration),
+            segments=[segment.model_copy(update={"segment": n}) for n, segment in enumerate(segments)],
+            language=record.language,
+        )
 
     async def newest(self, key: str, *, before: str | None, limit: int) -> JobPage:
         """Up to `limit` jobs of a key, newest first. `before`: the `next` of the previous page."""
