@@ -17,6 +17,7 @@ from support.cluster import Cluster
 from support.jobs import submit, wait, wav
 from support.language_model import language_model
 from support.perfect import PERFECT, script, silence, speak
+from support.polyglot import POLYGLOT, english, number
 from support.tasks import (
     ALL,
     ORDER,
@@ -253,8 +254,8 @@ def test_a_task_that_is_being_analysed_is_cancelled_too(cluster):
 def test_a_hundred_streams_at_once_have_their_own_results(cluster):
     base = cluster.http()
 
-    async def one(client: httpx.AsyncClient, number: int) -> list[dict]:
-        files = {"audio": ("a.wav", words(4, first=10 * number))}
+    async def one(client: httpx.AsyncClient, place: int) -> list[dict]:
+        files = {"audio": ("a.wav", words(4, first=10 * place))}
         data = {"language": "en"}
         async with client.stream("POST", f"{base}{REAL_TIME}", files=files, data=data) as answer:
             assert answer.status_code == 200
@@ -263,13 +264,13 @@ def test_a_hundred_streams_at_once_have_their_own_results(cluster):
     async def everything() -> list[list[dict]]:
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(timeout=600, limits=limits) as client:
-            return await asyncio.gather(*(one(client, number) for number in range(100)))
+            return await asyncio.gather(*(one(client, place) for place in range(100)))
 
     found = asyncio.run(everything())
-    for number, updates in enumerate(found):
+    for place, updates in enumerate(found):
         check_progress(updates)
         assert updates[-1]["step"] == "completed"
-        assert updates[-1]["partial_result"]["transcript"] == " ".join(script(10 * number, 4))
+        assert updates[-1]["partial_result"]["transcript"] == " ".join(script(10 * place, 4))
     assert len({updates[0]["task_id"] for updates in found}) == 100
 
 
@@ -367,3 +368,19 @@ def test_without_an_analyzer_a_request_says_how_to_start_one():
         assert (answer.status_code, answer.json()["code"]) == (503, "no_analyzer")
         assert "ANALYZER=1 make run" in answer.json()["detail"]
     assert left == [], "no upload stays"
+
+
+def test_without_a_language_model_the_speech_engine_translates_into_english():
+    file = words(5, first=number("de", 0))
+    fields = {"language": "de", "include_translation": "true"}
+    with Cluster(transcribers=1, processors=1, analyzers=1, **POLYGLOT) as cluster:
+        into_english = all_updates(cluster.http(), file, **fields)[-1]["partial_result"]
+        into_french = all_updates(cluster.http(), file, **fields, target_language="fr")[-1]["partial_result"]
+    assert into_english["results"]["translation"]["by"] == "speech engine"
+    assert into_english["translation"] == english("de", 0, 5)
+    assert into_french["results"]["translation"]["status"] == "unavailable"
+    assert "translation" not in into_french
+    assert into_english["results"]["entities"] == {
+        "status": "unavailable",
+        "reason": "the text is in the language de, the step understands en",
+    }
