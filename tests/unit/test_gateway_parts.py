@@ -224,11 +224,11 @@ TRANSCRIPT = Transcript.of(
 
 def test_subtitles_have_their_headers_marks_and_escapes():
     assert subtitles.vtt(TRANSCRIPT) == (
-        "WEBVTT\n\n00:00:00.500 --> 00:00:01.250\nA &lt;b&gt; &amp; c\n\n"
-        "01:00:00.001 --> 01:01:02.000\nlate\n"
+        "WEBVTT\n\n00:00:00.500 --> 00:00:01.750\nA &lt;b&gt; &amp; c\n\n"
+        "01:00:00.001 --> 01:00:07.001\nlate\n"
     )
     assert subtitles.srt(TRANSCRIPT) == (
-        "1\n00:00:00,500 --> 00:00:01,250\nA <b> & c\n\n2\n01:00:00,001 --> 01:01:02,000\nlate\n"
+        "1\n00:00:00,500 --> 00:00:01,750\nA <b> & c\n\n2\n01:00:00,001 --> 01:00:07,001\nlate\n"
     )
     assert subtitles.text(TRANSCRIPT) == "A <b> & c\nlate\n"
     assert TRANSCRIPT.text == "A <b> & c late"

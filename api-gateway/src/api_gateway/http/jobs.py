@@ -12,10 +12,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from api_gateway.dependencies import PrincipalDep, Services, ServicesDep, TranslationQuery
 from api_gateway.http.job_uploads import discard, receive
 from api_gateway.http.sse import annotations_from, respond, start_of
+from api_gateway.http.subtitle_rules import CueRulesDep, written
 from api_gateway.http.uploads import body_of
 from api_gateway.presenters.job import document_of, job_of, result_of
 from parlando.domain.job_options import INTERNAL_FIELDS, JobOptions, JobStatus
-from parlando.domain.subtitles import FORMATS, Format
+from parlando.domain.subtitles import Format
 from parlando.errors import (
     AtCapacityError,
     ConflictError,
@@ -266,6 +267,7 @@ async def events(
 async def result(
     record: JobDep,
     services: ServicesDep,
+    rules: CueRulesDep,
     form: Annotated[Format, Query(alias="format")] = Format.JSON,
     annotations: Annotated[bool, Query(description="Include annotations (format=json only)")] = False,
     translation: TranslationQuery = None,
@@ -282,5 +284,4 @@ async def result(
         if annotations:
             body["annotations"] = await services.annotations.dumped(services.annotations.of_job(record.job))
         return JSONResponse(body)
-    media_type, write = FORMATS[form]
-    return Response(write(transcript), media_type=media_type)
+    return await written(transcript, form, rules)

@@ -1,5 +1,6 @@
 """HTTP routes for Omi: the audio webhook, and the app's local Whisper."""
 
+import asyncio
 import time
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,6 +17,7 @@ from api_gateway.auth import Principal, handshake_of
 from api_gateway.deliveries.signature import secrets_for, verify
 from api_gateway.dependencies import Services, ServicesDep, services
 from api_gateway.doors.base import explain
+from api_gateway.http.subtitle_rules import rules_of
 from api_gateway.http.uploads import body_of, form_of
 from api_gateway.live.file_session import send_file, transcribe_file
 from api_gateway.presenters.openai import FORMATS
@@ -299,6 +301,7 @@ async def inference(request: Request, services: ServicesDep, key: str | None = N
         raise InvalidRequestError(
             f"Expected a response_format of {', '.join(FORMATS)}, but got {response_format[:40]!r}"
         )
+    rules = rules_of(form.fields)
     config = await _inference_config(services, form.fields)
     transcript = await transcribe_file(
         services,
@@ -308,7 +311,7 @@ async def inference(request: Request, services: ServicesDep, key: str | None = N
         within_s=INFERENCE_WITHIN_S,
     )
     media_type, write = FORMATS[response_format]
-    written = write(transcript)
+    written = await asyncio.to_thread(write, transcript, rules)
     return Response(written if isinstance(written, str) else orjson.dumps(written), media_type=media_type)
 
 

@@ -3,6 +3,7 @@
 A request is processed as a job, which is removed when it is answered or its client disconnects.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -16,11 +17,13 @@ from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
 from api_gateway.http.job_answers import ended, kept, relay_of, remove_later, submitted
 from api_gateway.http.job_uploads import Upload, receive
 from api_gateway.http.sse import ENDS, stream
+from api_gateway.http.subtitle_rules import FIELDS, SCHEMA, rules_of
 from api_gateway.presenters import openai
 from api_gateway.presenters.job import whole_seconds
 from api_gateway.presenters.openai import ParamError
 from api_gateway.presenters.problem import openai_answer
 from parlando.domain import languages
+from parlando.domain.cues import CueRules
 from parlando.domain.job_options import JobOptions, JobStatus, Priority
 from parlando.domain.pools import NoPoolError, Pool, capable
 from parlando.domain.transcript import FinalSegment, Transcript
@@ -76,6 +79,7 @@ _BODY: Final = {
                     },
                     "include[]": {"type": "array", "items": {"type": "string", "enum": ["logprobs"]}},
                     "stream": {"type": "boolean"},
+                    **SCHEMA,
                 },
             }
         }
@@ -92,6 +96,7 @@ class TranscriptionRequest:
     stream: bool
     logprobs: bool
     granularities: tuple[str, ...]
+    rules: CueRules
     speakers: tuple[str, ...]
 
 
@@ -119,7 +124,7 @@ def request_of(
         **_language(upload),
         hotwords=(upload.one("hotwords") or "")[:1000],
         prompt=" ".join([upload.one("prompt") or "", ", ".join(upload.many("keywords"))]).strip()[:2000],
-        words="word" in granularities or "logprobs" in include,
+        words=form in ("srt", "vtt") or "word" in granularities or "logprobs" in include,
         task=task,
         channels="split" if form == "diarized_json" else "mix",
         priority=Priority.HIGH,
@@ -131,6 +136,7 @@ def request_of(
         streams,
         "logprobs" in include,
         granularities,
+        rules_of({name: upload.one(name) for name in FIELDS}),
         tuple(upload.many("known_speaker_names")),
     )
 
@@ -190,7 +196,7 @@ async def _answer(
         return stream(_stream(services, job, params))
     try:
         record = await _ended(request, services, job)
-        return _written(record, await services.jobs.transcript(record), params)
+        return await _written(record, await services.jobs.transcript(record), params)
     finally:
         remove_later(services, job)
 
@@ -249,7 +255,7 @@ def check_ended(record: JobRecord) -> None:
         )
 
 
-def _written(record: JobRecord, transcript: Transcript, params: TranscriptionRequest) -> Response:
+async def _written(record: JobRecord, transcript: Transcript, params: TranscriptionRequest) -> Response:
     usage = {"usage": openai.usage(whole_seconds(record))}
     match params.form:
         case "json":
@@ -264,7 +270,8 @@ def _written(record: JobRecord, transcript: Transcript, params: TranscriptionReq
             return JSONResponse({**openai.diarized_json(transcript, params.speakers), **usage})
         case form:
             media_type, write = openai.FORMATS[form]
-            return Response(write(transcript), media_type=media_type)
+            text = await asyncio.to_thread(write, transcript, params.rules)
+            return Response(text, media_type=media_type)
 
 
 # --- streaming --------------------------------------------------------------------------------------

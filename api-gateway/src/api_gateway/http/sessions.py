@@ -8,9 +8,10 @@ from starlette.responses import Response, StreamingResponse
 from api_gateway import metrics
 from api_gateway.dependencies import ReadingDep, RecordDep, Services, ServicesDep, TranslationQuery
 from api_gateway.http.sse import annotations_from, respond, start_of
+from api_gateway.http.subtitle_rules import CueRulesDep, written
 from parlando.domain.audio import milliseconds, seconds
 from parlando.domain.events import EVENTS, FinalTranscript
-from parlando.domain.subtitles import FORMATS, Format
+from parlando.domain.subtitles import Format
 from parlando.domain.transcript import Transcript
 from parlando.store.history import SessionRecord
 from parlando.store.relay import Relay
@@ -49,19 +50,19 @@ async def session(record: RecordDep) -> dict[str, Any]:
 async def transcript(
     reading: ReadingDep,
     services: ServicesDep,
+    rules: CueRulesDep,
     form: Annotated[Format, Query(alias="format")] = Format.JSON,
     annotations: Annotated[bool, Query(description="Include annotations (format=json only)")] = False,
     translation: TranslationQuery = None,
 ) -> Response:
     """All finals so far. Available while the session is open and until it expires."""
-    media_type, write = FORMATS[form]
     body = await _transcript(reading.record, services)
     if translation:
         body = body.translated(translation)
     if annotations:
         notes = await services.annotations.dumped(services.annotations.of_session(reading.record.sid))
         body = body.model_copy(update={"annotations": tuple(notes)})
-    return Response(write(body), media_type=media_type)
+    return await written(body, form, rules)
 
 
 async def _transcript(record: SessionRecord, services: Services) -> Transcript:

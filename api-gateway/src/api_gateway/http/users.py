@@ -10,9 +10,10 @@ from obstore.exceptions import BaseError
 from starlette.responses import JSONResponse, Response
 
 from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
+from api_gateway.http.subtitle_rules import CueRulesDep, written
 from api_gateway.presenters.session import Document, Place, iso, newest_sessions, place_of
 from parlando.domain.audio import BYTES_PER_SAMPLE, seconds
-from parlando.domain.subtitles import FORMATS, Format
+from parlando.domain.subtitles import Format
 from parlando.domain.transcript import FinalSegment, Transcript
 from parlando.errors import InvalidRequestError, SessionNotFoundError, UnavailableError
 from parlando.ids import UID_PATTERN, fingerprint
@@ -55,6 +56,7 @@ async def transcripts(
     uid: Uid,
     caller: PrincipalDep,
     services: ServicesDep,
+    rules: CueRulesDep,
     since: Annotated[str | None, Query(description="Only sessions that began at this time or later")] = None,
     before: Annotated[
         str | None, Query(pattern=_CURSOR_PATTERN, description="`next` of the previous page")
@@ -75,8 +77,7 @@ async def transcripts(
     page = await _page(services, caller.key, uid, since_ms=since_ms, until=until, limit=limit + 1)
     more, page = len(page) > limit, page[:limit]
     if form != "json":
-        media_type, write = FORMATS[form]
-        return Response(write(_joined(uid, page)), media_type=media_type)
+        return await written(_joined(uid, page), form, rules)
     return JSONResponse(
         {
             "uid": uid,

@@ -4,6 +4,7 @@ A request is processed as a job, which is removed when it is answered or its cli
 to the blob store piece by piece.
 """
 
+import asyncio
 import struct
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from api_gateway.dependencies import ServicesDep
 from api_gateway.doors.base import explain
 from api_gateway.http.job_answers import check_completed, ended, kept, remove_later, submitted
 from api_gateway.http.job_uploads import receive
+from api_gateway.http.subtitle_rules import CueRulesDep
 from api_gateway.presenters.whisper_asr import FORMATS
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
 from parlando.domain.job_options import JobOptions, Priority
@@ -80,6 +82,7 @@ async def asr(
     request: Request,
     caller: PathCallerDep,
     services: ServicesDep,
+    rules: CueRulesDep,
     task: Annotated[Literal["transcribe", "translate"], Query(description="`translate`: into English")] = (
         "transcribe"
     ),
@@ -93,7 +96,7 @@ async def asr(
     options = _options(
         task=task,
         prompt=initial_prompt,
-        words=word_timestamps and output == "json",
+        words=output in ("srt", "vtt") or (word_timestamps and output == "json"),
         **({"language": language} if language else {}),
     ).with_default_language(services.settings.default_language)
     upload = await receive(
@@ -111,7 +114,8 @@ async def asr(
     try:
         record = await ended(request, services, job)
         check_completed(record)
-        written = FORMATS[output](await services.jobs.transcript(record))
+        transcript = await services.jobs.transcript(record)
+        written = await asyncio.to_thread(FORMATS[output], transcript, rules)
     finally:
         remove_later(services, job)
     name = quote(f"{upload.source.name or FILE_FIELD}.{output}")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from parlando.domain import subtitles
+from parlando.domain.cues import CueRules
 from parlando.domain.languages import NAMES
 from parlando.domain.transcript import FinalSegment, TimedWord, Transcript
 from parlando.errors import InvalidRequestError
@@ -140,10 +141,10 @@ def error(message: str, *, kind: str, param: str | None = None, code: str | None
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-FORMATS: Final[dict[str, tuple[str, Callable[[Transcript], Any]]]] = {
-    "json": ("application/json", lambda t: {"text": t.text}),
-    "verbose_json": ("application/json", verbose_json),
-    "text": subtitles.FORMATS[subtitles.Format.TEXT],
+FORMATS: Final[dict[str, tuple[str, Callable[[Transcript, CueRules], Any]]]] = {
+    "json": ("application/json", lambda t, _: {"text": t.text}),
+    "verbose_json": ("application/json", lambda t, _: verbose_json(t)),
+    "text": ("text/plain; charset=utf-8", subtitles.one_line),
     "srt": subtitles.FORMATS[subtitles.Format.SRT],
     "vtt": subtitles.FORMATS[subtitles.Format.VTT],
 }

@@ -7,10 +7,11 @@ import orjson
 
 from api_gateway.presenters.openai import segment_fields
 from parlando.domain import subtitles
+from parlando.domain.cues import CueRules
 from parlando.domain.transcript import FinalSegment, Transcript
 
 
-def _json(transcript: Transcript) -> str:
+def _json(transcript: Transcript, rules: CueRules) -> str:
     spoken = [segment for segment in transcript.segments if segment.text]
     body = {
         "language": transcript.language,
@@ -29,7 +30,7 @@ def _segment(number: int, segment: FinalSegment) -> dict[str, Any]:
     return {**segment_fields(number, segment), "words": words or None}
 
 
-FORMATS: Final[dict[str, Callable[[Transcript], str]]] = {
+FORMATS: Final[dict[str, Callable[[Transcript, CueRules], str]]] = {
     "txt": subtitles.text,
     "json": _json,
     "srt": subtitles.srt,

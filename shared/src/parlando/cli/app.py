@@ -33,6 +33,8 @@ from parlando.errors import ParlandoError
 LANGUAGE: Final = (
     "Code, tag or English name; several, separated by commas, to detect it among these; none for any."
 )
+TIMED_WORDS: Final = (Format.SRT, Format.VTT, Format.ASS, Format.KARAOKE)
+"""Formats whose cues are better with word times."""
 PROMPT: Final = "Text that precedes the speech: topic, names, style."
 STEPS: Final = "Steps of an analysis, separated by commas, whose results are annotations (json only)."
 HOTWORDS: Final = "Names and terms that may be spoken, separated by commas."
@@ -66,6 +68,9 @@ def transcribe_command(
     words: Annotated[bool, typer.Option("--words", help="Include word times (json only).")] = False,
     translate: Annotated[bool, typer.Option("--translate", help="Translate into English.")] = False,
     split: Annotated[bool, typer.Option("--split", help="Treat each channel as a separate speaker.")] = False,
+    line_chars: Annotated[int, typer.Option(min=10, max=200, help="Characters in a line of subtitles.")] = 42,
+    lines: Annotated[int, typer.Option(min=1, max=4, help="Lines of a subtitle.")] = 2,
+    cue_s: Annotated[float, typer.Option(min=1, max=30, help="Seconds that a subtitle is shown.")] = 7,
     steps: Annotated[str, typer.Option("--analyze", help=STEPS)] = "",
 ) -> None:
     """Transcribe recorded files as jobs. Exits with 1 if a file failed."""
@@ -73,12 +78,13 @@ def transcribe_command(
         "language": language,
         "prompt": prompt,
         "hotwords": hotwords,
-        "words": str(words).lower(),
+        "words": str(words or form in TIMED_WORDS).lower(),
         "task": "translate" if translate else "transcribe",
         "channels": "split" if split else "mix",
         **({"analyze": steps} if steps else {}),
     }
-    order = transcribe.Order(form, out, fields)
+    rules = {"max_line_chars": str(line_chars), "max_lines": str(lines), "max_cue_s": str(cue_s)}
+    order = transcribe.Order(form, out, fields, rules)
     raise typer.Exit(asyncio.run(transcribe.run(files, order, url=url, key=key, parallel=parallel)))
 
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import glob
+import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -14,16 +15,20 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from parlando.client import AnalysisClient, ClientError, JobsClient
 from parlando.domain.subtitles import Format
 
-SUFFIXES: Final = {form: "txt" if form is Format.TEXT else form.value for form in Format}
+SUFFIXES: Final = {form: form.value for form in Format} | {Format.TEXT: "txt", Format.KARAOKE: "vtt"}
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to do with each file. `form`: output format. `fields`: options of the job."""
+    """What to do with each file. `form`: output format. `fields`: options of the job.
+
+    `rules`: of subtitles; the query parameters of a result.
+    """
 
     form: Format
     folder: Path | None
     fields: dict[str, str]
+    rules: dict[str, str] = field(default_factory=dict)
 
 
 def files_of(patterns: Sequence[str]) -> list[Path]:
@@ -40,6 +45,31 @@ def files_of(patterns: Sequence[str]) -> list[Path]:
             raise ClientError("no_file", f"No file is called {pattern}")
         found += [file for file in files if file not in found]
     return found
+
+
+def targets_of(files: Sequence[Path], folder: Path, suffix: str) -> dict[Path, Path]:
+    """Where the result of each file is written: no two have the same name.
+
+    Of files with the same stem the whole name is used, of files with the same name also their folders, from
+    the first one on in which they differ.
+    """
+    places = {file: file.absolute() for file in files}
+    common = Path(os.path.commonpath([place.parent for place in places.values()])) if places else Path()
+    stems, names = Counter(file.stem for file in files), Counter(file.name for file in files)
+    targets: dict[Path, Path] = {}
+    taken: set[Path] = set()
+    for file, place in places.items():
+        if stems[file.stem] == 1:
+            name = Path(file.stem)
+        else:
+            name = Path(file.name) if names[file.name] == 1 else place.relative_to(common)
+        target, number = folder / name.with_name(f"{name.name}.{suffix}"), 2
+        while target in taken:  # of a file whose own name is like that of another one's result
+            target = folder / name.with_name(f"{name.name}-{number}.{suffix}")
+            number += 1
+        taken.add(target)
+        targets[file] = target
+    return targets
 
 
 async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | None, parallel: int) -> int:
@@ -69,7 +99,7 @@ async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | Non
                     finally:
                         progress.remove_task(bar)
 
-            stems = Counter(file.stem for file in files)
+            targets = targets_of(files, order.folder or Path(), SUFFIXES[order.form])
             tasks = [asyncio.create_task(one(file)) for file in files]
             for task in tasks:  # prints results in the order of the files
                 file, result = await task
@@ -77,8 +107,8 @@ async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | Non
                     failures += 1
                     errors.print(f"[red]{file}:[/red] {result.reason}", highlight=False, soft_wrap=True)
                 elif order.folder is not None:
-                    stem = file.stem if stems[file.stem] == 1 else file.name
-                    target = order.folder / f"{stem}.{SUFFIXES[order.form]}"
+                    target = targets[file]
+                    target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_text(result)
                     errors.print(f"{file} → {target}", highlight=False, soft_wrap=True)
                 else:
@@ -109,7 +139,8 @@ async def _transcribe(
     except asyncio.CancelledError:
         await gateway.cancel(job["job_id"])
         raise
-    return await gateway.result(job["job_id"], order.form, annotations=analyzed and order.form is Format.JSON)
+    annotations = analyzed and order.form is Format.JSON
+    return await gateway.result(job["job_id"], order.form, annotations=annotations, **order.rules)
 
 
 def _size(file: Path) -> int:

@@ -81,12 +81,15 @@ class JobsClient(RestClient):
             await self.cancel(submitted["job_id"])
             raise
 
-    async def result(self, job_id: str, form: str = "text", *, annotations: bool = False) -> str:
-        """A completed job's result as `json`, `text`, `srt`, `vtt` or `tsv`.
+    async def result(
+        self, job_id: str, form: str = "text", *, annotations: bool = False, **rules: str
+    ) -> str:
+        """A completed job's result as `json`, `text`, `srt`, `vtt`, `ass`, `karaoke` (VTT) or `tsv`.
 
-        `annotations`: with annotations, such as results of `analyze` (json only).
+        `annotations`: with annotations, such as results of `analyze` (json only). `rules`: of subtitles:
+        `max_line_chars`, `max_lines`, `max_cue_s`.
         """
-        params = {"format": form} | ({"annotations": "true"} if annotations else {})
+        params = {"format": form, **rules} | ({"annotations": "true"} if annotations else {})
         return (await self._ask("GET", f"/{job_id}/result", params=params)).text
 
     async def detect_language(self, file: str | os.PathLike[str], *, language: str | None = None) -> Document:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
+from parlando.domain.cues import DEFAULT, Cue, CueRules, Token, cues_of, text_of
 from parlando.domain.transcript import FinalSegment, Transcript
 
 
@@ -15,6 +16,8 @@ class Format(StrEnum):
     SRT = "srt"
     VTT = "vtt"
     TSV = "tsv"
+    ASS = "ass"
+    KARAOKE = "karaoke"
 
 
 def _clock(seconds: float, mark: str) -> str:
@@ -33,34 +36,96 @@ def _line(segment: FinalSegment) -> str:
     return f"{segment.speaker}: {segment.text}" if segment.speaker else segment.text
 
 
-def text(transcript: Transcript) -> str:
+def text(transcript: Transcript, rules: CueRules = DEFAULT) -> str:
     """One line per segment."""
     return "".join(f"{_line(segment)}\n" for segment in _spoken(transcript))
 
 
-def srt(transcript: Transcript) -> str:
-    """SubRip: numbered cues, comma before the milliseconds."""
+def one_line(transcript: Transcript, rules: CueRules = DEFAULT) -> str:
+    """The text in one line; with speakers, one line per segment."""
+    spoken = _spoken(transcript)
+    return text(transcript) if any(segment.speaker for segment in spoken) else f"{transcript.text}\n"
+
+
+def srt(transcript: Transcript, rules: CueRules = DEFAULT) -> str:
+    """SubRip: numbered cues, comma before the milliseconds. A speaker's name begins each turn."""
+    cues = cues_of(_spoken(transcript), rules, labels=True)
     return "\n".join(
-        f"{number}\n{_clock(s.start, ',')} --> {_clock(s.end, ',')}\n{_line(s)}\n"
-        for number, s in enumerate(_spoken(transcript), start=1)
+        "\n".join([str(number), f"{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}", *cue.texts, ""])
+        for number, cue in enumerate(cues, start=1)
     )
 
 
-def vtt(transcript: Transcript) -> str:
+def _escaped(line: str) -> str:
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _vtt(transcript: Transcript, rules: CueRules, write: Callable[[Cue], str]) -> str:
+    def cue(cue: Cue) -> str:
+        voice = f"<v {_escaped(cue.speaker)}>" if cue.speaker else ""
+        return f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{voice}{write(cue)}\n"
+
+    return "\n".join(["WEBVTT\n", *map(cue, cues_of(_spoken(transcript), rules))])
+
+
+def vtt(transcript: Transcript, rules: CueRules = DEFAULT) -> str:
     """WebVTT: header, dot before the milliseconds, `&`, `<` and `>` escaped, speakers as voice tags."""
-
-    def escape(line: str) -> str:
-        return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-    def cue(s: FinalSegment) -> str:
-        voice = f"<v {escape(s.speaker)}>" if s.speaker else ""
-        return f"{_clock(s.start, '.')} --> {_clock(s.end, '.')}\n{voice}{escape(s.text)}\n"
-
-    return "\n".join(["WEBVTT\n", *(cue(s) for s in _spoken(transcript))])
+    return _vtt(transcript, rules, lambda cue: "\n".join(map(_escaped, cue.texts)))
 
 
-def tsv(transcript: Transcript) -> str:
-    """Whisper's TSV: start and end in milliseconds, and the text, separated by tabs."""
+def karaoke(transcript: Transcript, rules: CueRules = DEFAULT) -> str:
+    """WebVTT with the time of each word, so that players mark the words as they are spoken."""
+
+    def line(tokens: tuple[Token, ...], cue: Cue) -> str:
+        parts = []
+        for place, token in enumerate(tokens):
+            space = "" if token.joined or not place else " "
+            time = f"<{_clock(token.start, '.')}>" if cue.start < token.start < cue.end else ""
+            parts.append(f"{space}{time}{_escaped(token.text)}")
+        return "".join(parts)
+
+    return _vtt(transcript, rules, lambda cue: "\n".join(line(tokens, cue) for tokens in cue.lines))
+
+
+def ass(transcript: Transcript, rules: CueRules = DEFAULT) -> str:
+    """Advanced SubStation Alpha, in one style; a cue's speaker is in its field `Name`."""
+
+    def clock(seconds: float) -> str:
+        hundredths = round(seconds * 100)
+        minutes, hundredths = divmod(hundredths, 6000)
+        return f"{minutes // 60}:{minutes % 60:02d}:{hundredths // 100:02d}.{hundredths % 100:02d}"
+
+    def plain(line: str) -> str:
+        return line.replace("\\", "/").replace("{", "(").replace("}", ")")
+
+    def dialogue(cue: Cue) -> str:
+        name = plain(cue.speaker or "").replace(",", " ")
+        lines = "\\N".join(plain(text_of(line)) for line in cue.lines)
+        return f"Dialogue: 0,{clock(cue.start)},{clock(cue.end)},Default,{name},0,0,0,,{lines}\n"
+
+    return ASS_HEAD + "".join(map(dialogue, cues_of(_spoken(transcript), rules)))
+
+
+ASS_HEAD: Final = """\
+[Script Info]
+ScriptType: v4.00+
+PlayResX: 1920
+PlayResY: 1080
+WrapStyle: 2
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, \
+Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, \
+MarginL, MarginR, MarginV, Encoding
+Style: Default,Arial,60,&H00FFFFFF,&H000000FF,&H00000000,&H80000000,0,0,0,0,100,100,0,0,1,3,1,2,80,80,60,1
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
+
+
+def tsv(transcript: Transcript, rules: CueRules = DEFAULT) -> str:
+    """Whisper's TSV: start and end of each segment in milliseconds, and the text, separated by tabs."""
     rows = (
         f"{round(s.start * 1000)}\t{round(s.end * 1000)}\t{_line(s).replace(chr(9), ' ')}\n"
         for s in _spoken(transcript)
@@ -68,11 +133,14 @@ def tsv(transcript: Transcript) -> str:
     return "".join(["start\tend\ttext\n", *rows])
 
 
-FORMATS: Final[dict[Format, tuple[str, Callable[[Transcript], str]]]] = {
+Writer = Callable[[Transcript, CueRules], str]
+FORMATS: Final[dict[Format, tuple[str, Writer]]] = {
     Format.TEXT: ("text/plain; charset=utf-8", text),
     Format.SRT: ("application/x-subrip; charset=utf-8", srt),
     Format.VTT: ("text/vtt; charset=utf-8", vtt),
     Format.TSV: ("text/tab-separated-values; charset=utf-8", tsv),
-    Format.JSON: ("application/json", lambda t: t.model_dump_json(exclude_none=True)),
+    Format.ASS: ("text/x-ssa; charset=utf-8", ass),
+    Format.KARAOKE: ("text/vtt; charset=utf-8", karaoke),
+    Format.JSON: ("application/json", lambda t, _: t.model_dump_json(exclude_none=True)),
 }
 """Format → media type and writer."""
