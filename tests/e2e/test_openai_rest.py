@@ -259,3 +259,10 @@ def test_the_npm_package(cluster, node_modules):
         "key": ("AuthenticationError", 401),
     }
     assert shown["errors"]["file"]["param"] == "file"
+
+
+@pytest.mark.parametrize("path", ["/v1/v1/audio/transcriptions", "//v1/audio/transcriptions"])
+def test_a_wrong_base_url_is_told(cluster, path):
+    answer = httpx.post(f"{cluster.http()}{path}", timeout=600)
+    assert answer.status_code == 404
+    assert "the path is /v1/audio/transcriptions: check the base URL" in answer.json()["error"]["message"]

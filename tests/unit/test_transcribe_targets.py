@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from parlando.cli.transcribe import targets_of
+import pytest
+
+from parlando.cli.transcribe import files_of, targets_of
+from parlando.client import ClientError
 
 
 def names(*files: str) -> list[str]:
@@ -33,3 +36,14 @@ def test_no_two_results_have_one_name():
         "out/talk.mp3.txt",
         "out/talk.wav-2.txt",
     ]
+
+
+def test_a_folder_stands_for_the_media_in_it_and_in_its_subfolders(tmp_path):
+    for name in ("b.WAV", "a/film.mkv", "a/notes.txt", "c.opus"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = [str(file.relative_to(tmp_path)) for file in files_of([str(tmp_path)])]
+    assert found == ["a/film.mkv", "b.WAV", "c.opus"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ClientError, match="No audio or video files"):
+        files_of([str(tmp_path / "empty")])

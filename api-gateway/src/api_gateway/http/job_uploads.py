@@ -1,12 +1,14 @@
 """Uploads of jobs: streams the file of a multipart form to the blob store."""
 
 import asyncio
+import re
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
+from urllib.parse import unquote
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -29,6 +31,14 @@ MAX_UPLOADS: Final = 32  # concurrent, each with a few megabytes in memory; othe
 _slots = asyncio.Semaphore(MAX_UPLOADS)
 
 
+_EXTENDED: Final = re.compile(rb"filename\*\s*=\s*\"?utf-8'[^']*'([^;\"\s]*)", re.IGNORECASE)
+
+
+def _is_element(field: str, name: str) -> bool:
+    """Whether a field of a form is an element of the list `name`."""
+    return field.startswith(f"{name}[") and field.endswith("]") and field[len(name) + 1 : -1].isdecimal()
+
+
 @dataclass(slots=True)
 class Upload:
     """A form: its file, which is in the blob store, and the values of its other fields in their order."""
@@ -41,8 +51,9 @@ class Upload:
         return (self.fields.get(name) or [""])[-1].strip() or None
 
     def many(self, name: str) -> list[str]:
-        """All values of a list, whose name may be sent with or without `[]`."""
-        return [value for spelling in (name, f"{name}[]") for value in self.fields.get(spelling, [])]
+        """All values of a list, whose name may be sent without brackets, with `[]`, or with `[0]`, `[1]` …"""
+        spellings = [name, f"{name}[]", *(each for each in self.fields if _is_element(each, name))]
+        return [value for spelling in spellings for value in self.fields.get(spelling, [])]
 
 
 class _Form:
@@ -122,13 +133,15 @@ class _Form:
         self._header, self._value = b"", b""
 
     def _end_headers(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        disposition = self._headers.get(b"content-disposition", b"")
+        _, options = parse_options_header(disposition)
         self._name = options.get(b"name", b"").decode("utf-8", "replace")
-        self._is_file = b"filename" in options and self._name in self._file_fields
-        if self._is_file:
+        filename = _filename(disposition, options)
+        self._is_file = filename is not None and self._name in self._file_fields
+        if filename is not None and self._is_file:
             if self.filename is not None:
                 raise InvalidRequestError("Expected one file in the form, but there are more")
-            self.filename = file_name(options[b"filename"].decode("utf-8", "replace"))
+            self.filename = file_name(filename)
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
         piece = data[start:end]
@@ -146,8 +159,20 @@ class _Form:
 
     def _count_text(self, size: int) -> None:
         self._text += size
+        if self._text > MAX_TEXT and self._name in self._file_fields:
+            raise InvalidRequestError(
+                f"Expected a file in the field {self._name}, but it is text: its part has no `filename`"
+            )
         if self._text > MAX_TEXT:
             raise TooBigError(f"Expected fields of at most {MAX_TEXT >> 10} KB in the form")
+
+
+def _filename(disposition: bytes, options: Mapping[bytes, bytes]) -> str | None:
+    """The file name of a part: `filename`, else `filename*` (RFC 5987); None if it has none."""
+    if b"filename" in options:
+        return options[b"filename"].decode("utf-8", "replace")
+    found = _EXTENDED.search(disposition)
+    return unquote(found[1].decode("ascii", "replace"), "utf-8", "replace") if found else None
 
 
 async def discard(blobs: Blobs, name: str) -> None:

@@ -1,5 +1,6 @@
 """Errors as HTTP responses: RFC 9457 bodies, or the format of the service whose API a route is."""
 
+import re
 from typing import Any, Final
 
 from asgi_correlation_id import correlation_id
@@ -29,6 +30,14 @@ _STATUSES: Final = {
 
 def _is_openai(request: Request) -> bool:
     return request.url.path.startswith(_OPENAI)
+
+
+def _hint(path: str) -> str:
+    """The path that was probably meant, if the client's base URL ends with a part of it; else ""."""
+    meant = re.sub(r"/{2,}", "/", path)
+    while meant.startswith("/v1/v1/"):
+        meant = meant.removeprefix("/v1")
+    return meant if meant != path else ""
 
 
 _DEEPGRAM: Final = ("/v1/listen", "/v1/auth/grant")
@@ -92,8 +101,10 @@ async def on_invalid(request: Request, error: Exception) -> JSONResponse:
 async def on_http_error(request: Request, error: Exception) -> JSONResponse:
     """Handler of unknown paths and methods."""
     assert isinstance(error, HTTPException)
-    if _is_openai(request):
-        answer = _openai(error.status_code, f"{error.detail}: {request.method} {request.url.path}")
+    hint = _hint(request.url.path) if error.status_code == 404 else ""
+    if _is_openai(request) or hint.startswith(_OPENAI):
+        more = f"; the path is {hint}: check the base URL" if hint else ""
+        answer = _openai(error.status_code, f"{error.detail}: {request.method} {request.url.path}{more}")
     elif _is_deepgram(request):
         answer = _deepgram(error.status_code, deepgram.BAD_REQUEST, str(error.detail))
     else:

@@ -54,7 +54,9 @@ app.add_typer(deliveries.app, name="deliveries", help="Undelivered results: list
 
 @app.command("transcribe")
 def transcribe_command(
-    files: Annotated[list[str], typer.Argument(help="Audio or video files of any format, or globs.")],
+    files: Annotated[
+        list[str], typer.Argument(help="Audio or video files of any format, folders, or globs.")
+    ],
     url: Url = HERE,
     key: Key = None,
     form: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.TEXT,

@@ -13,30 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from parlando.cli.media import AUDIO
 from parlando.cli.microphone import recorded
 from parlando.cli.options import HERE, Key, Url
 from parlando.client import ClientError, SongsClient
 from parlando.domain.audio import SAMPLE_RATE
 from parlando.domain.songs import label
 
-MUSIC: Final = frozenset(
-    {
-        ".aac",
-        ".aif",
-        ".aiff",
-        ".flac",
-        ".m4a",
-        ".mka",
-        ".mp3",
-        ".mp4",
-        ".oga",
-        ".ogg",
-        ".opus",
-        ".wav",
-        ".webm",
-    }
-)
-"""Suffixes of the files that are registered from a folder."""
 LISTENS_S: Final = 10
 
 app = typer.Typer(no_args_is_help=True)
@@ -107,10 +90,10 @@ def recognise_command(
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
-    """The files to register: those given, and those with a suffix of `MUSIC` in folders, each once."""
+    """The files to register: those given, and those with a suffix of `AUDIO` in folders, each once."""
     found: dict[Path, None] = {}
     for path in paths:
-        inside = sorted(each for each in path.rglob("*") if each.suffix.lower() in MUSIC and each.is_file())
+        inside = sorted(each for each in path.rglob("*") if each.suffix.lower() in AUDIO and each.is_file())
         found |= dict.fromkeys(inside if path.is_dir() else [path])
     if not found:
         raise ClientError("no_file", f"No audio files are in {', '.join(map(str, paths))}")

@@ -12,9 +12,11 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from parlando.cli.media import AUDIO, VIDEO
 from parlando.client import AnalysisClient, ClientError, JobsClient
 from parlando.domain.subtitles import Format
 
+MEDIA: Final = AUDIO | VIDEO
 SUFFIXES: Final = {form: form.value for form in Format} | {Format.TEXT: "txt", Format.KARAOKE: "vtt"}
 
 
@@ -32,15 +34,22 @@ class Order:
 
 
 def files_of(patterns: Sequence[str]) -> list[Path]:
-    """Expand names and globs to files. Raises `ClientError` for a pattern without a match."""
+    """Expand names, globs, and folders with their subfolders to files.
+
+    Raises `ClientError` for a pattern without a match.
+    """
     found: list[Path] = []
     for pattern in patterns:
-        names = (
-            [Path(pattern)]
-            if Path(pattern).is_file()
-            else sorted(map(Path, glob.glob(pattern, recursive=True)))
-        )
-        files = [name for name in names if name.is_file()]
+        path = Path(pattern)
+        if path.is_dir():
+            files = sorted(
+                each for each in path.rglob("*") if each.suffix.lower() in MEDIA and each.is_file()
+            )
+            if not files:
+                raise ClientError("no_file", f"No audio or video files are in {pattern}")
+        else:
+            names = [path] if path.is_file() else sorted(map(Path, glob.glob(pattern, recursive=True)))
+            files = [name for name in names if name.is_file()]
         if not files:
             raise ClientError("no_file", f"No file is called {pattern}")
         found += [file for file in files if file not in found]
