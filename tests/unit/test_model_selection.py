@@ -31,7 +31,8 @@ def empty_caches(tmp_path, monkeypatch):
 
 def _needs(**environment: str) -> tuple[list[str], list[str]]:
     """Names of models, and extras."""
-    needed = needs(selections(ClusterEngines(**environment)))
+    settings = ClusterEngines(**environment)
+    needed = needs(selections(settings), analyzer=settings.analyzer)
     return [model.name for model in needed.models], list(needed.extras)
 
 
@@ -52,6 +53,7 @@ def _needs(**environment: str) -> tuple[list[str], list[str]]:
         ({"engines": "moonshine, whisper-base"}, ["moonshine-tiny", "whisper-base"], ["faster-whisper"]),
         ({"engines": "base,whisper-base,tiny.en"}, ["whisper-base", "whisper-tiny.en"], ["faster-whisper"]),
         ({"engines": "moonshine-tiny", "whisper_model": "base"}, ["moonshine-tiny"], []),
+        ({"analyzer": "1"}, ["moonshine-tiny", "entities-en", "minilm-l6"], ["analyzer"]),
         ({"engines": "whisper,openai", "whisper_model": "base"}, ["whisper-base"], ["whisper", "openai"]),
     ],
 )
