@@ -301,7 +301,12 @@ def test_ctrl_c_cancels_the_task(quick, gate, speech):
 
     before = newest()
     running = subprocess.Popen(
-        _command(quick, "analyze", speech), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        _command(quick, "analyze", speech),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A process in the background of a shell inherits that the signal is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     until(lambda: newest() != before)
     task = f"{quick.http()}/audio/tasks/{newest()}"
