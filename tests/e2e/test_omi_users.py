@@ -59,7 +59,7 @@ async def test_transcripts_are_paged_filtered_written_and_deleted(cluster, archi
     assert second["next"] is None
     assert since["count"] == 2
     assert text.split() == script(0, 12)
-    assert srt.count(" --> ") == 3
+    assert [word for word in srt.split() if word in script(0, 12)] == script(0, 12)
     assert get(cluster, "/transcripts/pages", key="k2").json()["count"] == 0, (
         "another key's user of that name"
     )
