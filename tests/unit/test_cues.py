@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import srt
 import webvtt
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from parlando.domain import subtitles
@@ -137,6 +137,7 @@ times = st.lists(
 )
 
 
+@example([("?", 0.0, 0.0, "A"), ("?", 0.0, 0.0, "B"), ("a", 0.0, 0.0, "A")])
 @given(times)
 def test_nothing_is_lost_and_nothing_overlaps(parts):
     at, segments = 0.0, []

@@ -23,6 +23,7 @@ LINGER_S: Final = 0.5
 """How long a cue is shown after the last word, if there is time."""
 LATER_S: Final = 0.5
 """How much later than its first word a cue may begin, so that a fast one before it can be read."""
+SHORTEST_S: Final = 0.01
 PAUSE_S: Final = 2.0
 """No cue contains a longer pause."""
 BREATH_S: Final = 0.3
@@ -301,7 +302,10 @@ def _shown(groups: Sequence[Sequence[Token]], rules: CueRules) -> list[Cue]:
         if latest - end < CLOSED_S:
             end = latest
         end = min(end, latest, start + rules.max_cue_s)
-        cues.append(Cue(start, max(end, start + 0.01), lines_of(group, rules), group[0].speaker))
+        end = max(end, start + SHORTEST_S)
+        if place + 1 < len(groups):  # two speakers may have said a word at the same moment
+            starts[place + 1] = max(starts[place + 1], end)
+        cues.append(Cue(start, end, lines_of(group, rules), group[0].speaker))
     return cues
 
 
