@@ -18,9 +18,7 @@ from support.quoting import MARKUP, QUOTING, TEXT, quoted
 from support.speech import RATE, fixture
 from support.wire import Wire
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 LONG_S = 300
 QUESTIONS = "document.querySelectorAll('#live-questions .sentence')"
 ITEMS = "[...document.querySelectorAll('#live-analysis .sentences li')]"
@@ -39,8 +37,6 @@ document.addEventListener("DOMContentLoaded", () => {
     .observe(transcript, { childList: true });
 });
 """
-
-
 # The text and background colours of all kinds of entities.
 COLOURS = """
 async () => {

@@ -90,6 +90,17 @@ def total(usages: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
     return {"model": found[0]["model"], **sums}
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request; see `LanguageModel.answer`."""
+
+    schema: type[Answer]
+    instructions: str
+    data: dict[str, Any]
+    usage: Usage
+    on_partial: OnPartial | None
+
+
 @dataclass(slots=True)
 class LanguageModel:
     """Model `model` at `base_url` (empty: OpenAI's). `piece_chars`: most characters of text in a request."""
@@ -133,11 +144,12 @@ class LanguageModel:
 
         """
         problem = ""
+        request = _Request(schema, instructions, data, usage, on_partial)
         for attempt in range(ATTEMPTS):
             if attempt:
                 await asyncio.sleep(PAUSE_S * 2 ** (attempt - 1))
             try:
-                text = await self._streamed(schema, instructions, data, usage, on_partial)
+                text = await self._streamed(request)
                 found = schema.model_validate_json(text)
                 problem = check(found) or ""
             except ValidationError as error:
@@ -156,43 +168,29 @@ class LanguageModel:
             log.warning("answer.refused", attempt=attempt + 1, problem=problem)
         raise LanguageModelError(f"The language model failed {ATTEMPTS} times: {problem}")
 
-    async def _streamed(
-        self,
-        schema: type[A],
-        instructions: str,
-        data: dict[str, Any],
-        usage: Usage,
-        on_partial: OnPartial | None,
-    ) -> str:
+    async def _streamed(self, request: "_Request") -> str:
         try:
             async with asyncio.timeout(self.timeout_s * (ATTEMPTS + 1)):
-                return await self._request(schema, instructions, data, usage, on_partial)
+                return await self._request(request)
         except BadRequestError as error:
             if self._plain or "response_format" not in str(error):
                 raise
             self._plain = True
             log.warning("schema.unknown", effect="the schema is only in the instructions from now on")
-            return await self._request(schema, instructions, data, usage, on_partial)
+            return await self._request(request)
 
-    async def _request(
-        self,
-        schema: type[A],
-        instructions: str,
-        data: dict[str, Any],
-        usage: Usage,
-        on_partial: OnPartial | None,
-    ) -> str:
-        wanted = schema.model_json_schema()
-        system = f"{instructions} {DATA}"
+    async def _request(self, request: "_Request") -> str:
+        wanted = request.schema.model_json_schema()
+        system = f"{request.instructions} {DATA}"
         more: dict[str, Any] = {}
         if self._plain:
             system += f" The schema: {orjson.dumps(wanted).decode()}"
         else:
-            described = {"name": schema.__name__.lower(), "strict": True, "schema": wanted}
+            described = {"name": request.schema.__name__.lower(), "strict": True, "schema": wanted}
             more["response_format"] = {"type": "json_schema", "json_schema": described}
         messages: list[ChatCompletionMessageParam] = [
             {"role": "system", "content": system},
-            {"role": "user", "content": orjson.dumps(data).decode()},
+            {"role": "user", "content": orjson.dumps(request.data).decode()},
         ]
         stream = await self._client.chat.completions.create(
             model=self.model,
@@ -210,9 +208,9 @@ class LanguageModel:
                 piece = chunk.choices[0].delta.content if chunk.choices else None
                 if piece:
                     text += piece
-                    if on_partial is not None and isinstance(found := _so_far(text), dict):
-                        await on_partial(found)
-        usage.add(*tokens)
+                    if request.on_partial is not None and isinstance(found := _so_far(text), dict):
+                        await request.on_partial(found)
+        request.usage.add(*tokens)
         return text
 
     async def aclose(self) -> None:

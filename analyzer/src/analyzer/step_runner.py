@@ -19,7 +19,7 @@ log = structlog.get_logger(part="steps")
 
 
 async def ignore(partial: dict[str, Any]) -> None:
-    """A `Progress` for results that nobody waits for."""
+    """A `Progress` that drops partial results."""
 
 
 class StepRunner:
@@ -88,7 +88,7 @@ class StepRunner:
             except (StepUnavailableError, ModelError) as error:
                 return _unavailable(error.message)
             except (JobEndedError, JobNotFoundError, UnavailableError):
-                raise  # of `progress`: nobody needs the result any more, or Redis can't be reached
+                raise  # from `progress`: the task has ended, or Redis can't be reached
             except ParlandoError as error:
                 reason = error.message
                 log.warning("step.failed", step=step.name, attempt=attempt + 1, error=reason)

@@ -1,4 +1,4 @@
-"""The step `actions`: sentences that say what somebody shall do later; found by rules.
+"""The step `actions`: sentences that state a task for later; found by rules.
 
 They are promises ("I'll send you the report"), requests and tasks ("please call her", "Tom has to check
 it"), and plans ("let's book a room"). What is settled within the conversation itself ("could you repeat
@@ -115,7 +115,7 @@ def actions(parts: Iterable[Piece]) -> list[dict[str, Any]]:
 
 
 def is_action(sentence: str) -> bool:
-    """Whether a sentence says what somebody shall do later. Of a longer one 600 characters are examined."""
+    """Whether a sentence states a task for later. Only its first 600 characters are examined."""
     sentence = sentence[:MAX_CHARACTERS] if not is_question(sentence) else sentence[-MAX_CHARACTERS:]
     sentence = sentence.replace("’", "'")
     if is_question(sentence):

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from analyzer.document import Document
+from analyzer.language_model import LanguageModel
 from analyzer.resources import Resources
 from parlando.errors import ParlandoError
 
@@ -49,6 +50,12 @@ class Step(ABC):
 
     def __init__(self, resources: Resources) -> None:
         self.resources = resources
+
+    def language_model(self) -> LanguageModel:
+        """The language model. Raises `StepUnavailableError` if none is configured."""
+        if self.resources.language_model is None:
+            raise StepUnavailableError("no model configured: set LLM_MODEL (and LLM_BASE_URL)")
+        return self.resources.language_model
 
     @abstractmethod
     async def run(self, document: Document, options: StepOptions, progress: Progress) -> dict[str, Any]:

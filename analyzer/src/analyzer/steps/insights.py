@@ -7,7 +7,7 @@ from pydantic import Field
 from analyzer.document import Document
 from analyzer.language_model import Answer
 from analyzer.pieces import lines_of, pieces_of
-from analyzer.steps.base import Progress, Step, StepOptions, StepUnavailableError
+from analyzer.steps.base import Progress, Step, StepOptions
 
 INSTRUCTIONS: Final = (
     "List what a reader of the transcript should know: decisions, problems, requests, facts. At most ten, "
@@ -37,9 +37,7 @@ class InsightStep(Step):
 
     async def run(self, document: Document, options: StepOptions, progress: Progress) -> dict[str, Any]:
         """See `Step.run`."""
-        model = self.resources.language_model
-        if model is None:
-            raise StepUnavailableError("no model configured: set LLM_MODEL (and LLM_BASE_URL)")
+        model = self.language_model()
         usage = model.usage()
         found: list[dict[str, Any]] = []
         for piece in pieces_of(document.passages, model.piece_chars):

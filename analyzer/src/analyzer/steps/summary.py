@@ -7,7 +7,7 @@ from pydantic import Field
 from analyzer.document import Document
 from analyzer.language_model import Answer, LanguageModel, Usage
 from analyzer.pieces import lines_of, pieces_of
-from analyzer.steps.base import Progress, Step, StepOptions, StepUnavailableError
+from analyzer.steps.base import Progress, Step, StepOptions
 
 INSTRUCTIONS: Final = (
     "Summarise the transcript in its own language in at most five sentences, and list its main points. "
@@ -34,9 +34,7 @@ class Summary(Step):
 
     async def run(self, document: Document, options: StepOptions, progress: Progress) -> dict[str, Any]:
         """See `Step.run`."""
-        model = self.resources.language_model
-        if model is None:
-            raise StepUnavailableError("no model configured: set LLM_MODEL (and LLM_BASE_URL)")
+        model = self.language_model()
         usage = model.usage()
 
         async def partly(found: dict[str, Any]) -> None:

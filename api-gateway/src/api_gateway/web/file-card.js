@@ -152,7 +152,7 @@ export class FileCard extends EventTarget {
     const results = {};
     let segments = [];
     try {
-      for await (const { step, message, partial_result: found } of tasks.updates(this.client, this.entry.job, { signal })) {
+      for await (const { step, message, partial_result: found } of this.client.analysis.updates(this.entry.job, { signal })) {
         if (step === "completed") return { results: found.results, segments };
         if (tasks.ends({ step })) return { error: message, results, segments };
         if (step === "transcription_complete") ({ segments } = found);

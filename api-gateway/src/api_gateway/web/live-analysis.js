@@ -91,8 +91,7 @@ export class LiveAnalysis {
     showNotice(notice, "Collecting what was said so far");
     if (!dialog.open) dialog.showModal();
     try {
-      const path = `/v1/stt/sessions/${encodeURIComponent(this.session)}/digest`;
-      const { segments, seconds, ...results } = await (await this.client.request(path, { method: "POST" })).json();
+      const { segments, seconds, ...results } = await this.client.analysis.digest(this.session);
       const play = (start, segment) => {
         dialog.close();
         this.goTo(segment);

@@ -93,12 +93,12 @@ export class PipelineView {
   }
 
   async follow(task, signal) {
-    const { filename, steps, target_language, message } = await tasks.state(this.client, task, { signal });
+    const { filename, steps, target_language, message } = await this.client.analysis.task(task);
     $("pipeline-name").textContent = filename ?? "File";
     $("pipeline-translation-title").textContent = `Translation (${languageName(target_language)})`;
     this.steps.choose(steps);
     this.showState("open", message);
-    for await (const update of tasks.updates(this.client, task, { signal })) {
+    for await (const update of this.client.analysis.updates(task, { signal })) {
       if (signal.aborted) return;
       this.update(update);
     }
@@ -157,7 +157,7 @@ export class PipelineView {
     this.showState("idle", "Cancelled");
     if (!task) return; // it wasn't uploaded yet
     try {
-      await tasks.cancel(this.client, task);
+      await this.client.analysis.cancel(task);
     } catch (error) {
       if (!this.needsKey(error)) this.notify(explain(error), "bad");
     }

@@ -1,4 +1,4 @@
-/** Tasks: analyses of files, whose updates are streamed. */
+/** The steps of a task, and uploads of files with progress; the rest is in `client.analysis`. */
 
 import { responseError } from "./errors.js";
 import { ParlandoError } from "./parlando.js";
@@ -21,31 +21,12 @@ export const STEPS = [
   ["completed", "Finish"],
 ];
 const ENDS = new Set(["completed", "failed", "cancelled"]);
-const path = (task) => `/audio/tasks/${encodeURIComponent(task)}`;
 
 /** Whether an update is a task's last one. */
 export const ends = ({ step }) => ENDS.has(step);
 
-/** The updates of a task from its first to its last one, over lost connections. */
-export async function* updates(client, task, { signal } = {}) {
-  for await (const update of client.follow(`${path(task)}/events`, { signal, ends: [] })) {
-    yield update;
-    if (ends(update)) return;
-  }
-}
-
-/** A task's state. */
-export async function state(client, task, { signal } = {}) {
-  return (await client.request(path(task), { signal })).json();
-}
-
-/** Cancel a task, or delete one that has ended. */
-export async function cancel(client, task) {
-  return (await client.request(path(task), { method: "DELETE" })).json();
-}
-
 /**
- * Upload a file. Resolves with the new task's id as soon as the task exists; its updates are read with `updates`.
+ * Upload a file. Resolves with the new task's id as soon as the task exists; its updates are read with `client.analysis.updates`.
  * `onprogress` receives the uploaded share, from 0 to 1.
  */
 export function submit(client, file, fields, { onprogress = () => {}, signal } = {}) {

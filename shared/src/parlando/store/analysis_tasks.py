@@ -95,11 +95,10 @@ class AnalysisTasks:
 
     # --- an analyzer's side -------------------------------------------------------------------
 
-    async def update(self, update: TaskUpdate, *, kept: bool, place: str = "") -> None:
+    async def update(self, update: TaskUpdate, *, kept: bool) -> None:
         """Publish an update. One whose place in the order was passed is not written.
 
-        `kept`: False for a partial result. `place`: the name in `PLACES` that says its place; its step's if
-        empty.
+        `kept`: False for a partial result.
 
         Raises
         ------
@@ -119,7 +118,7 @@ class AnalysisTasks:
             "task_update",
             [keys.record, keys.updates],
             [
-                PLACES.get(place or update.step, PLACES["completed"]),
+                PLACES.get(update.step, PLACES["completed"]),
                 int(kept),
                 update.progress,
                 names.updates_channel(update.task_id),
