@@ -92,3 +92,23 @@ async def test_a_channel_that_is_left_and_joined_again_at_once_is_heard(redis, c
         await redis.publish("c", '{"type":"final"}')
         await _until(lambda joined=joined: joined == [b'{"type":"final"}'])
         await channels.unsubscribe("c", joined)
+
+
+async def test_a_reader_that_leaves_while_it_subscribes_takes_nothing_from_the_next_one(redis, redis_server):
+    """A SUBSCRIBE cancelled while it connected left an answer to wait for: later ones were not confirmed."""
+    for steps in range(60):
+        client = connect(redis_server.url)
+        channels = Channels(client)
+        running = asyncio.create_task(channels.run())
+        joined = Heard()
+        leaving = asyncio.create_task(channels.subscribe("c", Heard()))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await end(leaving)
+        async with asyncio.timeout(60):
+            await channels.subscribe("c", joined)
+        await redis.publish("c", '{"type":"final"}')
+        await _until(lambda joined=joined: b'{"type":"final"}' in joined)
+        await end(running)
+        await channels.aclose()
+        await client.aclose()

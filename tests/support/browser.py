@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Error, Page, async_playwright
 
 from support.speech import RATE
 
@@ -96,12 +96,22 @@ async def visit(context: BrowserContext, url: str) -> Watched:
 
 
 async def holds(page: Page, expression: str, *, within: float = 15) -> None:
-    """Wait until `expression` is true. Playwright's own wait uses `eval`, which the pages' policy forbids."""
+    """Wait until `expression` is true. Playwright's own wait uses `eval`, which the pages' policy forbids.
+
+    An expression that fails counts as false: the page may be loading.
+    """
     deadline = time.monotonic() + within
-    while not await page.evaluate(expression):
+    while True:
+        found: object
+        try:
+            found = await page.evaluate(expression)
+            if found:
+                return
+        except Error as error:
+            found = error
         if time.monotonic() > deadline:
             raise AssertionError(
-                f"not within {within} s: {expression}; the page says: {await page.inner_text('body')}"
+                f"{found} after {within} s: {expression}; the page says: {await page.inner_text('body')}"
             )
         await asyncio.sleep(0.05)
 

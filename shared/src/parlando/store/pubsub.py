@@ -14,6 +14,7 @@ from parlando.errors import UnavailableError
 from parlando.store.clients import answered
 from parlando.store.connection import BROKEN, Redis
 from parlando.store.envelope import Envelope
+from parlando.tasks import finish
 
 CONFIRMED_S: Final = 8.0  # time-out of a subscription, including reconnections
 AGAIN_S: Final = 0.2  # between two attempts to connect
@@ -82,12 +83,16 @@ class Channels:
     async def _send(self, channel: str) -> None:
         async with self._sending:
             if not self._lost:  # else `_restore` subscribes to all channels
-                self._unconfirmed[channel] += 1
-                try:
-                    await answered(self._subscribe(channel))
-                except BROKEN:
-                    self._lost = True
+                await finish(self._send_subscribe(channel), within_s=CONFIRMED_S)
             self._changed.set()
+
+    async def _send_subscribe(self, channel: str) -> None:
+        """Send the command. A cancellation must not interrupt it, because its answer is counted."""
+        self._unconfirmed[channel] += 1
+        try:
+            await answered(self._subscribe(channel))
+        except BROKEN:
+            self._lost = True
 
     def _drop(self, channel: str, listener: Listener) -> bool:
         """Remove a listener. Returns whether it was the last one of the channel."""
@@ -106,8 +111,11 @@ class Channels:
             return
         async with self._sending:
             if channel not in self._subscriptions and not self._lost:
-                with suppress(*BROKEN):  # a lost connection has no subscriptions
-                    await answered(self._pubsub.unsubscribe(channel))
+                await finish(self._send_unsubscribe(channel), within_s=CONFIRMED_S)
+
+    async def _send_unsubscribe(self, channel: str) -> None:
+        with suppress(*BROKEN):  # a lost connection has no subscriptions
+            await answered(self._pubsub.unsubscribe(channel))
 
     async def run(self) -> None:
         """Deliver messages until cancelled; reconnects and resubscribes automatically."""
