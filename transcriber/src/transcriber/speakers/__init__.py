@@ -1,0 +1,1 @@
+"""Who speaks: voice embeddings of short windows, clustered into speakers."""

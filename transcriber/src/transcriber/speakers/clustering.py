@@ -1,0 +1,96 @@
+"""Clusters embeddings of windows into speakers. Pure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import pdist
+
+from parlando.domain.audio import Float32
+from transcriber.speakers.embedding import unit
+
+THRESHOLD: Final = 0.22
+"""Mean cosine of two clusters of centred embeddings below which they are two speakers."""
+LEAST_S: Final = 1.4
+"""Least speech of a speaker. Clusters with less belong to the nearest one with more."""
+_PASSES: Final = 2  # of assigning windows to the nearest centroid
+
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerCount:
+    """How many speakers there may be; None for any number."""
+
+    least: int | None = None
+    most: int | None = None
+
+
+def cluster(
+    vectors: Float32, seconds: Float32, *, count: SpeakerCount | None = None, threshold: float = THRESHOLD
+) -> Labels:
+    """Labels of windows, numbered from 0 in the order of their first window.
+
+    `vectors`: unit embeddings, shape (n, d). `seconds`: how much speech each stands for, shape (n,).
+    Average-linkage clustering by cosine, cut at `threshold` or so that `count` is kept.
+    """
+    count = count or SpeakerCount()
+    if len(vectors) < 2 or count.most == 1:
+        return np.zeros(len(vectors), np.int64)
+    tree = linkage(np.clip(pdist(vectors, "cosine"), 0.0, 2.0), "average")
+    labels = _absorbed(vectors, seconds, _numbered(fcluster(tree, 1 - threshold, "distance")))
+    found = labels.max() + 1
+    if count.most is not None and found > count.most:
+        labels = _cut(tree, vectors, seconds, count.most)
+    elif count.least is not None and found < count.least:
+        labels = _cut(tree, vectors, seconds, count.least)
+    for _ in range(_PASSES):
+        labels = _numbered(np.argmax(vectors @ centroids(vectors, seconds, labels).T, axis=1))
+    return labels
+
+
+def centroids(vectors: Float32, seconds: Float32, labels: Labels) -> Float32:
+    """The unit centroid of each label, shape (labels, d). Labels must be 0 … k."""
+    sums = np.zeros((labels.max() + 1, vectors.shape[1]), np.float32)
+    np.add.at(sums, labels, vectors * seconds[:, None])
+    return unit(sums)
+
+
+def _cut(tree: NDArray[np.float64], vectors: Float32, seconds: Float32, speakers: int) -> Labels:
+    """The first cut of the tree with this number of speakers with `LEAST_S` of speech; else the last cut."""
+    labels = np.zeros(len(vectors), np.int64)
+    for clusters in range(speakers, min(len(vectors), 4 * speakers) + 1):
+        labels = _absorbed(vectors, seconds, _numbered(fcluster(tree, clusters, "maxclust")))
+        if labels.max() + 1 >= speakers:
+            break
+    return labels
+
+
+def _absorbed(vectors: Float32, seconds: Float32, labels: Labels) -> Labels:
+    """The labels after clusters with less than `LEAST_S` of speech went to the nearest larger one."""
+    totals = np.bincount(labels, weights=seconds)
+    large = np.flatnonzero(totals >= LEAST_S)
+    if not len(large):
+        large = np.array([int(totals.argmax())])
+    nearest = large[np.argmax(vectors @ centroids(vectors, seconds, labels)[large].T, axis=1)]
+    return _numbered(np.where(np.isin(labels, large), labels, nearest))
+
+
+def _numbered(labels: NDArray[np.integer]) -> Labels:
+    """The labels numbered from 0 in the order in which they appear."""
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    order = np.empty(len(first), np.int64)
+    order[np.argsort(first)] = np.arange(len(first))
+    return np.asarray(order[inverse], np.int64)
+
+
+def smoothed(labels: Labels, groups: NDArray[np.integer]) -> Labels:
+    """The labels without single windows that differ from both neighbours of their group."""
+    found = labels.copy()
+    for n in range(1, len(found) - 1):
+        same_group = groups[n - 1] == groups[n] == groups[n + 1]
+        if same_group and found[n - 1] == found[n + 1] != found[n]:
+            found[n] = found[n - 1]
+    return found

@@ -1,0 +1,70 @@
+"""Voice embeddings: CAM++ in onnxruntime, centred by the mean of the audio's bandwidth.
+
+The model and the means are described in `model/NOTICE.md`.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnxruntime as ort
+
+from parlando.domain.audio import SAMPLE_RATE, Float32
+from transcriber.speakers.features import filter_banks
+
+DIMENSIONS: Final = 192
+SHORTEST: Final = SAMPLE_RATE // 2  # samples; shorter clips are repeated
+NARROW_DB: Final = -50.0
+"""Power above 4.2 kHz, relative to 0.3 to 3.4 kHz, below which audio counts as a telephone's. Recordings of
+LibriSpeech have at least -46 dB; a telephone band with mu-law has -140 dB."""
+_MODEL: Final = Path(__file__).parent / "model"
+
+
+def unit(vectors: Float32) -> Float32:
+    """The vectors, shape (…, d), scaled to length 1; zeros stay zeros."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-9), np.float32)
+
+
+def is_narrow(pcm: Float32) -> bool:
+    """Whether float32 samples at 16 kHz have the bandwidth of a telephone."""
+    power = np.abs(np.fft.rfft(pcm * np.hanning(len(pcm)).astype(np.float32))) ** 2
+    hertz = np.fft.rfftfreq(len(pcm), 1 / SAMPLE_RATE)
+    voice = power[(hertz > 300) & (hertz < 3400)].sum() + 1e-12
+    return bool(10 * np.log10((power[hertz > 4200].sum() + 1e-12) / voice) < NARROW_DB)
+
+
+class VoiceModel:
+    """The embedding model, in a single-threaded onnxruntime session. May be called from several threads."""
+
+    def __init__(self) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        path = str(_MODEL / "campplus.onnx")
+        self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        means = np.load(_MODEL / "means.npz")
+        self._means: dict[bool, Float32] = {False: means["wide"], True: means["narrow"]}
+
+    def embed(self, clips: Sequence[Float32], *, narrow: bool) -> Float32:
+        """Embed float32 clips at 16 kHz. `narrow`: see `is_narrow`, of the audio around them.
+
+        Returns unit vectors, shape (clips, 192). The cosine of two vectors is about 0.6 for one speaker and
+        about 0 for two.
+        """
+        found = [self._raw(clip) for clip in clips]
+        return unit(unit(np.stack(found)) - self._means[narrow])
+
+    def _raw(self, clip: Float32) -> Float32:
+        if len(clip) < SHORTEST:
+            clip = np.resize(clip, SHORTEST) if len(clip) else np.zeros(SHORTEST, np.float32)
+        (vectors,) = self._session.run(None, {"fbank": filter_banks(clip)[None]})
+        return np.asarray(vectors[0], np.float32)
+
+
+@cache
+def voice_model() -> VoiceModel:
+    """The model of this process, loaded at the first call."""
+    return VoiceModel()
