@@ -9,6 +9,8 @@ from parlando.domain.languages import LanguageChoice, codes
 
 ENGLISH: Final = "en"
 """The language that the task `translate` translates into."""
+MOST_SPEAKERS: Final = 32
+"""Highest number of speakers that can be asked for."""
 
 
 class DecodeOptions(BaseModel):
@@ -35,6 +37,16 @@ class DecodeOptions(BaseModel):
         "them",
     )
     words: bool = Field(False, description="Segments contain word times")
+    diarize: bool = Field(False, description="Segments have the label of their speaker (docs/speakers.md)")
+    speaker_count: int | None = Field(
+        None, ge=1, le=MOST_SPEAKERS, description="How many people speak, if it is known; with `diarize`"
+    )
+    min_speakers: int | None = Field(
+        None, ge=1, le=MOST_SPEAKERS, description="At least this many people speak"
+    )
+    max_speakers: int | None = Field(
+        None, ge=1, le=MOST_SPEAKERS, description="At most this many people speak"
+    )
     analyze: str = Field(
         "",
         max_length=200,
@@ -42,6 +54,11 @@ class DecodeOptions(BaseModel):
         description="Steps of the analysis of the text, separated by commas, whose results are annotations "
         "(docs/analysis.md)",
     )
+
+    @property
+    def timed(self) -> bool:
+        """Whether the times of words are needed."""
+        return self.words or self.diarize
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@
 The others are only published. Times are in seconds of the session's audio.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -139,6 +140,20 @@ class LanguageFound(Persisted):
     locked: bool
 
 
+class SpeakerOfSegment(BaseModel):
+    """The speaker of a segment; None if it is unknown."""
+
+    segment: int
+    speaker: str | None = None
+
+
+class SpeakersRevised(Persisted):
+    """The speakers of earlier segments as they are known now, of sessions with `diarize`."""
+
+    type: Literal["speakers_revised"] = "speakers_revised"
+    segments: list[SpeakerOfSegment]
+
+
 class Flushed(Persisted):
     """The reply to a flush: all audio sent before it is settled."""
 
@@ -163,9 +178,22 @@ class Closed(Persisted):
     reason: str
 
 
-PersistedEvent = FinalTranscript | LanguageFound | Status | Flushed | Failure | Closed
+PersistedEvent = FinalTranscript | LanguageFound | SpeakersRevised | Status | Flushed | Failure | Closed
 SessionEvent = SpeechStarted | Partial | PersistedEvent
 EVENTS: TypeAdapter[SessionEvent] = TypeAdapter(Annotated[SessionEvent, Field(discriminator="type")])
+
+
+def settled(events: Iterable[SessionEvent]) -> list[FinalSegment]:
+    """The segments of a session's finals, each with its latest speaker."""
+    found: dict[int, FinalSegment] = {}
+    for event in events:
+        if isinstance(event, FinalTranscript):
+            found[event.segment] = event.settled()
+        elif isinstance(event, SpeakersRevised):
+            for each in event.segments:
+                if each.segment in found:
+                    found[each.segment] = found[each.segment].spoken_by(each.speaker)
+    return list(found.values())
 
 
 def encode(event: Event) -> bytes:

@@ -34,6 +34,7 @@ class TimedWord(BaseModel):
     start: float
     end: float
     confidence: float | None = None
+    speaker: str | None = None
 
 
 class FinalSegment(BaseModel):
@@ -51,6 +52,11 @@ class FinalSegment(BaseModel):
     reason: str | None = None
     speaker: str | None = None
     translations: dict[str, str] | None = None
+
+    def spoken_by(self, speaker: str | None) -> "FinalSegment":
+        """The segment, and its words if they have a speaker, with this speaker."""
+        words = tuple(w.model_copy(update={"speaker": speaker}) if w.speaker else w for w in self.words)
+        return self.model_copy(update={"speaker": speaker, "words": words})
 
 
 class Transcript(BaseModel):

@@ -14,6 +14,7 @@ from parlando.domain.events import (
     Flushed,
     LanguageFound,
     Partial,
+    SpeakersRevised,
     SpeechStarted,
     Status,
 )
@@ -31,6 +32,7 @@ Message = (
     | Partial
     | FinalTranscript
     | LanguageFound
+    | SpeakersRevised
     | Status
     | Flushed
     | Failure

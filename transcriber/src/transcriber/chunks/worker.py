@@ -60,7 +60,7 @@ class ChunkWork:
         hypothesis = answer or Hypothesis(())
         if options.task == "detect_language":
             return hypothesis, language_segment(claim.work, hypothesis)
-        found = segments(claim.work, hypothesis, words=options.words, task=options.task)
+        found = segments(claim.work, hypothesis, words=options.timed, task=options.task)
         if options.translations and options.task == "transcribe":
             found = await self._translated(found)
         return hypothesis, found

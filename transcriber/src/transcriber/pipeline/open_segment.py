@@ -118,7 +118,7 @@ class OpenSegment:
             confidence=hypothesis.confidence if settled else None,
             language=hypothesis.language,
             speaker=config.speaker or None,
-            words=self._timed(settled, hypothesis.words, utterance) if config.words else None,
+            words=self._timed(settled, hypothesis.words, utterance) if config.timed else None,
             reason=None if settled else hypothesis.reason or "no_speech",
             continues=True if utterance.cut else None,
         )

@@ -78,6 +78,7 @@ class LiveSession:
             stages=StageChain(self.sid, stages, snapshot.get("stages")),
             hold_from=options.hard - options.lookback,
             fixed_interval=fixed_interval,
+            divided_before=snapshot.get("divided", 0),
         )
 
     @property

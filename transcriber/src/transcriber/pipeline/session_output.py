@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from parlando.domain.audio import milliseconds, seconds, to_float
+from parlando.domain.audio import seconds
 from parlando.domain.commands import End, Flush
 from parlando.domain.config import SessionConfig
 from parlando.domain.events import (
@@ -26,11 +26,11 @@ from parlando.store.session_log import RecognitionClaim, SessionLog
 from transcriber import metrics
 from transcriber.engines.base import Hypothesis, Window
 from transcriber.pipeline.audio_input import AudioInput
+from transcriber.pipeline.finals import Finals
 from transcriber.pipeline.open_segment import OpenSegment
 from transcriber.pipeline.partial_timing import MAX_SILENCE, partial_due
 from transcriber.pipeline.segmenter import Utterance
-from transcriber.pipeline.session_events import closing_events, covering, language_event
-from transcriber.pipeline.stages.base import Stage, StageAudio
+from transcriber.pipeline.session_events import closing_events, covering
 from transcriber.pipeline.stages.chain import StageChain
 from transcriber.pipeline.steps import FinishStep, OpenStep, PartialStep, SpeculateStep, Step
 from transcriber.recognition.deadlines import Lane
@@ -46,6 +46,7 @@ log = structlog.get_logger(part="session")
 class SessionOutput:
     """Executes the steps of `source`.
 
+    `divided_before`: how many segments earlier finals had beyond their number, because their speaker changed.
     `hold_from`: length of a segment, in samples, from which on no new word is committed, because the segment
     may be cut. `fixed_interval`: see `AudioInput`.
     """
@@ -61,6 +62,7 @@ class SessionOutput:
         stages: StageChain,
         hold_from: int,
         fixed_interval: int | None,
+        divided_before: int = 0,
     ) -> None:
         self._sid = claim.keys.sid
         self._log = session_log
@@ -68,6 +70,8 @@ class SessionOutput:
         self._scheduler = scheduler
         self._recognizer = recognizer
         self._stages = stages
+        self._finals = Finals(self._sid, source, scheduler, recognizer, stages)
+        self._divided = divided_before  # how many more segments than utterances there are
         self._hold_from = hold_from
         self._fixed_interval = fixed_interval
         self._segments = claim.segments
@@ -149,7 +153,7 @@ class SessionOutput:
             or source.steps
             or segment is None
             or utterance is None
-            or utterance.index != segment.index
+            or self._number(utterance) != segment.index
             or utterance.end - utterance.speech_end > MAX_SILENCE
         ):
             return
@@ -271,24 +275,27 @@ class SessionOutput:
             if paused:
                 partial = partial.model_copy(update={"paused": True})
             if stages := self._stages.wanted(config):
-                partial = await self._stages.partial(partial, stages, self._audio(segment.start, end))
+                audio = self._finals.audio(segment.start, end, config)
+                partial = await self._stages.partial(partial, stages, audio)
             body = encode(partial)
         await self._log.publish(body, decoded=end, state=segment.dump())
 
-    def _audio(self, start: int, end: int) -> StageAudio:
-        return StageAudio(to_float(self._source.segmenter.audio.slice(start, end)), seconds(start))
-
     # --- segments -----------------------------------------------------------------------------
+
+    def _number(self, utterance: Utterance) -> int:
+        """The number of the segment that begins with an utterance."""
+        return utterance.index + self._divided
 
     async def _open(self, utterance: Utterance) -> None:
         resumed = self._resumable
         self._resumable = None
-        if resumed is not None and resumed.index == utterance.index:
+        number = self._number(utterance)
+        if resumed is not None and resumed.index == number:
             self._current = resumed  # the previous owner published its start and its stable text
             return
-        self._current = OpenSegment(utterance.index, utterance.start, utterance.onset)
+        self._current = OpenSegment(number, utterance.start, utterance.onset)
         self._resumed = None
-        event = SpeechStarted(session_id=self._sid, segment=utterance.index, start=seconds(utterance.onset))
+        event = SpeechStarted(session_id=self._sid, segment=number, start=seconds(utterance.onset))
         await self._log.publish(encode(event), state=self._current.dump())
         self.request_partial()
 
@@ -299,11 +306,14 @@ class SessionOutput:
         if utterance is not None:
             events += await self._final(utterance, step.config)
             self._current = None
-            self._segments += 1
+            finals = sum(isinstance(event, FinalTranscript) for event in events)
+            self._segments += finals
+            self._divided += finals - 1
         match step.command:
             case Flush():
                 events.append(Flushed(session_id=self._sid))
             case End() as end:
+                events += await self._stages.end(step.config)
                 events += closing_events(self._sid, end, received=step.received, segments=self._segments)
                 self._segments = max(1, self._segments)
         self._decoded = max(self._decoded, utterance.end if utterance else step.checkpoint.offset)
@@ -315,6 +325,7 @@ class SessionOutput:
             "context": self._recognizer.context.dump(),
             "languages": self._recognizer.languages.dump(),
             "stages": self._stages.dump(),
+            "divided": self._divided,
         }
         covers = step.checkpoint.settled
         await self._log.commit(
@@ -330,7 +341,7 @@ class SessionOutput:
     async def _final(self, utterance: Utterance, config: SessionConfig) -> list[PersistedEvent]:
         segment = self._current
         assert segment is not None
-        assert segment.index == utterance.index
+        assert segment.index == self._number(utterance)
         hypothesis = segment.speculation if segment.end == utterance.end else None
         if hypothesis is None:
             self._stop_improving()
@@ -344,20 +355,7 @@ class SessionOutput:
             hypothesis = await self._recognizer.recognize(
                 segment, utterance.end, config, Lane.FINAL, utterance
             )
-        if hypothesis is None:  # the engine failed: the final has only the stable words
-            final = segment.final(self._sid, utterance, Hypothesis((), reason="engine_failed"), config)
-            lost = milliseconds(utterance.end - utterance.start)
-            status = Status(session_id=self._sid, status="lost", ms=lost, reason="engine_failed")
-            metrics.SETTLED.labels("engine_failed").inc()
-            return [status, await self._staged(final, segment, utterance, config)]
-        final = segment.final(self._sid, utterance, hypothesis, config)
-        self._recognizer.context.add(segment.start, utterance.end, segment.agreement.settle(hypothesis.words))
-        metrics.SETTLED.labels(final.reason or "text").inc()
-        changes = self._language_changes(segment, utterance, hypothesis, config)
-        if final.text:
-            translations = await self._recognizer.translations(segment, utterance, config, final.language)
-            final = final.model_copy(update={"translations": translations})
-        return [await self._staged(final, segment, utterance, config), *changes]
+        return await self._finals.events(segment, utterance, hypothesis, config)
 
     async def _decoded_final(
         self, segment: OpenSegment, utterance: Utterance, config: SessionConfig
@@ -370,23 +368,6 @@ class SessionOutput:
         if hypothesis is None:
             return None
         return await self._recognizer.improve(segment, utterance, config, hypothesis, now + IMPROVED_BY_S)
-
-    def _language_changes(
-        self, segment: OpenSegment, utterance: Utterance, hypothesis: Hypothesis, config: SessionConfig
-    ) -> list[PersistedEvent]:
-        if not hypothesis.words:
-            return []
-        segment.fix_language(hypothesis, segment.speech(utterance.speech_end))
-        change = self._recognizer.languages.settle(config.languages, segment.spoken, hypothesis.confidence)
-        return [] if change is None else [language_event(self._sid, change)]
-
-    async def _staged(
-        self, final: FinalTranscript, segment: OpenSegment, utterance: Utterance, config: SessionConfig
-    ) -> FinalTranscript:
-        stages: list[Stage] = self._stages.wanted(config) if final.text else []
-        if not stages:
-            return final
-        return await self._stages.final(final, stages, self._audio(segment.start, utterance.end))
 
 
 async def _answer(ticket: Ticket) -> Hypothesis | None:

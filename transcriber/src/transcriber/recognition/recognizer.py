@@ -189,7 +189,7 @@ class Recognizer:
             context=context,
             context_samples=segment.start - begin,
             draft=committed + tail,
-            words=config.words,
+            words=config.timed,
             final=True,
             voiced_s=seconds(utterance.voiced),
             redecode=redecode,

@@ -54,10 +54,14 @@ class VoiceModel:
         Returns unit vectors, shape (clips, 192). The cosine of two vectors is about 0.6 for one speaker and
         about 0 for two.
         """
-        found = [self._raw(clip) for clip in clips]
-        return unit(unit(np.stack(found)) - self._means[narrow])
+        return self.centred(np.stack([self.raw(clip) for clip in clips]), narrow=narrow)
 
-    def _raw(self, clip: Float32) -> Float32:
+    def centred(self, vectors: Float32, *, narrow: bool) -> Float32:
+        """The embeddings from `raw`, shape (n, 192), as `embed` returns them."""
+        return unit(unit(vectors) - self._means[narrow])
+
+    def raw(self, clip: Float32) -> Float32:
+        """The model's output for a clip, shape (192,), neither centred nor of length 1."""
         if len(clip) < SHORTEST:
             clip = np.resize(clip, SHORTEST) if len(clip) else np.zeros(SHORTEST, np.float32)
         (vectors,) = self._session.run(None, {"fbank": filter_banks(clip)[None]})

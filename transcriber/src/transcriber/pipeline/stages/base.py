@@ -5,12 +5,13 @@ state, which is stored with the session's checkpoint, so that another worker can
 """
 
 from abc import ABC
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from parlando.domain.audio import Float32
 from parlando.domain.config import SessionConfig
-from parlando.domain.events import FinalTranscript, Partial
+from parlando.domain.events import FinalTranscript, Partial, PersistedEvent
 
 State = dict[str, Any]
 """A stage's state of one session: JSON-able values, empty at the session's beginning."""
@@ -19,19 +20,22 @@ State = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class StageAudio:
     """A segment's audio. `pcm`: float32 of shape (n,), 16 kHz, in [-1, 1). `start`: seconds since the
-    session's beginning.
+    session's beginning. `config`: the session's. `hurried`: whether the engine has hardly time for partials;
+    a stage should then do less.
     """
 
     pcm: Float32
     start: float
+    config: SessionConfig
+    hurried: bool = False
 
 
 class Stage(ABC):
     """The base class of stages.
 
     A stage may change `speaker`, `language`, `translations` and `words` of a segment (`model_copy`), not its
-    text and times. If a call raises or takes longer than `budget_s`, the segment is published without the
-    stage's changes. Computations of more than a few milliseconds must run in a thread.
+    text and times, and may add events. If a call raises or takes longer than `budget_s`, the segment is
+    published without the stage's changes. Computations of more than a few milliseconds must run in a thread.
     """
 
     name: ClassVar[str]
@@ -49,5 +53,17 @@ class Stage(ABC):
         return segment
 
     async def on_final(self, segment: FinalTranscript, audio: StageAudio, state: State) -> FinalTranscript:
-        """The final with the stage's changes. Changes of `state` are stored with the final, atomically."""
+        """The final with the stage's changes. Changes of `state` are stored with the final, atomically.
+
+        If the stage gives words different speakers, the final is divided between them, and the segments
+        after it are numbered on; see `speaker_runs.divided`.
+        """
         return segment
+
+    async def after_final(self, segment: FinalTranscript, state: State) -> Sequence[PersistedEvent]:
+        """Events that are published behind a final, with it. `segment`: as all stages have changed it."""
+        return ()
+
+    async def on_end(self, sid: str, config: SessionConfig, state: State) -> Sequence[PersistedEvent]:
+        """Events that are published before `closed`, behind the last final."""
+        return ()

@@ -10,7 +10,7 @@ import orjson
 import structlog
 
 from parlando.domain.config import SessionConfig
-from parlando.domain.events import FinalTranscript, Partial
+from parlando.domain.events import FinalTranscript, Partial, PersistedEvent
 from transcriber import metrics
 from transcriber.pipeline.stages.base import Stage, StageAudio, State
 
@@ -21,6 +21,7 @@ OF_FINALS: Final = (*OF_PARTIALS, "translations", "words")
 
 log = structlog.get_logger(part="stages")
 S = TypeVar("S", Partial, FinalTranscript)
+T = TypeVar("T")
 
 
 class StageChain:
@@ -59,6 +60,26 @@ class StageChain:
                 final = found
         return final
 
+    async def after_final(self, final: FinalTranscript, stages: Sequence[Stage]) -> list[PersistedEvent]:
+        """The events of `stages` behind a final."""
+        events: list[PersistedEvent] = []
+        for stage in stages:
+            state = deepcopy(self._states.get(stage.name, {}))
+            found = await self._guarded(stage, "after_final", stage.after_final(final, state), state)
+            if found is not None:
+                self._states[stage.name] = state
+                events += found
+        return events
+
+    async def end(self, config: SessionConfig) -> list[PersistedEvent]:
+        """The events of the stages at the end of the session."""
+        events: list[PersistedEvent] = []
+        for stage in self.wanted(config):
+            state = deepcopy(self._states.get(stage.name, {}))
+            found = await self._guarded(stage, "end", stage.on_end(self._sid, config, state), state)
+            events += found or ()
+        return events
+
     async def _call(
         self,
         stage: Stage,
@@ -69,19 +90,29 @@ class StageChain:
         fields: Sequence[str],
     ) -> S | None:
         """The segment with the `fields` as changed by the stage; None if it failed or took too long."""
-        kind, started = segment.type, time.monotonic()
-        try:
-            async with asyncio.timeout(stage.budget_s):
-                found = await call(segment, audio, state)
-            orjson.dumps(state, option=orjson.OPT_SERIALIZE_NUMPY)
+
+        async def changed() -> S:
+            found = await call(segment, audio, state)
             added = {name: getattr(found, name) for name in fields}
             return type(segment).model_validate({**segment.model_dump(), **added})
+
+        return await self._guarded(stage, segment.type, changed(), state)
+
+    async def _guarded(self, stage: Stage, kind: str, call: Awaitable[T], state: State) -> T | None:
+        """What `call` returns; None if it failed, took too long, or left a state that can't be stored."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(stage.budget_s):
+                found = await call
+            orjson.dumps(state, option=orjson.OPT_SERIALIZE_NUMPY)
         except TimeoutError:
             why = "timeout"
             log.warning("stage.slow", stage=stage.name, session=self._sid, budget_s=stage.budget_s)
         except Exception:
             why = "error"
             log.exception("stage.failed", stage=stage.name, session=self._sid)
+        else:
+            return found
         finally:
             metrics.STAGE_SECONDS.labels(stage.name, kind).observe(time.monotonic() - started)
         metrics.STAGE_FAILURES.labels(stage.name, kind, why).inc()

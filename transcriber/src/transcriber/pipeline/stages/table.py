@@ -5,8 +5,9 @@ from typing import Final
 
 from parlando import plugins
 from transcriber.pipeline.stages.base import Stage
+from transcriber.pipeline.stages.speakers import SpeakersStage
 
-STAGES: Final[tuple[Callable[[], Stage], ...]] = ()
+STAGES: Final[tuple[Callable[[], Stage], ...]] = (SpeakersStage,)
 """The factories of the stages, in the order in which they process a segment."""
 
 

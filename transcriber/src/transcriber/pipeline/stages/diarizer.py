@@ -1,0 +1,216 @@
+"""Embeds the voices of live sessions in a thread, and labels their finals.
+
+While a segment is open, its complete windows are embedded already, so that a final waits for its last ones
+only. A final whose windows aren't ready in time is published without a speaker; a revision adds it later.
+"""
+
+import asyncio
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import structlog
+
+from parlando.domain.audio import SAMPLE_RATE, Float32
+from parlando.domain.config import SessionConfig
+from parlando.domain.events import FinalTranscript, Partial, SpeakerOfSegment
+from transcriber.pipeline.speaker_runs import divided
+from transcriber.pipeline.stages.base import StageAudio, State
+from transcriber.speakers.attribution import attribute
+from transcriber.speakers.clustering import SpeakerCount
+from transcriber.speakers.embedding import VoiceModel, is_narrow, voice_model
+from transcriber.speakers.live import LiveSpeakers
+from transcriber.speakers.windows import HOP_S, Span, changes, spans
+
+WAIT_S: Final = 0.6  # a final waits so long for its windows
+LAST_WAIT_S: Final = 1.5  # the end of a session waits so long for windows that are late
+SESSIONS: Final = 1000  # sessions of which embeddings are kept
+LATE: Final = 20  # finals of a session that wait for their windows
+SURE: Final = 0.3  # cosine from which on a partial has a speaker
+COARSE: Final = 2  # under load, windows are so many times as far apart
+NICENESS: Final = 5  # of the thread, so that the engine goes first
+
+log = structlog.get_logger(part="speakers")
+Vector = Future[Float32]
+
+
+@dataclass(slots=True)
+class _Late:
+    """A final that was published without a speaker."""
+
+    segment: int
+    windows: list[Span]
+    vectors: list[Vector]
+    narrow: bool
+
+
+@dataclass(slots=True)
+class _Voices:
+    """Embeddings of a session's open segment, by the place of their window, and its late finals."""
+
+    start: float = -1.0
+    vectors: dict[tuple[int, int], Vector] = field(default_factory=dict)
+    late: list[_Late] = field(default_factory=list)
+
+
+def label(speaker: int | None) -> str | None:
+    """The name of a speaker's number."""
+    return None if speaker is None else f"SPEAKER_{speaker:02d}"
+
+
+def counted(config: SessionConfig) -> SpeakerCount:
+    """The number of speakers that a session's config tells."""
+    if config.speaker_count is not None:
+        return SpeakerCount(config.speaker_count, config.speaker_count)
+    return SpeakerCount(config.min_speakers, config.max_speakers)
+
+
+class Diarizer:
+    """The speakers of all sessions of a process. What it needs of a session is in the session's state."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1, "speakers", initializer=_yield_to_others)
+        self._sessions: OrderedDict[str, _Voices] = OrderedDict()
+
+    async def partial(self, partial: Partial, audio: StageAudio, state: State) -> Partial:
+        """The partial with its speaker, if its newest complete window has a known voice."""
+        voices = self._voices(partial.session_id, partial.start)
+        if audio.hurried:
+            return partial
+        windows = spans(partial.start, partial.end, complete=False)
+        vectors = [self._vector(voices, window, audio) for window in windows]
+        ready = [vector.result() for vector in vectors if vector.done() and not vector.exception()]
+        if not ready or "live" not in state:
+            return partial
+        newest = self._model.centred(np.stack(ready[-1:]), narrow=is_narrow(audio.pcm))
+        speaker, cosine = LiveSpeakers.load(state["live"]).nearest(newest)
+        return partial.model_copy(update={"speaker": label(speaker) if cosine >= SURE else None})
+
+    async def final(self, final: FinalTranscript, audio: StageAudio, state: State) -> FinalTranscript:
+        """The final with a speaker for each word, and for itself the one of most of its speech."""
+        speakers = LiveSpeakers.load(state.get("live", {}))
+        voices = self._voices(final.session_id, final.start)
+        count = counted(audio.config)
+        self._take_late(voices, speakers, count)
+        windows = spans(final.start, final.end, hop=HOP_S * (COARSE if audio.hurried else 1))
+        vectors = [self._vector(voices, window, audio) for window in windows]
+        narrow = is_narrow(audio.pcm)
+        voices.vectors = {}
+        if await _done(vectors, WAIT_S):
+            final = _labelled(final, audio, speakers, windows, self._centred(vectors, narrow))
+        else:
+            voices.late = [*voices.late[1 - LATE :], _Late(final.segment, windows, vectors, narrow)]
+            speakers.unplaced(final.segment)
+            final = final.model_copy(update={"speaker": None})
+        state["live"] = speakers.dump()
+        return final
+
+    def revisions(self, state: State) -> list[SpeakerOfSegment]:
+        """Segments whose speakers have changed since clients were told them."""
+        if "live" not in state:
+            return []
+        speakers = LiveSpeakers.load(state["live"])
+        found = speakers.revisions()
+        if found:
+            state["live"] = speakers.dump()
+        return [SpeakerOfSegment(segment=segment, speaker=label(speaker)) for segment, speaker in found]
+
+    async def end(self, sid: str, state: State, config: SessionConfig) -> list[SpeakerOfSegment]:
+        """The revisions at the end of a session, with those of late finals."""
+        voices = self._sessions.pop(sid, None)
+        if voices is not None and voices.late:
+            await _done([vector for late in voices.late for vector in late.vectors], LAST_WAIT_S)
+            speakers = LiveSpeakers.load(state.get("live", {}))
+            self._take_late(voices, speakers, counted(config))
+            state["live"] = speakers.dump()
+        return self.revisions(state)
+
+    # --- embeddings ---------------------------------------------------------------------------
+
+    @property
+    def _model(self) -> VoiceModel:
+        return voice_model()
+
+    def _voices(self, sid: str, start: float) -> _Voices:
+        """The embeddings of a session whose open segment begins at `start`."""
+        voices = self._sessions.setdefault(sid, _Voices())
+        self._sessions.move_to_end(sid)
+        if len(self._sessions) > SESSIONS:
+            self._sessions.popitem(last=False)
+        if voices.start != start:
+            voices.start, voices.vectors = start, {}
+        return voices
+
+    def _vector(self, voices: _Voices, window: Span, audio: StageAudio) -> Vector:
+        """The embedding of a window, not centred yet; computed at most once."""
+        first, last = (round((at - audio.start) * SAMPLE_RATE) for at in (window.start, window.end))
+        place = (round(window.start * SAMPLE_RATE), last - first)
+        if place not in voices.vectors:
+            clip = audio.pcm[max(0, first) : max(0, last)].copy()
+            voices.vectors[place] = self._executor.submit(lambda: self._model.raw(clip))
+        return voices.vectors[place]
+
+    def _centred(self, vectors: Sequence[Vector], narrow: bool) -> Float32:
+        return self._model.centred(np.stack([vector.result() for vector in vectors]), narrow=narrow)
+
+    def _take_late(self, voices: _Voices, speakers: LiveSpeakers, count: SpeakerCount) -> None:
+        """Add the windows of late finals that are ready."""
+        waiting = []
+        for late in voices.late:
+            if all(vector.done() for vector in late.vectors):
+                try:
+                    vectors = self._centred(late.vectors, late.narrow)
+                except Exception:
+                    log.exception("speakers.lost", segment=late.segment)
+                    continue
+                speakers.add(late.windows, vectors, count=count)
+                speakers.belated(late.segment)
+            else:
+                waiting.append(late)
+        voices.late = waiting
+
+
+def _labelled(
+    final: FinalTranscript,
+    audio: StageAudio,
+    speakers: LiveSpeakers,
+    windows: list[Span],
+    vectors: Float32,
+) -> FinalTranscript:
+    """The final with its speakers, which are those of `speakers` with these windows."""
+    found = speakers.add(windows, vectors, count=counted(audio.config))
+    words = final.words or []
+    of_words = attribute(words, found, changes(audio.pcm, audio.start, windows))
+    totals = np.bincount(found, weights=[window.seconds for window in windows])
+    labelled = [
+        word.model_copy(update={"speaker": label(speaker)})
+        for word, speaker in zip(words, of_words, strict=True)
+    ]
+    final = final.model_copy(update={"speaker": label(int(totals.argmax())), "words": labelled})
+    parts = divided(final)
+    owners = np.searchsorted([part.end for part in parts[:-1]], [window.centre for window in windows])
+    speakers.place([(part.segment, np.flatnonzero(owners == n).tolist()) for n, part in enumerate(parts)])
+    return final
+
+
+async def _done(vectors: Sequence[Vector], within_s: float) -> bool:
+    """Wait until all vectors are computed, for at most `within_s`. Raises what a computation raised."""
+    waiting = [asyncio.wrap_future(vector) for vector in vectors if not vector.done()]
+    if waiting:
+        _, unfinished = await asyncio.wait(waiting, timeout=within_s)
+        return not unfinished
+    return True
+
+
+def _yield_to_others() -> None:
+    """Give this thread a lower priority; on Linux, a thread has its own."""
+    if hasattr(os, "setpriority"):
+        try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        except OSError as error:
+            log.info("speakers.priority_kept", error=str(error))
