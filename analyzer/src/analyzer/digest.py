@@ -7,7 +7,7 @@ from analyzer.step_runner import StepRunner
 from analyzer.steps.base import StepOptions
 from analyzer.turns import URGENT
 from parlando.domain.analysis import DIGEST
-from parlando.domain.events import EVENTS, FinalTranscript, now
+from parlando.domain.events import EVENTS, FinalTranscript, now, settled
 from parlando.store.history import History
 from parlando.store.requests import Request
 
@@ -25,7 +25,7 @@ class DigestProcessor:
         await self._history.config(sid)
         events = [EVENTS.validate_json(event) async for event in self._history.all_events(sid)]
         finals = [event for event in events if isinstance(event, FinalTranscript)]
-        document = Document.of(final.settled() for final in finals)
+        document = Document.of(settled(events))
         URGENT.set(True)
         results = {
             name: await self._steps.run(name, document, StepOptions())

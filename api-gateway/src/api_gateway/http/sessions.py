@@ -10,7 +10,7 @@ from api_gateway.dependencies import ReadingDep, RecordDep, Services, ServicesDe
 from api_gateway.http.sse import annotations_from, respond, start_of
 from api_gateway.http.subtitle_rules import CueRulesDep, written
 from parlando.domain.audio import milliseconds, seconds
-from parlando.domain.events import EVENTS, FinalTranscript
+from parlando.domain.events import EVENTS, settled
 from parlando.domain.subtitles import Format
 from parlando.domain.transcript import Transcript
 from parlando.store.history import SessionRecord
@@ -72,7 +72,7 @@ async def _transcript(record: SessionRecord, services: Services) -> Transcript:
         state=record.state,
         duration=seconds(record.received),
         title=record.config.get("title") or None,
-        segments=(event.settled() for event in events if isinstance(event, FinalTranscript)),
+        segments=settled(events),
     )
 
 

@@ -9,9 +9,9 @@ from api_gateway.dependencies import Services
 from parlando.domain.audio import Encoding
 from parlando.domain.commands import End
 from parlando.domain.config import SessionConfig
-from parlando.domain.events import EVENTS, Closed, Failure, FinalTranscript
+from parlando.domain.events import EVENTS, Closed, Failure, SessionEvent, settled
 from parlando.domain.formats import AudioFormat
-from parlando.domain.transcript import FinalSegment, Transcript
+from parlando.domain.transcript import Transcript
 from parlando.errors import (
     AtCapacityError,
     InvalidAudioError,
@@ -107,18 +107,19 @@ async def transcribe_file(
 
 
 async def _transcript(services: Services, sid: str) -> Transcript:
-    segments: list[FinalSegment] = []
+    events: list[SessionEvent] = []
     failure: ParlandoError | None = None
     async with Relay(services.history, services.channels, sid, after=0) as relay:
         async for batch in relay.batches():
             for message in batch:
                 event = EVENTS.validate_json(message.raw)
-                if isinstance(event, FinalTranscript):
-                    segments.append(event.settled())
-                elif isinstance(event, Failure):
+                events.append(event)
+                if isinstance(event, Failure):
                     failure = InvalidAudioError(event.message)
                 elif isinstance(event, Closed):
                     if failure is not None:
                         raise failure
-                    return Transcript.of(sid, state="closed", duration=event.duration, segments=segments)
+                    return Transcript.of(
+                        sid, state="closed", duration=event.duration, segments=settled(events)
+                    )
     raise AssertionError("unreachable")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from parlando.domain.audio import seconds
-from parlando.domain.events import EVENTS, FinalTranscript
+from parlando.domain.events import EVENTS, settled
 from parlando.domain.transcript import FinalSegment
 from parlando.domain.wallclock import WallClock
 from parlando.errors import SessionNotFoundError
@@ -35,11 +35,8 @@ async def document_of(history: History, sid: str) -> Document:
 
     """
     record = await history.record(sid)
-    finals = []
-    async for event in history.all_events(sid):
-        decoded = EVENTS.validate_json(event)
-        if isinstance(decoded, FinalTranscript) and decoded.text:
-            finals.append(decoded.settled())
+    events = [EVENTS.validate_json(event) async for event in history.all_events(sid)]
+    finals = [segment for segment in settled(events) if segment.text]
     return _document(record, finals, await _clock(history, record))
 
 

@@ -4,7 +4,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-JobEventType = Literal["progress", "segments", "completed", "failed", "cancelled"]
+from parlando.domain.transcript import SpeakerRun
+
+JobEventType = Literal["progress", "segments", "speakers", "completed", "failed", "cancelled"]
 
 
 class JobEvent(BaseModel):
@@ -13,6 +15,7 @@ class JobEvent(BaseModel):
     `epoch`: identifies the numbering: when the job was submitted, in unix milliseconds.
     `segments`: results that follow those of earlier events, in order, each a `FinalSegment` without its
     number.
+    `speakers`: for each segment so far, in order, the runs of its words with one speaker.
     """
 
     type: JobEventType
@@ -22,4 +25,5 @@ class JobEvent(BaseModel):
     status: str
     progress: float
     segments: tuple[dict[str, Any], ...] = ()
+    speakers: tuple[tuple[SpeakerRun, ...], ...] = ()
     error: dict[str, str] | None = None

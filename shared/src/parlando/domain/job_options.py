@@ -72,6 +72,11 @@ class JobOptions(DecodeOptions):
     presentation: str = Field("", max_length=20_000)
 
     @property
+    def labels_speakers(self) -> bool:
+        """Whether voices are compared. Channels that are split are speakers already."""
+        return self.diarize and self.channels == "mix" and self.task != "detect_language"
+
+    @property
     def required_task(self) -> str:
         """The task that the engine must support; who can translate can also transcribe."""
         return "translate" if self.translations and self.task == "transcribe" else self.task

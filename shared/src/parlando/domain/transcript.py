@@ -1,7 +1,7 @@
 """Results of recognition: words, final segments, transcripts."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -37,6 +37,15 @@ class TimedWord(BaseModel):
     speaker: str | None = None
 
 
+class SpeakerRun(BaseModel):
+    """Successive words of a segment with one speaker; None if the speaker is unknown."""
+
+    model_config = ConfigDict(frozen=True)
+
+    words: int
+    speaker: str | None = None
+
+
 class FinalSegment(BaseModel):
     """The final text of one utterance. Times in seconds of the session's or job's audio."""
 
@@ -57,6 +66,33 @@ class FinalSegment(BaseModel):
         """The segment, and its words if they have a speaker, with this speaker."""
         words = tuple(w.model_copy(update={"speaker": speaker}) if w.speaker else w for w in self.words)
         return self.model_copy(update={"speaker": speaker, "words": words})
+
+    def divided(self, runs: Sequence[SpeakerRun], *, language: str | None) -> "list[FinalSegment]":
+        """A segment for each run of its words. `language`: that of the text.
+
+        A segment with a translation isn't divided: its speaker is the one of most words.
+        """
+        if not runs:
+            return [self]
+        if len(runs) == 1 or self.translations or sum(run.words for run in runs) != len(self.words):
+            longest = max(runs, key=lambda run: run.words)
+            return [self._with(self.words, longest.speaker)]
+        parts, start = [], 0
+        for run in runs:
+            words = self.words[start : start + run.words]
+            part = self._with(words, run.speaker)
+            update: dict[str, Any] = {"text": join([word.word for word in words], language)}
+            if start:
+                update["start"] = words[0].start
+            start += run.words
+            if start < len(self.words):
+                update["end"] = words[-1].end
+            parts.append(part.model_copy(update=update))
+        return parts
+
+    def _with(self, words: Sequence[TimedWord], speaker: str | None) -> "FinalSegment":
+        labelled = tuple(word.model_copy(update={"speaker": speaker}) for word in words)
+        return self.model_copy(update={"speaker": speaker, "words": labelled})
 
 
 class Transcript(BaseModel):

@@ -1,23 +1,26 @@
 """A transcriber's claims on chunks of jobs: claim, renew, store results, hand back."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import orjson
 import structlog
 from pydantic import BaseModel, ConfigDict
 
 from parlando.domain.job_options import MAX_ATTEMPTS, JobOptions
-from parlando.domain.transcript import FinalSegment
+from parlando.domain.transcript import FinalSegment, SpeakerRun
 from parlando.errors import EngineError
 from parlando.store import keys as names
-from parlando.store.connection import Redis, Scripts
+from parlando.store.connection import Redis, Scripts, retried
 from parlando.store.keys import TRANSCRIBERS, JobKeys
 from parlando.store.leases import Claims, Renewal
 from parlando.store.work_queue import Delivered, WorkQueue
 
+PAGE: Final = 50  # events per read
+LABELLING: Final = -1
+"""The number of the step that labels the speakers, in place of a chunk's."""
 MAX_WHY: Final = 300  # maximum characters kept of a failure's reason
 
 log = structlog.get_logger(part="chunks")
@@ -53,6 +56,11 @@ class ChunkClaim:
     language: str | None
 
     @property
+    def labels_speakers(self) -> bool:
+        """Whether this is no chunk but the job's last step, which labels its speakers."""
+        return self.index == LABELLING
+
+    @property
     def name(self) -> str:
         """The job's id and the chunk's number."""
         return f"{self.keys.job}/{self.index}"
@@ -78,6 +86,7 @@ class ChunkClaims(Claims[ChunkClaim, Renewal]):
                 ttl_s=names.LONG_TTL_S,
             )
         )
+        self._redis = redis
         self._scripts = Scripts(redis)
         self._pool = pool
         self._worker = worker
@@ -118,16 +127,53 @@ class ChunkClaims(Claims[ChunkClaim, Renewal]):
         )
         return [Renewal(lost=answer == 0) for answer in answers]
 
-    async def done(self, claim: ChunkClaim, segments: Sequence[FinalSegment], language: str | None) -> None:
-        """Store the result. If another worker has stored one already, that one is kept."""
+    async def done(
+        self,
+        claim: ChunkClaim,
+        segments: Sequence[FinalSegment],
+        language: str | None,
+        *,
+        voices: bytes = b"",
+    ) -> None:
+        """Store the result. If another worker has stored one already, that one is kept.
+
+        `voices`: for the last step of a job whose speakers are labelled, see `results` and `label`.
+        """
         body = orjson.dumps(
             [segment.model_dump(exclude={"segment"}, exclude_defaults=True) for segment in segments]
         )
         await self._scripts.run(
             "part",
             claim.keys.all(claim.key, self._pool),
-            [claim.index, body, claim.work.covered_samples, language or ""],
+            [claim.index, body, claim.work.covered_samples, language or "", voices],
         )
+
+    async def results(self, claim: ChunkClaim) -> AsyncIterator[tuple[list[FinalSegment], bytes]]:
+        """The segments and the voices of each chunk of a job whose chunks are all decoded, in order."""
+        after, number = 0, 0
+        while True:
+            start = f"({after}-0"
+            page: Any = await retried(
+                lambda start=start: self._redis.xrange(claim.keys.events, min=start, count=PAGE)  # type: ignore[misc]
+            )
+            for identifier, fields in page:
+                after = int(identifier.partition(b"-")[0])
+                event = orjson.loads(fields[b"e"])
+                if event["type"] != "segments":
+                    continue
+                segments = [FinalSegment(segment=0, **segment) for segment in event["segments"]]
+                voices: Any = await retried(
+                    lambda number=number: self._redis.hget(claim.keys.parts, f"v{number}")  # type: ignore[misc]
+                )
+                yield segments, voices or b""
+                number += 1
+            if len(page) < PAGE:
+                return
+
+    async def label(self, claim: ChunkClaim, speakers: Sequence[Sequence[SpeakerRun]]) -> None:
+        """Store the speakers of all segments, which completes the job. Safe to repeat."""
+        body = orjson.dumps([[run.model_dump(exclude_none=True) for run in runs] for runs in speakers])
+        await self._scripts.run("label_job", claim.keys.all(claim.key, self._pool), [body])
 
     async def hand_back(self, claim: ChunkClaim) -> None:
         """Queue a chunk again, so that another worker of the pool can take it at once."""

@@ -1,14 +1,16 @@
 """A gateway's access to jobs: submit, read, list, cancel."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from parlando.domain.audio import seconds
+from parlando.domain.decode_options import written_in
+from parlando.domain.job_events import JobEvent
 from parlando.domain.job_options import JobOptions, JobStatus
-from parlando.domain.transcript import FinalSegment, Transcript
+from parlando.domain.transcript import FinalSegment, SpeakerRun, Transcript
 from parlando.errors import AtCapacityError, ConflictError, JobNotFoundError
 from parlando.ids import fingerprint
 from parlando.store import keys as names
@@ -16,6 +18,8 @@ from parlando.store.connection import Redis, Scripts, of_all_partitions, retried
 from parlando.store.keys import LONG_TTL_S, JobKeys
 
 PAGE: Final = 200
+LAST_EVENTS: Final = 3
+"""Events at the end of a job, among which its speakers are."""
 
 
 def unknown(job: str) -> JobNotFoundError:
@@ -138,6 +142,8 @@ class Jobs:
         }
         if options.only_language:
             fields["language"] = options.only_language
+        if options.labels_speakers:
+            fields["diarize"] = 1
         answer: Any = await self._scripts.run(
             "submit_job",
             self.keys(job).all(owner, pool),
@@ -198,7 +204,7 @@ class Jobs:
 
     async def transcript(self, record: JobRecord) -> Transcript:
         """The transcript so far, its segments numbered in their order; those of channels by their start."""
-        segments = [segment async for segment in self.segments(record.job)]
+        segments = await self._final_segments(record)
         if record.options.channels == "split":
             segments.sort(key=lambda segment: (segment.start, segment.speaker))
         return Transcript.of(
@@ -208,6 +214,33 @@ class Jobs:
             segments=[segment.model_copy(update={"segment": n}) for n, segment in enumerate(segments)],
             language=record.language,
         )
+
+    async def _final_segments(self, record: JobRecord) -> list[FinalSegment]:
+        """The segments, divided between their speakers once these are known."""
+        options = record.options
+        segments = [segment async for segment in self.segments(record.job)]
+        if not options.labels_speakers:
+            return segments
+        runs = await self._speakers(record)
+        if runs:
+            found = []
+            for segment, of_segment in zip(segments, runs, strict=False):
+                language = written_in(segment.language, options.task)
+                found += segment.divided(of_segment, language=language)
+            segments = found + segments[len(runs) :]
+        if options.words:
+            return segments
+        return [segment.model_copy(update={"words": ()}) for segment in segments]
+
+    async def _speakers(self, record: JobRecord) -> Sequence[Sequence[SpeakerRun]]:
+        """The speakers of the segments; empty before they are known."""
+        name = self.keys(record.job).events
+        page: Any = await retried(lambda: self._redis.xrevrange(name, count=LAST_EVENTS))
+        for _, fields in page:
+            event = JobEvent.model_validate_json(fields[b"e"])
+            if event.type == "speakers":
+                return event.speakers
+        return ()
 
     async def newest(self, key: str, *, before: str | None, limit: int) -> JobPage:
         """Up to `limit` jobs of a key, newest first. `before`: the `next` of the previous page."""

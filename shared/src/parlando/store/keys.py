@@ -359,7 +359,9 @@ class JobKeys:
 
     @property
     def parts(self) -> str:
-        """The chunks: `e<n>` queue entry of chunk n, `r<n>` its result while earlier ones are missing."""
+        """The chunks: `e<n>` queue entry of chunk n, `r<n>` its result while earlier ones are missing,
+        `v<n>` its voices.
+        """
         return f"stt:{{{self.partition}}}:parts:{self.job}"
 
     @property

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from importlib import import_module
+from types import ModuleType
 from typing import Final
 
 import numpy as np
@@ -40,16 +42,27 @@ class ChunkWork:
         EngineError, UnavailableError
 
         """
+        claim = self._claim
+        if claim.labels_speakers:
+            runs = await _speakers().runs_of(self._claims.results(claim), claim.options)
+            await self._claims.label(claim, runs)
+            return
         try:
-            hypothesis, found = await self._decode()
+            (hypothesis, found), voices = await asyncio.gather(self._decode(), self._voices())
         except EngineError:
             metrics.ENGINE_ERRORS.inc()
             metrics.CHUNKS.labels("failed").inc()
             raise
-        claim = self._claim
-        await self._claims.done(claim, found, _language(claim, hypothesis))
+        await self._claims.done(claim, found, _language(claim, hypothesis), voices=voices)
         metrics.CHUNKS.labels("done").inc()
         self._scheduler.note_settled(len(claim.pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE, live=False)
+
+    async def _voices(self) -> bytes:
+        """The voices of the chunk, if its job labels speakers."""
+        claim = self._claim
+        if not claim.options.labels_speakers:
+            return b""
+        return bytes(await _speakers().voices_of(claim.work, _samples(claim)))
 
     async def _decode(self) -> tuple[Hypothesis, Sequence[FinalSegment]]:
         claim, info = self._claim, self._scheduler.engine.info
@@ -82,6 +95,11 @@ class ChunkWork:
             else segment
             for number, segment in enumerate(found)
         ]
+
+
+def _speakers() -> ModuleType:
+    """The module that labels speakers; loaded when it is needed, with its model."""
+    return import_module("transcriber.chunks.speakers")
 
 
 def chunk_pool(claims: ChunkClaims, scheduler: Scheduler) -> LeasePool[ChunkClaim, Renewal, ChunkWork]:

@@ -27,6 +27,16 @@ class SpeakerCount:
     least: int | None = None
     most: int | None = None
 
+    @classmethod
+    def of(cls, exact: int | None, least: int | None, most: int | None) -> "SpeakerCount":
+        """The bounds that a client's options tell. `exact` goes before the others."""
+        return cls(least, most) if exact is None else cls(exact, exact)
+
+
+def name(speaker: int | None) -> str | None:
+    """The label of a speaker's number, as in `SPEAKER_00`."""
+    return None if speaker is None else f"SPEAKER_{speaker:02d}"
+
 
 def cluster(
     vectors: Float32, seconds: Float32, *, count: SpeakerCount | None = None, threshold: float = THRESHOLD

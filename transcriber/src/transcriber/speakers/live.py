@@ -16,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from parlando.domain.audio import Float32
 from transcriber.speakers.clustering import Labels, SpeakerCount, centroids, cluster, smoothed
 from transcriber.speakers.embedding import DIMENSIONS, unit
+from transcriber.speakers.voices import quantised, restored
 from transcriber.speakers.windows import Span
 
 RECENT: Final = 240
@@ -164,10 +165,8 @@ class LiveSpeakers:
 
     def dump(self) -> dict[str, Any]:
         """The state, JSON-able: vectors as int8, some 350 bytes a window."""
-        scale = np.abs(self._vectors).max(axis=1, keepdims=True) if len(self._vectors) else np.zeros((0, 1))
-        scaled = np.rint(self._vectors / np.maximum(scale, 1e-9) * 127).astype(np.int8)
         return {
-            "vectors": base64.b64encode(scaled.tobytes()).decode(),
+            "vectors": base64.b64encode(quantised(self._vectors)).decode(),
             "seconds": [round(float(each), 3) for each in self._seconds],
             "groups": self._groups.tolist(),
             "places": self._places.tolist(),
@@ -182,8 +181,7 @@ class LiveSpeakers:
         """The speakers from a `dump`; none yet for an empty one."""
         found = cls()
         if state:
-            scaled = np.frombuffer(base64.b64decode(state["vectors"]), np.int8).reshape(-1, DIMENSIONS)
-            found._vectors = unit(scaled.astype(np.float32))
+            found._vectors = restored(base64.b64decode(state["vectors"]))
             found._seconds = np.array(state["seconds"], np.float32)
             found._groups = np.array(state["groups"], np.int64)
             found._places = np.array(state["places"], np.int64)

@@ -11,8 +11,7 @@ if not state or j[2] ~= POOL or redis.call('HGET', PARTS, 'e' .. ARGV[1]) ~= ARG
 end
 if redis.call('HINCRBY', PARTS, 'a' .. ARGV[1], 1) > tonumber(ARGV[4]) then
   local why = redis.call('HGET', PARTS, 'w' .. ARGV[1]) or 'its transcribers terminated'
-  finish('failed', cjson.encode({code = 'chunk_failed',
-    message = 'Chunk ' .. ARGV[1] .. ' failed ' .. ARGV[4] .. ' times: ' .. why}))
+  give_up(ARGV[1], ARGV[4], why)
   return nil
 end
 return redis.call('HMGET', JOB, 'options', 'language')

@@ -7,7 +7,7 @@ if j[1] ~= ARGV[1] then return 'lost' end
 if ended(j[2]) then return 'ended' end
 redis.call('HSET', JOB, 'audio', ARGV[3], 'duration', ARGV[2], 'cut', 1)
 if j[3] == j[4] then
-  finish('completed', '')
+  complete()
 elseif j[2] == 'processing_audio' then
   redis.call('HSET', JOB, 'state', 'audio_ready')
   emit('progress', '')

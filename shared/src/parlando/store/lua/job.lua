@@ -1,7 +1,8 @@
 -- with feed
 -- Definitions shared by the job scripts; prepended to the scripts that name it.
 -- KEYS  1 job hash   2 chunks: e<n> queue entry of chunk n, a<n> its attempts, w<n> reason of its last failure,
---         r<n> its result while results of earlier chunks are missing
+--         r<n> its result while results of earlier chunks are missing, v<n> its voices
+--         e-1, a-1: the step that labels the speakers, after all chunks
 --       3 events stream and channel   4 jobs stream   5 chunks stream of its pool   6 waiting jobs (of a job without a pool: the unassigned jobs)
 --       7 virtual times of the waiting jobs   8 shares of its pool: job:<key> and chunk:<key> count admitted jobs and queued
 --         chunks, `keys` the number of keys that have admitted jobs
@@ -111,3 +112,27 @@ local function finish(state, why)
   end
 end
 
+-- All chunks have results: complete the job, after the step that labels its speakers if it has one.
+local function complete()
+  local j = redis.call('HMGET', JOB, 'diarize', 'key', 'done')
+  if j[1] ~= '1' or j[3] == '0' then
+    finish('completed', '')
+    return
+  end
+  local entry = redis.call('XADD', CHUNKS, '*', 'job', ID, 'index', -1, 'key', j[2],
+    'what', '{"start":0,"speech":[],"covered_samples":0}', 'pcm', '')
+  redis.call('EXPIRE', CHUNKS, LONG_TTL_S)
+  redis.call('HSET', PARTS, 'e-1', entry)
+  expire_with(JOB, PARTS)
+  more('chunk:' .. string.sub(j[2], 1, 16))
+end
+
+-- Attempts at a chunk are used up: the job fails. Without the step that labels the speakers it is complete.
+local function give_up(index, attempts, why)
+  if index == '-1' then
+    finish('completed', '')
+  else
+    finish('failed', cjson.encode({code = 'chunk_failed',
+      message = 'Chunk ' .. index .. ' failed ' .. attempts .. ' times: ' .. why}))
+  end
+end

@@ -9,8 +9,7 @@ if ARGV[3] == '' then
 else
   redis.call('HSET', PARTS, 'w' .. ARGV[1], ARGV[3])
   if tonumber(redis.call('HGET', PARTS, 'a' .. ARGV[1])) >= tonumber(ARGV[4]) then
-    finish('failed', cjson.encode({code = 'chunk_failed',
-      message = 'Chunk ' .. ARGV[1] .. ' failed ' .. ARGV[4] .. ' times: ' .. ARGV[3]}))
+    give_up(ARGV[1], ARGV[4], ARGV[3])
     return 1
   end
 end

@@ -6,7 +6,7 @@ state, which is stored with the session's checkpoint, so that another worker can
 
 from abc import ABC
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from parlando.domain.audio import Float32
@@ -26,7 +26,7 @@ class StageAudio:
 
     pcm: Float32
     start: float
-    config: SessionConfig
+    config: SessionConfig = field(default_factory=SessionConfig)
     hurried: bool = False
 
 

@@ -5,11 +5,9 @@ only. A final whose windows aren't ready in time is published without a speaker;
 """
 
 import asyncio
-import os
-import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,9 +20,10 @@ from parlando.domain.events import FinalTranscript, Partial, SpeakerOfSegment
 from transcriber.pipeline.speaker_runs import divided
 from transcriber.pipeline.stages.base import StageAudio, State
 from transcriber.speakers.attribution import attribute
-from transcriber.speakers.clustering import SpeakerCount
+from transcriber.speakers.clustering import SpeakerCount, name
 from transcriber.speakers.embedding import VoiceModel, is_narrow, voice_model
 from transcriber.speakers.live import LiveSpeakers
+from transcriber.speakers.thread import embedded
 from transcriber.speakers.windows import HOP_S, Span, changes, spans
 
 WAIT_S: Final = 0.6  # a final waits so long for its windows
@@ -33,7 +32,6 @@ SESSIONS: Final = 1000  # sessions of which embeddings are kept
 LATE: Final = 20  # finals of a session that wait for their windows
 SURE: Final = 0.3  # cosine from which on a partial has a speaker
 COARSE: Final = 2  # under load, windows are so many times as far apart
-NICENESS: Final = 5  # of the thread, so that the engine goes first
 
 log = structlog.get_logger(part="speakers")
 Vector = Future[Float32]
@@ -58,23 +56,15 @@ class _Voices:
     late: list[_Late] = field(default_factory=list)
 
 
-def label(speaker: int | None) -> str | None:
-    """The name of a speaker's number."""
-    return None if speaker is None else f"SPEAKER_{speaker:02d}"
-
-
 def counted(config: SessionConfig) -> SpeakerCount:
     """The number of speakers that a session's config tells."""
-    if config.speaker_count is not None:
-        return SpeakerCount(config.speaker_count, config.speaker_count)
-    return SpeakerCount(config.min_speakers, config.max_speakers)
+    return SpeakerCount.of(config.speaker_count, config.min_speakers, config.max_speakers)
 
 
 class Diarizer:
     """The speakers of all sessions of a process. What it needs of a session is in the session's state."""
 
     def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(1, "speakers", initializer=_yield_to_others)
         self._sessions: OrderedDict[str, _Voices] = OrderedDict()
 
     async def partial(self, partial: Partial, audio: StageAudio, state: State) -> Partial:
@@ -89,7 +79,7 @@ class Diarizer:
             return partial
         newest = self._model.centred(np.stack(ready[-1:]), narrow=is_narrow(audio.pcm))
         speaker, cosine = LiveSpeakers.load(state["live"]).nearest(newest)
-        return partial.model_copy(update={"speaker": label(speaker) if cosine >= SURE else None})
+        return partial.model_copy(update={"speaker": name(speaker) if cosine >= SURE else None})
 
     async def final(self, final: FinalTranscript, audio: StageAudio, state: State) -> FinalTranscript:
         """The final with a speaker for each word, and for itself the one of most of its speech."""
@@ -118,7 +108,7 @@ class Diarizer:
         found = speakers.revisions()
         if found:
             state["live"] = speakers.dump()
-        return [SpeakerOfSegment(segment=segment, speaker=label(speaker)) for segment, speaker in found]
+        return [SpeakerOfSegment(segment=segment, speaker=name(speaker)) for segment, speaker in found]
 
     async def end(self, sid: str, state: State, config: SessionConfig) -> list[SpeakerOfSegment]:
         """The revisions at the end of a session, with those of late finals."""
@@ -152,7 +142,7 @@ class Diarizer:
         place = (round(window.start * SAMPLE_RATE), last - first)
         if place not in voices.vectors:
             clip = audio.pcm[max(0, first) : max(0, last)].copy()
-            voices.vectors[place] = self._executor.submit(lambda: self._model.raw(clip))
+            voices.vectors[place] = embedded(clip)
         return voices.vectors[place]
 
     def _centred(self, vectors: Sequence[Vector], narrow: bool) -> Float32:
@@ -188,10 +178,10 @@ def _labelled(
     of_words = attribute(words, found, changes(audio.pcm, audio.start, windows))
     totals = np.bincount(found, weights=[window.seconds for window in windows])
     labelled = [
-        word.model_copy(update={"speaker": label(speaker)})
+        word.model_copy(update={"speaker": name(speaker)})
         for word, speaker in zip(words, of_words, strict=True)
     ]
-    final = final.model_copy(update={"speaker": label(int(totals.argmax())), "words": labelled})
+    final = final.model_copy(update={"speaker": name(int(totals.argmax())), "words": labelled})
     parts = divided(final)
     owners = np.searchsorted([part.end for part in parts[:-1]], [window.centre for window in windows])
     speakers.place([(part.segment, np.flatnonzero(owners == n).tolist()) for n, part in enumerate(parts)])
@@ -205,12 +195,3 @@ async def _done(vectors: Sequence[Vector], within_s: float) -> bool:
         _, unfinished = await asyncio.wait(waiting, timeout=within_s)
         return not unfinished
     return True
-
-
-def _yield_to_others() -> None:
-    """Give this thread a lower priority; on Linux, a thread has its own."""
-    if hasattr(os, "setpriority"):
-        try:
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-        except OSError as error:
-            log.info("speakers.priority_kept", error=str(error))
