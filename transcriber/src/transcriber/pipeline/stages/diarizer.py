@@ -26,8 +26,6 @@ from transcriber.speakers.live import LiveSpeakers
 from transcriber.speakers.thread import embedded
 from transcriber.speakers.windows import HOP_S, Span, changes, spans
 
-WAIT_S: Final = 0.6  # a final waits so long for its windows
-LAST_WAIT_S: Final = 1.5  # the end of a session waits so long for windows that are late
 SESSIONS: Final = 1000  # sessions of which embeddings are kept
 LATE: Final = 20  # finals of a session that wait for their windows
 SURE: Final = 0.3  # cosine from which on a partial has a speaker
@@ -64,7 +62,9 @@ def counted(config: SessionConfig) -> SpeakerCount:
 class Diarizer:
     """The speakers of all sessions of a process. What it needs of a session is in the session's state."""
 
-    def __init__(self) -> None:
+    def __init__(self, wait_s: float) -> None:
+        """`wait_s`: how long a final, and the end of a session, wait for embeddings."""
+        self._wait_s = wait_s
         self._sessions: OrderedDict[str, _Voices] = OrderedDict()
 
     async def partial(self, partial: Partial, audio: StageAudio, state: State) -> Partial:
@@ -91,7 +91,7 @@ class Diarizer:
         vectors = [self._vector(voices, window, audio) for window in windows]
         narrow = is_narrow(audio.pcm)
         voices.vectors = {}
-        if await _done(vectors, WAIT_S):
+        if await _done(vectors, self._wait_s):
             final = _labelled(final, audio, speakers, windows, self._centred(vectors, narrow))
         else:
             voices.late = [*voices.late[1 - LATE :], _Late(final.segment, windows, vectors, narrow)]
@@ -114,7 +114,7 @@ class Diarizer:
         """The revisions at the end of a session, with those of late finals."""
         voices = self._sessions.pop(sid, None)
         if voices is not None and voices.late:
-            await _done([vector for late in voices.late for vector in late.vectors], LAST_WAIT_S)
+            await _done([vector for late in voices.late for vector in late.vectors], self._wait_s)
             speakers = LiveSpeakers.load(state.get("live", {}))
             self._take_late(voices, speakers, counted(config))
             state["live"] = speakers.dump()
