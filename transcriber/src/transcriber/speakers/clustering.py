@@ -15,6 +15,10 @@ THRESHOLD: Final = 0.22
 """Mean cosine of two clusters of centred embeddings below which they are two speakers."""
 LEAST_S: Final = 1.4
 """Least speech of a speaker. Clusters with less belong to the nearest one with more."""
+LEAST_SHARE: Final = 0.04
+"""Least share of a speaker in all speech, as far as it is no more than `MOST_NEEDED_S`. In noise, the number
+of clusters without a speaker of their own grows with the speech."""
+MOST_NEEDED_S: Final = 2.5
 _PASSES: Final = 2  # of assigning windows to the nearest centroid
 
 Labels = NDArray[np.int64]
@@ -50,14 +54,15 @@ def cluster(
     if len(vectors) < 2 or count.most == 1:
         return np.zeros(len(vectors), np.int64)
     tree = linkage(np.clip(pdist(vectors, "cosine"), 0.0, 2.0), "average")
-    labels = _absorbed(vectors, seconds, _numbered(fcluster(tree, 1 - threshold, "distance")))
+    needed = max(LEAST_S, min(LEAST_SHARE * float(seconds.sum()), MOST_NEEDED_S))
+    labels = _absorbed(vectors, seconds, numbered(fcluster(tree, 1 - threshold, "distance")), needed)
     found = labels.max() + 1
     if count.most is not None and found > count.most:
         labels = _cut(tree, vectors, seconds, count.most)
     elif count.least is not None and found < count.least:
         labels = _cut(tree, vectors, seconds, count.least)
     for _ in range(_PASSES):
-        labels = _numbered(np.argmax(vectors @ centroids(vectors, seconds, labels).T, axis=1))
+        labels = numbered(np.argmax(vectors @ centroids(vectors, seconds, labels).T, axis=1))
     return labels
 
 
@@ -72,23 +77,23 @@ def _cut(tree: NDArray[np.float64], vectors: Float32, seconds: Float32, speakers
     """The first cut of the tree with this number of speakers with `LEAST_S` of speech; else the last cut."""
     labels = np.zeros(len(vectors), np.int64)
     for clusters in range(speakers, min(len(vectors), 4 * speakers) + 1):
-        labels = _absorbed(vectors, seconds, _numbered(fcluster(tree, clusters, "maxclust")))
+        labels = _absorbed(vectors, seconds, numbered(fcluster(tree, clusters, "maxclust")), LEAST_S)
         if labels.max() + 1 >= speakers:
             break
     return labels
 
 
-def _absorbed(vectors: Float32, seconds: Float32, labels: Labels) -> Labels:
-    """The labels after clusters with less than `LEAST_S` of speech went to the nearest larger one."""
+def _absorbed(vectors: Float32, seconds: Float32, labels: Labels, needed: float) -> Labels:
+    """The labels after clusters with less than `needed` seconds went to the nearest larger one."""
     totals = np.bincount(labels, weights=seconds)
-    large = np.flatnonzero(totals >= LEAST_S)
+    large = np.flatnonzero(totals >= needed)
     if not len(large):
         large = np.array([int(totals.argmax())])
     nearest = large[np.argmax(vectors @ centroids(vectors, seconds, labels)[large].T, axis=1)]
-    return _numbered(np.where(np.isin(labels, large), labels, nearest))
+    return numbered(np.where(np.isin(labels, large), labels, nearest))
 
 
-def _numbered(labels: NDArray[np.integer]) -> Labels:
+def numbered(labels: NDArray[np.integer]) -> Labels:
     """The labels numbered from 0 in the order in which they appear."""
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     order = np.empty(len(first), np.int64)

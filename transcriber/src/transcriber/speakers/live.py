@@ -63,7 +63,7 @@ class LiveSpeakers:
         self._places = np.concatenate([self._places, np.full(added, -1)])
         self._next_group += 1
         found = cluster(self._vectors, self._seconds, count=count)
-        self._take(smoothed(found, self._groups))
+        self._take(smoothed(found, self._groups), count.most if count else None)
         return [int(label) for label in self._labels[len(self._labels) - added :]]
 
     def place(self, segments: Sequence[tuple[int, Sequence[int]]]) -> None:
@@ -106,8 +106,11 @@ class LiveSpeakers:
 
     # --- clusters -----------------------------------------------------------------------------
 
-    def _take(self, clusters: Labels) -> None:
-        """Number the clusters like the speakers before, and revise the segments."""
+    def _take(self, clusters: Labels, most: int | None) -> None:
+        """Number the clusters like the speakers before, and revise the segments.
+
+        Numbers of speakers that were merged are given again only if there would be more than `most`.
+        """
         known, count = len(self._labels), int(clusters.max()) + 1 if len(clusters) else 0
         shared = np.zeros((count, self._speakers))
         np.add.at(shared, (clusters[:known], self._labels), self._seconds[:known])
@@ -117,8 +120,12 @@ class LiveSpeakers:
                 if shared[one, speaker] > 0:
                     numbers[one] = speaker
         for one in np.flatnonzero(numbers < 0):
-            numbers[one] = self._speakers
-            self._speakers += 1
+            free = np.setdiff1d(np.arange(self._speakers), numbers)
+            if most is not None and self._speakers >= most and len(free):
+                numbers[one] = free[0]
+            else:
+                numbers[one] = self._speakers
+                self._speakers += 1
         before, self._labels = self._labels, numbers[clusters]
         self._revise(before)
         known_numbers = [n for piece in self._pieces for n in (piece.speaker, piece.shown) if n is not None]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlando.domain.audio import Float32
-from transcriber.speakers.clustering import Labels, SpeakerCount, centroids, cluster, smoothed
+from transcriber.speakers.clustering import Labels, SpeakerCount, centroids, cluster, numbered, smoothed
 
 CLUSTERED: Final = 2400
 """Most windows that are clustered, some 30 minutes of speech; others go to the nearest speaker."""
@@ -21,8 +21,8 @@ def speakers_of(
     stretch of speech of each.
     """
     if len(vectors) <= CLUSTERED:
-        return smoothed(cluster(vectors, seconds, count=count), groups)
+        return numbered(smoothed(cluster(vectors, seconds, count=count), groups))
     chosen = np.linspace(0, len(vectors) - 1, CLUSTERED).astype(int)
     labels = cluster(vectors[chosen], seconds[chosen], count=count)
     nearest = np.argmax(vectors @ centroids(vectors[chosen], seconds[chosen], labels).T, axis=1)
-    return smoothed(nearest, groups)
+    return numbered(smoothed(nearest, groups))
