@@ -128,8 +128,8 @@ class GatewaySettings(BlobSettings):
             "omniASR_CTC_300M_v2",
             "omniASR_CTC_1B_v2",
         ),
-        description="Model names of OpenAI's API that stand for any running engine, separated by commas; "
-        "`*` for any name",
+        description="Model names of OpenAI's API that stand for the default model, separated by commas; `*` "
+        "for every name that isn't a running engine's",
     )
     model_card: str = Field(
         "",
