@@ -1,4 +1,4 @@
-"""Requests of programs that people use, byte by byte as their libraries send them: `support.client_requests`."""
+"""Requests of programs, byte by byte as their libraries send them (`support.client_requests`)."""
 
 import json
 from collections.abc import Iterator

@@ -1,16 +1,16 @@
 /** The viewers' page: a session's captions in large type, or an overlay for a video mixer (`?mode=overlay`). */
 
-import { $, applyTheme, explain } from "./dom.js";
+import { $, GATEWAY, applyTheme, explain } from "./dom.js";
 import { ParlandoClient } from "./parlando.js";
 import { TranscriptView } from "./transcript.js";
 
 const query = new URLSearchParams(location.search);
-const session = decodeURIComponent(location.pathname.split("/")[2] ?? "");
+const session = decodeURIComponent(location.pathname.split("/").at(-1));
 const token = query.get("token") ?? "";
 const overlay = query.get("mode") === "overlay";
 const stored = { size: "parlando.watch.size", theme: "parlando.theme" };
 
-const client = new ParlandoClient(location.origin, { apiKey: localStorage.getItem("parlando.key") ?? "" });
+const client = new ParlandoClient(GATEWAY, { apiKey: localStorage.getItem("parlando.key") ?? "" });
 const view = new TranscriptView($("watch-transcript"), { maxFinals: overlay ? 1 : Infinity });
 
 function state(name, text) {
