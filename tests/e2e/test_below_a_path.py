@@ -8,7 +8,7 @@ import pytest
 import websockets
 
 from parlando.client import Parlando, connect
-from support.browser import CHROMIUM, chromium, holds, opened, picture, visit
+from support.browser import CHROMIUM, chromium, holds, opened, visit
 from support.cluster import Cluster
 from support.path_proxy import path_proxy
 from support.speech import JFK, RATE, fixture
@@ -69,7 +69,6 @@ async def test_the_web_app_works_below_a_path(cluster, kind):
         await holds(page, "document.querySelectorAll('#files-list details').length === 1", within=120)
         await page.click("nav a[href='#cluster']")
         await holds(page, "document.getElementById('cluster-state').dataset.state === 'open'", within=60)
-        await picture(page, f"below-a-path-{kind}")
         assert not watched.complaints + viewer.complaints
         requested = [url for url in watched.requests + viewer.requests if not url.startswith("blob:")]
         assert len(requested) > 30
