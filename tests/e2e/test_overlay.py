@@ -18,9 +18,9 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not instal
 WORDS = "document.getElementById('watch-transcript').textContent"
 EMPTY = "document.getElementById('watch-transcript').innerText.trim() === ''"
 LOOK = """(() => {
-    const box = document.querySelector(".transcript"), line = document.querySelector("[role=log] .line:last-child");
-    const { top, bottom } = box.getBoundingClientRect();
-    const rects = [...document.querySelectorAll("[role=log] .line")].flatMap((each) => [...each.lastChild.getClientRects()]);
+    const { top, bottom } = document.querySelector(".transcript").getBoundingClientRect();
+    const lines = [...document.querySelectorAll("[role=log] .line")], line = lines.at(-1);
+    const rects = lines.flatMap((each) => [...each.lastChild.getClientRects()]);
     const rows = [...new Set(rects.map((each) => Math.round(each.top)))];
     const style = getComputedStyle(line);
     return {
