@@ -117,6 +117,9 @@ async def test_without_keys_a_page_of_another_name_reads_nothing():
             ):
                 answer = await ask(port, head("GET", path, f"Origin: {origin}", "Connection: close"))
                 assert answer.status == 401, (path, origin)
+        old = await ask(port, b"GET /health HTTP/1.0\r\n\r\n")
+        assert old.status == 401
+        assert b"Expected the header Host" in old.body
         for path in ("/health", "/v1/stt/stream"):
             answer = await ask(port, head("GET", path, "Host: evil.example", "Connection: close"))
             assert answer.status == 400, "one of two hosts would be checked, and another one used"

@@ -17,11 +17,12 @@ from whisper.normalizers import EnglishTextNormalizer
 
 from audio_processor.ffmpeg import find
 from parlando.client import connect
+from parlando.domain.audio import to_float
 from parlando.domain.transcript import bare
 from support.cluster import Cluster
 from support.conversion import form_of
 from support.encoding import RECIPES, encoded
-from support.speech import JFK, rows
+from support.speech import JFK, load, rows
 from support.streaming import Heard, check_promises
 
 BIN = Path(sys.executable).parent
@@ -225,6 +226,25 @@ async def test_audio_that_cannot_be_decoded_is_said_before_the_socket_closes(clu
     assert (error["type"], error["code"], error["retryable"]) == ("error", "invalid_audio", False)
     assert error["message"].startswith("The audio can't be decoded: it is no known audio format")
     assert closed["reason"] == "invalid_audio"
+    assert socket.close_code == 1003
+
+
+@pytest.mark.parametrize("kind", ["floats", "webm"])
+async def test_what_is_not_the_pcm_that_it_is_said_to_be_is_told(cluster, kind):
+    """Silence would come of it, and nobody would know why."""
+    floats = to_float(load(JFK)).astype("<f4").tobytes()
+    data = floats if kind == "floats" else b"\x1aE\xdf\xa3\x9fB\x86\x81\x01" + floats
+    expected = {"floats": "encoding=pcm_f32le", "webm": "encoding=container"}[kind]
+    async with websockets.connect(f"{cluster.url()}/v1/stt/stream") as socket:
+        said = []
+        with contextlib.suppress(websockets.ConnectionClosed):
+            for at in range(0, len(data), 640):
+                await socket.send(data[at : at + 640])
+        with contextlib.suppress(websockets.ConnectionClosed):
+            while True:
+                said.append(json.loads(await socket.recv()))
+    assert (said[-1]["type"], said[-1]["code"]) == ("error", "invalid_audio")
+    assert expected in said[-1]["message"]
     assert socket.close_code == 1003
 
 

@@ -13,11 +13,17 @@ from support import dialects
 from support.cluster import Cluster
 from support.jobs import wav
 from support.perfect import silence, speak
-from support.polyglot import OBEDIENT, number, text
+from support.polyglot import WIDE, number, text
 
 GERMAN = np.concatenate([speak(4, first=number("de", 0)), silence(1)])
 HEARD = text("de", 0, 4)
-MISHEARD = " ".join(f"fr-{word}" for word in HEARD.split())
+
+
+def misheard(language: str) -> str:
+    """What the engine hears if it is told this language."""
+    return " ".join(f"{language}-{word}" for word in HEARD.split())
+
+
 NAMES = {
     "deu": HEARD,
     "ger": HEARD,
@@ -25,10 +31,12 @@ NAMES = {
     "DE-at": HEARD,
     "deu_Latn": HEARD,
     "auto": HEARD,
-    "fre": MISHEARD,
-    "fra_Latn": MISHEARD,
-    "french": MISHEARD,
-    "fr-CA": MISHEARD,
+    "und": HEARD,
+    "fre": misheard("fr"),
+    "fr-CA": misheard("fr"),
+    "nb": misheard("no"),
+    "iw": misheard("he"),
+    "fil": misheard("tl"),
 }
 TAKE_A_LANGUAGE = {
     **dialects.LIVE,
@@ -44,7 +52,7 @@ OWN_TESTS = {"deepgram-flux", "twilio"}
 @pytest.fixture(scope="module")
 def cluster():
     port = free_port()
-    with Cluster(transcribers=2, processors=1, WYOMING_PORT=str(port), **OBEDIENT) as cluster:
+    with Cluster(transcribers=2, processors=1, WYOMING_PORT=str(port), **WIDE) as cluster:
         cluster.wyoming_port = port
         yield cluster
 

@@ -13,6 +13,7 @@ from transcriber.engines.base import Hypothesis, Window, Word
 
 POLYGLOT = {"STT_ENGINE": "support.polyglot:engine", "VAD": "rms"}  # for a Cluster
 OBEDIENT = {**POLYGLOT, "STT_ENGINE": "support.polyglot:obedient"}
+WIDE = {**POLYGLOT, "STT_ENGINE": "support.polyglot:wide"}
 LANGUAGES = ("en", "de", "fr")
 UNCLEAR = 50
 _EACH = 100
@@ -94,6 +95,19 @@ class ObedientEngine(PolyglotEngine):
 def obedient(settings: Any) -> ObedientEngine:
     """The factory that STT_ENGINE names."""
     return ObedientEngine()
+
+
+class WideEngine(ObedientEngine):
+    """Can be told some more languages, which aren't spoken: Norwegian, Hebrew and Tagalog."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.info = replace(self.info, languages=self.info.languages | {"no", "he", "tl"})
+
+
+def wide(settings: Any) -> WideEngine:
+    """The factory that STT_ENGINE names."""
+    return WideEngine()
 
 
 class GermanEngine(PolyglotEngine):

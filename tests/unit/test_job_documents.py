@@ -85,7 +85,7 @@ def test_tokens_of_logprobs_joined_are_the_text():
 
 def test_verbose_json_has_what_was_asked_for():
     def keys(*granularities: str) -> set[str]:
-        return set(openai.with_words(openai.verbose_json(transcript()), transcript(), granularities))
+        return set(openai.verbose_json(transcript(), granularities=granularities))
 
     assert {"segments"} == keys("segment") & {"segments", "words"}
     assert {"words"} == keys("word") & {"segments", "words"}

@@ -169,6 +169,19 @@ def test_what_is_no_choice_of_languages_is_refused(given):
         SessionConfig(language=given)
 
 
+@pytest.mark.parametrize(
+    ("given", "code"), [("ger", "de"), ("German", "de"), ("de-AT", "de"), ("nb", "no"), ("iw", "he")]
+)
+def test_a_translation_goes_into_one_language_however_it_is_spelt(given, code):
+    assert JobOptions(target_language=given).target_language == code
+
+
+@pytest.mark.parametrize("given", ["auto", "de,fr", "", "xx", "German!"])
+def test_a_translation_goes_into_no_other(given):
+    with pytest.raises(ValidationError, match="expected a language"):
+        JobOptions(target_language=given)
+
+
 def test_a_session_needs_an_engine_for_what_it_wants():
     assert SessionConfig().required_task == "transcribe"
     assert SessionConfig(task="translate").required_task == "translate"

@@ -151,7 +151,12 @@ def check_local(handshake: Handshake, settings: GatewaySettings) -> None:
     if not handshake.over_http:
         return
     # DNS rebinding: a foreign page may have pointed its own host name at this machine.
-    if host_name(handshake.headers.get("host", "")) not in _LOCAL_NAMES:
+    host = handshake.headers.get("host")
+    if host is None:  # HTTP/1.0
+        raise NotAllowedError(
+            "Expected the header Host, as HTTP/1.1 has it: without API_KEYS it must name localhost"
+        )
+    if host_name(host) not in _LOCAL_NAMES:
         raise NotAllowedError("No API_KEYS are configured, so the gateway answers to localhost only")
     origin = handshake.headers.get("origin")
     if origin and origin_name(origin) not in _LOCAL_NAMES and origin not in settings.cors_origins:

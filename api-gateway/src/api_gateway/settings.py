@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import NoDecode
 
+from api_gateway.root_paths import root_of
 from parlando.blobs import BlobSettings
 from parlando.domain.languages import LanguageChoice
 
@@ -51,7 +52,13 @@ class GatewaySettings(BlobSettings):
         (IPv4Network("127.0.0.1"), IPv6Network("::1")),
         validation_alias=AliasChoices("trusted_proxies", "forwarded_allow_ips"),
         description="Addresses and networks of reverse proxies, separated by commas, whose "
-        "`X-Forwarded-For` and `X-Forwarded-Proto` are trusted (also read as `FORWARDED_ALLOW_IPS`)",
+        "`X-Forwarded-For`, `X-Forwarded-Proto` and `X-Ingress-Path` are trusted (also read as "
+        "`FORWARDED_ALLOW_IPS`)",
+    )
+    root_path: str = Field(
+        "",
+        description="Path below which a reverse proxy publishes the gateway, such as `/parlando`, whether or "
+        "not the proxy strips it",
     )
     max_connections: int = Field(
         16_384, ge=64, description="Open connections; fewer if the limit of open files is lower"
@@ -128,8 +135,8 @@ class GatewaySettings(BlobSettings):
             "omniASR_CTC_300M_v2",
             "omniASR_CTC_1B_v2",
         ),
-        description="Model names of OpenAI's API that stand for any running engine, separated by commas; "
-        "`*` for any name",
+        description="Model names of OpenAI's API that stand for the default model, separated by commas; `*` "
+        "for every name that isn't a running engine's",
     )
     model_card: str = Field(
         "",
@@ -241,6 +248,14 @@ class GatewaySettings(BlobSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _root(cls, value: str) -> str:
+        root = root_of(value)
+        if root is None:
+            raise ValueError(f"expected a path such as /parlando, got {value[:40]!r}")
+        return root
 
     @field_validator("tcp_doors")
     @classmethod

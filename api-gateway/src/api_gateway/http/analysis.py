@@ -99,7 +99,8 @@ async def process_in_real_time(
     The task goes on if the client disconnects; `GET /audio/tasks/{id}/events` continues the stream.
     """
     job, cancels = await _begun(request, services, key=caller.key)
-    return _response(_updates(services, job, after=0), services, job, cancels=cancels)
+    frames = _updates(services, job, after=0)
+    return _response(frames, request, services, job, cancels=cancels)
 
 
 @router.post(
@@ -108,7 +109,7 @@ async def process_in_real_time(
 async def process(request: Request, caller: PrincipalDep, services: ServicesDep) -> StreamingResponse:
     """Transcribe and analyse a file, and stream the completed steps every 2 s, without partial results."""
     job, cancels = await _begun(request, services, key=caller.key)
-    return _response(_polled(services, job), services, job, cancels=cancels)
+    return _response(_polled(services, job), request, services, job, cancels=cancels)
 
 
 async def _begun(request: Request, services: Services, *, key: str) -> tuple[str, bool]:
@@ -173,11 +174,11 @@ async def _placed(services: Services, options: JobOptions) -> tuple[JobOptions, 
 
 
 def _response(
-    frames: AsyncGenerator[bytes], services: Services, job: str, *, cancels: bool
+    frames: AsyncGenerator[bytes], request: Request, services: Services, job: str, *, cancels: bool
 ) -> StreamingResponse:
     response = stream(_cancelling(frames, services, job) if cancels else frames)
     response.headers["X-Task-ID"] = job
-    response.headers["Location"] = f"/audio/tasks/{job}"
+    response.headers["Location"] = f"{request.scope.get('root_path', '')}/audio/tasks/{job}"
     return response
 
 

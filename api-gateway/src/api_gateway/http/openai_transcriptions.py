@@ -4,7 +4,7 @@ A request is processed as a job, which is removed when it is answered or its cli
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -89,7 +89,7 @@ _BODY: Final = {
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionRequest:
-    """The parsed fields of a request."""
+    """The parsed fields of a request. `granularities`: those that it names."""
 
     options: JobOptions
     form: str
@@ -107,7 +107,7 @@ def request_of(
     form = upload.one("response_format") or "json"
     if form not in FORMATS:
         raise ParamError(f"Expected one of {', '.join(FORMATS)}, but got {form[:40]!r}", "response_format")
-    granularities = tuple(upload.many("timestamp_granularities")) or ("segment",)
+    granularities = tuple(upload.many("timestamp_granularities"))
     if unknown := set(granularities) - {"word", "segment"}:
         raise ParamError(
             f"Expected word or segment, but got {min(unknown)[:40]!r}", "timestamp_granularities"
@@ -229,11 +229,7 @@ async def pool_for(services: Services, model: str | None, options: JobOptions) -
                 raise AtCapacityError(
                     f"No transcriber of the pool {model} is running; start one, or try again in a few seconds"
                 )
-            raise ParamError(
-                f"The model {model[:80]!r} does not exist here; use one of: {', '.join(known)}",
-                "model",
-                code="model_not_found",
-            )
+            raise _unknown(model, known)
     try:
         return capable(named or pools, options.languages, options.required_task, ())[0]
     except NoPoolError as error:
@@ -242,6 +238,16 @@ async def pool_for(services: Services, model: str | None, options: JobOptions) -
         if error.lacking != "language":
             raise
         raise ParamError(error.message, "language") from error
+
+
+def _unknown(model: str, known: Sequence[str]) -> ParamError:
+    """The error for a model name that isn't one of the `known`, such as one of another server."""
+    return ParamError(
+        f"The model {model[:80]!r} does not exist here; use one of: {', '.join(known)}. If clients can't be "
+        "changed, start the gateway with MODEL_ALIASES=* and every other name stands for the default model",
+        "model",
+        code="model_not_found",
+    )
 
 
 async def _ended(request: Request, services: Services, job: str) -> JobRecord:
@@ -268,13 +274,17 @@ async def _written(record: JobRecord, transcript: Transcript, params: Transcript
     usage = {"usage": openai.usage(whole_seconds(record))}
     match params.form:
         case "json":
-            more = {"logprobs": openai.logprobs(transcript.segments)} if params.logprobs else {}
+            more: dict[str, Any] = {}
+            if params.logprobs:
+                more["logprobs"] = openai.logprobs(transcript.segments)
+            more |= openai.times(transcript.segments, params.granularities)
             return JSONResponse({"text": transcript.text, **more, **usage})
         case "verbose_json":
-            body = openai.verbose_json(transcript, task=record.options.task)
+            granularities = params.granularities or ("segment",)
+            body = openai.verbose_json(transcript, task=record.options.task, granularities=granularities)
             if record.options.task == "translate":
                 body["language"] = "english"
-            return JSONResponse({**openai.with_words(body, transcript, params.granularities), **usage})
+            return JSONResponse({**body, **usage})
         case "diarized_json":
             return JSONResponse({**openai.diarized_json(transcript, params.speakers), **usage})
         case form:
@@ -338,11 +348,12 @@ async def _last(
     done: dict[str, Any] = {"type": "transcript.text.done", "text": text}
     if params.logprobs:
         done["logprobs"] = openai.logprobs(segments)
+    done |= openai.times(segments, params.granularities)
     return _frame({**done, "usage": openai.usage(whole_seconds(record))})
 
 
 def _frame(body: dict[str, Any]) -> bytes:
-    return b"data: %s\n\n" % orjson.dumps(body)
+    return b"event: %s\ndata: %s\n\n" % (body["type"].encode(), orjson.dumps(body))
 
 
 # --- models -----------------------------------------------------------------------------------------
@@ -367,6 +378,7 @@ async def models(caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
 @router.get("/v1/models/{model:path}", responses={code: ERRORS[code] for code in (401, 404, 503)})
 async def model(model: str, caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
     """One model."""
-    if model not in [*await _names(services), *services.settings.model_names]:
-        raise ParamError(f"The model {model[:80]!r} does not exist here", "model", code="model_not_found")
+    known = [*await _names(services), *services.settings.model_names]
+    if model not in known and "*" not in known:
+        raise _unknown(model, known)
     return _model(model)

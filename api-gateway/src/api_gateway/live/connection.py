@@ -29,7 +29,7 @@ from api_gateway.doors.base import (
 )
 from api_gateway.live.ends import IdleError, SessionFinished, primary_error
 from api_gateway.live.opening import received_by
-from api_gateway.live.queued import Chunk, cost, decoder_of
+from api_gateway.live.queued import Chunk, Decoder, cost
 from api_gateway.live.transport import ClientDisconnected, Transport
 from api_gateway.settings import GatewaySettings
 from parlando.domain.analysis import TaskUpdate
@@ -88,7 +88,7 @@ class LiveConnection:
         self._describe = describe
         self._window_s = settings.resume_window_s if window_s is None else window_s
         self._idle_s = protocol.idle_s or settings.idle_timeout_s
-        self._decoder = decoder_of(writer.format)
+        self._decoder = Decoder(writer.format)
         self._queue: deque[Chunk | ClientCommand] = deque()
         self._buffered = 0
         self._queued = asyncio.Event()
@@ -196,7 +196,7 @@ class LiveConnection:
             raise InvalidRequestError("Expected start before the first audio, but audio was received already")
         if start.format != self._writer.format and self._reformat is not None:
             await self._reformat(start.format)
-        self._decoder = decoder_of(self._writer.format)
+        self._decoder = Decoder(self._writer.format)
 
     # --- into Redis -------------------------------------------------------------------------------
 

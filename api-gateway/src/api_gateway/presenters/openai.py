@@ -82,28 +82,32 @@ def token_logprobs(text: str, words: Iterable[TimedWord]) -> list[dict[str, Any]
     ]
 
 
-def verbose_json(transcript: Transcript, *, task: str = "transcribe") -> dict[str, Any]:
+def verbose_json(
+    transcript: Transcript, *, task: str = "transcribe", granularities: Sequence[str] = ("segment",)
+) -> dict[str, Any]:
     """The body of `response_format=verbose_json`. `language` is the English name."""
     return {
         "task": task,
         "language": NAMES.get(transcript.language or "en", transcript.language),
         "duration": transcript.duration,
         "text": transcript.text,
-        "segments": [segment_fields(number, s) for number, s in enumerate(_with_text(transcript))],
+        **times(transcript.segments, granularities),
     }
 
 
-def with_words(body: dict[str, Any], transcript: Transcript, granularities: Sequence[str]) -> dict[str, Any]:
-    """`verbose_json` with the requested granularities: words at the top level, segments, or both."""
-    if "segment" not in granularities:
-        del body["segments"]
+def times(segments: Sequence[FinalSegment], granularities: Sequence[str]) -> dict[str, Any]:
+    """The requested granularities: `segments`, `words`, both, or none."""
+    found: dict[str, Any] = {}
+    if "segment" in granularities:
+        spoken = [segment for segment in segments if segment.text]
+        found["segments"] = [segment_fields(number, segment) for number, segment in enumerate(spoken)]
     if "word" in granularities:
-        body["words"] = [
+        found["words"] = [
             {"word": word.word, "start": word.start, "end": word.end}
-            for segment in transcript.segments
+            for segment in segments
             for word in segment.words
         ]
-    return body
+    return found
 
 
 def diarized_segment(number: int, segment: FinalSegment, speakers: Sequence[str] = ()) -> dict[str, Any]:

@@ -70,12 +70,14 @@ class _Transcription(_Fields):
     @field_validator("language")
     @classmethod
     def _language(cls, name: str | None) -> str | None:
-        return _code_of(name) if name and name.lower() != "auto" else ""
+        return languages.one_of(name) if name and name.lower() not in languages.ANY else ""
 
     @field_validator("languages")
     @classmethod
     def _languages(cls, names: list[str] | None) -> list[str] | None:
-        return names and [_code_of(name) for name in names]
+        if names and len(names) == 1 and names[0].lower() in languages.ANY:
+            return []
+        return names and [languages.one_of(name) for name in names]
 
     @field_validator("keywords")
     @classmethod
@@ -83,13 +85,6 @@ class _Transcription(_Fields):
         if keywords and len(_hotwords(keywords)) > 1000:
             raise ValueError("expected keywords of at most 1000 characters together")
         return keywords
-
-
-def _code_of(name: str) -> str:
-    code = languages.code_of(name)
-    if code is None:
-        raise ValueError("expected an ISO 639 language")
-    return code
 
 
 def _hotwords(keywords: list[str]) -> str:

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from api_gateway.presenters import deepgram, openai
 from api_gateway.presenters.error_mapping import INTERNAL, RETRY_AFTER_S, mapping_of
+from api_gateway.root_paths import path_below
 from parlando.errors import ParlandoError
 
 
@@ -29,7 +30,7 @@ _STATUSES: Final = {
 
 
 def _is_openai(request: Request) -> bool:
-    return request.url.path.startswith(_OPENAI)
+    return path_below(request.scope).startswith(_OPENAI)
 
 
 def _hint(path: str) -> str:
@@ -44,7 +45,7 @@ _DEEPGRAM: Final = ("/v1/listen", "/v1/auth/grant")
 
 
 def _is_deepgram(request: Request) -> bool:
-    return request.url.path in _DEEPGRAM
+    return path_below(request.scope) in _DEEPGRAM
 
 
 def _deepgram(status: int, code: str, message: str) -> JSONResponse:
@@ -101,10 +102,12 @@ async def on_invalid(request: Request, error: Exception) -> JSONResponse:
 async def on_http_error(request: Request, error: Exception) -> JSONResponse:
     """Handler of unknown paths and methods."""
     assert isinstance(error, HTTPException)
-    hint = _hint(request.url.path) if error.status_code == 404 else ""
+    hint = _hint(path_below(request.scope)) if error.status_code == 404 else ""
     if _is_openai(request) or hint.startswith(_OPENAI):
         more = f"; the path is {hint}: check the base URL" if hint else ""
-        answer = _openai(error.status_code, f"{error.detail}: {request.method} {request.url.path}{more}")
+        answer = _openai(
+            error.status_code, f"{error.detail}: {request.method} {path_below(request.scope)}{more}"
+        )
     elif _is_deepgram(request):
         answer = _deepgram(error.status_code, deepgram.BAD_REQUEST, str(error.detail))
     else:

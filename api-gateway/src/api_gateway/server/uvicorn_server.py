@@ -26,6 +26,7 @@ def server_of(app: FastAPI, settings: GatewaySettings) -> uvicorn.Server:
         app,
         connections=connections,
         head_timeout_s=settings.head_timeout_s,
+        root=settings.root_path,
         http=HttpProtocol,
         host=settings.listen_host,
         port=settings.port,

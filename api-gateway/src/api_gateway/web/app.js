@@ -6,10 +6,10 @@ import { LiveView } from "./live.js";
 import { PipelineView } from "./pipeline.js";
 import { SongsView } from "./songs-view.js";
 import { ParlandoClient } from "./parlando.js";
-import { $, applyTheme, showNotice } from "./dom.js";
+import { $, GATEWAY, applyTheme, showNotice } from "./dom.js";
 
 const stored = { key: "parlando.key", theme: "parlando.theme" };
-const client = new ParlandoClient(location.origin, { apiKey: localStorage.getItem(stored.key) ?? "" });
+const client = new ParlandoClient(GATEWAY, { apiKey: localStorage.getItem(stored.key) ?? "" });
 
 /** Open the settings if the cluster refused the API key. Returns whether it did. */
 function needsKey(error) {

@@ -1,7 +1,7 @@
 /** The Cluster view: numbers and small charts, updated every second. */
 
 import { Chart } from "./chart.js";
-import { $, explain, make } from "./dom.js";
+import { $, GATEWAY, explain, make } from "./dom.js";
 
 const STAGES = {
   store: "Store audio in Redis",
@@ -121,7 +121,7 @@ export class ClusterView {
     ];
     fill($("cluster-processes"), ["Type", "Name", "Work", "Engine"], processes);
     const sessions = cluster.your_sessions.map((s) => [
-      make("a", { href: `/watch/${encodeURIComponent(s.session_id)}` }, s.title || s.session_id),
+      make("a", { href: `${GATEWAY}/watch/${encodeURIComponent(s.session_id)}` }, s.title || s.session_id),
       s.state,
       s.pool,
       `${Math.round(s.received_ms / 1000)} s`,

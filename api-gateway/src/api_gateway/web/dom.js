@@ -1,5 +1,8 @@
 /** Small helpers for all pages. Text is always inserted as text nodes, never as markup. */
 
+/** The address of the gateway, without a slash at its end; it may have a path. */
+export const GATEWAY = new URL("..", import.meta.url).href.replace(/\/$/, "");
+
 export const $ = (id) => document.getElementById(id);
 
 /** An element with properties and children; strings become text nodes. */

@@ -1,6 +1,6 @@
 /** The dialog that creates links for viewers, and revokes them. */
 
-import { $, explain, make, showNotice } from "./dom.js";
+import { $, GATEWAY, explain, make, showNotice } from "./dom.js";
 
 export class ShareDialog {
   constructor(client) {
@@ -20,7 +20,7 @@ export class ShareDialog {
     await this.attempt(async () => {
       const { viewer_id, token } = await this.client.share(this.session, { label: $("share-label").value.trim() });
       const path = `/watch/${encodeURIComponent(this.session)}?token=${encodeURIComponent(token)}`;
-      this.links.set(viewer_id, new URL(path, location.origin).href);
+      this.links.set(viewer_id, GATEWAY + path);
       $("share-label").value = "";
       await this.list();
     });

@@ -1,17 +1,19 @@
 /** The viewers' page: a session's captions in large type, or an overlay for a video mixer (`?mode=overlay`). */
 
-import { $, applyTheme, explain } from "./dom.js";
+import { $, GATEWAY, applyTheme, explain } from "./dom.js";
+import { ClearTimer, overlayOptions, showOverlay } from "./overlay.js";
 import { ParlandoClient } from "./parlando.js";
 import { TranscriptView } from "./transcript.js";
 
 const query = new URLSearchParams(location.search);
-const session = decodeURIComponent(location.pathname.split("/")[2] ?? "");
+const session = decodeURIComponent(location.pathname.split("/").at(-1));
 const token = query.get("token") ?? "";
-const overlay = query.get("mode") === "overlay";
+const overlay = query.get("mode") === "overlay" ? overlayOptions(query) : null;
 const stored = { size: "parlando.watch.size", theme: "parlando.theme" };
 
-const client = new ParlandoClient(location.origin, { apiKey: localStorage.getItem("parlando.key") ?? "" });
-const view = new TranscriptView($("watch-transcript"), { maxFinals: overlay ? 1 : Infinity });
+const client = new ParlandoClient(GATEWAY, { apiKey: localStorage.getItem("parlando.key") ?? "" });
+const view = new TranscriptView($("watch-transcript"), { maxFinals: overlay ? overlay.lines : Infinity });
+const timer = new ClearTimer(overlay?.clear ?? 0, () => view.clear());
 
 function state(name, text) {
   $("watch-state").dataset.state = name;
@@ -35,18 +37,18 @@ $("watch-theme").addEventListener("change", ({ target }) => {
   applyTheme(target.value);
 });
 $("watch-theme").value = localStorage.getItem(stored.theme) ?? "";
-if (!overlay) applyTheme($("watch-theme").value);
+if (overlay) showOverlay(overlay);
+else applyTheme($("watch-theme").value);
 const other = new URL(location.href);
 other.searchParams.set("mode", "overlay");
 $("watch-overlay").href = other.href;
-document.body.classList.toggle("overlay", overlay);
 size(1);
 
 const HANDLERS = {
   closed: () => state("idle", "Ended"),
   revoked: () => state("failed", "This link has been revoked"),
-  partial: (event) => view.partial(event),
-  final: (event) => view.final(event),
+  partial: (event) => (view.partial(event), timer.shown(event.text)),
+  final: (event) => (view.final(event), timer.shown(event.text)),
   restarted: () => view.restart(),
   status: ({ status, ms }) => status === "lost" && view.remark(`${(ms / 1000).toFixed(1)} s of audio were lost.`),
 };

@@ -21,6 +21,7 @@ from parlando.cli import (
     tail,
     transcribe,
     up,
+    watch,
 )
 from parlando.cli.conform import run as conform
 from parlando.cli.conform.drivers.base import Target
@@ -75,8 +76,24 @@ def transcribe_command(
     lines: Annotated[int, typer.Option(min=1, max=4, help="Lines of a subtitle.")] = 2,
     cue_s: Annotated[float, typer.Option(min=1, max=30, help="Seconds that a subtitle is shown.")] = 7,
     steps: Annotated[str, typer.Option("--analyze", help=STEPS)] = "",
+    watches: Annotated[
+        bool,
+        typer.Option("--watch", help="Watch one folder, and transcribe what is put into it, until Ctrl-C."),
+    ] = False,
+    settle_s: Annotated[
+        float,
+        typer.Option("--settle", min=0, max=3600, help="Seconds without a change until a file is complete."),
+    ] = 5,
+    moved_to: Annotated[
+        Path | None,
+        typer.Option("--move-to", file_okay=False, help="Folder for the finished files of --watch."),
+    ] = None,
 ) -> None:
-    """Transcribe recorded files as jobs. Exits with 1 if a file failed."""
+    """Transcribe recorded files as jobs. Exits with 1 if a file failed.
+
+    With --watch, results are written to --out, or beside the files. The file .parlando-transcribed.jsonl
+    there notes them, so that a restart repeats none.
+    """
     fields = {
         "language": language,
         "prompt": prompt,
@@ -89,6 +106,11 @@ def transcribe_command(
     }
     rules = {"max_line_chars": str(line_chars), "max_lines": str(lines), "max_cue_s": str(cue_s)}
     order = transcribe.Order(form, out, fields, rules)
+    if watches:
+        if len(files) != 1:
+            raise ClientError("no_file", f"Expected one folder to watch, but got {len(files)}")
+        watched = watch.Watched(Path(files[0]), order, settle_s, moved_to)
+        raise typer.Exit(asyncio.run(watch.run(watched, url=url, key=key, parallel=parallel)))
     raise typer.Exit(asyncio.run(transcribe.run(files, order, url=url, key=key, parallel=parallel)))
 
 

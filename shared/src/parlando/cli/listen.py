@@ -8,6 +8,7 @@ from parlando.cli.live import CONNECT_S
 from parlando.cli.microphone import sounddevice
 from parlando.client import ClientError, connect
 from parlando.domain.audio import SAMPLE_RATE
+from parlando.tasks import end
 
 FRAME: Final = SAMPLE_RATE // 25  # samples: 40 ms
 MAX_WAITING: Final = 500  # maximum frames waiting to be sent; newer ones are dropped
@@ -43,8 +44,11 @@ async def run(*, url: str, key: str | None, options: dict[str, Any]) -> None:
 
             sending = asyncio.create_task(send())
             loop.add_signal_handler(2, sending.cancel)  # Ctrl-C: remaining audio is still transcribed
-            async for event in session:
-                captions.show(event)
+            try:
+                async for event in session:
+                    captions.show(event)
+            finally:
+                await end(sending)
 
 
 def _put(frames: asyncio.Queue[bytes], data: bytes) -> None:

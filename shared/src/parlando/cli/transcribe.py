@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -15,8 +15,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from parlando.cli.media import AUDIO, VIDEO
 from parlando.client import AnalysisClient, ClientError, JobsClient
 from parlando.domain.subtitles import Format
+from parlando.tasks import end
 
 MEDIA: Final = AUDIO | VIDEO
+ANSWER_S: Final = 5.0  # for the answer to a complete upload, when it is cancelled
 SUFFIXES: Final = {form: form.value for form in Format} | {Format.TEXT: "txt", Format.KARAOKE: "vtt"}
 
 
@@ -81,6 +83,17 @@ def targets_of(files: Sequence[Path], folder: Path, suffix: str) -> dict[Path, P
     return targets
 
 
+def progress_bars(console: Console) -> Progress:
+    """The display of the files that are processed; nothing if `console` isn't a terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
 async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | None, parallel: int) -> int:
     """Transcribe files. Returns 0, or 1 if a file failed."""
     files = files_of(patterns)
@@ -90,19 +103,13 @@ async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | Non
     if order.folder is not None:
         order.folder.mkdir(parents=True, exist_ok=True)
     async with JobsClient(url, api_key=key) as gateway, AnalysisClient(url, api_key=key) as analyses:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        with progress_bars(errors) as progress:
 
             async def one(file: Path) -> tuple[Path, str | ClientError]:
                 async with room:
                     bar = progress.add_task(file.name, total=1.0)
                     try:
-                        return file, await _transcribe(gateway, analyses, file, order, progress, bar)
+                        return file, await transcribe_file(gateway, analyses, file, order, progress, bar)
                     except ClientError as error:
                         return file, error
                     finally:
@@ -127,17 +134,12 @@ async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | Non
     return 1 if failures else 0
 
 
-async def _transcribe(
+async def transcribe_file(
     gateway: JobsClient, analyses: AnalysisClient, file: Path, order: Order, progress: Progress, bar: TaskID
 ) -> str:
     """Upload a file, follow its job, and fetch the result. On cancellation (Ctrl-C) the job is cancelled."""
-    size = _size(file)
     analyzed = "analyze" in order.fields
-
-    def sent(count: int) -> None:
-        progress.update(bar, description=f"{file.name} ↑", completed=count / size)
-
-    job = await gateway.submit(file, sent=sent, **order.fields)
+    job = await _submitted(gateway, file, order, progress, bar)
     try:
         async for event in gateway.events(job["job_id"]):
             progress.update(bar, description=file.name, completed=event["progress"])
@@ -150,6 +152,29 @@ async def _transcribe(
         raise
     annotations = analyzed and order.form is Format.JSON
     return await gateway.result(job["job_id"], order.form, annotations=annotations, **order.rules)
+
+
+async def _submitted(
+    gateway: JobsClient, file: Path, order: Order, progress: Progress, bar: TaskID
+) -> dict[str, Any]:
+    """Upload a file; returns the job. On cancellation a job that has all of the file is cancelled."""
+    size, uploaded = _size(file), False
+
+    def sent(count: int) -> None:
+        nonlocal uploaded
+        uploaded = count >= size
+        progress.update(bar, description=f"{file.name} ↑", completed=count / size)
+
+    submitting = asyncio.create_task(gateway.submit(file, sent=sent, **order.fields))
+    try:
+        return await asyncio.shield(submitting)
+    except asyncio.CancelledError:
+        if uploaded:
+            await asyncio.wait([submitting], timeout=ANSWER_S)
+        if submitting.done() and not submitting.cancelled() and submitting.exception() is None:
+            await gateway.cancel(submitting.result()["job_id"])
+        await end(submitting)
+        raise
 
 
 def _size(file: Path) -> int:

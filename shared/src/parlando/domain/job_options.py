@@ -6,6 +6,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from parlando.domain.decode_options import DecodeOptions
+from parlando.domain.languages import LanguageCode
 
 LONGEST_CHUNK_S: Final = 28
 """Maximum length of a chunk in seconds; an engine's window is 30 s."""
@@ -62,10 +63,9 @@ class JobOptions(DecodeOptions):
     callback_url: str | None = Field(
         None, max_length=2000, description="URL that receives the result as a POST"
     )
-    target_language: str = Field(
+    target_language: LanguageCode = Field(
         "en",
-        pattern=r"^[a-z]{2,3}$",
-        description="ISO 639 code of the language into which the step `translation` translates",
+        description="Language of the step `translation`: ISO 639 code, language tag or English name",
     )
     priority: Priority = Field(Priority.NORMAL, description="Among all jobs of all keys")
     eager: bool = False

@@ -185,6 +185,20 @@ LanguageChoice = Annotated[str, Field(max_length=MAX_CHOICE), AfterValidator(cho
 """A field with a choice of languages, which becomes its normal form. See `choice_of`."""
 
 
+def one_of(text: str) -> str:
+    """The code of one language; `text`: a name as for `code_of`. Raises `ValueError` if it isn't one."""
+    code = code_of(text)
+    if code is None:
+        raise ValueError(
+            f"expected a language (such as de, deu, de-AT, deu_Latn or German), but got {text[:40]!r}"
+        )
+    return code
+
+
+LanguageCode = Annotated[str, Field(max_length=MAX_CHOICE), AfterValidator(one_of)]
+"""A field with one language, which becomes its code. See `one_of`."""
+
+
 def codes(choice: str | None) -> tuple[str, ...]:
     """The codes of a choice in its normal form; empty for any language."""
     return tuple(choice.split(",")) if choice else ()
