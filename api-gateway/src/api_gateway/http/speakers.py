@@ -1,4 +1,4 @@
-"""Routes that give names to the speakers of sessions and jobs. Names are shown to all readers and in exports."""
+"""Routes that give names to the speakers of sessions and jobs; readers and exports show them."""
 
 from typing import Annotated, Any, Final
 

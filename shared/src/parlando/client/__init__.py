@@ -1,6 +1,7 @@
 """The Python client: `connect` for live audio, `JobsClient` for recordings, `SongsClient` for songs.
 
-`AnalysisClient` is for what recordings contain, `SpeakersClient` for the names of speakers. `Parlando` offers most of it without asyncio.
+`AnalysisClient` is for what recordings contain, `SpeakersClient` for the names of speakers.
+`Parlando` offers most of it without asyncio.
 """
 
 from parlando.client.analysis import AnalysisClient

@@ -49,7 +49,7 @@ class SpeakerRun(BaseModel):
 class FinalSegment(BaseModel):
     """The final text of one utterance. Times in seconds of the session's or job's audio.
 
-    `speaker`: the label of its speaker. `speaker_name`: the name that was given to the speaker, in transcripts.
+    `speaker`: the label of its speaker. `speaker_name`: the name that the speaker was given, in transcripts.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -2,7 +2,8 @@
 
 The first line of a script may be `-- with <name> …`:
 
-- `expiry`, `feed`, `annotation`, `job`, `delivery`: that file, after the files that it includes itself, is prepended;
+- `expiry`, `feed`, `annotation`, `job`, `delivery`: that file, after the files that it includes itself, is
+  prepended;
 - `once`: the script is safe to repeat because its answer is stored with its effect (see `lua/once.lua`).
 Scripts
   without it are safe to repeat because they compare the stored state with the call.
