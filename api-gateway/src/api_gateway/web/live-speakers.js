@@ -3,7 +3,7 @@
 import { SpeakersChoice } from "./choices.js";
 import { $ } from "./dom.js";
 import { Speakers } from "./speakers.js";
-import { SpeakersPanel, showNames } from "./speakers-view.js";
+import { SpeakersPanel } from "./speakers-view.js";
 
 export class LiveSpeakers {
   constructor(client) {
@@ -12,7 +12,6 @@ export class LiveSpeakers {
     this.speakers = new Speakers();
     const panel = new SpeakersPanel(this.speakers, { rename: (label, name) => this.rename(label, name) });
     $("live-speakers").replaceChildren(panel.element);
-    this.speakers.addEventListener("changed", () => showNames($("live-analysis"), this.speakers));
     this.reset();
   }
 

@@ -22,7 +22,7 @@ export class LiveView {
     this.view = new TranscriptView($("live-transcript"), { speakers: this.people.speakers });
     this.share = new ShareDialog(client);
     this.analyse = new AnalyseChoice("live-analyse");
-    this.analysis = new LiveAnalysis(client, $("live-transcript"), needsKey);
+    this.analysis = new LiveAnalysis(client, $("live-transcript"), needsKey, this.people.speakers);
     this.reset();
     $("live-start").addEventListener("click", () => this.start());
     $("live-pause").addEventListener("click", () => (this.capture ? this.pause() : this.unpause()));

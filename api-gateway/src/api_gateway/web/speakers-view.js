@@ -59,7 +59,7 @@ export class SpeakersPanel {
     this.rows = new Map(); // first label → its elements
     this.dialog = rename && new RenameDialog(speakers, rename);
     this.summary = make("summary", {}, "Speakers");
-    this.list = make("ul", { className: "plain", ariaLabel: "Speakers" });
+    this.list = make("ul", { ariaLabel: "Speakers" });
     this.element = make("details", { className: "speakers", hidden: true }, this.summary, this.list);
     for (const type of ["said", "changed"]) speakers.addEventListener(type, () => this.draw());
   }
