@@ -39,9 +39,12 @@ export class ParlandoClient {
     return format === "json" ? answer.json() : answer.text();
   }
 
-  /** Follow a session: all kept events from its beginning, then live ones, until the session closes. */
-  watch(sessionId, { token, signal, onconnection } = {}) {
-    const path = `/v1/stt/sessions/${encodeURIComponent(sessionId)}/events`;
+  /**
+   * Follow a session: all kept events from its beginning, then live ones, until the session closes. `annotations`: also
+   * annotations, such as the names of speakers.
+   */
+  watch(sessionId, { token, signal, onconnection, annotations } = {}) {
+    const path = `/v1/stt/sessions/${encodeURIComponent(sessionId)}/events${annotations ? "?annotations=true" : ""}`;
     return this.follow(path, { token, signal, onconnection, ends: ["closed", "revoked"], reopenWaitMs: REOPEN_WAIT_MS });
   }
 
@@ -67,6 +70,26 @@ export class ParlandoClient {
   async revoke(sessionId, viewerId) {
     await this.request(`${this.viewersPath(sessionId)}/${encodeURIComponent(viewerId)}`, { method: "DELETE" });
     this.shared.get(sessionId)?.delete(viewerId);
+  }
+
+  /** Resolves with the names that a session's speakers were given: label → name. */
+  async speakerNames(sessionId, { token } = {}) {
+    return (await (await this.request(this.speakersPath(sessionId), { token })).json()).names;
+  }
+
+  /** Give a session's speaker a name, which all readers see; null takes it away. Resolves with all names. */
+  nameSpeaker(sessionId, speaker, name) {
+    return this.rename(this.speakersPath(sessionId), speaker, name);
+  }
+
+  speakersPath(sessionId) {
+    return `/v1/stt/sessions/${encodeURIComponent(sessionId)}/speakers`;
+  }
+
+  /** @internal */
+  async rename(path, speaker, name) {
+    const change = name ? { method: "PUT", json: { name } } : { method: "DELETE" };
+    return (await (await this.request(`${path}/${encodeURIComponent(speaker)}`, change)).json()).names;
   }
 
   async cluster() {

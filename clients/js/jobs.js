@@ -54,6 +54,16 @@ export class Jobs {
     return format === "json" ? answer.json() : answer.text();
   }
 
+  /** Resolves with the names that a job's speakers were given: label → name. */
+  async speakerNames(jobId) {
+    return (await (await this.client.request(`${this.path(jobId)}/speakers`)).json()).names;
+  }
+
+  /** Give a job's speaker a name, in its result and all exports; null takes it away. Resolves with all names. */
+  nameSpeaker(jobId, speaker, name) {
+    return this.client.rename(`${this.path(jobId)}/speakers`, speaker, name);
+  }
+
   path(jobId) {
     return `/v1/stt/jobs/${encodeURIComponent(jobId)}`;
   }

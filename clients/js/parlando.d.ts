@@ -11,6 +11,7 @@ export interface Word {
   start: number;
   end: number;
   confidence?: number;
+  speaker?: string;
 }
 
 export interface Segment {
@@ -19,7 +20,10 @@ export interface Segment {
   text: string;
   confidence?: number;
   language?: string;
+  /** The label of the speaker, such as SPEAKER_00. */
   speaker?: string;
+  /** The name that the speaker was given; in transcripts and results. */
+  speaker_name?: string;
   /** Language code → text. */
   translations?: Record<string, string>;
   words?: Word[];
@@ -71,6 +75,7 @@ export interface Partial {
   confidence?: number;
   /** The spoken language. */
   language?: string;
+  speaker?: string;
   /** The speaker has paused; `text` is the final's, unless speech continues. */
   paused?: true;
   lag_ms?: number;
@@ -93,6 +98,13 @@ export interface LanguageFound {
   language: string;
   probability: number;
   locked: boolean;
+}
+/** The speakers of earlier segments as they are known now, of sessions with `diarize`. */
+export interface SpeakersRevised {
+  type: "speakers_revised";
+  session_id: string;
+  seq: number;
+  segments: { segment: number; speaker?: string }[];
 }
 export interface Status {
   type: "status";
@@ -126,6 +138,7 @@ export interface SessionEvents {
   partial: Partial;
   final: Final;
   language: LanguageFound;
+  speakers_revised: SpeakersRevised;
   annotation: Annotation;
   status: Status;
   /** Dispatched once: not all unsettled audio fits the limits, so some would be lost if Redis lost its data. */
@@ -151,6 +164,12 @@ export interface LiveOptions {
   /** Names and terms that may be spoken, separated by commas. */
   hotwords?: string;
   words?: boolean;
+  /** Finals have the label of their speaker. */
+  diarize?: boolean;
+  /** How many people speak, 1 to 32, if it is known. */
+  speaker_count?: number;
+  min_speakers?: number;
+  max_speakers?: number;
   interim?: boolean;
   vad_silence_ms?: number;
   session_id?: string;
@@ -216,11 +235,15 @@ export declare class ParlandoClient {
   transcript(sessionId: string, options: { format: "text" | "srt" | "vtt"; token?: string }): Promise<string>;
   watch(
     sessionId: string,
-    options?: Following & { token?: string },
-  ): AsyncGenerator<SpeechStarted | Partial | Final | Status | Closed | { type: "revoked" }>;
+    options?: Following & { token?: string; annotations?: boolean },
+  ): AsyncGenerator<
+    SpeechStarted | Partial | Final | SpeakersRevised | Annotation | Status | Closed | { type: "revoked" }
+  >;
   share(sessionId: string, options?: { label?: string }): Promise<Viewer & { token: string; url: string }>;
   viewers(sessionId: string): Promise<Viewer[]>;
   revoke(sessionId: string, viewerId: string): Promise<void>;
+  speakerNames(sessionId: string, options?: { token?: string }): Promise<Record<string, string>>;
+  nameSpeaker(sessionId: string, speaker: string, name: string | null): Promise<Record<string, string>>;
   cluster(): Promise<Record<string, any>>;
   watchCluster(options?: Following): AsyncGenerator<Record<string, any>>;
 }
@@ -257,6 +280,12 @@ export interface JobOptions {
   task?: "transcribe" | "translate" | "detect_language";
   translations?: "" | "en";
   channels?: "mix" | "split";
+  /** Segments have the label of their speaker. */
+  diarize?: boolean;
+  /** How many people speak, 1 to 32, if it is known. */
+  speaker_count?: number;
+  min_speakers?: number;
+  max_speakers?: number;
   /** Steps of an analysis, separated by commas, whose results are annotations. */
   analyze?: string;
   /** ISO 639 code of the language into which the step `translation` translates. */
@@ -278,11 +307,13 @@ export interface Job {
 }
 
 export interface JobEvent {
-  type: "progress" | "segments" | "completed" | "failed" | "cancelled";
+  type: "progress" | "segments" | "speakers" | "completed" | "failed" | "cancelled";
   job_id: string;
   status: Job["status"];
   progress: number;
   segments?: Segment[];
+  /** For each segment so far, the runs of its words with one speaker. */
+  speakers?: { words: number; speaker?: string }[][];
   error?: { code: string; message: string };
 }
 
@@ -300,6 +331,8 @@ export declare class Jobs {
   get(jobId: string): Promise<Job>;
   list(options?: { limit?: number; before?: string }): Promise<{ jobs: Job[]; next: string | null }>;
   cancel(jobId: string): Promise<{ job_id: string; status: string }>;
+  speakerNames(jobId: string): Promise<Record<string, string>>;
+  nameSpeaker(jobId: string, speaker: string, name: string | null): Promise<Record<string, string>>;
   result(jobId: string, format?: "json"): Promise<NonNullable<Job["result"]>>;
   result(jobId: string, format: "text" | "srt" | "vtt" | "tsv"): Promise<string>;
 }

@@ -123,3 +123,43 @@ async def test_who_does_not_ask_gets_none(annotations, session, redis, channels)
         _, waiting = await asyncio.wait([reading], timeout=0.3)
         assert waiting, "nothing is there for it"
         await end(reading)
+
+
+async def test_a_speaker_has_the_last_name_that_it_was_given(annotations, session, redis):
+    keys, history = annotations.of_session("s"), History(redis, partitions=1)
+    await annotations.name_speaker(keys, "SPEAKER_00", "Anna")
+    names = await annotations.name_speaker(keys, "SPEAKER_01", "Älva / 1")
+    assert names == {"SPEAKER_00": "Anna", "SPEAKER_01": "Älva / 1"}
+    assert (await history.record("s")).speaker_names == names
+    for name in ("Anne", "Anne", None, None):
+        names = await annotations.name_speaker(keys, "SPEAKER_00", name)
+    assert (await history.record("s")).speaker_names == names == {"SPEAKER_01": "Älva / 1"}
+
+    found = [each.data for each in [each async for each in annotations.all(keys)]]
+    assert [(each["speaker"][-1], each["name"]) for each in found] == [
+        ("0", "Anna"), ("1", "Älva / 1"), ("0", "Anne"), ("0", None)
+    ]  # fmt: skip
+    assert await annotations.name_speaker(keys, "SPEAKER_01", None) == {}
+
+
+async def test_names_of_speakers_are_limited(annotations, session, redis, monkeypatch):
+    monkeypatch.setattr(module, "MAX_NAMES", 2)
+    monkeypatch.setattr(module, "MAX_NAME_CHANGES", 4)
+    keys = annotations.of_session("s")
+    await annotations.name_speaker(keys, "a", "A")
+    await annotations.name_speaker(keys, "b", "B")
+    with pytest.raises(ConflictError, match="2 speakers"):
+        await annotations.name_speaker(keys, "c", "C")
+    await annotations.name_speaker(keys, "a", None)
+    await annotations.name_speaker(keys, "c", "C")
+    with pytest.raises(ConflictError, match="renamed 4 times"):
+        await annotations.name_speaker(keys, "c", "D")
+    monkeypatch.setattr(module, "MAX_NAME_CHANGES", 5)
+    monkeypatch.setattr(module, "MAX_ANNOTATIONS", 4)
+    with pytest.raises(ConflictError, match="4 annotations"):
+        await annotations.name_speaker(keys, "c", "D")
+    await History(redis, partitions=1).forget("s")
+    with pytest.raises(SessionNotFoundError):
+        await annotations.name_speaker(keys, "a", "A")
+    with pytest.raises(JobNotFoundError):
+        await annotations.name_speaker(annotations.of_job("j"), "a", "A")

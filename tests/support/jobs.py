@@ -61,9 +61,9 @@ def wait(base: str, job: str, *, within_s: float = 600, key: str | None = None) 
         time.sleep(0.1)
 
 
-def transcribe(base: str, file: Path | bytes, **fields: str) -> dict[str, Any]:
+def transcribe(base: str, file: Path | bytes, *, key: str | None = None, **fields: str) -> dict[str, Any]:
     """Submit a file and wait. Returns the result."""
-    done = wait(base, submit(base, file, **fields)["job_id"])
+    done = wait(base, submit(base, file, key=key, **fields)["job_id"], key=key)
     assert done["status"] == "completed", done
     return done["result"]
 

@@ -60,6 +60,16 @@ async def _annotate(stage: Stage) -> Any:
 
 
 @case
+async def _name_speaker(stage: Stage) -> Any:
+    await stage.open()
+    annotations = Annotations(stage.redis, partitions=1)
+    keys = annotations.of_session("s")
+    stage.arm()
+    names = await annotations.name_speaker(keys, "SPEAKER_00", "Anna")
+    return names, [each.data for each in [each async for each in annotations.all(keys)]]
+
+
+@case
 async def _append(stage: Stage) -> Any:
     writer = await stage.open()
     stage.arm()

@@ -33,6 +33,7 @@ from api_gateway.http import (
     omniasr,
     sessions,
     songs,
+    speakers,
     twilio,
     users,
     viewers,
@@ -193,6 +194,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     for routes in (
         sessions,
         viewers,
+        speakers,
         job_routes,
         transcriptions,
         realtime,

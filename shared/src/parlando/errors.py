@@ -116,7 +116,7 @@ class JobEndedError(ParlandoError):
 
 
 class ConflictError(ParlandoError):
-    """Raised when an idempotency key is reused for a different request."""
+    """Raised when a request contradicts what is stored, such as a key used twice, or a limit reached."""
 
     code = "conflict"
 

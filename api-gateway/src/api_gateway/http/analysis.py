@@ -18,6 +18,7 @@ from api_gateway.http.jobs import first_problem, readable
 from api_gateway.http.sse import stream
 from api_gateway.presenters.session import iso
 from parlando.domain.analysis import PHASES, TaskUpdate
+from parlando.domain.decode_options import MOST_SPEAKERS
 from parlando.domain.job_options import JobOptions, JobStatus
 from parlando.errors import InvalidRequestError, JobEndedError, ParlandoError
 from parlando.store.analysis_tasks import AnalysisTasks
@@ -67,6 +68,8 @@ _FORM: Final = {
                     "properties": {
                         "audio": {"type": "string", "format": "binary"},
                         "language": {"type": "string", "description": "As for jobs; none to detect it"},
+                        "diarize": {**_BOOLEAN, "description": "Label the speakers"},
+                        "speaker_count": {"type": "integer", "minimum": 1, "maximum": MOST_SPEAKERS},
                         "include_translation": _BOOLEAN,
                         "target_language": {"type": "string", "default": "en"},
                         "include_insights": _BOOLEAN,
@@ -140,7 +143,7 @@ def _options(upload: Upload) -> JobOptions:
         if phase.name not in OPTIONAL or _flag(upload, OPTIONAL[phase.name])
     ]
     fields: dict[str, Any] = {"analyze": ",".join(steps), "eager": True}
-    for name in ("language", "target_language"):
+    for name in ("language", "target_language", "diarize", "speaker_count"):
         if (value := upload.one(name)) is not None:
             fields[name] = value
     try:

@@ -73,7 +73,7 @@ async def _transcript(record: SessionRecord, services: Services) -> Transcript:
         duration=seconds(record.received),
         title=record.config.get("title") or None,
         segments=settled(events),
-    )
+    ).named(record.speaker_names)
 
 
 @router.get(

@@ -124,6 +124,7 @@ def _joined(uid: str, page: list[Document]) -> Transcript:
                 text=segment["text"],
                 language=segment.get("language"),
                 speaker=segment.get("speaker"),
+                speaker_name=segment.get("speaker_name"),
                 translations=segment.get("translations"),
             )
             for number, segment in enumerate(document["segments"])

@@ -35,7 +35,7 @@ ERROR_MAPPINGS: Final[dict[str, ErrorMapping]] = {
     "song_not_found": ErrorMapping(404, 1008, "No such song"),
     "no_analyzer": ErrorMapping(503, 1013, "No analyzer can process the request"),
     "no_recognizer": ErrorMapping(503, 1013, "No song-recognizer can process the request"),
-    "conflict": ErrorMapping(409, 1008, "The Idempotency-Key was used for another file"),
+    "conflict": ErrorMapping(409, 1008, "The request contradicts what is stored"),
     "refused_address": ErrorMapping(400, 1008, "The URL is not allowed"),
     "storage_unavailable": ErrorMapping(507, 1011, "The blob store can't store the file"),
     "at_capacity": ErrorMapping(503, 1013, "No capacity for another session"),

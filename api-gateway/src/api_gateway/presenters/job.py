@@ -27,7 +27,8 @@ def result_of(record: JobRecord, transcript: Transcript) -> dict[str, Any]:
                 **segment_fields(number, segment),
                 "text": segment.text,
                 **segment.model_dump(
-                    include={"confidence", "speaker", "translations", "words"}, exclude_defaults=True
+                    include={"confidence", "speaker", "speaker_name", "translations", "words"},
+                    exclude_defaults=True,
                 ),
             }
             for number, segment in enumerate(transcript.segments)

@@ -36,7 +36,7 @@ async def document_of(history: History, sid: str) -> Document:
     """
     record = await history.record(sid)
     events = [EVENTS.validate_json(event) async for event in history.all_events(sid)]
-    finals = [segment for segment in settled(events) if segment.text]
+    finals = [segment.named(record.speaker_names) for segment in settled(events) if segment.text]
     return _document(record, finals, await _clock(history, record))
 
 

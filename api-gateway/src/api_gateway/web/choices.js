@@ -1,4 +1,4 @@
-/** Choices that several views share: the languages, and whether to analyse. */
+/** Choices that several views share: the languages, whether to analyse, and whether to label speakers. */
 
 import { $ } from "./dom.js";
 
@@ -38,5 +38,39 @@ export class AnalyseChoice {
     this.input.disabled = !this.available;
     this.input.checked = this.available && Boolean(localStorage.getItem(this.key));
     this.input.closest("label").title = this.available ? "" : "No analyzer is running";
+  }
+}
+
+const MOST_SPEAKERS = 32;
+
+/** A checkbox that this browser remembers, and the number of speakers. */
+export class SpeakersChoice {
+  /** `view`: the beginning of the elements' ids. */
+  constructor(view) {
+    this.input = $(`${view}-diarize`);
+    this.count = $(`${view}-speaker-count`);
+    const numbers = Array.from({ length: MOST_SPEAKERS }, (_, n) => new Option(n + 1, n + 1));
+    this.count.replaceChildren(new Option("Automatic", ""), ...numbers);
+    const key = `parlando.${view}-diarize`;
+    this.input.checked = Boolean(localStorage.getItem(key));
+    this.input.addEventListener("change", () => {
+      localStorage.setItem(key, this.input.checked ? "1" : "");
+      this.showCount();
+    });
+    this.showCount();
+  }
+
+  /** The options of a session or job. */
+  get fields() {
+    if (!this.input.checked) return {};
+    return { diarize: true, ...(this.count.value ? { speaker_count: Number(this.count.value) } : {}) };
+  }
+
+  disable(disabled) {
+    this.input.disabled = this.count.disabled = disabled;
+  }
+
+  showCount() {
+    this.count.closest("label").hidden = !this.input.checked;
   }
 }

@@ -4,6 +4,8 @@ import { clock, explain, fileName, make, save } from "./dom.js";
 import { bySegment, highlight, highlightWords } from "./entities.js";
 import * as history from "./history.js";
 import { ResultsPanel } from "./results.js";
+import { Speakers } from "./speakers.js";
+import { SpeakersPanel, addHead, regroup, showNames } from "./speakers-view.js";
 import * as tasks from "./tasks.js";
 
 const TYPES = { txt: "text/plain", srt: "application/x-subrip", vtt: "text/vtt", json: "application/json" };
@@ -21,7 +23,7 @@ export class FileCard extends EventTarget {
   constructor(client, entry) {
     super();
     this.client = client;
-    this.entry = entry; // {id, name, created, file?, split, analyse, job?, result?, analysis?, error?}
+    this.entry = entry; // {id, name, created, file?, split, analyse, speakers, job?, result?, analysis?, error?}
     this.cancelling = new AbortController();
     this.status = make("p", { className: "small", role: "status" }, "Waiting for upload");
     this.progress = make("progress", { max: 1, value: 0, ariaLabel: `Progress of ${entry.name}` });
@@ -41,6 +43,7 @@ export class FileCard extends EventTarget {
       const job = await this.client.jobs.submit(entry.file, {
         words: true,
         ...(entry.split ? { channels: "split" } : {}),
+        ...entry.speakers,
         ...(entry.analyse ? { analyze: ANALYSIS } : {}),
         name: entry.name,
         signal: this.cancelling.signal,
@@ -123,9 +126,37 @@ export class FileCard extends EventTarget {
     const language = result.language ? `, ${result.language}` : "";
     this.showStatus(`${clock(result.duration)} of audio${language}`);
     const words = this.words(result);
-    const details = make("details", {}, make("summary", {}, summary(result)), ...this.player(words), words);
+    const panel = this.people(result, words);
+    const details = make("details", {}, make("summary", {}, summary(result)), ...this.player(words), panel, words);
     this.body.replaceChildren(details, this.downloads());
     if (entry.analyse) this.analyse(details, words);
+  }
+
+  // --- the speakers ----------------------------------------------------------------------------------
+
+  /** The list of the speakers. Their turns are grouped in `words`. */
+  people({ segments }, words) {
+    const { jobs } = this.client;
+    const { entry } = this;
+    const speakers = new Speakers();
+    const panel = new SpeakersPanel(speakers, { rename: (label, name) => jobs.nameSpeaker(entry.job, label, name) });
+    for (const [segment, each] of segments.entries()) speakers.say({ ...each, segment });
+    const names = segments.filter((each) => each.speaker_name).map((each) => [each.speaker, each.speaker_name]);
+    speakers.setNames(Object.fromEntries(names));
+    const show = () => {
+      regroup(words.children, speakers);
+      showNames(this.body, speakers);
+    };
+    speakers.addEventListener("changed", () => {
+      show();
+      if (this.cancelling.signal.aborted) return; // the file was removed
+      for (const each of segments) each.speaker_name = speakers.names.get(each.speaker);
+      history.keep(entry);
+    });
+    show();
+    if (speakers.labels.size) jobs.speakerNames(entry.job).then((found) => speakers.setNames(found), () => {}); // it may have expired
+    this.speakers = speakers;
+    return panel.element;
   }
 
   // --- the analysis ---------------------------------------------------------------------------------
@@ -171,6 +202,7 @@ export class FileCard extends EventTarget {
     const numbers = new Map(segments.map((each) => [keyOf(each), each.segment]));
     for (const line of this.lines) line.segment = numbers.get(line.key);
     panel.update(Object.fromEntries(Object.entries(results).filter(([, each]) => each?.status)));
+    showNames(panel.element, this.speakers);
     if (this.highlighted || results.entities?.status !== "done") return;
     this.highlighted = true;
     const found = bySegment(results.entities.entities);
@@ -218,7 +250,7 @@ export class FileCard extends EventTarget {
     this.buttons = [];
     this.lines = []; // {key, segment?, text, line, buttons}
     const root = make("div", { className: "words", role: "group", ariaLabel: "Words; arrow keys move, Enter plays from a word" });
-    for (const { start, text, words, speaker } of segments) {
+    for (const [segment, { start, text, words, speaker }] of segments.entries()) {
       const line = make("span");
       const buttons = [];
       for (const word of words ?? []) {
@@ -230,8 +262,7 @@ export class FileCard extends EventTarget {
       if (!words?.length) line.append(text);
       this.buttons.push(...buttons);
       this.lines.push({ key: keyOf({ start, speaker, text }), text, line, buttons });
-      const spoken = speaker ? make("span", {}, make("strong", {}, `${speaker}: `), line) : line;
-      root.append(make("p", {}, make("time", {}, clock(start)), spoken));
+      root.append(addHead(make("p", { dataset: { segment } }, make("time", {}, clock(start)), line)));
     }
     if (this.buttons.length) this.buttons[0].tabIndex = 0;
     root.addEventListener("keydown", (event) => this.moveFocus(event));

@@ -1,6 +1,6 @@
 /** The Files view: uploads, their progress, and results. */
 
-import { AnalyseChoice } from "./choices.js";
+import { AnalyseChoice, SpeakersChoice } from "./choices.js";
 import { $, explain, showNotice } from "./dom.js";
 import { FileCard } from "./file-card.js";
 import * as history from "./history.js";
@@ -14,6 +14,7 @@ export class FilesView {
     this.waiting = [];
     this.uploading = 0;
     this.analyse = new AnalyseChoice("files-analyse");
+    this.speakers = new SpeakersChoice("files");
     const drop = $("files-drop");
     $("files-input").addEventListener("change", ({ target }) => {
       this.addFiles(target.files);
@@ -53,6 +54,7 @@ export class FilesView {
       const entry = { id: crypto.randomUUID?.() ?? String(Math.random()), name: file.name, created: Date.now(), file };
       entry.split = $("files-split").checked;
       entry.analyse = this.analyse.chosen;
+      entry.speakers = this.speakers.fields;
       this.waiting.push(this.add(entry));
     }
     this.upload();

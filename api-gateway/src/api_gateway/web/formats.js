@@ -1,4 +1,4 @@
-/** Writers of finals as files. A final: {start, end, text}, times in seconds. */
+/** Writers of finals as files. A final: {start, end, text, voice?}, times in seconds; `voice` is the speaker's name. */
 
 import { clock } from "./dom.js";
 
@@ -12,20 +12,30 @@ function stamp(seconds, mark) {
 
 const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
+const line = ({ voice, text }) => (voice ? `${voice}: ${text}` : text);
+
+/** The text with the speaker's name, if the turn begins here. */
+const turn = (final, n, finals) => (final.voice === finals[n - 1]?.voice ? final.text : line(final));
+
 export const FORMATS = {
-  txt: ["text/plain", (finals) => finals.map(({ text }) => `${text}\n`).join("")],
+  txt: ["text/plain", (finals) => finals.map((final) => `${line(final)}\n`).join("")],
   srt: [
     "application/x-subrip",
     (finals) =>
       finals
-        .map(({ start, end, text }, n) => `${n + 1}\n${stamp(start, ",")} --> ${stamp(end, ",")}\n${text}\n`)
+        .map((final, n) => `${n + 1}\n${stamp(final.start, ",")} --> ${stamp(final.end, ",")}\n${turn(final, n, finals)}\n`)
         .join("\n"),
   ],
   vtt: [
     "text/vtt",
     (finals) =>
       ["WEBVTT\n"]
-        .concat(finals.map(({ start, end, text }) => `${stamp(start, ".")} --> ${stamp(end, ".")}\n${escaped(text)}\n`))
+        .concat(
+          finals.map(({ start, end, text, voice }) => {
+            const tag = voice ? `<v ${escaped(voice)}>` : "";
+            return `${stamp(start, ".")} --> ${stamp(end, ".")}\n${tag}${escaped(text)}\n`;
+          }),
+        )
         .join("\n"),
   ],
   json: [
@@ -35,12 +45,14 @@ export const FORMATS = {
         {
           title: title || undefined,
           text: finals.map(({ text }) => text).join(" "),
-          segments: finals.map(({ start, end, text, confidence, language }) => ({
+          segments: finals.map(({ start, end, text, confidence, language, speaker, speaker_name }) => ({
             start,
             end,
             text,
             confidence,
             language,
+            speaker,
+            speaker_name,
           })),
         },
         null,
@@ -51,5 +63,5 @@ export const FORMATS = {
 
 /** Text for the clipboard: one line per final, with its time. */
 export function plain(finals) {
-  return finals.map(({ start, text }) => `[${clock(start)}] ${text}`).join("\n");
+  return finals.map((final) => `[${clock(final.start)}] ${line(final)}`).join("\n");
 }

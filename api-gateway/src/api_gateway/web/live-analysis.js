@@ -3,17 +3,20 @@
 import { $, clock, explain, make, showNotice } from "./dom.js";
 import { highlight } from "./entities.js";
 import { ResultsPanel, chips, counted, sentence } from "./results.js";
+import { showNames } from "./speakers-view.js";
 
 export const LIVE_STEPS = "entities,topics,questions,actions";
 const LISTS = ["questions", "actions"];
 const MAX_ENTITIES_KEPT = 2000; // segments whose entities came before the segment was shown
 
 export class LiveAnalysis {
-  /** `transcript`: the element with the lines. */
-  constructor(client, transcript, needsKey) {
+  /** `transcript`: the element with the lines. `speakers`: whose names are shown. */
+  constructor(client, transcript, needsKey, speakers) {
     this.client = client;
     this.transcript = transcript;
     this.needsKey = needsKey;
+    this.speakers = speakers;
+    speakers.addEventListener("changed", () => this.showNames());
     this.reset();
     $("live-digest").addEventListener("click", () => this.digest());
   }
@@ -76,6 +79,11 @@ export class LiveAnalysis {
     const next = [...list.children].find((row) => Number(row.dataset.segment) > segment);
     if (next) next.before(...rows);
     else list.append(...rows);
+    this.showNames();
+  }
+
+  showNames() {
+    for (const id of ["live-analysis", "digest-results"]) showNames($(id), this.speakers);
   }
 
   goTo(segment) {
@@ -99,6 +107,7 @@ export class LiveAnalysis {
       const panel = new ResultsPanel({ play, label: "Digest" });
       panel.update(resultsOf(results));
       $("digest-results").replaceChildren(panel.element);
+      this.showNames();
       showNotice(notice, "");
       $("digest-about").textContent = `Of ${clock(seconds)} of audio, ${segments} passages.`;
     } catch (error) {

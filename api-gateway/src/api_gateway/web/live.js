@@ -4,6 +4,7 @@ import { AnalyseChoice, languageName, languageOptions } from "./choices.js";
 import { $, clock, explain, fileName, save, showNotice } from "./dom.js";
 import { FORMATS, plain } from "./formats.js";
 import { LIVE_STEPS, LiveAnalysis } from "./live-analysis.js";
+import { LiveSpeakers } from "./live-speakers.js";
 import { Capture } from "./parlando.js";
 import { ShareDialog } from "./share.js";
 import { TranscriptView } from "./transcript.js";
@@ -17,10 +18,11 @@ export class LiveView {
   constructor(client, needsKey) {
     this.client = client;
     this.needsKey = needsKey;
-    this.view = new TranscriptView($("live-transcript"));
+    this.people = new LiveSpeakers(client);
+    this.view = new TranscriptView($("live-transcript"), { speakers: this.people.speakers });
     this.share = new ShareDialog(client);
     this.analyse = new AnalyseChoice("live-analyse");
-    this.analysis = new LiveAnalysis(client, $("live-transcript"), needsKey);
+    this.analysis = new LiveAnalysis(client, $("live-transcript"), needsKey, this.people.speakers);
     this.reset();
     $("live-start").addEventListener("click", () => this.start());
     $("live-pause").addEventListener("click", () => (this.capture ? this.pause() : this.unpause()));
@@ -61,6 +63,7 @@ export class LiveView {
     this.offset = 0; // seconds of audio in earlier sessions of this transcript
     this.base = 0; // number of their segments
     this.view.clear();
+    this.people.reset();
     this.analysis.reset();
   }
 
@@ -87,10 +90,12 @@ export class LiveView {
   chooseExtras() {
     const songs = $("live-songs").checked;
     const { chosen } = this.analyse;
+    const speakers = this.people.choice.fields;
     this.extras = {
+      ...speakers,
       ...(songs ? { songs } : {}),
       ...(chosen ? { analyze: LIVE_STEPS } : {}),
-      ...(songs || chosen ? { annotations: true } : {}),
+      ...(songs || chosen || speakers.diarize ? { annotations: true } : {}),
     };
   }
 
@@ -164,12 +169,14 @@ export class LiveView {
 
   follow(session) {
     this.session = session;
+    this.people.begin(session);
     this.lag = 0;
     this.lost = false;
     this.languageFound({ locked: false });
     session.on("connected", (greeting) => this.connected(greeting));
     session.on("partial", (partial) => this.partial(partial));
     session.on("final", (final) => this.final(final));
+    session.on("speakers_revised", (event) => this.people.revised(event, this.base));
     session.on("annotation", (annotation) => this.annotated(annotation));
     session.on("language", (found) => this.languageFound(found));
     session.on("status", (status) => this.status(status));
@@ -197,6 +204,7 @@ export class LiveView {
       segment: event.segment + this.base,
       start: event.start + this.offset,
       end: event.end + this.offset,
+      speaker: this.people.labelled(event.speaker),
     };
   }
 
@@ -225,6 +233,10 @@ export class LiveView {
 
   /** Show a song between the lines, or what the analysis has found. */
   annotated({ kind, data }) {
+    if (kind === "speaker_name") {
+      this.people.named(data);
+      return;
+    }
     if (kind !== "song") {
       this.analysis.annotated(kind, data, this);
       return;
@@ -311,6 +323,7 @@ export class LiveView {
     $("live-source").disabled = $("live-device").disabled = $("live-file").disabled = Boolean(session);
     $("live-share").disabled = !session?.id;
     $("live-songs").disabled = Boolean(session);
+    this.people.choice.disable(Boolean(session));
     const { available, chosen } = this.analyse;
     $("live-analyse").disabled = Boolean(session) || !available;
     this.analysis.draw({ available, analysing: session ? Boolean(this.extras.analyze) : chosen });
@@ -376,12 +389,12 @@ export class LiveView {
   }
 
   async copy() {
-    await navigator.clipboard.writeText(plain(this.finals));
+    await navigator.clipboard.writeText(plain(this.people.voiced(this.finals)));
     this.notify("Copied.");
   }
 
   download(ending) {
     const [type, write] = FORMATS[ending];
-    save(fileName(this.title, ending), write(this.finals, this.title), type);
+    save(fileName(this.title, ending), write(this.people.voiced(this.finals), this.title), type);
   }
 }

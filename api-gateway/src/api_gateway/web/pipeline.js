@@ -1,9 +1,11 @@
 /** The Pipeline view: one file through all steps of an analysis, each shown as it happens. */
 
-import { languageName, languageOptions } from "./choices.js";
+import { SpeakersChoice, languageName, languageOptions } from "./choices.js";
 import { $, clock, explain, make, showNotice } from "./dom.js";
 import { bySegment, highlight } from "./entities.js";
 import { ResultsPanel } from "./results.js";
+import { Speakers } from "./speakers.js";
+import { SpeakersPanel, addHead, regroup, showNames } from "./speakers-view.js";
 import { StepList } from "./step-list.js";
 import * as tasks from "./tasks.js";
 
@@ -15,6 +17,11 @@ export class PipelineView {
     this.client = client;
     this.needsKey = needsKey;
     this.steps = new StepList($("pipeline-steps"));
+    this.choice = new SpeakersChoice("pipeline");
+    this.speakers = new Speakers();
+    const rename = (label, name) => client.jobs.nameSpeaker(this.task, label, name);
+    $("pipeline-speakers").replaceChildren(new SpeakersPanel(this.speakers, { rename }).element);
+    this.speakers.addEventListener("changed", () => this.showSpeakers());
     $("pipeline-target").replaceChildren(...languageOptions(TARGETS));
     $("pipeline-target").value = "en";
     $("pipeline-translate").addEventListener("change", () => this.showTarget());
@@ -65,6 +72,7 @@ export class PipelineView {
     const fields = {
       include_translation: translated,
       include_insights: $("pipeline-insights").checked,
+      ...this.choice.fields,
       ...(translated ? { target_language: $("pipeline-target").value } : {}),
     };
     if ($("pipeline-language").value) fields.language = $("pipeline-language").value;
@@ -112,6 +120,7 @@ export class PipelineView {
     this.refused = false;
     this.results = {};
     this.segments = new Map(); // number → its element
+    this.speakers.clear();
     this.notify("");
     $("pipeline-task").hidden = false;
     $("pipeline-name").textContent = name;
@@ -200,6 +209,7 @@ export class PipelineView {
     if (translation) this.showTranslation(translation);
     if (entities) this.showEntities(entities);
     this.panel.update({ ...others, ...(entities ? { entities } : {}) });
+    showNames($("pipeline-results"), this.speakers);
   }
 
   /** Show a text that still grows. */
@@ -211,16 +221,31 @@ export class PipelineView {
 
   showTranscript({ segments, language, duration }) {
     this.segments.clear();
-    const lines = segments.map(({ segment, start, text, speaker }) => {
+    const lines = segments.map(({ segment, start, text }) => {
       const words = make("span", {}, text);
       this.segments.set(segment, words);
-      const body = speaker ? make("span", {}, make("strong", {}, `${speaker}: `), words) : words;
-      return make("p", { tabIndex: -1, dataset: { segment } }, make("time", {}, clock(start)), body);
+      return addHead(make("p", { tabIndex: -1, dataset: { segment } }, make("time", {}, clock(start)), words));
     });
     $("pipeline-transcript").replaceChildren(...(lines.length ? lines : [make("p", {}, "No speech was detected.")]));
+    for (const each of segments) this.speakers.say(each);
+    this.loadNames();
     $("pipeline-transcript-part").hidden = false;
     const spoken = language ? `, ${languageName(language)}` : "";
     $("pipeline-about").textContent = `${clock(duration)} of audio${spoken}`;
+  }
+
+  /** Show the names that the speakers were given; they aren't in the task's updates. */
+  async loadNames() {
+    this.showSpeakers();
+    const { task, speakers } = this;
+    if (!speakers.labels.size) return;
+    const names = await this.client.jobs.speakerNames(task).catch(() => null); // it may have expired
+    if (names && task === this.task) speakers.setNames(names);
+  }
+
+  showSpeakers() {
+    regroup($("pipeline-transcript").children, this.speakers);
+    showNames($("pipeline-results"), this.speakers);
   }
 
   showEntities({ entities }) {

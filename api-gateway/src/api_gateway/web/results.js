@@ -105,10 +105,13 @@ export class ResultsPanel {
 /** A sentence with its time, as a button that plays it or goes to it. */
 export function sentence({ text, start, segment, speaker }, play) {
   const button = make("button", { type: "button", className: "sentence" });
-  button.append(make("time", {}, clock(start)), make("span", {}, speaker ? `${speaker}: ${text}` : text));
+  button.append(make("time", {}, clock(start)), make("span", {}, ...(speaker ? [named(speaker), ": "] : []), text));
   button.addEventListener("click", () => play(start, segment));
   return button;
 }
+
+/** A speaker's label, which `showNames` replaces by the name. */
+const named = (speaker) => make("span", { dataset: { speaker } }, speaker);
 
 /** A topic; `score`: its cosine, or nothing. */
 export function topic(label, score) {

@@ -3,6 +3,8 @@
 import { $, GATEWAY, applyTheme, explain } from "./dom.js";
 import { ClearTimer, overlayOptions, showOverlay } from "./overlay.js";
 import { ParlandoClient } from "./parlando.js";
+import { Speakers } from "./speakers.js";
+import { SpeakersPanel } from "./speakers-view.js";
 import { TranscriptView } from "./transcript.js";
 
 const query = new URLSearchParams(location.search);
@@ -12,8 +14,10 @@ const overlay = query.get("mode") === "overlay" ? overlayOptions(query) : null;
 const stored = { size: "parlando.watch.size", theme: "parlando.theme" };
 
 const client = new ParlandoClient(GATEWAY, { apiKey: localStorage.getItem("parlando.key") ?? "" });
-const view = new TranscriptView($("watch-transcript"), { maxFinals: overlay ? overlay.lines : Infinity });
+const speakers = new Speakers();
+const view = new TranscriptView($("watch-transcript"), { maxFinals: overlay ? overlay.lines : Infinity, speakers });
 const timer = new ClearTimer(overlay?.clear ?? 0, () => view.clear());
+if (!overlay) $("watch-speakers").append(new SpeakersPanel(speakers).element);
 
 function state(name, text) {
   $("watch-state").dataset.state = name;
@@ -45,13 +49,24 @@ $("watch-overlay").href = other.href;
 size(1);
 
 const HANDLERS = {
-  closed: () => state("idle", "Ended"),
+  closed: () => {
+    state("idle", "Ended");
+    loadNames(); // those given after the end don't come as events
+    addEventListener("focus", loadNames);
+  },
   revoked: () => state("failed", "This link has been revoked"),
   partial: (event) => (view.partial(event), timer.shown(event.text)),
   final: (event) => (view.final(event), timer.shown(event.text)),
   restarted: () => view.restart(),
+  speakers_revised: ({ segments }) => speakers.revise(segments),
+  annotation: (annotation) => speakers.annotated(annotation),
   status: ({ status, ms }) => status === "lost" && view.remark(`${(ms / 1000).toFixed(1)} s of audio were lost.`),
 };
+
+async function loadNames() {
+  const names = await client.speakerNames(session, { token }).catch(() => null); // it may have expired
+  if (names) speakers.setNames(names);
+}
 
 function connection(connected) {
   if (connected) state("open", "Live");
@@ -61,7 +76,8 @@ function connection(connected) {
 try {
   const { title } = await client.transcript(session, { token });
   if (title) $("watch-title").textContent = document.title = title;
-  for await (const event of client.watch(session, { token, onconnection: connection })) HANDLERS[event.type]?.(event);
+  const events = client.watch(session, { token, annotations: true, onconnection: connection });
+  for await (const event of events) HANDLERS[event.type]?.(event);
 } catch (error) {
   state("failed", explain(error));
 }

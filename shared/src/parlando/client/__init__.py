@@ -1,12 +1,14 @@
 """The Python client: `connect` for live audio, `JobsClient` for recordings, `SongsClient` for songs.
 
-`AnalysisClient` is for what recordings contain. `Parlando` offers most of it without asyncio.
+`AnalysisClient` is for what recordings contain, `SpeakersClient` for the names of speakers.
+`Parlando` offers most of it without asyncio.
 """
 
 from parlando.client.analysis import AnalysisClient
 from parlando.client.jobs import JobsClient
 from parlando.client.session import ClientError, ClientSession, connect
 from parlando.client.songs import SongsClient
+from parlando.client.speakers import SpeakersClient
 from parlando.client.sync import Parlando
 
 __all__ = [
@@ -16,5 +18,6 @@ __all__ = [
     "JobsClient",
     "Parlando",
     "SongsClient",
+    "SpeakersClient",
     "connect",
 ]

@@ -16,13 +16,14 @@ from parlando.client import threaded
 from parlando.client.analysis import AnalysisClient
 from parlando.client.jobs import Document, JobsClient
 from parlando.client.session import Event
+from parlando.client.speakers import Names, SpeakersClient
 from parlando.domain.analysis import TaskUpdate
 
 T = TypeVar("T")
 
 
 class Parlando:
-    """Blocking versions of `JobsClient`, `AnalysisClient` and `connect`.
+    """Blocking versions of `JobsClient`, `AnalysisClient`, `SpeakersClient` and `connect`.
 
     For one thread, outside of event loops.
     """
@@ -31,6 +32,7 @@ class Parlando:
         self._runner = asyncio.Runner()
         self._jobs = JobsClient(url, api_key=api_key)
         self._analyses = AnalysisClient(url, api_key=api_key)
+        self._speakers = SpeakersClient(url, api_key=api_key)
         self._socket_url = url.replace("http", "ws", 1)
         self._api_key = api_key
 
@@ -46,6 +48,7 @@ class Parlando:
         """Close the connections."""
         self._runner.run(self._jobs.aclose())
         self._runner.run(self._analyses.aclose())
+        self._runner.run(self._speakers.aclose())
         self._runner.close()
 
     def transcribe(self, file: str | os.PathLike[str], **options: Any) -> Document:
@@ -126,3 +129,9 @@ class Parlando:
     def digest(self, session_id: str) -> Document:
         """See `AnalysisClient.digest`."""
         return self._runner.run(self._analyses.digest(session_id))
+
+    def rename(
+        self, speaker: str, name: str | None, *, session: str | None = None, job: str | None = None
+    ) -> Names:
+        """See `SpeakersClient.rename`."""
+        return self._runner.run(self._speakers.rename(speaker, name, session=session, job=job))

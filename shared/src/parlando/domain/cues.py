@@ -135,7 +135,7 @@ def tokens_of(segment: FinalSegment) -> Iterator[Token]:
     for place, (word, (begins, ends)) in enumerate(zip(words, times, strict=True)):
         start = max(start, begins)
         yield Token(
-            word, start, max(start, ends), segment.speaker, unspaced and place > 0, place == len(words) - 1
+            word, start, max(start, ends), segment.voice, unspaced and place > 0, place == len(words) - 1
         )
 
 

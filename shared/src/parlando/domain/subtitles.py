@@ -33,7 +33,7 @@ def _spoken(transcript: Transcript) -> list[FinalSegment]:
 
 
 def _line(segment: FinalSegment) -> str:
-    return f"{segment.speaker}: {segment.text}" if segment.speaker else segment.text
+    return f"{segment.voice}: {segment.text}" if segment.voice else segment.text
 
 
 def text(transcript: Transcript, rules: CueRules = DEFAULT) -> str:

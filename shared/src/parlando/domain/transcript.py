@@ -1,7 +1,7 @@
 """Results of recognition: words, final segments, transcripts."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -47,7 +47,10 @@ class SpeakerRun(BaseModel):
 
 
 class FinalSegment(BaseModel):
-    """The final text of one utterance. Times in seconds of the session's or job's audio."""
+    """The final text of one utterance. Times in seconds of the session's or job's audio.
+
+    `speaker`: the label of its speaker. `speaker_name`: the name that the speaker was given, in transcripts.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -60,7 +63,18 @@ class FinalSegment(BaseModel):
     words: tuple[TimedWord, ...] = ()
     reason: str | None = None
     speaker: str | None = None
+    speaker_name: str | None = None
     translations: dict[str, str] | None = None
+
+    @property
+    def voice(self) -> str | None:
+        """Who speaks, for readers: the speaker's name, or else the label."""
+        return self.speaker_name or self.speaker
+
+    def named(self, names: Mapping[str, str]) -> "FinalSegment":
+        """The segment with the name of its speaker, if it has one in `names` (label → name)."""
+        name = names.get(self.speaker or "")
+        return self.model_copy(update={"speaker_name": name}) if name else self
 
     def spoken_by(self, speaker: str | None) -> "FinalSegment":
         """The segment, and its words if they have a speaker, with this speaker."""
@@ -131,6 +145,12 @@ class Transcript(BaseModel):
             text=" ".join(segment.text for segment in spoken),
             segments=kept,
         )
+
+    def named(self, names: Mapping[str, str]) -> "Transcript":
+        """The transcript with the names of its speakers; `names`: label → name."""
+        if not names:
+            return self
+        return self.model_copy(update={"segments": tuple(each.named(names) for each in self.segments)})
 
     def translated(self, language: str) -> "Transcript":
         """The transcript in `language`, without words; a segment without that translation keeps its text.

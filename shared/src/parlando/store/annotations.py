@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+import orjson
+
 from parlando.domain.annotations import Annotation
 from parlando.errors import ConflictError, FencedError, JobNotFoundError, SessionNotFoundError
 from parlando.store.connection import Redis, Scripts, retried
@@ -10,6 +12,12 @@ from parlando.store.keys import AnnotationKeys, JobKeys, SessionKeys, feed
 
 MAX_ANNOTATIONS: Final = 10_000
 """Maximum annotations of one session or job."""
+MAX_NAMES: Final = 100
+"""Maximum names of speakers of one session or job."""
+MAX_NAME_CHANGES: Final = 1_000
+"""How often the speakers of one session or job can be renamed."""
+SPEAKER_NAME: Final = "speaker_name"
+"""Kind of the annotation of a speaker's name: `speaker` is the label, `name` is None if it was taken away."""
 PAGE: Final = 500
 FENCED: Final = -2  # answer of the script if the condition is not met
 
@@ -57,15 +65,13 @@ class Annotations:
 
         """
         annotation = Annotation(session_id=keys.id, kind=kind, by=by, data=data)
-        rest = annotation.model_dump_json(exclude={"number", "epoch"}).removeprefix("{")
         number = int(
             await self._scripts.run(
                 "annotate",
                 [keys.subject, keys.stream, keys.names, keys.channel, feed(keys.partition)],
                 [
                     f"{by}:{name}",
-                    '{"number":',
-                    f",{rest}",
+                    *_without_number(annotation),
                     MAX_ANNOTATIONS,
                     *(fence or ("", "")),
                     int(announced),
@@ -73,13 +79,54 @@ class Annotations:
             )
         )
         if number == 0:
-            missing = JobNotFoundError if keys.subject.endswith(f":job:{keys.id}") else SessionNotFoundError
-            raise missing(f"{keys.id} does not exist; it may have expired")
+            raise _missing(keys)
         if number == FENCED:
             raise FencedError(f"Another worker owns this part of {keys.id}")
         if number < 0:
-            raise ConflictError(f"{keys.id} has {MAX_ANNOTATIONS} annotations, which is the maximum")
+            raise _too_many(keys)
         return number
+
+    async def name_speaker(self, keys: AnnotationKeys, speaker: str, name: str | None) -> dict[str, str]:
+        """Give the speaker with the label `speaker` a name, or take it away (None). Returns label → name.
+
+        A change is published as an annotation of the kind `SPEAKER_NAME`.
+
+        Raises
+        ------
+        SessionNotFoundError, JobNotFoundError
+            if the session or job was deleted or has expired.
+        ConflictError
+            if it has `MAX_NAMES` names or `MAX_ANNOTATIONS` annotations, or was changed `MAX_NAME_CHANGES`
+            times.
+
+        """
+        data = {"speaker": speaker, "name": name}
+        annotation = Annotation(session_id=keys.id, kind=SPEAKER_NAME, by="owner", data=data)
+        answer: bytes = await self._scripts.run(
+            "name_speaker",
+            [keys.subject, keys.stream, keys.channel],
+            [
+                speaker,
+                name or "",
+                MAX_NAMES,
+                MAX_NAME_CHANGES,
+                *_without_number(annotation),
+                MAX_ANNOTATIONS,
+            ],
+        )
+        match answer:
+            case b"":
+                raise _missing(keys)
+            case b"names":
+                raise ConflictError(f"{keys.id} has names for {MAX_NAMES} speakers, which is the maximum")
+            case b"changes":
+                raise ConflictError(
+                    f"The speakers of {keys.id} were renamed {MAX_NAME_CHANGES} times, which is the maximum"
+                )
+            case b"annotations":
+                raise _too_many(keys)
+        names: dict[str, str] = orjson.loads(answer)
+        return names
 
     async def page(self, keys: AnnotationKeys, *, after: int, count: int = PAGE) -> list[bytes]:
         """Up to `count` annotations after number `after`, in order, each as JSON."""
@@ -98,3 +145,18 @@ class Annotations:
                 annotation = Annotation.model_validate_json(encoded)
                 after = annotation.number
                 yield annotation
+
+
+def _without_number(annotation: Annotation) -> tuple[str, str]:
+    """The JSON of an annotation up to its number, and after its number and epoch, which a script adds."""
+    rest = annotation.model_dump_json(exclude={"number", "epoch"}).removeprefix("{")
+    return '{"number":', f",{rest}"
+
+
+def _missing(keys: AnnotationKeys) -> SessionNotFoundError | JobNotFoundError:
+    missing = JobNotFoundError if keys.subject.endswith(f":job:{keys.id}") else SessionNotFoundError
+    return missing(f"{keys.id} does not exist; it may have expired")
+
+
+def _too_many(keys: AnnotationKeys) -> ConflictError:
+    return ConflictError(f"{keys.id} has {MAX_ANNOTATIONS} annotations, which is the maximum")

@@ -1,7 +1,7 @@
 """Read access to sessions: records, kept events, lists, usage."""
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -45,6 +45,8 @@ class SessionRecord:
     """The pool whose transcribers decode it."""
     later_life: bool = False
     """Whether the session was reopened: an earlier one had this id, or Redis had lost it."""
+    speaker_names: dict[str, str] = field(default_factory=dict)
+    """The names that were given to its speakers, by their labels."""
 
     @classmethod
     def of(cls, sid: str, found: dict[bytes, bytes]) -> "SessionRecord":
@@ -68,6 +70,7 @@ class SessionRecord:
             events_epoch=int(h.get("events_epoch", 0)),
             pool=h.get("pool", b"").decode(),
             later_life="later_life" in h,
+            speaker_names=orjson.loads(h.get("speaker_names", b"{}")),
         )
 
     @property

@@ -1,7 +1,7 @@
 """A gateway's access to jobs: submit, read, list, cancel."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -70,6 +70,8 @@ class JobRecord:
     """Number of the last event."""
     audio: int = 0
     """Length of all channels together; 0 until all of the file has been decoded."""
+    speaker_names: dict[str, str] = field(default_factory=dict)
+    """The names that were given to its speakers, by their labels."""
 
     @classmethod
     def of(cls, job: str, found: dict[bytes, bytes]) -> "JobRecord":
@@ -95,6 +97,7 @@ class JobRecord:
             pool=h["pool"],
             seq=int(h["seq"]),
             audio=int(h.get("audio", 0)),
+            speaker_names=orjson.loads(h.get("speaker_names", "{}")),
         )
 
 
@@ -203,7 +206,10 @@ class Jobs:
                 return
 
     async def transcript(self, record: JobRecord) -> Transcript:
-        """The transcript so far, its segments numbered in their order; those of channels by their start."""
+        """The transcript so far, its segments numbered in their order; those of channels by their start.
+
+        Speakers have the names that were given to them.
+        """
         segments = await self._final_segments(record)
         if record.options.channels == "split":
             segments.sort(key=lambda segment: (segment.start, segment.speaker))
@@ -213,7 +219,7 @@ class Jobs:
             duration=seconds(record.duration),
             segments=[segment.model_copy(update={"segment": n}) for n, segment in enumerate(segments)],
             language=record.language,
-        )
+        ).named(record.speaker_names)
 
     async def _final_segments(self, record: JobRecord) -> list[FinalSegment]:
         """The segments, divided between their speakers once these are known."""
