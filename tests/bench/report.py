@@ -12,8 +12,8 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 IMAGES = DOCUMENT.parent / "images"
 ORDER = (
     "peers", "engines", "latency", "capacity_100", "capacity_50", "intake", "costs", "viewers", "failover",
-    "long_file", "accuracy", "languages", "intake_delay", "omi_webhook", "doors", "admission", "fuzz",
-    "leavers", "chaos", "soak", "ten_thousand",
+    "long_file", "accuracy", "speakers", "languages", "intake_delay", "omi_webhook", "doors", "admission",
+    "fuzz", "leavers", "chaos", "soak", "ten_thousand",
 )  # fmt: skip
 HEAD = (
     "# Benchmarks\n\nWritten by `make bench`, `make bench-full` and `make bench-peers`; each section says "

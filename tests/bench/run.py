@@ -28,6 +28,7 @@ FULL = (
     ("capacity", "50"),
     ("costs",),
     ("accuracy",),
+    ("speakers",),
     ("intake_delay",),
     ("omi_webhook",),
     ("doors",),

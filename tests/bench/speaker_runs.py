@@ -11,7 +11,7 @@ from parlando import vad
 from parlando.domain.audio import Float32, Pcm16
 from support.speech import RATE
 from transcriber.pipeline.segmenter import Ended, Segmenter
-from transcriber.speakers.embedding import VoiceModel, is_narrow
+from transcriber.speakers.embedding import VoiceModel
 from transcriber.speakers.live import LiveSpeakers
 from transcriber.speakers.recording import speakers_of
 from transcriber.speakers.windows import Span, changes, spans
@@ -77,7 +77,7 @@ def _spoken(ended: Ended, pcm: Float32, at: float, model: VoiceModel) -> Spoken:
     began = time.process_time()
     around = pcm[utterance.start : utterance.end]
     clips = [pcm[round(window.start * RATE) : round(window.end * RATE)] for window in windows]
-    vectors = model.embed(clips, narrow=is_narrow(around))
+    vectors = model.embed(clips)
     places = changes(around, utterance.start / RATE, windows)
     return Spoken(windows[0].start, at, windows, vectors, places, time.process_time() - began)
 

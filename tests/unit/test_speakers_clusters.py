@@ -14,9 +14,11 @@ from transcriber.speakers.attribution import attribute
 from transcriber.speakers.clustering import (
     LEAST_S,
     MOST_NEEDED_S,
+    UNCLEAR,
     SpeakerCount,
     centroids,
     cluster,
+    margins,
     smoothed,
 )
 from transcriber.speakers.embedding import unit
@@ -97,6 +99,21 @@ def test_centroids_are_weighted_by_speech():
     vectors = unit(np.array([[1, 0], [0, 1], [0, 1]], np.float32))
     found = centroids(vectors, np.array([3.0, 4.0, 1.0], np.float32), np.array([0, 0, 1]))
     assert found == pytest.approx(np.array([[0.6, 0.8], [0.0, 1.0]]))
+
+
+def test_a_voice_between_two_speakers_is_unclear():
+    vectors = voices(TALK)
+    vectors[3] = unit(vectors[0] + 1.1 * vectors[7])
+    labels = np.array(TALK)
+    found = margins(vectors, seconds(len(TALK)), labels)
+    assert found[3] < UNCLEAR
+    assert np.delete(found, 3).min() > 2 * UNCLEAR
+    labels[8] = 0  # a wrong label is further from its speaker than from another one
+    assert margins(vectors, seconds(len(TALK)), labels)[8] < 0
+
+
+def test_a_single_speaker_is_clear():
+    assert margins(voices([0] * 4), seconds(4), np.zeros(4, np.int64)).tolist() == [2.0] * 4
 
 
 def test_a_single_window_between_two_of_another_speaker_is_theirs():

@@ -115,6 +115,15 @@ def test_voices_on_different_telephones_are_comparable(model):
     assert (alone == vectors).all()  # the band is told by the clip itself
 
 
+def test_the_band_is_told_by_each_clip(model):
+    clips = [clip(ONE[0]), telephone(clip(ONE[1])), clip(OTHERS[0]), telephone(clip(OTHERS[1]))]
+    vectors = model.embed(clips)
+    assert (vectors[:1] == model.embed(clips[:1], narrow=False)).all()
+    assert (vectors[1:2] == model.embed(clips[1:2], narrow=True)).all()
+    assert vectors[0] @ vectors[1] > 0.3
+    assert np.triu(vectors @ vectors.T, 1)[[0, 0, 1, 1, 2], [2, 3, 2, 3, 3]].max() < 0.2
+
+
 @pytest.mark.parametrize("samples", [0, 1, LENGTH, SHORTEST - 1])
 def test_clips_that_are_too_short_are_repeated(model, samples):
     found = model.embed([clip(ONE[0])[:samples]], narrow=False)

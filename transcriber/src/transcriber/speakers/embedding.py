@@ -55,18 +55,20 @@ class VoiceModel:
         self._means: Float32 = np.stack([means["wide"], means["narrow"]])
         self._extension: Float32 = means["extension"]  # shape (filters of a telephone, all filters)
 
-    def embed(self, clips: Sequence[Float32], *, narrow: bool) -> Float32:
-        """Embed float32 clips at 16 kHz. `narrow`: see `is_narrow`, of the audio around them.
+    def embed(self, clips: Sequence[Float32], *, narrow: bool | None = None) -> Float32:
+        """Embed float32 clips at 16 kHz. `narrow`: see `is_narrow`; None to tell it by each clip itself.
 
         Returns unit vectors, shape (clips, 192). The cosine of two vectors is about 0.6 for one speaker and
         about 0 for two.
         """
-        return self.centred(np.stack([self.raw(clip, narrow=narrow) for clip in clips]), narrow=narrow)
+        bands = [is_narrow(clip) if narrow is None else narrow for clip in clips]
+        vectors = [self.raw(clip, narrow=band) for clip, band in zip(clips, bands, strict=True)]
+        return self.centred(np.stack(vectors), narrow=bands)
 
     def centred(self, vectors: Float32, *, narrow: bool | Sequence[bool]) -> Float32:
         """The embeddings from `raw`, shape (n, 192), as `embed` returns them.
 
-        `narrow`: of all, or of each.
+        `narrow`: of all, or of each. That of each is right also where one speaker is on the telephone.
         """
         return unit(unit(vectors) - self._means[np.asarray(narrow, np.int64)])
 
