@@ -18,16 +18,11 @@ RATE = 16_000
 CONFIG = SessionConfig(diarize=True)
 
 
-class Model:
-    """Embeds a clip as the vector whose only component is at the clip's loudest level."""
-
-    def raw(self, clip: np.ndarray) -> np.ndarray:
-        vector = np.zeros(DIMENSIONS, np.float32)
-        vector[round(10 * float(np.abs(clip).max()))] = 1.0
-        return vector
-
-    def centred(self, vectors: np.ndarray, *, narrow: bool) -> np.ndarray:
-        return vectors
+def embedding(clip: np.ndarray) -> np.ndarray:
+    """The vector whose only component is at the clip's loudest level."""
+    vector = np.zeros(DIMENSIONS, np.float32)
+    vector[round(10 * float(np.abs(clip).max()))] = 1.0
+    return vector
 
 
 class Embeddings:
@@ -48,7 +43,7 @@ class Embeddings:
 
     def release(self) -> None:
         for future, clip in self.waiting:
-            future.set_result(Model().raw(clip))
+            future.set_result(embedding(clip))
         self.waiting.clear()
 
 
@@ -56,8 +51,6 @@ class Embeddings:
 def embeddings(monkeypatch) -> Embeddings:
     found = Embeddings()
     monkeypatch.setattr(diarizer, "embedded", found)
-    monkeypatch.setattr(diarizer, "voice_model", Model)
-    monkeypatch.setattr(diarizer, "is_narrow", lambda pcm: False)
     return found
 
 

@@ -13,7 +13,6 @@ from parlando.domain.transcript import FinalSegment, SpeakerRun
 from parlando.store.chunk_claims import ChunkSpec
 from transcriber.speakers.attribution import attribute
 from transcriber.speakers.clustering import SpeakerCount, name
-from transcriber.speakers.embedding import is_narrow, voice_model
 from transcriber.speakers.recording import speakers_of
 from transcriber.speakers.thread import embedded
 from transcriber.speakers.voices import Voices
@@ -30,8 +29,7 @@ async def voices_of(work: ChunkSpec, pcm: Float32) -> bytes:
     origin = work.start / SAMPLE_RATE
     clips = [pcm[_sample(w.start - origin) : _sample(w.end - origin)] for w in windows]
     vectors = await asyncio.gather(*(asyncio.wrap_future(embedded(clip)) for clip in clips))
-    centred = voice_model().centred(np.stack(vectors), narrow=is_narrow(pcm))
-    return Voices(windows, groups, places, centred).pack()
+    return Voices(windows, groups, places, np.stack(vectors)).pack()
 
 
 async def runs_of(

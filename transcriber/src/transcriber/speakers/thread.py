@@ -17,8 +17,8 @@ log = structlog.get_logger(part="speakers")
 
 
 def embedded(clip: Float32) -> "Future[Float32]":
-    """The embedding of a clip, see `VoiceModel.raw`, later. The model is loaded at the first call."""
-    return _thread().submit(lambda: voice_model().raw(clip))
+    """The embedding of a clip, shape (192,), later; see `VoiceModel.embed`. The first call loads the model."""
+    return _thread().submit(lambda: voice_model().embed([clip])[0])
 
 
 @cache

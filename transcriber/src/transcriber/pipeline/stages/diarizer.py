@@ -22,7 +22,6 @@ from transcriber.pipeline.speaker_runs import divided
 from transcriber.pipeline.stages.base import StageAudio, State
 from transcriber.speakers.attribution import attribute
 from transcriber.speakers.clustering import SpeakerCount, name
-from transcriber.speakers.embedding import VoiceModel, is_narrow, voice_model
 from transcriber.speakers.live import LiveSpeakers
 from transcriber.speakers.thread import embedded
 from transcriber.speakers.windows import HOP_S, Span, changes, spans
@@ -43,7 +42,6 @@ class _Late:
     segment: int
     windows: list[Span]
     vectors: list[Vector]
-    narrow: bool
 
 
 @dataclass(slots=True)
@@ -83,10 +81,9 @@ class Diarizer:
         ready = [vector.result() for vector in vectors if vector.done() and not vector.exception()]
         if not ready or "live" not in state:
             return partial
-        newest = self._model.centred(np.stack(ready[-1:]), narrow=is_narrow(audio.pcm))
         if voices.loaded != state["live"]:
             voices.loaded, voices.speakers = state["live"], _speakers(state)
-        speaker, cosine = voices.speakers.nearest(newest)
+        speaker, cosine = voices.speakers.nearest(np.stack(ready[-1:]))
         return partial.model_copy(update={"speaker": name(speaker) if cosine >= SURE else None})
 
     async def final(self, final: FinalTranscript, audio: StageAudio, state: State) -> FinalTranscript:
@@ -97,12 +94,11 @@ class Diarizer:
         self._take_late(voices, speakers, count)
         windows = spans(final.start, final.end, hop=HOP_S * (COARSE if audio.hurried else 1))
         vectors = [self._vector(voices, window, audio) for window in windows]
-        narrow = is_narrow(audio.pcm)
         voices.vectors = {}
         if await _done(vectors, self._wait_s):
-            final = _labelled(final, audio, speakers, windows, self._centred(vectors, narrow))
+            final = _labelled(final, audio, speakers, windows, _stacked(vectors))
         else:
-            voices.late = [*voices.late[1 - LATE :], _Late(final.segment, windows, vectors, narrow)]
+            voices.late = [*voices.late[1 - LATE :], _Late(final.segment, windows, vectors)]
             speakers.unplaced(final.segment)
             final = final.model_copy(update={"speaker": None})
         _keep(speakers, state)
@@ -130,10 +126,6 @@ class Diarizer:
 
     # --- embeddings ---------------------------------------------------------------------------
 
-    @property
-    def _model(self) -> VoiceModel:
-        return voice_model()
-
     def _voices(self, sid: str, start: float) -> _Voices:
         """The embeddings of a session whose open segment begins at `start`."""
         voices = self._sessions.setdefault(sid, _Voices())
@@ -145,7 +137,7 @@ class Diarizer:
         return voices
 
     def _vector(self, voices: _Voices, window: Span, audio: StageAudio) -> Vector:
-        """The embedding of a window, not centred yet; computed at most once."""
+        """The embedding of a window; computed at most once."""
         first, last = (round((at - audio.start) * SAMPLE_RATE) for at in (window.start, window.end))
         place = (round(window.start * SAMPLE_RATE), last - first)
         if place not in voices.vectors:
@@ -153,16 +145,13 @@ class Diarizer:
             voices.vectors[place] = embedded(clip)
         return voices.vectors[place]
 
-    def _centred(self, vectors: Sequence[Vector], narrow: bool) -> Float32:
-        return self._model.centred(np.stack([vector.result() for vector in vectors]), narrow=narrow)
-
     def _take_late(self, voices: _Voices, speakers: LiveSpeakers, count: SpeakerCount) -> None:
         """Add the windows of late finals that are ready."""
         waiting = []
         for late in voices.late:
             if all(vector.done() for vector in late.vectors):
                 try:
-                    vectors = self._centred(late.vectors, late.narrow)
+                    vectors = _stacked(late.vectors)
                 except Exception:
                     log.exception("speakers.lost", segment=late.segment)
                     continue
@@ -171,6 +160,10 @@ class Diarizer:
             else:
                 waiting.append(late)
         voices.late = waiting
+
+
+def _stacked(vectors: Sequence[Vector]) -> Float32:
+    return np.stack([vector.result() for vector in vectors])
 
 
 def _speakers(state: State) -> LiveSpeakers:
