@@ -125,6 +125,8 @@ async def test_errors_and_redirects_know_the_path(cluster):
         assert set(refused.json()["error"]) == {"message", "type", "param", "code"}
         slash = await client.get(f"{base}/v1/stt/jobs/")
         assert slash.headers["location"].startswith(f"{base}/v1/stt/jobs")
+        call = await client.post(f"{base}/twilio/any/voice")
+        assert f"{base.partition('://')[2]}/twilio/any" in call.text
     async with proxied(cluster, "keeps") as base, httpx.AsyncClient(timeout=600) as client:
         assert (await client.get(base)).headers["location"] == f"{base}/"
 

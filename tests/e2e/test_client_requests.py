@@ -100,8 +100,7 @@ def test_obsidian_may_read_the_answer(cluster):
     assert answer.headers["access-control-allow-origin"] == OBSIDIAN
 
 
-def test_a_file_in_a_wrong_field_is_told(cluster):
-    """A form whose file is in the field `audio`."""
+def test_a_form_without_a_file_is_told(cluster):
     kind, body = dotnet([text("model", "whisper-1"), text("audio", "RIFF")])
     answer = httpx.post(
         cluster.http() + TRANSCRIPTIONS, content=body, headers={**BEARER, "Content-Type": kind}, timeout=600

@@ -29,6 +29,14 @@ def test_a_file_without_a_name_is_refused_with_the_reason():
         form(b'name="other"\r\n\r\n' + b"D" * 70_000)
 
 
+@pytest.mark.parametrize("name", ["audio", "audio_file", "file[]"])
+def test_a_file_in_another_field_is_refused_with_the_fields_name(name):
+    with pytest.raises(
+        InvalidRequestError, match="Expected the file in the field file, but it is in the field"
+    ):
+        form(f'name="{name}"; filename="a.wav"\r\n\r\n'.encode() + b"D" * 70_000)
+
+
 @pytest.mark.parametrize("spelling", ["g", "g[]", "g[0]"])
 def test_a_list_may_be_spelt_in_three_ways(spelling):
     found = form(b'name="' + spelling.encode() + b'"\r\n\r\nword', b'name="g[x]"\r\n\r\nnone')

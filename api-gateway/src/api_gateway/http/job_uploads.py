@@ -81,6 +81,7 @@ class _Form:
         self._value = b""
         self._name = ""
         self._is_file = False
+        self._is_stray = False  # whether the part is a file in a field that isn't one for files
         self._complete = False
         self._parts: list[bytes] = []
         try:
@@ -138,6 +139,7 @@ class _Form:
         self._name = options.get(b"name", b"").decode("utf-8", "replace")
         filename = _filename(disposition, options)
         self._is_file = filename is not None and self._name in self._file_fields
+        self._is_stray = filename is not None and not self._is_file
         if filename is not None and self._is_file:
             if self.filename is not None:
                 raise InvalidRequestError("Expected one file in the form, but there are more")
@@ -162,6 +164,11 @@ class _Form:
         if self._text > MAX_TEXT and self._name in self._file_fields:
             raise InvalidRequestError(
                 f"Expected a file in the field {self._name}, but it is text: its part has no `filename`"
+            )
+        if self._text > MAX_TEXT and self._is_stray:
+            raise InvalidRequestError(
+                f"Expected the file in the field {' or '.join(self._file_fields)}, but it is in the field "
+                f"{self._name[:40]!r}"
             )
         if self._text > MAX_TEXT:
             raise TooBigError(f"Expected fields of at most {MAX_TEXT >> 10} KB in the form")
