@@ -158,7 +158,7 @@ async def test_a_live_session_names_its_speakers_for_all_who_watch(cluster):
         two = "new Set([...document.querySelectorAll('[role=log] [data-voice]')].map((l) => l.dataset.voice)).size > 1"
         for watched in (page, viewer.page):
             await holds(watched, two, within=120)
-        await page.click(".speakers summary")
+        await page.click(".speakers .toggle")
         await rename(page, "Speaker 1", "Anna")
         anna = "document.querySelector('[role=log] .speaker:not([hidden])').textContent === 'Anna'"
         await holds(page, anna)
@@ -187,7 +187,7 @@ async def test_a_live_session_names_its_speakers_for_all_who_watch(cluster):
         await viewer.page.evaluate("dispatchEvent(new Event('focus'))")
         await holds(viewer.page, "document.querySelector('[role=log]').textContent.includes('Benjamin')")
         await viewer.page.set_viewport_size({"width": 360, "height": 740})
-        await viewer.page.click(".speakers summary")
+        await viewer.page.click(".speakers .toggle")
         found["watch"] = await problems(viewer, axe)
         assert await viewer.page.evaluate("document.documentElement.scrollWidth") <= 360
         assert not any(found.values()), json.dumps(found, indent=2)
@@ -205,7 +205,7 @@ async def test_files_and_the_pipeline_show_who_speaks(cluster, recording):
         await page.select_option("#files-speaker-count", "2")
         await page.set_input_files("#files-input", recording)
         await page.locator("#files-list summary", has_text="sure").click(timeout=120_000)
-        await page.click("#files-list .speakers summary")
+        await page.click("#files-list .speakers .toggle")
         await rename(page, "Speaker 2", "Ben")
         lines = await page.evaluate(f"({LINES})('#files-list .words p')")
         assert [name for name, _ in lines if name] == ["Speaker 1", "Ben", "Speaker 1"]
@@ -223,7 +223,7 @@ async def test_files_and_the_pipeline_show_who_speaks(cluster, recording):
         await page.set_input_files("#pipeline-file", recording)
         await page.get_by_role("button", name="Analyse").click()
         await holds(page, f"({LINES})('#pipeline-transcript p').length > 2", within=120)
-        await page.click("#pipeline-speakers summary")
+        await page.click("#pipeline-speakers .toggle")
         await rename(page, "Speaker 1", "Anna")
         names = [name for name, _ in await page.evaluate(f"({LINES})('#pipeline-transcript p')") if name]
         assert names == ["Anna", "Speaker 2", "Anna"]
