@@ -1,4 +1,4 @@
-"""Speakers in the web app, in a real browser: turns, names that everybody sees, shares, filter; the names' API."""
+"""Speakers in the web app, in a real browser: turns, names, shares, the filter; and the API of the names."""
 
 import asyncio
 import json
@@ -155,10 +155,18 @@ async def test_a_live_session_names_its_speakers_for_all_who_watch(cluster):
         session = await page.evaluate("JSON.parse(sessionStorage.getItem('parlando.live')).id")
         answer = httpx.post(f"{cluster.http()}/v1/stt/sessions/{session}/viewers", headers=KEY).json()
         viewer = await visit(page.context, answer["url"])
-        two = "new Set([...document.querySelectorAll('[role=log] [data-voice]')].map((l) => l.dataset.voice)).size > 1"
+        two = f"new Set(({LINES})('[role=log] .line').map(([, voice]) => voice)).size > 1"
         for watched in (page, viewer.page):
             await holds(watched, two, within=120)
-        await page.click(".speakers .toggle")
+        await page.focus(".speakers .toggle")
+        await page.keyboard.press("Enter")
+        await page.keyboard.press("Tab")
+        assert await page.evaluate("document.activeElement.type") == "checkbox"
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        await page.locator("dialog.rename[open]").wait_for()
+        await page.keyboard.press("Escape")
+        await page.locator("dialog.rename").wait_for(state="detached")
         await rename(page, "Speaker 1", "Anna")
         anna = "document.querySelector('[role=log] .speaker:not([hidden])').textContent === 'Anna'"
         await holds(page, anna)
@@ -177,7 +185,8 @@ async def test_a_live_session_names_its_speakers_for_all_who_watch(cluster):
         assert "<v Anna>" in vtt
         assert "<v Ben>" in vtt
 
-        await page.get_by_role("checkbox", name="Anna").uncheck()
+        await page.get_by_role("checkbox", name="Anna").focus()
+        await page.keyboard.press("Space")
         names = {name for name, _ in await page.evaluate(f"({LINES})('[role=log] .line')")}
         assert "Ben" in names
         assert "Anna" not in names
@@ -242,9 +251,11 @@ async () => {
   const speakers = new Speakers();
   const view = new TranscriptView(root, { speakers });
   const panel = new SpeakersPanel(speakers);
-  const say = (segment) => ({ segment, speaker: "SPEAKER_00", start: segment, end: segment + 1, text: `It was said ${segment}` });
+  const say = (segment) =>
+    ({ segment, speaker: "SPEAKER_00", start: segment, end: segment + 1, text: `It was said ${segment}` });
   for (let segment = 0; segment < 200; segment++) view.final(say(segment));
-  const heads = () => [...root.querySelectorAll("[role=log] .speaker")].filter((each) => each.offsetParent).length;
+  const shown = (each) => each.offsetParent;
+  const heads = () => [...root.querySelectorAll("[role=log] .speaker")].filter(shown).length;
   const line = (segment) => root.querySelector(`[data-segment="${segment}"]`).lastElementChild;
   root.scrollTop = line(100).offsetTop - root.offsetTop;
   const place = () => line(110).getBoundingClientRect().top;
