@@ -10,7 +10,7 @@ from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.events import Closed, FinalTranscript, Partial, encode
 from parlando.domain.formats import AudioFormat
 from parlando.domain.pools import UNASSIGNED
-from parlando.domain.transcript import FinalSegment
+from parlando.domain.transcript import FinalSegment, SpeakerRun, TimedWord
 from parlando.errors import AtCapacityError, EngineError
 from parlando.store.annotations import Annotations
 from parlando.store.keys import POOLS, WORKERS
@@ -357,6 +357,19 @@ async def _renew_chunk(stage: Stage) -> Any:
     claim = await stage.chunk()
     stage.arm()
     return await stage.chunks.renew([claim])
+
+
+@case
+async def _label_job(stage: Stage) -> Any:
+    claim = await stage.chunk(diarize=True)
+    segment = FinalSegment(
+        segment=0, start=0, end=1, text="hi", words=(TimedWord(word="hi", start=0, end=1),)
+    )
+    await stage.chunks.done(claim, [segment], "en", voices=b"[]")
+    [last] = await stage.chunks.take_new(block_ms=100)
+    stage.arm()
+    await stage.chunks.label(last, [[SpeakerRun(words=1, speaker="SPEAKER_00")]])
+    return last.labels_speakers, await stage.jobs.transcript(await stage.jobs.record(JOB))
 
 
 @case

@@ -67,12 +67,12 @@ class Stage:
     async def body(self, name: str = "n") -> Any:
         return await self.bodies.take("k", "u", 16_000, SECOND, name=name, named=True, opening=self.opening)
 
-    async def submit(self, pool: str = POOL) -> bool:
-        options = JobOptions(callback_url="https://example.org/hook")
+    async def submit(self, pool: str = POOL, **more: Any) -> bool:
+        options = JobOptions(callback_url="https://example.org/hook", **more)
         return await self.jobs.submit(JOB, Source("blob", "a.wav", 1, "digest"), options, pool=pool, key="k")
 
-    async def job(self) -> tuple[JobClaim, JobLog]:
-        await self.submit()
+    async def job(self, **options: Any) -> tuple[JobClaim, JobLog]:
+        await self.submit(**options)
         await self.processor.admit(room=True)
         [claim] = await self.processor.take_new()
         return claim, JobLog(self.processor.scripts, claim)
@@ -82,8 +82,8 @@ class Stage:
             Chunk(0, WORK, SECOND), limit=9, position=16_000, expected=0, language_first=False
         )
 
-    async def chunk(self) -> ChunkClaim:
-        _, job = await self.job()
+    async def chunk(self, **options: Any) -> ChunkClaim:
+        _, job = await self.job(**options)
         await self.add(job)
         await job.cut(16_000, 1)
         [claim] = await self.chunks.take_new(block_ms=100)

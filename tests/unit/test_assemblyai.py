@@ -86,12 +86,12 @@ def test_silence_and_time_out_stay_within_what_is_possible():
 
 
 def test_it_begins_and_tells_what_has_no_effect():
-    assembly = door(sample_rate="16000", redact_pii="true", speaker_labels="true")
+    assembly = door(sample_rate="16000", redact_pii="true", speaker_labels="true", domain="x")
     assembly.request(None)
     begin, warning = greeted(assembly)
     assert begin == {"type": "Begin", "id": "s", "expires_at": OPENED_MS // 1000 + LIFETIME_S}
     assert warning["type"] == "Warning"
-    assert "redact_pii, speaker_labels" in warning["warning"]
+    assert "domain, redact_pii" in warning["warning"]
 
 
 def test_the_clients_messages_are_understood():

@@ -105,13 +105,13 @@ def test_what_cannot_be_is_refused_by_name(query, says):
 
 
 def test_what_is_not_honoured_is_told_in_the_handshake_and_in_the_metadata():
-    query = f"{RAW}&numerals=true&profanity_filter=false&endpointing=10&redact=pci&x%0d=1&diarize=true&tag=a"
+    query = f"{RAW}&numerals=true&profanity_filter=false&endpointing=10&redact=pci&x%0d=1&tag=a"
     protocol = listen(handshake(query))
     headers = opened(protocol)
     told = headers["dg-warnings"]
     assert headers["dg-request-id"].startswith("s_")
     assert told.isascii()
-    for name in ("numerals: ", "redact: ", "endpointing: 100 ms", "diarize: ", "a parameter: ", "tag: "):
+    for name in ("numerals: ", "redact: ", "endpointing: 100 ms", "a parameter: ", "tag: "):
         assert name in told
     assert "profanity_filter" not in told
     [*_, metadata] = sent(protocol, closed(1.0))

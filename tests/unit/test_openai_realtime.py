@@ -361,4 +361,4 @@ def test_speakers_are_told_by_segment():
     client.append()
     heard = client.hears(started(0, 0.1), final(0, "Hi.", 0.2, 0.4, speaker="SPEAKER_01"))
     [segment] = [message for message in heard if message["type"] == f"{TRANSCRIPTION}.segment"]
-    assert (segment["speaker"], segment["text"], segment["start"]) == ("SPEAKER_01", "Hi.", 0.2)
+    assert (segment["speaker"], segment["text"], segment["start"]) == ("B", "Hi.", 0.2)

@@ -183,6 +183,9 @@ class GatewaySettings(BlobSettings):
     omi_songs: bool = Field(
         False, description="Recognise songs in the audio that the Omi webhook receives (docs/songs.md)"
     )
+    omi_diarize: bool = Field(
+        False, description="Label the speakers in the audio that the Omi webhook receives (docs/speakers.md)"
+    )
     omi_app_id: str = Field("", description="Omi app whose notifications say which song is played")
     omi_app_key: str = Field("", description="Key of that app (`sk_…`); empty for no notifications")
     song_webhook: str = Field("", description="URL to which every recognised song is posted as JSON")

@@ -59,6 +59,13 @@ class TranscriberSettings(EngineSettings):
         (),
         description="Additional stages, separated by commas: `package.module:Class` (docs/extending.md)",
     )
+    speaker_wait_s: float = Field(
+        0.6,
+        gt=0,
+        le=60,
+        description="Longest time that a final of a session with `diarize` waits for its speaker; later, a "
+        "revision tells it (docs/speakers.md)",
+    )
     worker_sessions: int = Field(
         0,
         ge=0,

@@ -49,7 +49,7 @@ class Worker(WorkerService):
         self._settings = settings
         self._why = why
         self._vad = vad
-        self._stages = stages.load(settings.stages)
+        self._stages = stages.load(settings)
         self._scheduler = Scheduler(engine, Cadence(settings.partial_interval))
         self._pool = pool_name(engine.info.name, engine.info.model)
         self._claims = SessionClaims(

@@ -28,10 +28,12 @@ from api_gateway.doors.base import (
     json_of,
 )
 from api_gateway.handshake import Handshake
+from api_gateway.presenters.speakers import lettered
 from parlando.domain.annotations import Annotation
 from parlando.domain.audio import Encoding
 from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.config import SessionConfig
+from parlando.domain.decode_options import MOST_SPEAKERS
 from parlando.domain.events import Closed, Failure, FinalTranscript, Partial, SessionEvent, SpeechStarted
 from parlando.domain.formats import AudioFormat
 from parlando.domain.transcript import TimedWord
@@ -72,7 +74,9 @@ _EFFECTIVE: Final = frozenset(
         "language_codes",
         "language_detection",
         "prompt",
+        "max_speakers",
         "sample_rate",
+        "speaker_labels",
         "speech_model",
         "token",
         *_SILENCE,
@@ -179,7 +183,7 @@ class AssemblyAi(LiveProtocol):
         if event.language:
             message["language_code"] = event.language
         if event.speaker:
-            message["speaker_label"] = event.speaker
+            message["speaker_label"] = lettered(event.speaker)
         return _dump(message)
 
     def _termination(self, duration: float, timestamp: str) -> str:
@@ -220,6 +224,10 @@ def _changes(fields: Mapping[str, Any]) -> dict[str, Any]:
     silences = [silence for name in _SILENCE if (silence := _number(fields.get(name))) is not None]
     if silences:
         changes["vad_silence_ms"] = int(min(max(*silences, SHORTEST_SILENCE_MS), LONGEST_SILENCE_MS))
+    if fields.get("speaker_labels") is not None:
+        changes["diarize"] = fields["speaker_labels"]
+    if (most := _number(fields.get("max_speakers"))) is not None:
+        changes["max_speakers"] = int(min(max(most, 1), MOST_SPEAKERS))
     if fields.get("keyterms_prompt") is not None:
         changes["hotwords"] = ", ".join(_listed(fields["keyterms_prompt"], "keyterms_prompt"))[:1000]
     if fields.get("prompt") is not None:
@@ -280,7 +288,7 @@ def _word(word: TimedWord, confidence: float, speaker: str | None, *, final: boo
         "confidence": confidence if word.confidence is None else word.confidence,
         "word_is_final": final,
     }
-    return {**body, "speaker": speaker} if speaker else body
+    return {**body, "speaker": lettered(speaker)} if speaker else body
 
 
 def _ms(seconds: float) -> int:

@@ -56,8 +56,6 @@ TEXT_FEATURES: Final = {
     "intents": "intents are not detected",
     "custom_intent": "intents are not detected",
     "custom_intent_mode": "intents are not detected",
-    "diarize_model": "speakers are numbered only if a stage of the cluster recognises them",
-    "diarize": "speakers are numbered only if a stage of the cluster recognises them",
 }
 """Parameter → what is done instead."""
 _NO_EFFECT: Final = frozenset({"mip_opt_out", "no_delay", "token"})
@@ -292,8 +290,6 @@ def listen_options(handshake: Handshake) -> ListenOptions:
     if multichannel and count is None:
         raise InvalidRequestError("channels: expected the number of channels with multichannel=true")
     diarize = query.flag("diarize") or bool(query.text("diarize_model"))
-    if diarize:
-        reported.append(("diarize", TEXT_FEATURES["diarize"]))
     style = style_of(query, diarize=diarize)
     vad_events = query.flag("vad_events")
     config = config_of(
@@ -302,6 +298,7 @@ def listen_options(handshake: Handshake) -> ListenOptions:
             "hotwords": vocabulary(query),
             "interim": interim,
             "words": True,
+            "diarize": diarize,
             "vad_silence_ms": silence,
         }
     )

@@ -29,7 +29,7 @@ from parlando.domain.formats import AudioFormat
 from parlando.errors import InvalidRequestError, ParlandoError
 from parlando.ids import is_uid
 
-OPTIONS: Final = ("task", "translations", "prompt", "hotwords", "songs")
+OPTIONS: Final = ("task", "translations", "prompt", "hotwords", "songs", "diarize")
 """Fields of the session's config that the query may contain, besides `language`."""
 WINDOW_S: Final = 5  # the app never resumes: it opens a new session after it reconnects
 

@@ -127,7 +127,7 @@ class Conversation:
         match event:
             case SpeechStarted():
                 return self._speech(event.start)
-            case Partial() if event.stable:
+            case Partial() if event.stable and not self.session.diarizes:  # a final may be divided
                 return [*self._speech(event.start), *self._delta(event, event.stable)]
             case FinalTranscript():
                 return self._final(event)

@@ -18,7 +18,6 @@ from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
 from api_gateway.doors.base import explain
 from api_gateway.doors.deepgram_options import (
     CONTAINED,
-    TEXT_FEATURES,
     Query,
     format_of,
     language_of,
@@ -91,7 +90,7 @@ def file_options(query: Query) -> FileOptions:
     detect = query.flag("detect_language")
     paragraphs = query.flag("paragraphs")
     diarize = query.flag("diarize") or bool(query.text("diarize_model"))
-    reported = [("diarize", TEXT_FEATURES["diarize"])] if diarize else []
+    reported: list[tuple[str, str]] = []
     utterances = query.flag("utterances")
     gap = query.decimal("utt_split", 0.0, 60.0)
     multichannel = query.flag("multichannel")
@@ -116,6 +115,7 @@ def file_options(query: Query) -> FileOptions:
             language=language,
             hotwords=hotwords,
             words=True,
+            diarize=diarize,
             channels="split" if multichannel else "mix",
             priority=Priority.HIGH,
             callback_url=callback,

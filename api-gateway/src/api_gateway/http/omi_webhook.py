@@ -84,6 +84,7 @@ class _Spoken:
             batch=self.services.settings.omi_mode == "batch",
             language=await self.services.admission.language_or_none(language),
             songs=self.services.settings.omi_songs,
+            diarize=self.services.settings.omi_diarize,
             **self.options,
         )
 

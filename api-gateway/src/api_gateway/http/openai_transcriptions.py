@@ -126,7 +126,8 @@ def request_of(
         prompt=" ".join([upload.one("prompt") or "", ", ".join(upload.many("keywords"))]).strip()[:2000],
         words=form in ("srt", "vtt") or "word" in granularities or "logprobs" in include,
         task=task,
-        channels="split" if form == "diarized_json" else "mix",
+        channels=_choice(upload, "channels", ("mix", "split")),
+        diarize=form == "diarized_json",
         priority=Priority.HIGH,
         eager=streams,
     )
@@ -139,6 +140,14 @@ def request_of(
         rules_of({name: upload.one(name) for name in FIELDS}),
         tuple(upload.many("known_speaker_names")),
     )
+
+
+def _choice(upload: Upload, name: str, choices: tuple[str, ...]) -> str:
+    """A field of the form that has one of `choices`; the first one by default. Raises `ParamError`."""
+    given = upload.one(name) or choices[0]
+    if given not in choices:
+        raise ParamError(f"Expected {' or '.join(choices)}, but got {given[:40]!r}", name)
+    return given
 
 
 def _language(upload: Upload) -> dict[str, str | None]:
@@ -290,12 +299,12 @@ async def _stream(services: Services, job: str, params: TranscriptionRequest) ->
                     for raw in getattr(message.message, "segments", ()):
                         segment = FinalSegment(segment=len(segments), **raw)
                         delta = segment.text if not text else f" {segment.text}"
-                        yield _frame(_delta(segment, delta, len(segments) + 1, first=not text, params=params))
-                        if params.form == "diarized_json":
-                            yield _frame(openai.diarized_segment(len(segments) + 1, segment, params.speakers))
+                        yield _frame(_delta(segment, delta, first=not text, params=params))
                         text += delta
                         segments.append(segment)
                     if message.type in ENDS:
+                        if message.type == "completed" and params.form == "diarized_json":
+                            yield await _speakers(services, job, params)
                         yield await _last(services, job, text, segments, params)
                         return
     except JobNotFoundError:
@@ -304,14 +313,17 @@ async def _stream(services: Services, job: str, params: TranscriptionRequest) ->
         remove_later(services, job)
 
 
-def _delta(
-    segment: FinalSegment, delta: str, number: int, *, first: bool, params: TranscriptionRequest
-) -> dict[str, Any]:
+async def _speakers(services: Services, job: str, params: TranscriptionRequest) -> bytes:
+    """The segments with their speakers, which are known when the whole recording has been processed."""
+    transcript = await services.jobs.transcript(await services.jobs.record(job))
+    body = openai.diarized_json(transcript, params.speakers)
+    return b"".join(map(_frame, body["segments"]))
+
+
+def _delta(segment: FinalSegment, delta: str, *, first: bool, params: TranscriptionRequest) -> dict[str, Any]:
     event: dict[str, Any] = {"type": "transcript.text.delta", "delta": delta}
     if params.logprobs:
         event["logprobs"] = openai.logprobs([segment], first=first)
-    if params.form == "diarized_json":
-        event["segment_id"] = f"seg_{number:03d}"
     return event
 
 

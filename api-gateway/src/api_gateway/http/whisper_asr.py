@@ -22,6 +22,7 @@ from api_gateway.http.job_uploads import receive
 from api_gateway.http.subtitle_rules import CueRulesDep
 from api_gateway.presenters.whisper_asr import FORMATS
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
+from parlando.domain.decode_options import MOST_SPEAKERS
 from parlando.domain.job_options import JobOptions, Priority
 from parlando.domain.languages import MAX_CHOICE
 from parlando.errors import InvalidRequestError
@@ -91,12 +92,18 @@ async def asr(
     encode: EncodeQuery = True,
     output: Annotated[Literal["txt", "json", "srt", "vtt", "tsv"], Query()] = "txt",
     word_timestamps: Annotated[bool, Query(description="The JSON has words")] = False,
+    diarize: Annotated[bool, Query(description="Segments have speakers")] = False,
+    min_speakers: Annotated[int | None, Query(ge=1, le=MOST_SPEAKERS)] = None,
+    max_speakers: Annotated[int | None, Query(ge=1, le=MOST_SPEAKERS)] = None,
 ) -> Response:
     """Transcribe a file, or translate it to English. Further parameters are ignored."""
     options = _options(
         task=task,
         prompt=initial_prompt,
         words=output in ("srt", "vtt") or (word_timestamps and output == "json"),
+        diarize=diarize,
+        min_speakers=min_speakers,
+        max_speakers=max_speakers,
         **({"language": language} if language else {}),
     ).with_default_language(services.settings.default_language)
     upload = await receive(

@@ -3,17 +3,16 @@
 Source: Deepgram's API description, and the types of its Python library.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from api_gateway.presenters.error_mapping import mapping_of
+from api_gateway.presenters.speakers import speaker_number
 from parlando.domain.transcript import UNSPACED, FinalSegment, TimedWord, join
 from parlando.errors import ParlandoError
 
 PUNCTUATION: Final = ".,;:!?…\"'()[]{}«»„“”‘’¿¡—–-。、，！？；：「」『』"
-_SPEAKER = re.compile(r"SPEAKER_(\d{1,4})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +39,6 @@ def written(text: str, language: str | None, style: Style) -> str:
     if language in UNSPACED:
         return "".join(character for character in text if character not in PUNCTUATION).lower()
     return " ".join(filter(None, map(plain, text.split())))
-
-
-def speaker_number(speaker: str | None) -> int | None:
-    """The number in a label of the form `SPEAKER_00`; None for any other."""
-    numbered = _SPEAKER.fullmatch(speaker or "")
-    return int(numbered[1]) if numbered else None
 
 
 def estimated(text: str, start: float, end: float, confidence: float | None) -> list[TimedWord]:

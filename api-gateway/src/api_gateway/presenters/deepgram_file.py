@@ -10,13 +10,13 @@ from api_gateway.presenters.deepgram import (
     Style,
     alternative,
     mean,
-    speaker_number,
     timed_words,
     warnings,
     word_fields,
     written,
 )
 from api_gateway.presenters.session import iso
+from api_gateway.presenters.speakers import speaker_number
 from parlando.domain.job_options import JobStatus
 from parlando.domain.transcript import FinalSegment, TimedWord, Transcript, join
 from parlando.errors import EngineError, InvalidAudioError, InvalidRequestError

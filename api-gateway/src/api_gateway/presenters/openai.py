@@ -4,11 +4,11 @@ Source: OpenAI's OpenAPI document, `/audio/transcriptions`, and the types of its
 """
 
 import math
-import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+from api_gateway.presenters.speakers import lettered
 from parlando.domain import subtitles
 from parlando.domain.cues import CueRules
 from parlando.domain.languages import NAMES
@@ -107,26 +107,19 @@ def with_words(body: dict[str, Any], transcript: Transcript, granularities: Sequ
 
 
 def diarized_segment(number: int, segment: FinalSegment, speakers: Sequence[str] = ()) -> dict[str, Any]:
-    """A segment with its speaker: the name from the request for its channel, or a letter."""
-    numbered = re.fullmatch(r"SPEAKER_(\d{1,4})", segment.speaker or "SPEAKER_00")
+    """A segment with its speaker: the name that the request has for its number, or a letter."""
     return {
         "type": "transcript.text.segment",
         "id": f"seg_{number:03d}",
         "start": segment.start,
         "end": segment.end,
         "text": segment.text,
-        "speaker": _speaker(int(numbered[1]), speakers) if numbered else segment.speaker,
+        "speaker": lettered(segment.speaker or "SPEAKER_00", speakers),
     }
 
 
-def _speaker(number: int, names: Sequence[str]) -> str:
-    if number < len(names):
-        return names[number]
-    return chr(ord("A") + number) if number < 26 else f"speaker_{number}"
-
-
 def diarized_json(transcript: Transcript, speakers: Sequence[str] = ()) -> dict[str, Any]:
-    """The body of `response_format=diarized_json`: each channel is a speaker."""
+    """The body of `response_format=diarized_json`."""
     segments = [diarized_segment(n, segment, speakers) for n, segment in enumerate(_with_text(transcript), 1)]
     return {
         "task": "transcribe",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from api_gateway.presenters.error_mapping import mapping_of
+from api_gateway.presenters.speakers import lettered
 from parlando.domain.events import FinalTranscript
 from parlando.errors import ParlandoError
 
@@ -115,7 +116,7 @@ def segment(item: str, final: FinalTranscript) -> Event:
         "content_index": 0,
         "id": f"seg_{final.segment:04d}",
         "text": final.text,
-        "speaker": final.speaker,
+        "speaker": lettered(final.speaker or ""),
         "start": final.start,
         "end": final.end,
     }

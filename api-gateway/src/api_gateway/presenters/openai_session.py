@@ -253,6 +253,11 @@ class RealtimeSession:
         return LOGPROBS in self.include
 
     @property
+    def diarizes(self) -> bool:
+        """Whether speakers are labelled: OpenAI has a model for it."""
+        return str((self.transcription or {}).get("model", "")).endswith("-diarize")
+
+    @property
     def silence_ms(self) -> int | None:
         """Silence that ends a segment, in milliseconds; None for the transcriber's default."""
         turns = self.turn_detection
@@ -280,6 +285,7 @@ class RealtimeSession:
             "prompt": given.get("prompt", ""),
             "hotwords": _hotwords(given.get("keywords", [])),
             "words": self.logprobs,
+            "diarize": self.diarizes,
             "vad_silence_ms": self.silence_ms,
         }
 

@@ -22,12 +22,13 @@ def _json(transcript: Transcript, rules: CueRules) -> str:
 
 
 def _segment(number: int, segment: FinalSegment) -> dict[str, Any]:
-    """Whisper's fields; `words` is None unless word times were requested."""
+    """Whisper's fields; `words` is None unless word times were requested; `speaker` where it is known."""
     words = [
         {"start": word.start, "end": word.end, "word": f" {word.word}", "probability": word.confidence}
         for word in segment.words
     ]
-    return {**segment_fields(number, segment), "words": words or None}
+    speaker = {"speaker": segment.speaker} if segment.speaker else {}
+    return {**segment_fields(number, segment), "words": words or None, **speaker}
 
 
 FORMATS: Final[dict[str, Callable[[Transcript, CueRules], str]]] = {

@@ -25,7 +25,7 @@ from parlando.cli import (
 from parlando.cli.conform import run as conform
 from parlando.cli.conform.drivers.base import Target
 from parlando.cli.conform.drivers.table import DRIVERS
-from parlando.cli.options import HERE, Key, Url
+from parlando.cli.options import HERE, Key, Speakers, Url
 from parlando.client import ClientError, Parlando
 from parlando.domain.subtitles import Format
 from parlando.errors import ParlandoError
@@ -70,6 +70,7 @@ def transcribe_command(
     words: Annotated[bool, typer.Option("--words", help="Include word times (json only).")] = False,
     translate: Annotated[bool, typer.Option("--translate", help="Translate into English.")] = False,
     split: Annotated[bool, typer.Option("--split", help="Treat each channel as a separate speaker.")] = False,
+    speakers: Speakers = False,
     line_chars: Annotated[int, typer.Option(min=10, max=200, help="Characters in a line of subtitles.")] = 42,
     lines: Annotated[int, typer.Option(min=1, max=4, help="Lines of a subtitle.")] = 2,
     cue_s: Annotated[float, typer.Option(min=1, max=30, help="Seconds that a subtitle is shown.")] = 7,
@@ -83,6 +84,7 @@ def transcribe_command(
         "words": str(words or form in TIMED_WORDS).lower(),
         "task": "translate" if translate else "transcribe",
         "channels": "split" if split else "mix",
+        **({"diarize": "true"} if speakers else {}),
         **({"analyze": steps} if steps else {}),
     }
     rules = {"max_line_chars": str(line_chars), "max_lines": str(lines), "max_cue_s": str(cue_s)}
@@ -125,9 +127,10 @@ def live_command(
     prompt: Annotated[str, typer.Option(help=PROMPT)] = "",
     hotwords: Annotated[str, typer.Option(help=HOTWORDS)] = "",
     translate: Annotated[bool, typer.Option("--translate", help="Translate into English.")] = False,
+    speakers: Speakers = False,
 ) -> None:
     """Stream a file as live audio. Stable text is bold; the rest may still change."""
-    options = live.options(language, prompt, hotwords, translate=translate)
+    options = live.options(language, prompt, hotwords, translate=translate, speakers=speakers)
     asyncio.run(live.run(file, url=url, key=key, fast=fast, options=options))
 
 
@@ -139,9 +142,10 @@ def listen_command(
     prompt: Annotated[str, typer.Option(help=PROMPT)] = "",
     hotwords: Annotated[str, typer.Option(help=HOTWORDS)] = "",
     translate: Annotated[bool, typer.Option("--translate", help="Translate into English.")] = False,
+    speakers: Speakers = False,
 ) -> None:
     """Transcribe the microphone live until Ctrl-C. Requires the package sounddevice."""
-    options = live.options(language, prompt, hotwords, translate=translate)
+    options = live.options(language, prompt, hotwords, translate=translate, speakers=speakers)
     asyncio.run(listen.run(url=url, key=key, options=options))
 
 

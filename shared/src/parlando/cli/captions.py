@@ -30,10 +30,10 @@ class Captions:
             case "partial":
                 stable = event["stable"]
                 tail = event["text"].removeprefix(stable)
-                self._live.update(Text.assemble((stable, "bold"), (tail, "dim italic")))
+                self._live.update(Text.assemble(_speaker(event), (stable, "bold"), (tail, "dim italic")))
             case "final" if event["text"]:
                 self._live.update("")
-                self._console.print(Text(event["text"]), soft_wrap=True)
+                self._console.print(Text.assemble(_speaker(event), event["text"]), soft_wrap=True)
             case "restarted":
                 self._console.print("[yellow]The session was opened anew; its text may be repeated[/]")
             case "unprotected":
@@ -42,3 +42,8 @@ class Captions:
                 )
             case "status":
                 self._console.print(f"[yellow]{event['status']}: {event['ms']} ms ({event['reason']})[/]")
+
+
+def _speaker(event: dict[str, Any]) -> tuple[str, str]:
+    """The label of a segment's speaker before its text."""
+    return (f"{event['speaker']}: " if event.get("speaker") else "", "cyan")

@@ -50,13 +50,16 @@ async def _send(session: ClientSession, recording: LocalFile, *, fast: bool) -> 
     await session.end()
 
 
-def options(language: str | None, prompt: str, hotwords: str, *, translate: bool) -> dict[str, str | None]:
+def options(
+    language: str | None, prompt: str, hotwords: str, *, translate: bool, speakers: bool = False
+) -> dict[str, str | None]:
     """The options of a session from those of the command; None where none is given."""
     return {
         "language": language,
         "prompt": prompt or None,
         "hotwords": hotwords or None,
         "task": "translate" if translate else None,
+        "diarize": "true" if speakers else None,
     }
 
 

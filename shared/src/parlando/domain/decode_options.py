@@ -2,7 +2,7 @@
 
 from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from parlando.domain.analysis import STEPS_PATTERN, step_names
 from parlando.domain.languages import LanguageChoice, codes
@@ -54,6 +54,12 @@ class DecodeOptions(BaseModel):
         description="Steps of the analysis of the text, separated by commas, whose results are annotations "
         "(docs/analysis.md)",
     )
+
+    @model_validator(mode="after")
+    def _speakers_fit(self) -> Self:
+        if (self.min_speakers or 1) > (self.max_speakers or MOST_SPEAKERS):
+            raise ValueError("expected max_speakers to be at least min_speakers")
+        return self
 
     @property
     def timed(self) -> bool:

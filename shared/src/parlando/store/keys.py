@@ -359,9 +359,7 @@ class JobKeys:
 
     @property
     def parts(self) -> str:
-        """The chunks: `e<n>` queue entry of chunk n, `r<n>` its result while earlier ones are missing,
-        `v<n>` its voices.
-        """
+        """The chunks' queue entries, results and voices; see `lua/job.lua`."""
         return f"stt:{{{self.partition}}}:parts:{self.job}"
 
     @property

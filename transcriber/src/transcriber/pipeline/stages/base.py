@@ -41,7 +41,7 @@ class Stage(ABC):
     name: ClassVar[str]
     """Its name in a session's `stages`."""
 
-    budget_s: ClassVar[float] = 0.5
+    budget_s: float = 0.5
     """Seconds that one call may take. Finals wait for it."""
 
     def is_wanted(self, config: SessionConfig) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+import orjson
 import structlog
 
 from parlando.domain.audio import SAMPLE_RATE, Float32
@@ -26,8 +27,6 @@ from transcriber.speakers.live import LiveSpeakers
 from transcriber.speakers.thread import embedded
 from transcriber.speakers.windows import HOP_S, Span, changes, spans
 
-WAIT_S: Final = 0.6  # a final waits so long for its windows
-LAST_WAIT_S: Final = 1.5  # the end of a session waits so long for windows that are late
 SESSIONS: Final = 1000  # sessions of which embeddings are kept
 LATE: Final = 20  # finals of a session that wait for their windows
 SURE: Final = 0.3  # cosine from which on a partial has a speaker
@@ -49,11 +48,16 @@ class _Late:
 
 @dataclass(slots=True)
 class _Voices:
-    """Embeddings of a session's open segment, by the place of their window, and its late finals."""
+    """Embeddings of a session's open segment, by the place of their window, and its late finals.
+
+    `speakers`: those in the state `loaded`, for partials.
+    """
 
     start: float = -1.0
     vectors: dict[tuple[int, int], Vector] = field(default_factory=dict)
     late: list[_Late] = field(default_factory=list)
+    loaded: str = ""
+    speakers: LiveSpeakers = field(default_factory=LiveSpeakers)
 
 
 def counted(config: SessionConfig) -> SpeakerCount:
@@ -64,7 +68,9 @@ def counted(config: SessionConfig) -> SpeakerCount:
 class Diarizer:
     """The speakers of all sessions of a process. What it needs of a session is in the session's state."""
 
-    def __init__(self) -> None:
+    def __init__(self, wait_s: float) -> None:
+        """`wait_s`: how long a final, and the end of a session, wait for embeddings."""
+        self._wait_s = wait_s
         self._sessions: OrderedDict[str, _Voices] = OrderedDict()
 
     async def partial(self, partial: Partial, audio: StageAudio, state: State) -> Partial:
@@ -78,12 +84,14 @@ class Diarizer:
         if not ready or "live" not in state:
             return partial
         newest = self._model.centred(np.stack(ready[-1:]), narrow=is_narrow(audio.pcm))
-        speaker, cosine = LiveSpeakers.load(state["live"]).nearest(newest)
+        if voices.loaded != state["live"]:
+            voices.loaded, voices.speakers = state["live"], _speakers(state)
+        speaker, cosine = voices.speakers.nearest(newest)
         return partial.model_copy(update={"speaker": name(speaker) if cosine >= SURE else None})
 
     async def final(self, final: FinalTranscript, audio: StageAudio, state: State) -> FinalTranscript:
         """The final with a speaker for each word, and for itself the one of most of its speech."""
-        speakers = LiveSpeakers.load(state.get("live", {}))
+        speakers = _speakers(state)
         voices = self._voices(final.session_id, final.start)
         count = counted(audio.config)
         self._take_late(voices, speakers, count)
@@ -91,33 +99,33 @@ class Diarizer:
         vectors = [self._vector(voices, window, audio) for window in windows]
         narrow = is_narrow(audio.pcm)
         voices.vectors = {}
-        if await _done(vectors, WAIT_S):
+        if await _done(vectors, self._wait_s):
             final = _labelled(final, audio, speakers, windows, self._centred(vectors, narrow))
         else:
             voices.late = [*voices.late[1 - LATE :], _Late(final.segment, windows, vectors, narrow)]
             speakers.unplaced(final.segment)
             final = final.model_copy(update={"speaker": None})
-        state["live"] = speakers.dump()
+        _keep(speakers, state)
         return final
 
     def revisions(self, state: State) -> list[SpeakerOfSegment]:
         """Segments whose speakers have changed since clients were told them."""
         if "live" not in state:
             return []
-        speakers = LiveSpeakers.load(state["live"])
+        speakers = _speakers(state)
         found = speakers.revisions()
         if found:
-            state["live"] = speakers.dump()
+            _keep(speakers, state)
         return [SpeakerOfSegment(segment=segment, speaker=name(speaker)) for segment, speaker in found]
 
     async def end(self, sid: str, state: State, config: SessionConfig) -> list[SpeakerOfSegment]:
         """The revisions at the end of a session, with those of late finals."""
         voices = self._sessions.pop(sid, None)
         if voices is not None and voices.late:
-            await _done([vector for late in voices.late for vector in late.vectors], LAST_WAIT_S)
-            speakers = LiveSpeakers.load(state.get("live", {}))
+            await _done([vector for late in voices.late for vector in late.vectors], self._wait_s)
+            speakers = _speakers(state)
             self._take_late(voices, speakers, counted(config))
-            state["live"] = speakers.dump()
+            _keep(speakers, state)
         return self.revisions(state)
 
     # --- embeddings ---------------------------------------------------------------------------
@@ -163,6 +171,15 @@ class Diarizer:
             else:
                 waiting.append(late)
         voices.late = waiting
+
+
+def _speakers(state: State) -> LiveSpeakers:
+    return LiveSpeakers.load(orjson.loads(state["live"]) if "live" in state else {})
+
+
+def _keep(speakers: LiveSpeakers, state: State) -> None:
+    """Store the speakers as text, of which copies cost nothing."""
+    state["live"] = orjson.dumps(speakers.dump()).decode()
 
 
 def _labelled(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from transcriber.pipeline.stages.diarizer import Diarizer
 
 
+OVERHEAD_S: Final = 1.5  # for all but the wait
 COARSE_FOR: Final = 5
 """Finals without load after which the labels count as complete again."""
 
@@ -31,7 +32,11 @@ class SpeakersStage(Stage):
     """See the module. Its state has the voices of the session's speakers, some 100 KB at most."""
 
     name: ClassVar[str] = "speakers"
-    budget_s: ClassVar[float] = 2.0
+
+    def __init__(self, wait_s: float = 0.6) -> None:
+        """`wait_s`: how long a final waits for its speaker."""
+        self._wait_s = wait_s
+        self.budget_s = wait_s + OVERHEAD_S
 
     def is_wanted(self, config: SessionConfig) -> bool:
         """See `Stage`."""
@@ -39,7 +44,7 @@ class SpeakersStage(Stage):
 
     @cached_property
     def _diarizer(self) -> "Diarizer":
-        made: Diarizer = plugins.load("transcriber.pipeline.stages.diarizer:Diarizer")()
+        made: Diarizer = plugins.load("transcriber.pipeline.stages.diarizer:Diarizer")(self._wait_s)
         return made
 
     async def on_partial(self, segment: Partial, audio: StageAudio, state: State) -> Partial:
