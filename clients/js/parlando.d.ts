@@ -108,7 +108,7 @@ export interface SpeakersRevised {
 }
 export interface Status {
   type: "status";
-  status: "throttled" | "flowing" | "lost";
+  status: "throttled" | "flowing" | "lost" | "speakers_coarse" | "speakers_complete";
   ms: number;
   reason: string;
 }

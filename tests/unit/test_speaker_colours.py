@@ -1,4 +1,4 @@
-"""The colours of speakers in the web app can be read on every background, in both themes and at high contrast."""
+"""The colours of speakers in the web app can be read in both themes, and better at high contrast."""
 
 import re
 from pathlib import Path

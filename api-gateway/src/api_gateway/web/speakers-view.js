@@ -4,7 +4,7 @@ import { clock, explain, make, showNotice } from "./dom.js";
 
 /** Add the place of a speaker's name to a line; `regroup` fills it. */
 export function addHead(line) {
-  line.prepend(make("span", { className: "speaker", hidden: true }));
+  line.prepend(make("b", { className: "speaker", hidden: true }));
   return line;
 }
 
@@ -58,9 +58,13 @@ export class SpeakersPanel {
     this.speakers = speakers;
     this.rows = new Map(); // first label → its elements
     this.dialog = rename && new RenameDialog(speakers, rename);
-    this.summary = make("summary", {}, "Speakers");
-    this.list = make("ul", { ariaLabel: "Speakers" });
-    this.element = make("details", { className: "speakers", hidden: true }, this.summary, this.list);
+    this.toggle = make("button", { type: "button", className: "quiet toggle", ariaExpanded: "false" });
+    this.list = make("ul", { ariaLabel: "Speakers", hidden: true });
+    this.element = make("div", { className: "speakers", hidden: true }, this.toggle, this.list);
+    this.toggle.addEventListener("click", () => {
+      this.list.hidden = !this.list.hidden;
+      this.toggle.ariaExpanded = String(!this.list.hidden);
+    });
     for (const type of ["said", "changed"]) speakers.addEventListener(type, () => this.draw());
   }
 
@@ -69,7 +73,7 @@ export class SpeakersPanel {
     this.element.hidden = !people.length;
     const hidden = people.filter(({ shown }) => !shown).length;
     const text = `Speakers: ${people.length}${hidden ? ` (${hidden} hidden)` : ""}`;
-    if (this.summary.textContent !== text) this.summary.textContent = text;
+    if (this.toggle.textContent !== text) this.toggle.textContent = text;
     const rows = people.map((person) => this.row(person));
     const current = new Set(people.map(({ labels }) => labels[0]));
     for (const label of [...this.rows.keys()]) if (!current.has(label)) this.rows.delete(label);
