@@ -112,7 +112,8 @@ async def test_a_number_of_speakers_is_kept(cluster, recording):
 
 async def test_finals_have_their_speakers_and_are_divided_between_them(cluster):
     audio, turns = dialogue()
-    async with connect(cluster.url(), diarize=True, words=True, vad_silence_ms=2000) as session:
+    options = {"diarize": True, "words": True, "vad_silence_ms": 2000, "speaker_count": 2}
+    async with connect(cluster.url(), **options) as session:
         await send(session, audio)
         await session.end()
         events = [event async for event in session]

@@ -185,3 +185,14 @@ def test_any_words_have_speakers_of_the_windows_in_their_order(speakers, count, 
         while a != b and turns and turns[0] != b:
             turns.pop(0)
         assert turns
+
+
+def test_one_voice_is_not_divided_while_others_may_still_speak():
+    rng = np.random.default_rng(3)
+    voices = np.eye(2, 192, dtype=np.float32)
+    vectors = unit(voices[[0] * 8 + [1] * 4] + 0.05 * rng.standard_normal((12, 192)).astype(np.float32))
+    seconds = np.full(12, 0.75, np.float32)
+    two = SpeakerCount(2, 2)
+    assert set(cluster(vectors[:8], seconds[:8], count=two, complete=False)) == {0}
+    assert set(cluster(vectors[:8], seconds[:8], count=two)) == {0, 1}
+    assert cluster(vectors, seconds, count=two, complete=False).tolist() == [0] * 8 + [1] * 4

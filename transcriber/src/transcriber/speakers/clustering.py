@@ -13,6 +13,8 @@ from transcriber.speakers.embedding import unit
 
 THRESHOLD: Final = 0.22
 """Mean cosine of two clusters of centred embeddings below which they are two speakers."""
+SAME_VOICE: Final = 0.4
+"""Mean cosine of two clusters from which on they are one voice, whatever number of speakers is expected."""
 LEAST_S: Final = 1.4
 """Least speech of a speaker. Clusters with less belong to the nearest one with more."""
 LEAST_SHARE: Final = 0.04
@@ -48,12 +50,19 @@ def name(speaker: int | None) -> str | None:
 
 
 def cluster(
-    vectors: Float32, seconds: Float32, *, count: SpeakerCount | None = None, threshold: float = THRESHOLD
+    vectors: Float32,
+    seconds: Float32,
+    *,
+    count: SpeakerCount | None = None,
+    threshold: float = THRESHOLD,
+    complete: bool = True,
 ) -> Labels:
     """Labels of windows, numbered from 0 in the order of their first window.
 
     `vectors`: unit embeddings, shape (n, d). `seconds`: how much speech each stands for, shape (n,).
     Average-linkage clustering by cosine, cut at `threshold` or so that `count` is kept.
+    `complete`: False if more speech follows: then voices that are one (`SAME_VOICE`) aren't divided to reach
+    the least number of speakers, because the others may not have spoken yet.
     """
     count = count or SpeakerCount()
     if len(vectors) < 2 or count.most == 1:
@@ -64,8 +73,9 @@ def cluster(
     found = labels.max() + 1
     if count.most is not None and found > count.most:
         labels = _cut(tree, vectors, seconds, count.most)
-    elif count.least is not None and found < count.least:
-        labels = _cut(tree, vectors, seconds, count.least)
+    least = min(count.least or 1, len(vectors))
+    if found < least and (complete or tree[1 - least, 2] > 1 - SAME_VOICE):
+        labels = _cut(tree, vectors, seconds, least)
     for _ in range(_PASSES):
         labels = numbered(np.argmax(vectors @ centroids(vectors, seconds, labels).T, axis=1))
     return labels

@@ -62,7 +62,7 @@ class LiveSpeakers:
         self._groups = np.concatenate([self._groups, np.full(added, self._next_group)])
         self._places = np.concatenate([self._places, np.full(added, -1)])
         self._next_group += 1
-        found = cluster(self._vectors, self._seconds, count=count)
+        found = cluster(self._vectors, self._seconds, count=count, complete=False)
         self._take(smoothed(found, self._groups), count.most if count else None)
         return [int(label) for label in self._labels[len(self._labels) - added :]]
 
