@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import struct
+from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.files import Files
 from audio_processor.layout import PcmLayout, of_raw, sniff
 from audio_processor.recording import Recording
+from audio_processor.timeline import Jump
 from parlando.domain.audio import Encoding
 from parlando.domain.formats import AudioFormat
 from parlando.errors import InvalidAudioError
@@ -54,6 +56,7 @@ class Taken:
         assert layout is not None
         self.data = data
         self.pcm = b""
+        self.jumps: list[Jump] = []
         self.conversion: Conversion
         if isinstance(layout, PcmLayout):
             self.conversion = PcmConversion(program, form, self._emit, lambda: None, emitted, layout)
@@ -62,8 +65,9 @@ class Taken:
                 program, form, self._emit, lambda: None, emitted, layout, keep=1 << 26, reread=self._again
             )
 
-    async def _emit(self, pcm: bytes) -> None:
+    async def _emit(self, pcm: bytes, jumps: Sequence[Jump] = ()) -> None:
         self.pcm += pcm
+        self.jumps += jumps
 
     async def _again(self):
         yield self.data
@@ -198,7 +202,14 @@ KNOWN = {
         b"\0\0\0\x10ftypisom\0\0\0\0\0\0\0\x88mdat" + bytes(128),
         "its index (moov) is missing",
     ),
-    "AVI": (b"RIFF\x10\0\0\0AVI LIST" + bytes(2000), "its container format is not supported"),
+    "an AVI of zeros": (
+        b"RIFF\x10\0\0\0AVI LIST" + bytes(2000),
+        "it is no known audio format, or damaged",
+    ),
+    "subtitles": (
+        b"1\n00:00:01,000 --> 00:00:02,000\nAnd so\n\n" * 20,
+        "its format is not one of those that are decoded; convert it to WAV, FLAC, MP3, M4A, Ogg or WebM",
+    ),
     "WAV of an unknown codec": (
         _head(0x1234, 1, 16_000, 16).replace(b"\xff\xff\xff\xff", b"\x40\0\0\0") + bytes(64),
         "there is no decoder for its codec",
