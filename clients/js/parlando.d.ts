@@ -96,7 +96,7 @@ export interface LanguageFound {
 }
 export interface Status {
   type: "status";
-  status: "throttled" | "flowing" | "lost";
+  status: "throttled" | "flowing" | "lost" | "silence_added" | "gap_ignored" | "restarted";
   ms: number;
   reason: string;
 }
@@ -257,6 +257,8 @@ export interface JobOptions {
   task?: "transcribe" | "translate" | "detect_language";
   translations?: "" | "en";
   channels?: "mix" | "split";
+  /** Audio track of a file with several, from 1; without it the one in `language`, else the default track. */
+  track?: number;
   /** Steps of an analysis, separated by commas, whose results are annotations. */
   analyze?: string;
   /** ISO 639 code of the language into which the step `translation` translates. */

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import os
 import struct
-from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -13,23 +12,20 @@ import psutil
 import pytest
 
 from audio_processor import ffmpeg
-from audio_processor.conversion import ContainerConversion, Conversion, PcmConversion
 from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.files import Files
-from audio_processor.layout import PcmLayout, of_raw, sniff
+from audio_processor.layout import sniff
 from audio_processor.recording import Recording
-from audio_processor.timeline import Jump
-from parlando.domain.audio import Encoding
 from parlando.domain.formats import AudioFormat
 from parlando.errors import InvalidAudioError
 from support.conversion import form_of
 from support.encoding import RECIPES, encoded
 from support.ffmpegs import INSTALLED, VERSIONS, ffmpeg_of
 from support.speech import JFK, fixture
+from support.taken import CONTAINER, Taken
 
 LOSSLESS = [name for name in RECIPES if name.startswith(("s16le", "f32le", "mulaw", "alaw", "wav", "flac"))]
 LOSSY = [name for name in RECIPES if name not in LOSSLESS]
-CONTAINER = AudioFormat(encoding=Encoding.CONTAINER)
 LOUD = (fixture("jfk.flac").astype(int) * 3).clip(-32_768, 32_767).astype("<i2").tobytes()
 SECONDS = 11
 
@@ -44,45 +40,6 @@ def version(request) -> Ffmpeg:
 @pytest.fixture(scope="module")
 def installed() -> Ffmpeg:
     return ffmpeg_of(INSTALLED)
-
-
-class Taken:
-    """A conversion of a whole stream, without Redis."""
-
-    def __init__(self, program: Ffmpeg, data: bytes, form: AudioFormat, emitted: int = 0) -> None:
-        layout = (
-            sniff(data[: 1 << 16], complete=True) if form.encoding is Encoding.CONTAINER else of_raw(form)
-        )
-        assert layout is not None
-        self.data = data
-        self.pcm = b""
-        self.jumps: list[Jump] = []
-        self.conversion: Conversion
-        if isinstance(layout, PcmLayout):
-            self.conversion = PcmConversion(program, form, self._emit, lambda: None, emitted, layout)
-        else:
-            self.conversion = ContainerConversion(
-                program, form, self._emit, lambda: None, emitted, layout, keep=1 << 26, reread=self._again
-            )
-
-    async def _emit(self, pcm: bytes, jumps: Sequence[Jump] = ()) -> None:
-        self.pcm += pcm
-        self.jumps += jumps
-
-    async def _again(self):
-        yield self.data
-
-    async def feed(self, start: int, stop: int, piece: int = 5000) -> None:
-        for at in range(start, stop, piece):
-            await self.conversion.write(at, self.data[at : min(at + piece, stop)])
-
-    async def all(self) -> bytes:
-        try:
-            await self.feed(self.conversion.needed, len(self.data))
-            await self.conversion.finish()
-        finally:
-            await self.conversion.close()
-        return self.pcm
 
 
 async def _pcm(program: Ffmpeg, data: bytes, form: AudioFormat, emitted: int = 0) -> bytes:

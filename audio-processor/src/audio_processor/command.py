@@ -18,7 +18,7 @@ from parlando.domain.audio import SAMPLE_RATE
 _PACKETS: Final = 8  # divisor of the declared rate of raw PCM, so that packets have 10 ms instead of 80
 _PROBE: Final = 16_384  # bytes within which FFmpeg must recognise the format, and find the audio …
 _LONG_PROBE: Final = 1 << 20  # … or, in formats without an index, bytes within which it must find the audio
-_GLOBAL: Final = ("-hide_banner", "-nostats", "-nostdin", "-max_error_rate", "1", "-loglevel")
+_GLOBAL: Final = ("-hide_banner", "-nostats", "-nostdin", "-copyts", "-max_error_rate", "1", "-loglevel")
 _RESAMPLER: Final = {
     "resampler": "swr",
     "filter_type": "kaiser",
@@ -53,6 +53,7 @@ def decode(
     `track`: number of the audio track, from 0. `limits`: of the silence for timestamps, in a container.
     `section`: the bytes [start, end) of the file that are read.
 
+    `-copyts`: FFmpeg neither moves the first timestamp to 0 nor closes up jumps; `timeline` does.
     No `-fflags nobuffer`: before 9.0 it drops the packets that FFmpeg has read to recognise its input.
     """
     options: dict[str, Any] = {
@@ -94,8 +95,7 @@ def decode(
     if not split:
         written["ac"] = 1
     out = stream.output("pipe:1", **written, flush_packets=1, fflags="+bitexact")
-    jumps = ("-dts_delta_threshold", str(limits.jump_s))  # longer ones FFmpeg closes up itself
-    command: list[str] = ffmpeg.compile(out.global_args(*jumps, *_GLOBAL, f"repeat+{level}"), cmd=program)
+    command: list[str] = ffmpeg.compile(out.global_args(*_GLOBAL, f"repeat+{level}"), cmd=program)
     return command
 
 

@@ -90,6 +90,7 @@ _STARTS: Final = {
     b"nut/multimedia container": "nut",
 }
 _RIFFS: Final = {b"AVI ": "avi", b"QLCM": "qcp", b"XWMA": "xwma"}
+_SYNCS: Final = {b"\xf8\x72\x6f\xba": "truehd", b"\xf8\x72\x6f\xbb": "mlp"}
 _IFFS: Final = (b"8SVX", b"16SV", b"MAUD")
 _PACKET: Final = 188  # bytes of an MPEG-TS packet
 
@@ -110,6 +111,8 @@ def demuxer_of(head: bytes) -> str | None:
         return _RIFFS[head[8:12]]
     if head[4:8] in (b"ftyp", b"styp", b"moov"):
         return "mov"
+    if head[4:8] in _SYNCS:
+        return _SYNCS[head[4:8]]
     if head[:1] == b"G" and head[_PACKET : _PACKET + 1] == b"G":
         return "mpegts"
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
@@ -120,7 +123,7 @@ def demuxer_of(head: bytes) -> str | None:
 
 
 _NO_AUDIO: Final = {
-    b"#EXTM3U": "a playlist, which names other files: send the recording itself",
+    b"#extm3u": "a playlist, which names other files: send the recording itself",
     b"ffconcat": "a playlist, which names other files: send the recording itself",
     b"[playlist]": "a playlist, which names other files: send the recording itself",
     b"<asx": "a playlist, which names other files: send the recording itself",

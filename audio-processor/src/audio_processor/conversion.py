@@ -288,6 +288,7 @@ class ContainerConversion(Conversion):
             self._layout,
             channel=self._format.channel,
             normalize=self._format.normalize,
+            level="info",
             **options,  # type: ignore[arg-type]
         )
 
@@ -296,8 +297,8 @@ class ContainerConversion(Conversion):
         first = await process.read()
         if not first:
             return
-        await process.told(lambda: process.report.jumps.start_s is not None)
-        for at in range(0, silent := _silence(process), SAMPLE_RATE):
+        await process.told(lambda: process.report.jumps.first_s is not None)
+        for at in range(0, silent := process.report.lead(LIVE), SAMPLE_RATE):
             yield bytes(BYTES_PER_SAMPLE * min(SAMPLE_RATE, silent - at))
         yield first
         async for data in super()._output(process):
@@ -305,7 +306,7 @@ class ContainerConversion(Conversion):
 
     def _jumps(self, process: FfmpegProcess) -> Sequence[Jump]:
         """See `Conversion`."""
-        found, silent = process.report.jumps, _silence(process)
+        found, silent = process.report.jumps, process.report.lead(LIVE)
         start = [Jump(Kind.FILLED, 0, silent / SAMPLE_RATE)] if silent else []
         return [*start, *(replace(jump, position=silent + jump.position) for jump in found.found)]
 
@@ -391,9 +392,3 @@ class ContainerConversion(Conversion):
             os.close(file)
         if failed:
             raise InvalidAudioError(f"The audio can't be decoded: {self._reason}")
-
-
-def _silence(process: FfmpegProcess) -> int:
-    """Samples of silence before the first frame."""
-    start_s = process.report.jumps.start_s or 0.0
-    return round(start_s * SAMPLE_RATE) if start_s <= LIVE.jump_s else 0

@@ -131,11 +131,10 @@ class Recording:
         before = self.expected_samples
         async with self._opened(part, alone=alone) as opened:
             process = opened.process
-            await process.told(lambda: process.report.jumps.start_s is not None)
+            await process.told(lambda: process.report.jumps.first_s is not None)
             if not self.channels:
                 self.channels = opened.channels if self._split else 1
-            start_s = process.report.jumps.start_s or 0.0
-            silent = round(start_s * SAMPLE_RATE) if start_s <= timeline.FILE.jump_s else 0
+            silent = process.report.lead(timeline.FILE)
             for at in range(0, silent, SILENCE):
                 yield np.zeros((min(SILENCE, silent - at), self.channels), np.int16)
             mixer = Mixer() if opened.channels == 2 and not self._split else None

@@ -4,10 +4,12 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from audio_processor.timeline import Jumps
+from audio_processor.timeline import LEAST_JUMP_S, Jumps, Limits
 from parlando.domain import languages
+from parlando.domain.audio import SAMPLE_RATE
 
 _DURATION: Final = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d\.\d+)")
+_START: Final = re.compile(r"^  Duration: .*, start: (-?\d+\.\d+)")
 _HEAD: Final = (
     r"^ {2,4}Stream #0:\d+(?:\[\w+\])?(?:\((?P<language>[\w-]+)\))?(?:\[\w+\])?: Audio: (?P<codec>\w+)"
 )
@@ -55,6 +57,8 @@ class Report:
         self.jumps = Jumps()
         self.duration_s = 0.0
         """By the file's header; 0 if it has none."""
+        self.start_s: float | None = None
+        """The first timestamp of all tracks, such as the picture; None if it isn't known."""
         self.tracks: list[Track] = []
         self.described = False
         """Whether the description of the input is complete."""
@@ -67,13 +71,22 @@ class Report:
             self._describe(line)
         return not line.strip() or line.startswith(" ")
 
+    def lead(self, limits: Limits) -> int:
+        """Samples of silence before the first frame: the sound begins later than the picture."""
+        first, start = self.jumps.first_s, self.start_s
+        late_s = 0.0 if first is None or start is None else first - start
+        return round(late_s * SAMPLE_RATE) if LEAST_JUMP_S < late_s <= limits.jump_s else 0
+
     def _describe(self, line: str) -> None:
         if line.startswith(_DESCRIBED):
             self.described = True
-        elif found := _DURATION.match(line):
+            return
+        if found := _DURATION.match(line):
             hours, minutes, seconds = map(float, found.groups())
             self.duration_s = hours * 3600 + minutes * 60 + seconds
-        elif track := _TRACK.match(line) or _SILENT_TRACK.match(line):
+        if start := _START.match(line):
+            self.start_s = float(start[1])
+        if track := _TRACK.match(line) or _SILENT_TRACK.match(line):
             fields = track.groupdict()
             self.tracks.append(
                 Track(

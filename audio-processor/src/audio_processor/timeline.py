@@ -37,6 +37,10 @@ FILE: Final = Limits(jump_s=3600, total_s=4 * 3600)
 LIVE: Final = Limits(jump_s=300, total_s=1800)
 
 
+_OVERLAP_S: Final = 0.05  # seconds by which frames may overlap lately …
+_LEAK: Final = 0.97  # … and the factor per frame with which that is forgotten
+
+
 class Kind(IntEnum):
     """What the expression found. `START`: the first time of a decoder; `length` is that time.
 
@@ -64,14 +68,17 @@ def expression(limits: Limits) -> str:
 
     Variables: 0: what is added to timestamps; 1: the time at which the next frame is expected; 2: whether a
     frame has come; 3: this frame's time; 4: how much later it is than expected; 5: silence so far; 6: the
-    first time.
+    first time; 7: how much frames have overlapped lately. Overlaps that `aresample` would cut out are undone:
+    no sound is dropped.
     """
     allowed = f"lte(ld(4),{limits.jump_s})*lte(2*ld(5)+ld(4),{limits.total_s}+ld(1)-ld(6))"
     close_up = "st(0,ld(0)-ld(4));st(3,ld(1))"
     filled = f"{_printed(Kind.FILLED)};st(5,ld(5)+ld(4))"
     ignored = f"{_printed(Kind.IGNORED)};{close_up}"
     restarted = f"{_printed(Kind.RESTARTED)};{close_up}"
-    later = f"if(gt(ld(4),{LEAST_JUMP_S}),if({allowed},{filled},{ignored}))"
+    kept = "st(0,ld(0)-ld(7));st(3,ld(3)-ld(7));st(7,0)"
+    squeezed = f"st(7,{_LEAK}*ld(7)+ld(4));if(lt(ld(7),-{_OVERLAP_S}),{kept})"
+    later = f"if(gt(ld(4),{LEAST_JUMP_S}),if({allowed},{filled},{ignored}),{squeezed})"
     first = f"st(6,ld(3));st(1,ld(3));st(4,ld(3));{_printed(Kind.START)}"
     return (
         "st(3,if(isnan(PTS),ld(1),PTS*TB+ld(0)));st(4,ld(3)-ld(1));"
@@ -94,8 +101,8 @@ class Jumps:
     """Reads the lines that the expression printed."""
 
     def __init__(self) -> None:
-        self.start_s: float | None = None
-        """The silence before the first frame in seconds, 0 if it is short; None before that frame."""
+        self.first_s: float | None = None
+        """The first timestamp in seconds; None before the first frame."""
         self.found: list[Jump] = []
         self._numbers: list[float] = []
 
@@ -110,6 +117,6 @@ class Jumps:
             self._numbers = []
             if code != Kind.START:
                 self.found.append(Jump(Kind(int(code)), round(position * SAMPLE_RATE), length))
-            elif self.start_s is None:  # a later one is of a decoder whose rate or channels have changed
-                self.start_s = length if length > LEAST_JUMP_S else 0.0
+            elif self.first_s is None:  # a later one is of a decoder whose rate or channels have changed
+                self.first_s = length
         return True

@@ -70,6 +70,9 @@ def transcribe_command(
     words: Annotated[bool, typer.Option("--words", help="Include word times (json only).")] = False,
     translate: Annotated[bool, typer.Option("--translate", help="Translate into English.")] = False,
     split: Annotated[bool, typer.Option("--split", help="Treat each channel as a separate speaker.")] = False,
+    track: Annotated[
+        int | None, typer.Option(min=1, help="Audio track, from 1, of files with several.")
+    ] = None,
     line_chars: Annotated[int, typer.Option(min=10, max=200, help="Characters in a line of subtitles.")] = 42,
     lines: Annotated[int, typer.Option(min=1, max=4, help="Lines of a subtitle.")] = 2,
     cue_s: Annotated[float, typer.Option(min=1, max=30, help="Seconds that a subtitle is shown.")] = 7,
@@ -84,6 +87,7 @@ def transcribe_command(
         "task": "translate" if translate else "transcribe",
         "channels": "split" if split else "mix",
         **({"analyze": steps} if steps else {}),
+        **({"track": str(track)} if track else {}),
     }
     rules = {"max_line_chars": str(line_chars), "max_lines": str(lines), "max_cue_s": str(cue_s)}
     order = transcribe.Order(form, out, fields, rules)
