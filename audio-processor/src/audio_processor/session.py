@@ -145,7 +145,8 @@ class ConversionSession:
 
     async def _take(self, frame: Frame) -> None:
         if self._conversion is None:
-            self._head += frame.pcm
+            known = self._begins + len(self._head)  # a frame may begin with the end of the recording before
+            self._head += frame.pcm[max(0, known - frame.start) :]
             self._decide(complete=False)
             return
         start, data = frame.start - self._begins - len(self._held), self._held + frame.pcm
