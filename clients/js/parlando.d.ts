@@ -108,7 +108,15 @@ export interface SpeakersRevised {
 }
 export interface Status {
   type: "status";
-  status: "throttled" | "flowing" | "lost" | "speakers_coarse" | "speakers_complete";
+  status:
+    | "throttled"
+    | "flowing"
+    | "lost"
+    | "silence_added"
+    | "gap_ignored"
+    | "restarted"
+    | "speakers_coarse"
+    | "speakers_complete";
   ms: number;
   reason: string;
 }
@@ -286,6 +294,8 @@ export interface JobOptions {
   speaker_count?: number;
   min_speakers?: number;
   max_speakers?: number;
+  /** Audio track of a file with several, from 1; without it the one in `language`, else the default track. */
+  track?: number;
   /** Steps of an analysis, separated by commas, whose results are annotations. */
   analyze?: string;
   /** ISO 639 code of the language into which the step `translation` translates. */

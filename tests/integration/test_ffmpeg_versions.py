@@ -12,22 +12,20 @@ import psutil
 import pytest
 
 from audio_processor import ffmpeg
-from audio_processor.conversion import ContainerConversion, Conversion, PcmConversion
 from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.files import Files
-from audio_processor.layout import PcmLayout, of_raw, sniff
+from audio_processor.layout import sniff
 from audio_processor.recording import Recording
-from parlando.domain.audio import Encoding
 from parlando.domain.formats import AudioFormat
 from parlando.errors import InvalidAudioError
 from support.conversion import form_of
 from support.encoding import RECIPES, encoded
 from support.ffmpegs import INSTALLED, VERSIONS, ffmpeg_of
 from support.speech import JFK, fixture
+from support.taken import CONTAINER, Taken
 
 LOSSLESS = [name for name in RECIPES if name.startswith(("s16le", "f32le", "mulaw", "alaw", "wav", "flac"))]
 LOSSY = [name for name in RECIPES if name not in LOSSLESS]
-CONTAINER = AudioFormat(encoding=Encoding.CONTAINER)
 LOUD = (fixture("jfk.flac").astype(int) * 3).clip(-32_768, 32_767).astype("<i2").tobytes()
 SECONDS = 11
 
@@ -42,43 +40,6 @@ def version(request) -> Ffmpeg:
 @pytest.fixture(scope="module")
 def installed() -> Ffmpeg:
     return ffmpeg_of(INSTALLED)
-
-
-class Taken:
-    """A conversion of a whole stream, without Redis."""
-
-    def __init__(self, program: Ffmpeg, data: bytes, form: AudioFormat, emitted: int = 0) -> None:
-        layout = (
-            sniff(data[: 1 << 16], complete=True) if form.encoding is Encoding.CONTAINER else of_raw(form)
-        )
-        assert layout is not None
-        self.data = data
-        self.pcm = b""
-        self.conversion: Conversion
-        if isinstance(layout, PcmLayout):
-            self.conversion = PcmConversion(program, form, self._emit, lambda: None, emitted, layout)
-        else:
-            self.conversion = ContainerConversion(
-                program, form, self._emit, lambda: None, emitted, layout, keep=1 << 26, reread=self._again
-            )
-
-    async def _emit(self, pcm: bytes) -> None:
-        self.pcm += pcm
-
-    async def _again(self):
-        yield self.data
-
-    async def feed(self, start: int, stop: int, piece: int = 5000) -> None:
-        for at in range(start, stop, piece):
-            await self.conversion.write(at, self.data[at : min(at + piece, stop)])
-
-    async def all(self) -> bytes:
-        try:
-            await self.feed(self.conversion.needed, len(self.data))
-            await self.conversion.finish()
-        finally:
-            await self.conversion.close()
-        return self.pcm
 
 
 async def _pcm(program: Ffmpeg, data: bytes, form: AudioFormat, emitted: int = 0) -> bytes:
@@ -198,7 +159,14 @@ KNOWN = {
         b"\0\0\0\x10ftypisom\0\0\0\0\0\0\0\x88mdat" + bytes(128),
         "its index (moov) is missing",
     ),
-    "AVI": (b"RIFF\x10\0\0\0AVI LIST" + bytes(2000), "its container format is not supported"),
+    "an AVI of zeros": (
+        b"RIFF\x10\0\0\0AVI LIST" + bytes(2000),
+        "it is no known audio format, or damaged",
+    ),
+    "subtitles": (
+        b"1\n00:00:01,000 --> 00:00:02,000\nAnd so\n\n" * 20,
+        "its format is not one of those that are decoded; convert it to WAV, FLAC, MP3, M4A, Ogg or WebM",
+    ),
     "WAV of an unknown codec": (
         _head(0x1234, 1, 16_000, 16).replace(b"\xff\xff\xff\xff", b"\x40\0\0\0") + bytes(64),
         "there is no decoder for its codec",

@@ -7,7 +7,7 @@ import pytest
 
 from parlando.domain.audio import Encoding
 from parlando.domain.commands import Configure, End, Flush
-from parlando.domain.events import Closed, FinalTranscript, Partial, encode
+from parlando.domain.events import Closed, FinalTranscript, Partial, Status, encode
 from parlando.domain.formats import AudioFormat
 from parlando.domain.pools import UNASSIGNED
 from parlando.domain.transcript import FinalSegment, SpeakerRun, TimedWord
@@ -248,7 +248,9 @@ async def _emit(stage: Stage) -> Any:
     writer, intake = await stage.converted()
     await writer.append(b"bytes", MOST)
     stage.arm()
-    return await intake.emit(SECOND, max_backlog=MOST, converted=5, needed=5, state={}), intake.emitted
+    notice = Status(session_id="s", status="silence_added", ms=1000, reason="timestamps")
+    marks = {"converted": 5, "needed": 5, "state": {}}
+    return await intake.emit(SECOND, max_backlog=MOST, notices=[notice], **marks), intake.emitted
 
 
 @case

@@ -5,38 +5,20 @@ depends on only a few milliseconds of input. So the delay is short, and an FFmpe
 input gives the same samples (docs/decisions/0005).
 """
 
-import re
 from typing import Any, Final
 
 import ffmpeg
 
+from audio_processor import timeline
+from audio_processor.containers import DEMUXERS, WITHOUT_INDEX
 from audio_processor.layout import ContainerLayout, Layout, PcmLayout
+from audio_processor.timeline import Limits
 from parlando.domain.audio import SAMPLE_RATE
 
-DEMUXERS: Final = (
-    "matroska,webm",
-    "ogg",
-    "mov,mp4,m4a,3gp,3g2,mj2",
-    "mp3",
-    "flac",
-    "wav",
-    "aac",
-    "aiff",
-    "au",
-    "caf",
-    "amr,amrnb,amrwb",
-    "nistsphere",
-    "w64",
-    "mpegts",
-)
-"""Allowed demuxers: formats of audio in one file, none that refers to other files."""
-
-DURATION: Final = re.compile(r"Duration: (?P<h>\d+):(?P<m>\d\d):(?P<s>\d\d\.\d+)")
-"""FFmpeg's line, at log level info, with the duration in a file's header."""
-
 _PACKETS: Final = 8  # divisor of the declared rate of raw PCM, so that packets have 10 ms instead of 80
-_PROBE: Final = 16_384  # bytes within which FFmpeg must recognise the format
-_GLOBAL: Final = ("-hide_banner", "-nostats", "-nostdin", "-max_error_rate", "1", "-loglevel")
+_PROBE: Final = 16_384  # bytes within which FFmpeg must recognise the format, and find the audio …
+_LONG_PROBE: Final = 1 << 20  # … or, in formats without an index, bytes within which it must find the audio
+_GLOBAL: Final = ("-hide_banner", "-nostats", "-nostdin", "-copyts", "-max_error_rate", "1", "-loglevel")
 _RESAMPLER: Final = {
     "resampler": "swr",
     "filter_type": "kaiser",
@@ -60,16 +42,22 @@ def decode(
     form: str = "s16le",
     split: bool = False,
     level: str = "error",
+    track: int = 0,
+    limits: Limits = timeline.LIVE,
+    section: tuple[int, int] | None = None,
 ) -> list[str]:
     """The command that decodes `source` to 16 kHz mono s16le on standard output.
 
     `descriptor`: the open file to read, for `source` "fd:". `channel`: the only channel to decode; None to
     mix all. `form`: "s16le" or "wav". `split`: keep all channels instead of one. `level`: FFmpeg's log level.
+    `track`: number of the audio track, from 0. `limits`: of the silence for timestamps, in a container.
+    `section`: the bytes [start, end) of the file that are read.
 
+    `-copyts`: FFmpeg neither moves the first timestamp to 0 nor closes up jumps; `timeline` does.
     No `-fflags nobuffer`: before 9.0 it drops the packets that FFmpeg has read to recognise its input.
     """
     options: dict[str, Any] = {
-        "protocol_whitelist": "fd" if source == "fd:" else source.partition(":")[0],
+        "protocol_whitelist": _protocols(source, section),
         "analyzeduration": 0,
         "threads": 1,
     }
@@ -86,24 +74,35 @@ def decode(
         options |= {
             "format_whitelist": ",".join(DEMUXERS),
             "formatprobesize": _PROBE,
-            "probesize": _PROBE,
+            "probesize": _LONG_PROBE if layout.demuxer in WITHOUT_INDEX else _PROBE,
         }
         if layout.demuxer is not None:
             options["f"] = layout.demuxer
-    stream = ffmpeg.input(source, **options).audio
+    if section is not None:
+        source = f"subfile,,start,{section[0]},end,{section[1]},,:{source}"
+    stream = ffmpeg.input(source, **options)[f"a:{track}"]
+    if isinstance(layout, ContainerLayout):
+        stream = stream.filter("asetpts", timeline.expression(limits))
     if not split:
         stream = _mono(stream, layout, channel)
     if isinstance(layout, PcmLayout):
-        stream = stream.filter("asetrate", layout.rate)
-    stream = stream.filter("aresample", SAMPLE_RATE, **_RESAMPLER)
+        stream = stream.filter("asetrate", layout.rate).filter("aresample", SAMPLE_RATE, **_RESAMPLER)
+    else:
+        stream = stream.filter("aresample", SAMPLE_RATE, **_RESAMPLER, **timeline.RESAMPLER)
     if normalize:
         stream = _normalized(stream)
     written: dict[str, Any] = {"format": form, "acodec": "pcm_s16le", "ar": SAMPLE_RATE}
     if not split:
         written["ac"] = 1
     out = stream.output("pipe:1", **written, flush_packets=1, fflags="+bitexact")
-    command: list[str] = ffmpeg.compile(out.global_args(*_GLOBAL, level), cmd=program)
+    command: list[str] = ffmpeg.compile(out.global_args(*_GLOBAL, f"repeat+{level}"), cmd=program)
     return command
+
+
+def _protocols(source: str, section: tuple[int, int] | None) -> str:
+    """FFmpeg's names of the protocols that it may use: that of the source only."""
+    protocol = "fd" if source == "fd:" else source.partition(":")[0]
+    return protocol if section is None else f"subfile,{protocol}"
 
 
 def _normalized(stream: Any) -> Any:

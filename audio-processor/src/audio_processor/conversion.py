@@ -8,6 +8,7 @@ import asyncio
 import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -16,7 +17,8 @@ from audio_processor import command
 from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.layout import ContainerLayout, PcmLayout
 from audio_processor.process import REAP_S, FfmpegProcess
-from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
+from audio_processor.timeline import LIVE, Jump, Kind
+from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, WholeFrames
 from parlando.domain.formats import AudioFormat
 from parlando.errors import InvalidAudioError
 from parlando.tasks import end, finish
@@ -29,8 +31,8 @@ QUIET_S: Final = 0.06  # seconds without output after which FFmpeg has decoded a
 QUIET_LOOKS: Final = 10  # … and the greatest number of such waits
 MAX_ATTEMPTS: Final = 3  # failures of FFmpeg after which the conversion fails
 
-Emit = Callable[[bytes], Awaitable[None]]
-"""Takes whole samples; waits while there is no room for them."""
+Emit = Callable[[bytes, Sequence[Jump]], Awaitable[None]]
+"""Takes whole samples, and jumps of the timestamps in them; waits while there is no room for them."""
 
 log = structlog.get_logger(part="conversion")
 
@@ -53,6 +55,7 @@ class Conversion(ABC):
         self._process: FfmpegProcess | None = None
         self._pump: asyncio.Task[None] | None = None
         self._reason = ""  # why the last FFmpeg failed
+        self._filled_s = 0.0  # silence for timestamps so far
 
     @property
     @abstractmethod
@@ -103,19 +106,31 @@ class Conversion(ABC):
             self._stopped()
 
     async def _deliver_all(self, process: FfmpegProcess, drop: int) -> None:
-        carry = b""
-        while data := await process.read():
+        frames, decoded, told = WholeFrames(BYTES_PER_SAMPLE), 0, 0
+        async for data in self._output(process):
+            decoded += len(data) // BYTES_PER_SAMPLE
+            jumps = self._jumps(process)
+            passed = sum(jump.position < decoded for jump in jumps)
+            self._filled_s = sum(jump.length for jump in jumps[:passed] if jump.kind is Kind.FILLED)
             if drop >= len(data):
-                drop -= len(data)
+                drop, told = drop - len(data), passed
                 continue
-            data, drop = carry + data[drop:], 0
-            whole = len(data) - len(data) % BYTES_PER_SAMPLE
-            carry = data[whole:]
+            whole, drop = frames.push(data[drop:]), 0
             if whole:
                 self._check_rate()
-                await self._emit(data[:whole])
-                self.emitted += whole // BYTES_PER_SAMPLE
+                await self._emit(whole, jumps[told:passed])
+                self.emitted += len(whole) // BYTES_PER_SAMPLE
+                told = passed
                 process.progressed(self.emitted / SAMPLE_RATE)
+
+    async def _output(self, process: FfmpegProcess) -> AsyncIterator[bytes]:
+        """The output of FFmpeg."""
+        while data := await process.read():
+            yield data
+
+    def _jumps(self, process: FfmpegProcess) -> Sequence[Jump]:
+        """The jumps of the timestamps so far, in samples of `_output`."""
+        return ()
 
     def _check_rate(self) -> None:  # noqa: B027 only containers are compressed enough
         """Refuse input that decodes to far more audio than its size allows."""
@@ -273,8 +288,27 @@ class ContainerConversion(Conversion):
             self._layout,
             channel=self._format.channel,
             normalize=self._format.normalize,
+            level="info",
             **options,  # type: ignore[arg-type]
         )
+
+    async def _output(self, process: FfmpegProcess) -> AsyncIterator[bytes]:
+        """The output of FFmpeg behind the silence before its first timestamp."""
+        first = await process.read()
+        if not first:
+            return
+        await process.told(lambda: process.report.jumps.first_s is not None)
+        for at in range(0, silent := process.report.lead(LIVE), SAMPLE_RATE):
+            yield bytes(BYTES_PER_SAMPLE * min(SAMPLE_RATE, silent - at))
+        yield first
+        async for data in super()._output(process):
+            yield data
+
+    def _jumps(self, process: FfmpegProcess) -> Sequence[Jump]:
+        """See `Conversion`."""
+        found, silent = process.report.jumps, process.report.lead(LIVE)
+        start = [Jump(Kind.FILLED, 0, silent / SAMPLE_RATE)] if silent else []
+        return [*start, *(replace(jump, position=silent + jump.position) for jump in found.found)]
 
     async def write(self, start: int, data: bytes) -> None:
         """See `Conversion`."""
@@ -317,7 +351,7 @@ class ContainerConversion(Conversion):
             )
 
     def _check_rate(self) -> None:
-        audio_s = self.emitted / SAMPLE_RATE
+        audio_s = self.emitted / SAMPLE_RATE - self._filled_s
         if audio_s > BURST_S + self._fed / MIN_BYTES_PER_S:
             raise InvalidAudioError(
                 f"The audio can't be decoded: {self._fed} bytes expand to more than {audio_s:.0f} s"

@@ -6,32 +6,24 @@ held in memory, because audio is never written to disk. The decoded audio is str
 
 import asyncio
 import os
-import re
+import struct
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
-from audio_processor import command
 from audio_processor.ffmpeg import Ffmpeg
-from audio_processor.layout import ContainerLayout, PcmLayout, sniff
-from audio_processor.process import FfmpegProcess
+from audio_processor.recording import Recording
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
 from parlando.errors import InvalidAudioError, TooBigError
 
 CONCURRENCY: Final = 4  # uploads held in memory; further requests wait
-HEAD: Final = 1 << 16  # first bytes from which a file's format is recognised
-_STREAM: Final = re.compile(r"Stream #\S+ *Audio: (?P<codec>\w+).*?, (?P<rate>\d+) Hz, (?P<layout>[^,]+)")
-_CHANNELS: Final = {
-    "mono": 1,
-    "stereo": 2,
-    "2.1": 3,
-    "3.0": 3,
-    "4.0": 4,
-    "quad": 4,
-    "5.0": 5,
-    "5.1": 6,
-    "7.1": 8,
-}
+_ENDLESS: Final = 0xFFFFFFFF  # the sizes in a WAV header that is written before the samples are known
+WAV_HEAD: Final = struct.pack(
+    "<4sI4s4sIHHIIHH4sI",
+    *(b"RIFF", _ENDLESS, b"WAVE", b"fmt ", 16, 1, 1),
+    *(SAMPLE_RATE, SAMPLE_RATE * BYTES_PER_SAMPLE, BYTES_PER_SAMPLE, 8 * BYTES_PER_SAMPLE, b"data", _ENDLESS),
+)
+"""The header of 16 kHz mono s16le, whose length is unknown."""
 
 
 class Files:
@@ -43,21 +35,17 @@ class Files:
         self._room = asyncio.Semaphore(CONCURRENCY)
 
     @asynccontextmanager
-    async def _decoding(
-        self, body: AsyncIterator[bytes], form: str, *, level: str = "error"
-    ) -> AsyncGenerator[FfmpegProcess]:
-        """An FFmpeg that decodes the upload to `form` ("s16le" or "wav")."""
+    async def _received(self, body: AsyncIterator[bytes]) -> AsyncGenerator[Recording]:
+        """The upload, when it is complete."""
         async with self._room:
             memory = os.memfd_create("audio")
             try:
-                line = self._line(await self._receive(memory, body), memory, form, level)
-                async with await FfmpegProcess.start(line, descriptors=(memory,), watch=_STREAM) as process:
-                    process.close_input()
-                    yield process
+                await self._receive(memory, body)
+                yield Recording(self._ffmpeg, memory, split=False)
             finally:
                 os.close(memory)
 
-    async def _receive(self, memory: int, body: AsyncIterator[bytes]) -> ContainerLayout:
+    async def _receive(self, memory: int, body: AsyncIterator[bytes]) -> None:
         size = 0
         async for part in body:
             size += len(part)
@@ -66,15 +54,6 @@ class Files:
             os.write(memory, part)
         if not size:
             raise InvalidAudioError("Expected an audio file, but no bytes came")
-        os.lseek(memory, 0, os.SEEK_SET)
-        found = sniff(os.pread(memory, HEAD, 0), complete=True)
-        return found if isinstance(found, ContainerLayout) else ContainerLayout("wav")
-
-    def _line(self, layout: ContainerLayout, memory: int, form: str, level: str) -> list[str]:
-        source, descriptor = self._ffmpeg.source(memory)
-        return command.decode(
-            self._ffmpeg.path, layout, form=form, source=source, descriptor=descriptor, level=level
-        )
 
     async def probe(self, body: AsyncIterator[bytes]) -> dict[str, Any]:
         """Codec, rate in Hz, channels and duration in seconds of a file, which is decoded completely.
@@ -84,22 +63,18 @@ class Files:
         InvalidAudioError, TooBigError
 
         """
-        size = 0
-        async with self._decoding(body, "s16le", level="info") as process:
-            while data := await process.read():
-                size += len(data)
-                process.progressed(size / BYTES_PER_SAMPLE / SAMPLE_RATE)
-            await process.wait()
-        if process.found is None or size == 0:
-            raise InvalidAudioError(f"The file can't be decoded: {process.reason()}")
-        layout = process.found["layout"].strip()
-        counted = re.match(r"(\d+) channels?", layout)
+        async with self._received(body) as recording, aclosing(recording.pcm()) as blocks:
+            async for _ in blocks:
+                pass
+        track = recording.selected
+        if track is None:
+            raise InvalidAudioError("The file can't be decoded: no audio was found in it")
         return {
-            "codec": process.found["codec"],
-            "sample_rate": int(process.found["rate"]),
-            "channels": int(counted[1]) if counted else _CHANNELS.get(layout.split("(")[0], 0),
-            "layout": layout,
-            "duration": round(size / BYTES_PER_SAMPLE / SAMPLE_RATE, 3),
+            "codec": track.codec,
+            "sample_rate": track.rate,
+            "channels": track.channels,
+            "layout": track.layout,
+            "duration": round(recording.samples / SAMPLE_RATE, 3),
         }
 
     async def convert(self, body: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
@@ -114,23 +89,9 @@ class Files:
             audio before the damage.
 
         """
-        head, sent = b"", 0
-        async with self._decoding(body, "wav") as process:
-            while data := await process.read():
-                if not sent:
-                    head += data
-                    if not _has_samples(head):
-                        continue
-                    data = head
-                sent += len(data)
-                process.progressed(sent / BYTES_PER_SAMPLE / SAMPLE_RATE)
-                yield data
-            await process.wait()
-            if not sent:
-                raise InvalidAudioError(f"The file can't be decoded: {process.reason()}")
-
-
-def _has_samples(head: bytes) -> bool:
-    """Whether the first bytes of a WAV by FFmpeg have samples behind the header."""
-    layout = sniff(head, complete=False)
-    return isinstance(layout, PcmLayout) and len(head) > layout.skip
+        head = WAV_HEAD
+        async with self._received(body) as recording, aclosing(recording.pcm()) as blocks:
+            async for block in blocks:
+                if len(block):
+                    yield head + block.astype("<i2").tobytes()
+                    head = b""

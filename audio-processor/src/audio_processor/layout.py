@@ -8,11 +8,13 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from audio_processor.containers import demuxer_of, no_audio
 from parlando.domain.audio import Encoding
 from parlando.domain.formats import MAX_CHANNELS, AudioFormat
 from parlando.errors import InvalidAudioError
 
-LONGEST_HEAD: Final = 1 << 16  # bytes within which a WAV's samples must begin
+LONGEST_HEAD: Final = 1 << 20  # bytes within which the samples of a WAV begin; else FFmpeg must find them
+LONGEST_TAG: Final = 1 << 16  # bytes of an ID3 tag behind which the format is looked for
 HIGHEST_WAV_RATE: Final = 192_000
 _ENDLESS: Final = (0, 0xFFFFFFFF)  # data sizes in the headers of WAVs written live
 
@@ -88,7 +90,7 @@ def sniff(head: bytes, *, complete: bool) -> Layout | None:
     Raises
     ------
     InvalidAudioError
-        if it's a WAV with an invalid header.
+        if it's a WAV with an invalid header, or certainly no audio.
 
     """
     if len(head) < 12 and not complete:
@@ -97,40 +99,19 @@ def sniff(head: bytes, *, complete: bool) -> Layout | None:
         return _wav(head, complete=complete)
     if head[:3] == b"ID3" and len(head) >= 10:
         return _after_id3_tag(head, complete=complete)
-    return ContainerLayout(_demuxer(head))
+    found = demuxer_of(head)
+    if found is None and (what := no_audio(head)):
+        raise InvalidAudioError(f"Expected audio, but got {what}")
+    return ContainerLayout(found)
 
 
 def _after_id3_tag(head: bytes, *, complete: bool) -> ContainerLayout | None:
     """The layout behind an ID3 tag (www.id3.org; size in four times 7 bits), as in MP3, AAC or FLAC."""
     a, b, c, d = (byte & 0x7F for byte in head[6:10])
     stop = 10 + (a << 21 | b << 14 | c << 7 | d)
-    if len(head) < stop + 4 and not complete and stop < LONGEST_HEAD:
+    if len(head) < stop + 4 and not complete and stop < LONGEST_TAG:
         return None
-    return ContainerLayout(_demuxer(head[stop:]) or "mp3")
-
-
-def _demuxer(head: bytes) -> str | None:
-    starts = {
-        b"\x1aE\xdf\xa3": "matroska",
-        b"OggS": "ogg",
-        b"fLaC": "flac",
-        b"FORM": "aiff",
-        b"caff": "caf",
-        b".snd": "au",
-        b"#!AMR": "amr",
-        b"NIST_1A": "nistsphere",
-        b"RF64": "wav",
-    }
-    for start, name in starts.items():
-        if head.startswith(start):
-            return name
-    if head[4:8] in (b"ftyp", b"styp", b"moov"):
-        return "mov"
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
-        return "aac"
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
-        return "mp3"
-    return None
+    return ContainerLayout(demuxer_of(head[stop:]) or "mp3")
 
 
 def _wav(head: bytes, *, complete: bool) -> Layout | None:
@@ -148,6 +129,8 @@ def _wav(head: bytes, *, complete: bool) -> Layout | None:
                 return found
             layout = found
         at += 8 + size + size % 2
+    if layout is not None and at > (len(head) if complete else LONGEST_HEAD):
+        return ContainerLayout("wav")  # the samples are further on
     if complete or at > LONGEST_HEAD or len(head) > LONGEST_HEAD:
         raise InvalidAudioError("Expected a WAV with samples, but its header has no data chunk")
     return None

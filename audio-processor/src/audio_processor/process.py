@@ -6,12 +6,13 @@ import re
 import signal
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
 import structlog
 
+from audio_processor.report import Report
 from parlando.tasks import finish
 
 if sys.platform == "linux":
@@ -30,7 +31,10 @@ INPUT_CLOSED: Final = (BrokenPipeError, ConnectionResetError)
 log = structlog.get_logger(part="ffmpeg")
 
 _REASONS: Final = (
-    (r"not on whitelist", "its container format is not supported"),
+    (
+        r"not on whitelist",
+        "its format is not one of those that are decoded; convert it to WAV, FLAC, MP3, M4A, Ogg or WebM",
+    ),
     (r"moov atom not found", "its index (moov) is missing"),
     (r"matches no streams|does not contain any stream", "it holds no audio stream"),
     (r"no decoder found for|Decoder \(codec \S+\) not found", "there is no decoder for its codec"),
@@ -45,15 +49,13 @@ FFmpeg's own messages are never sent to clients: they contain internal paths, ad
 
 
 class FfmpegProcess:
-    """A process started by `start`. It has ended after `kill`, or after the `async with` block.
+    """A process started by `start`. It has ended after `kill`, or after the `async with` block."""
 
-    `watch`: a pattern to search for in the lines of standard error.
-    """
-
-    def __init__(self, process: asyncio.subprocess.Process, watch: re.Pattern[str] | None = None) -> None:
-        self.found: re.Match[str] | None = None
-        """The first match of `watch`."""
-        self._watch = watch
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.report = Report()
+        """What it has printed about its input so far."""
+        self._noted = asyncio.Event()
+        self._printed_all = False
         self._process = process
         self._errors: deque[str] = deque(maxlen=MAX_LINES)
         self._decoded_s = 0.0  # seconds of audio at the last change of the CPU limit
@@ -61,10 +63,8 @@ class FfmpegProcess:
         self._allow(0.0)
 
     @classmethod
-    async def start(
-        cls, command: Sequence[str], *, descriptors: Sequence[int] = (), watch: re.Pattern[str] | None = None
-    ) -> "FfmpegProcess":
-        """Run `command`. `descriptors`: files that stay open in it. `watch`: see `FfmpegProcess`."""
+    async def start(cls, command: Sequence[str], *, descriptors: Sequence[int] = ()) -> "FfmpegProcess":
+        """Run `command`. `descriptors`: files that stay open in it."""
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
@@ -72,7 +72,7 @@ class FfmpegProcess:
             stderr=asyncio.subprocess.PIPE,
             pass_fds=tuple(descriptors),
         )
-        return cls(process, watch)
+        return cls(process)
 
     async def __aenter__(self) -> Self:
         return self
@@ -138,17 +138,29 @@ class FfmpegProcess:
     async def _drain(self) -> None:
         assert self._process.stderr is not None
         rest = ""
-        while printed := await self._process.stderr.read(LONGEST_LINE):
-            *lines, rest = (rest + printed.decode("utf-8", "replace")).split("\n")
-            self._note(lines)
-            rest = rest[-LONGEST_LINE:]
-        self._note([rest])
+        try:
+            while printed := await self._process.stderr.read(LONGEST_LINE):
+                *lines, rest = (rest + printed.decode("utf-8", "replace")).split("\n")
+                self._note(lines)
+                rest = rest[-LONGEST_LINE:]
+            self._note([rest])
+        finally:
+            self._printed_all = True
+            self._noted.set()
 
     def _note(self, lines: list[str]) -> None:
-        # At level "info" indented lines describe the input, with its title: they must not be logged.
-        self._errors.extend(line for line in lines if line.strip() and not line.startswith(" "))
-        if self._watch is not None and self.found is None:
-            self.found = next((match for line in lines if (match := self._watch.search(line))), None)
+        # The description of the input, with its title, must not be logged.
+        self._errors.extend(line for line in lines if not self.report.note(line))
+        self._noted.set()
+
+    async def told(self, known: Callable[[], bool]) -> bool:
+        """Wait until it has printed what makes `known` true; False if it ends without that."""
+        while not known():
+            if self._printed_all:
+                return False
+            self._noted.clear()
+            await self._noted.wait()
+        return True
 
     async def wait(self) -> int:
         """Wait for the end. Returns the exit status, negative for a signal."""

@@ -5,7 +5,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Final
 
@@ -14,8 +14,11 @@ import structlog
 from audio_processor.conversion import ContainerConversion, Conversion, PcmConversion
 from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.layout import ContainerLayout, Layout, PcmLayout, of_raw, sniff
+from audio_processor.parts import NoParts, Parts, parts_of
+from audio_processor.timeline import Jump, Kind
 from parlando.domain.audio import SAMPLE_RATE, Encoding
 from parlando.domain.commands import End, Flush, Settle
+from parlando.domain.events import Status
 from parlando.errors import InvalidAudioError, SessionLostError
 from parlando.store.audio_streams import Control, Entry, Frame, position_at, unread
 from parlando.store.conversion_claims import ConversionClaim, ConversionLog
@@ -23,6 +26,7 @@ from parlando.store.conversion_claims import ConversionClaim, ConversionLog
 MAX_QUEUED: Final = 1 << 20  # bytes read but not converted at which reading stops
 REPORT_EVERY: Final = 1 << 19  # bytes converted without any PCM after which progress is stored in Redis
 FULL_RETRY_S: Final = 0.1
+LEAST_TOLD_S: Final = 1.0  # jumps of the timestamps that clients are told of
 
 log = structlog.get_logger(part="session")
 
@@ -31,8 +35,11 @@ class ConversionSession:
     """A claimed conversion. `run` returns when it is complete, and raises `FencedError` when another worker
     has claimed it.
 
-    `max_backlog`: samples that may wait in Redis for a transcriber. `keep`, `reread`: see
-    `ContainerConversion`.
+    `max_backlog`: samples that may wait in Redis for a transcriber. `keep`: see `ContainerConversion`.
+    `reread`: reads the session's bytes once more, in pieces with their offsets.
+
+    A recorder may have been started again in the session: then another recording follows, with a header of
+    its own, and gets a conversion of its own.
     """
 
     def __init__(
@@ -43,7 +50,7 @@ class ConversionSession:
         ffmpeg: Ffmpeg,
         max_backlog: int,
         keep: int,
-        reread: Callable[[], AsyncIterator[bytes]],
+        reread: Callable[[], AsyncIterator[tuple[int, bytes]]],
     ) -> None:
         self.claim = claim
         self.sid = claim.keys.sid
@@ -60,15 +67,26 @@ class ConversionSession:
         self._conversion: Conversion | None = None
         self._reported = 0
         self._done = False
+        self._begins, self._before = (
+            0,
+            0,
+        )  # the first byte of this recording, and the samples of those before it
+        self._ends: int | None = None  # the byte behind it, once that is known
+        self._parts: Parts = NoParts()
+        self._held = b""  # bytes that may belong to this recording or be the beginning of another one
+        self._notices: list[Status] = []
         self.position = position_at(0)
         if claim.format.encoding is not Encoding.CONTAINER:
             self._layout = of_raw(claim.format)
-        elif claim.state and claim.state["layout"]:
-            self._layout = PcmLayout(**claim.state["layout"])
+        elif claim.state:
+            self._begins, self._before = claim.state["begins"], claim.state["before"]
+            if claim.state["layout"]:
+                self._layout = PcmLayout(**claim.state["layout"])
+        self.position = position_at(self._begins)
         if self._layout is not None:
             self._begin(self._layout)
             assert self._conversion is not None
-            self.position = position_at(self._conversion.needed)
+            self.position = position_at(self._begins + self._conversion.needed)
 
     @property
     def wants_input(self) -> bool:
@@ -127,27 +145,60 @@ class ConversionSession:
 
     async def _take(self, frame: Frame) -> None:
         if self._conversion is None:
-            self._head += frame.pcm
+            known = self._begins + len(self._head)  # a frame may begin with the end of the recording before
+            self._head += frame.pcm[max(0, known - frame.start) :]
             self._decide(complete=False)
             return
-        await self._conversion.write(frame.start, frame.pcm)
-        if self._conversion.converted - self._reported >= REPORT_EVERY:
+        start, data = frame.start - self._begins - len(self._held), self._held + frame.pcm
+        end = self._parts.push(frame.start - self._begins, frame.pcm)
+        undecided = self._parts.undecided
+        stop = end if end is not None else undecided if undecided is not None else start + len(data)
+        stop = max(start, stop) - start
+        self._held = data[stop:]
+        if stop:
+            await self._conversion.write(start, data[:stop])
+        if end is not None:
+            await self._next_part(end)
+        elif self._conversion.converted - self._reported >= REPORT_EVERY:
             await self._emit(b"")
+
+    async def _next_part(self, length: int) -> None:
+        """Finish this recording, of `length` bytes; another one begins behind it."""
+        assert self._conversion is not None
+        self._ends = self._begins + length
+        await self._conversion.finish()
+        log.info("recording.follows", session=self.sid, at=self._ends)
+        self._begins, self._ends = self._ends, None
+        self._before += self._conversion.emitted
+        self._conversion, self._reported = None, 0
+        self._notices.append(Status(session_id=self.sid, status="restarted", reason="header"))
+        self._head += self._held
+        self._held = b""
+        self._decide(complete=False)
+
+    async def _release(self) -> None:
+        """Convert the bytes that were held back: no others follow for now."""
+        if self._conversion is not None and self._held:
+            held, self._held = self._held, b""
+            await self._conversion.write(self._parts.wanted - len(held), held)
+            self._parts.decide()
 
     def _decide(self, *, complete: bool) -> None:
         """Begin the conversion as soon as the first bytes determine the format."""
         self._layout = sniff(bytes(self._head), complete=complete)
         if self._layout is not None:
             self._begin(self._layout)
-            self._entries.appendleft(Frame(0, bytes(self._head), ""))
+            self._entries.appendleft(Frame(self._begins, bytes(self._head), ""))
             self._queued += len(self._head)
             self._head.clear()
 
     def _begin(self, layout: Layout) -> None:
         claim = self.claim
+        emitted = max(0, self._conversion_log.emitted - self._before)
+        self._parts = parts_of(layout)
         if isinstance(layout, PcmLayout):
             self._conversion = PcmConversion(
-                self._ffmpeg, claim.format, self._emit, self._wake.set, claim.emitted, layout
+                self._ffmpeg, claim.format, self._emit, self._wake.set, emitted, layout
             )
         else:
             self._conversion = ContainerConversion(
@@ -155,11 +206,18 @@ class ConversionSession:
                 claim.format,
                 self._emit,
                 self._wake.set,
-                claim.emitted,
+                emitted,
                 layout,
                 keep=self._keep,
-                reread=self._reread,
+                reread=self._part_bytes,
             )
+
+    async def _part_bytes(self) -> AsyncIterator[bytes]:
+        """All bytes of this recording."""
+        async for start, data in self._reread():
+            stop = len(data) if self._ends is None else max(0, self._ends - start)
+            if piece := data[max(0, self._begins - start) : stop]:
+                yield piece
 
     async def _execute(self, control: Control) -> bool:
         """Execute a control and forward it behind the PCM. Returns whether it was the end."""
@@ -172,9 +230,10 @@ class ConversionSession:
             self._entries.appendleft(control)
             self._decide(complete=True)
             return False
+        await self._release()
         if self._conversion is not None:
             if discards:
-                lost = max(0, control.at - self._conversion.converted)
+                lost = max(0, control.at - self._begins - self._conversion.converted)
                 command = command.model_copy(update={"lost": self._samples(lost)})
                 await self._close()
             elif ends:
@@ -190,16 +249,34 @@ class ConversionSession:
             return lost // self._layout.frame * SAMPLE_RATE // self._layout.rate
         return 0
 
-    async def _emit(self, pcm: bytes) -> None:
+    async def _emit(self, pcm: bytes, jumps: Sequence[Jump] = ()) -> None:
         conversion = self._conversion
         assert conversion is not None
         state = {
             "layout": asdict(self._layout) if isinstance(self._layout, PcmLayout) else None,
             "trimmed": isinstance(self._layout, ContainerLayout) and conversion.needed > 0,
+            "begins": self._begins,
+            "before": self._before,
         }
-        marks = {"converted": conversion.converted, "needed": conversion.needed}
+        notices = self._notices + [notice for jump in jumps if (notice := notice_of(jump, self.sid))]
         while not await self._conversion_log.emit(  # noqa: ASYNC110 the room is made in another process
-            pcm, max_backlog=self._max_backlog, state=state, **marks
+            pcm,
+            max_backlog=self._max_backlog,
+            state=state,
+            converted=self._begins + conversion.converted,
+            needed=self._begins + conversion.needed,
+            notices=notices,
         ):
             await asyncio.sleep(FULL_RETRY_S)
+        if pcm:
+            self._notices = []
         self._reported = conversion.converted
+
+
+def notice_of(jump: Jump, sid: str) -> Status | None:
+    """What clients are told of a jump of the timestamps; None for a short one."""
+    name = {Kind.FILLED: "silence_added", Kind.IGNORED: "gap_ignored", Kind.RESTARTED: "restarted"}[jump.kind]
+    if jump.kind is not Kind.RESTARTED and jump.length < LEAST_TOLD_S:
+        return None
+    ms = 0 if jump.kind is Kind.RESTARTED else round(1000 * jump.length)
+    return Status(session_id=sid, status=name, ms=ms, reason="timestamps")

@@ -97,8 +97,13 @@ class JobSplitter:
     async def _split(self) -> None:
         descriptor = await self._open()
         try:
+            options = self._record.options
             recording = Recording(
-                self._deps.ffmpeg, descriptor, split=self._record.options.channels == "split"
+                self._deps.ffmpeg,
+                descriptor,
+                split=options.channels == "split",
+                track=options.track,
+                languages=options.languages,
             )
             async with aclosing(self._planned(recording)) as planned:
                 async for chunk, speaker in planned:

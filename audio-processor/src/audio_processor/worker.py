@@ -139,8 +139,8 @@ class ProcessorWorker(WorkerService):
             reread=lambda: self._all_bytes(claim.keys.raw),
         )
 
-    async def _all_bytes(self, key: str) -> AsyncIterator[bytes]:
-        """All bytes of a raw stream, from its beginning."""
+    async def _all_bytes(self, key: str) -> AsyncIterator[tuple[int, bytes]]:
+        """All bytes that a raw stream still has, from its beginning, in pieces with their offsets."""
         after = "-"
         while True:
             start = after
@@ -150,7 +150,7 @@ class ProcessorWorker(WorkerService):
             for identifier, fields in page:
                 after = f"({identifier.decode()}"
                 if b"p" in fields:
-                    yield fields[b"p"]
+                    yield int(identifier.partition(b"-")[0]) - len(fields[b"p"]), fields[b"p"]
 
     def report(self) -> dict[str, Any]:
         """See `WorkerService`."""

@@ -32,7 +32,7 @@ from parlando.domain.annotations import Annotation
 from parlando.domain.audio import Encoding, milliseconds
 from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.config import SessionConfig
-from parlando.domain.events import FinalTranscript, Partial, SessionEvent
+from parlando.domain.events import FinalTranscript, Partial, SessionEvent, Status
 from parlando.domain.formats import AudioFormat
 from parlando.errors import InvalidRequestError, ParlandoError
 from parlando.ids import SESSION_ID_PATTERN, UID_PATTERN, is_session_id, one_line
@@ -205,7 +205,8 @@ class Native(LiveProtocol):
 
     def event(self, event: SessionEvent | Annotation) -> Sequence[str]:
         """Every event, with `new_text` if it has text, and `settled` if it settles audio."""
-        body = event.model_dump(exclude_none=True)
+        unkept = {"seq", "epoch"} if isinstance(event, Status) and not event.seq else None
+        body = event.model_dump(exclude=unkept, exclude_none=True)
         if isinstance(event, Partial):
             body["new_text"] = self._new_text(event.segment, event.stable)
         elif isinstance(event, FinalTranscript):

@@ -24,7 +24,7 @@ from api_gateway.presenters.openai import ParamError
 from api_gateway.presenters.problem import openai_answer
 from parlando.domain import languages
 from parlando.domain.cues import CueRules
-from parlando.domain.job_options import JobOptions, JobStatus, Priority
+from parlando.domain.job_options import MAX_TRACK, JobOptions, JobStatus, Priority
 from parlando.domain.pools import NoPoolError, Pool, capable
 from parlando.domain.transcript import FinalSegment, Transcript
 from parlando.errors import (
@@ -71,6 +71,7 @@ _BODY: Final = {
                     "language": {"type": "string"},
                     "prompt": {"type": "string"},
                     "hotwords": {"type": "string", "maxLength": 1000},
+                    "track": {"type": "integer", "minimum": 1, "maximum": MAX_TRACK},
                     "response_format": {"type": "string", "enum": list(FORMATS), "default": "json"},
                     "temperature": {"type": "number", "minimum": 0, "maximum": 1},
                     "timestamp_granularities[]": {
@@ -128,6 +129,7 @@ def request_of(
         task=task,
         channels=_choice(upload, "channels", ("mix", "split")),
         diarize=form == "diarized_json",
+        track=_track(upload.one("track")),
         priority=Priority.HIGH,
         eager=streams,
     )
@@ -157,6 +159,15 @@ def _language(upload: Upload) -> dict[str, str | None]:
         return {"language": languages.choice_of(given)} if given else {}
     except ValueError as error:
         raise ParamError(f"language: {error}", "language") from error
+
+
+def _track(given: str | None) -> int | None:
+    """The number of the audio track, if the form has one."""
+    if given is None:
+        return None
+    if not given.isascii() or not given.isdecimal() or not 1 <= int(given[:9]) <= MAX_TRACK:
+        raise ParamError(f"Expected the number of an audio track, from 1, but got {given[:40]!r}", "track")
+    return int(given[:9])
 
 
 def _check_temperature(given: str | None) -> None:

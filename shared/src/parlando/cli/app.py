@@ -72,6 +72,9 @@ def transcribe_command(
     translate: Annotated[bool, typer.Option("--translate", help="Translate into English.")] = False,
     split: Annotated[bool, typer.Option("--split", help="Treat each channel as a separate speaker.")] = False,
     speakers: Speakers = False,
+    track: Annotated[
+        int | None, typer.Option(min=1, help="Audio track, from 1, of files with several.")
+    ] = None,
     line_chars: Annotated[int, typer.Option(min=10, max=200, help="Characters in a line of subtitles.")] = 42,
     lines: Annotated[int, typer.Option(min=1, max=4, help="Lines of a subtitle.")] = 2,
     cue_s: Annotated[float, typer.Option(min=1, max=30, help="Seconds that a subtitle is shown.")] = 7,
@@ -103,6 +106,7 @@ def transcribe_command(
         "channels": "split" if split else "mix",
         **({"diarize": "true"} if speakers else {}),
         **({"analyze": steps} if steps else {}),
+        **({"track": str(track)} if track else {}),
     }
     rules = {"max_line_chars": str(line_chars), "max_lines": str(lines), "max_cue_s": str(cue_s)}
     order = transcribe.Order(form, out, fields, rules)

@@ -25,7 +25,7 @@ class JobsClient(RestClient):
     """A client of one gateway; see `RestClient`.
 
     `options` of a job (docs/protocols.md): language, task, translations, prompt, hotwords, words, channels,
-    callback_url, priority, analyze, target_language.
+    track, callback_url, priority, analyze, target_language.
     """
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None) -> None:

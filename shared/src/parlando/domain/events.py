@@ -120,7 +120,10 @@ class FinalTranscript(Persisted):
 
 
 class Status(Persisted):
-    """A notice for the client, for example about lost audio. `ms`: length of the affected audio."""
+    """A notice for the client, for example about lost audio. `ms`: length of the affected audio.
+
+    One of the audio-processor, about timestamps, isn't kept: its `seq` is 0.
+    """
 
     type: Literal["status"] = "status"
     status: str

@@ -12,6 +12,8 @@ LONGEST_CHUNK_S: Final = 28
 """Maximum length of a chunk in seconds; an engine's window is 30 s."""
 INTERNAL_FIELDS: Final = frozenset({"eager", "presentation"})
 """Fields of `JobOptions` that clients can't set."""
+MAX_TRACK: Final = 1000
+"""Highest number of an audio track that can be asked for."""
 MAX_ATTEMPTS: Final = 3
 """Maximum attempts at a job or at one of its chunks."""
 
@@ -59,6 +61,13 @@ class JobOptions(DecodeOptions):
     )
     channels: Literal["mix", "split"] = Field(
         "mix", description="`split`: each channel is a separate speaker"
+    )
+    track: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_TRACK,
+        description="Audio track of a file with several, from 1; without it the one in `language`, else the "
+        "default track",
     )
     callback_url: str | None = Field(
         None, max_length=2000, description="URL that receives the result as a POST"

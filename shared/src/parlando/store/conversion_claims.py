@@ -3,18 +3,23 @@
 Every write is a script that checks the epoch of the conversion, as `session_log` does for recognition.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from parlando.domain import commands
 from parlando.domain.commands import End, EndError, SessionCommand
+from parlando.domain.events import Status
 from parlando.domain.formats import CANONICAL, AudioFormat
 from parlando.errors import FencedError, InvalidAudioError, ParlandoError
 from parlando.store.connection import Redis, Scripts
 from parlando.store.keys import PROCESSORS
 from parlando.store.session_claims import CONVERSION, RoleClaims, SessionClaim
+
+_KEPT: Final = {"seq", "epoch", "covers"}
+"""Fields of kept events only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +56,20 @@ class ConversionLog:
         )
 
     async def emit(
-        self, pcm: bytes, *, max_backlog: int, converted: int, needed: int, state: dict[str, Any]
+        self,
+        pcm: bytes,
+        *,
+        max_backlog: int,
+        converted: int,
+        needed: int,
+        state: dict[str, Any],
+        notices: Sequence[Status] = (),
     ) -> bool:
         """Append whole s16le samples. Returns False if the transcriber's backlog exceeds `max_backlog`.
 
         `max_backlog`: samples beyond the checkpoint. `converted`: bytes of the input converted so far.
         `needed`: first byte needed after a takeover; bytes below it are deleted. `state`: state to restore
-        after a takeover.
+        after a takeover. `notices`: sent to the clients with the samples; they aren't kept.
 
         Raises
         ------
@@ -66,7 +78,7 @@ class ConversionLog:
         """
         answer = await self._scripts.run(
             "emit",
-            [self._keys.session, self._keys.pcm, self._keys.raw],
+            [self._keys.session, self._keys.pcm, self._keys.raw, self._keys.events],
             [
                 self._claim.epoch,
                 self._claim.start + self.emitted,
@@ -75,6 +87,7 @@ class ConversionLog:
                 converted,
                 needed,
                 orjson.dumps(state),
+                *(notice.model_dump_json(exclude=_KEPT).encode() for notice in notices),
             ],
         )
         match answer[0]:

@@ -64,7 +64,7 @@ class Envelope:
     @cached_property
     def seq(self) -> int | None:
         """The position in the history; None if the message is not kept."""
-        return getattr(self.message, "seq", None)
+        return getattr(self.message, "seq", None) or None
 
     @cached_property
     def frame(self) -> bytes:
