@@ -17,7 +17,7 @@ log = structlog.get_logger(part="speakers")
 
 
 def embedded(clip: Float32) -> "Future[Float32]":
-    """The embedding of a clip, shape (192,), later; see `VoiceModel.embed`. The first call loads the model."""
+    """The embedding of a clip, shape (192,), later; see `VoiceModel.embed`. It loads the model."""
     return _thread().submit(lambda: voice_model().embed([clip])[0])
 
 
