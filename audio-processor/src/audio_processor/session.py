@@ -79,7 +79,7 @@ class ConversionSession:
         if claim.format.encoding is not Encoding.CONTAINER:
             self._layout = of_raw(claim.format)
         elif claim.state:
-            self._begins, self._before = claim.state["begins"], claim.state["before"]
+            self._begins, self._before = claim.state.get("begins", 0), claim.state.get("before", 0)
             if claim.state["layout"]:
                 self._layout = PcmLayout(**claim.state["layout"])
         self.position = position_at(self._begins)
