@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.speaker_margins import UNCLEAR, margins
 from parlando.domain.transcript import TimedWord
 from support.voices import voices
 from transcriber.speakers import recording
@@ -14,11 +15,9 @@ from transcriber.speakers.attribution import attribute
 from transcriber.speakers.clustering import (
     LEAST_S,
     MOST_NEEDED_S,
-    UNCLEAR,
     SpeakerCount,
     centroids,
     cluster,
-    margins,
     smoothed,
 )
 from transcriber.speakers.embedding import unit

@@ -106,21 +106,21 @@ class Conversion(ABC):
             self._stopped()
 
     async def _deliver_all(self, process: FfmpegProcess, drop: int) -> None:
-        frames, decoded, told = WholeFrames(BYTES_PER_SAMPLE), 0, 0
+        frames, decoded, reported = WholeFrames(BYTES_PER_SAMPLE), 0, 0
         async for data in self._output(process):
             decoded += len(data) // BYTES_PER_SAMPLE
             jumps = self._jumps(process)
             passed = sum(jump.position < decoded for jump in jumps)
             self._filled_s = sum(jump.length for jump in jumps[:passed] if jump.kind is Kind.FILLED)
             if drop >= len(data):
-                drop, told = drop - len(data), passed
+                drop, reported = drop - len(data), passed
                 continue
             whole, drop = frames.push(data[drop:]), 0
             if whole:
                 self._check_rate()
-                await self._emit(whole, jumps[told:passed])
+                await self._emit(whole, jumps[reported:passed])
                 self.emitted += len(whole) // BYTES_PER_SAMPLE
-                told = passed
+                reported = passed
                 process.progressed(self.emitted / SAMPLE_RATE)
 
     async def _output(self, process: FfmpegProcess) -> AsyncIterator[bytes]:
@@ -297,7 +297,7 @@ class ContainerConversion(Conversion):
         first = await process.read()
         if not first:
             return
-        await process.told(lambda: process.report.jumps.first_s is not None)
+        await process.reported(lambda: process.report.jumps.first_s is not None)
         for at in range(0, silent := process.report.lead(LIVE), SAMPLE_RATE):
             yield bytes(BYTES_PER_SAMPLE * min(SAMPLE_RATE, silent - at))
         yield first

@@ -153,7 +153,7 @@ class FfmpegProcess:
         self._errors.extend(line for line in lines if not self.report.note(line))
         self._noted.set()
 
-    async def told(self, known: Callable[[], bool]) -> bool:
+    async def reported(self, known: Callable[[], bool]) -> bool:
         """Wait until it has printed what makes `known` true; False if it ends without that."""
         while not known():
             if self._printed_all:

@@ -131,7 +131,7 @@ class Recording:
         before = self.expected_samples
         async with self._opened(part, alone=alone) as opened:
             process = opened.process
-            await process.told(lambda: process.report.jumps.first_s is not None)
+            await process.reported(lambda: process.report.jumps.first_s is not None)
             if not self.channels:
                 self.channels = opened.channels if self._split else 1
             silent = process.report.lead(timeline.FILE)
@@ -176,7 +176,7 @@ class Recording:
             async with await self._started(part, number, split=split, alone=alone) as process:
                 process.close_input()
                 channels, first = await self._header(process)
-                await process.told(lambda: process.report.described)
+                await process.reported(lambda: process.report.described)
                 tracks = process.report.tracks
                 selected = select(tracks, self._track, self._languages) if tracks else number
                 if selected == number and channels is None:

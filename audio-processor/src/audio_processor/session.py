@@ -26,7 +26,7 @@ from parlando.store.conversion_claims import ConversionClaim, ConversionLog
 MAX_QUEUED: Final = 1 << 20  # bytes read but not converted at which reading stops
 REPORT_EVERY: Final = 1 << 19  # bytes converted without any PCM after which progress is stored in Redis
 FULL_RETRY_S: Final = 0.1
-LEAST_TOLD_S: Final = 1.0  # jumps of the timestamps that clients are told of
+LEAST_REPORTED_S: Final = 1.0  # shortest jump of the timestamps that is reported to the client
 
 log = structlog.get_logger(part="session")
 
@@ -67,10 +67,8 @@ class ConversionSession:
         self._conversion: Conversion | None = None
         self._reported = 0
         self._done = False
-        self._begins, self._before = (
-            0,
-            0,
-        )  # the first byte of this recording, and the samples of those before it
+        self._begins = 0  # the first byte of this recording
+        self._before = 0  # samples of the recordings before it
         self._ends: int | None = None  # the byte behind it, once that is known
         self._parts: Parts = NoParts()
         self._held = b""  # bytes that may belong to this recording or be the beginning of another one
@@ -274,9 +272,9 @@ class ConversionSession:
 
 
 def notice_of(jump: Jump, sid: str) -> Status | None:
-    """What clients are told of a jump of the timestamps; None for a short one."""
+    """The notice for the client about a jump of the timestamps; None for a short one."""
     name = {Kind.FILLED: "silence_added", Kind.IGNORED: "gap_ignored", Kind.RESTARTED: "restarted"}[jump.kind]
-    if jump.kind is not Kind.RESTARTED and jump.length < LEAST_TOLD_S:
+    if jump.kind is not Kind.RESTARTED and jump.length < LEAST_REPORTED_S:
         return None
     ms = 0 if jump.kind is Kind.RESTARTED else round(1000 * jump.length)
     return Status(session_id=sid, status=name, ms=ms, reason="timestamps")

@@ -53,7 +53,7 @@ export function showNames(root, speakers) {
 
 /** A list of the people who speak: share, turns, a filter, and a button that renames them. */
 export class SpeakersPanel {
-  /** `rename(label, name)`: stores a name, null for none; without it nobody can be renamed. */
+  /** `rename(label, name)`: stores a name, null for none; without it speakers cannot be renamed. */
   constructor(speakers, { rename } = {}) {
     this.speakers = speakers;
     this.rows = new Map(); // first label → its elements

@@ -21,11 +21,6 @@ LEAST_SHARE: Final = 0.04
 """Least share of a speaker in all speech, as far as it is no more than `MOST_NEEDED_S`. In noise, the number
 of clusters without a speaker of their own grows with the speech."""
 MOST_NEEDED_S: Final = 2.5
-UNCLEAR: Final = 0.2
-"""See `margins`. In dialogues that no threshold was chosen on, few windows of those with the right
-speaker have less: 0.2 % of clean ones, 1.5 % in noise and reverberation, 1.8 % in babble; and of those with
-the wrong one 78 % and 49 %. Overlapped speech is mostly not told by it: 23 % of windows in which two
-voices are equally loud, 9 % where one is 6 dB louder."""
 _PASSES: Final = 2  # of assigning windows to the nearest centroid
 
 Labels = NDArray[np.int64]
@@ -86,18 +81,6 @@ def centroids(vectors: Float32, seconds: Float32, labels: Labels) -> Float32:
     sums = np.zeros((labels.max() + 1, vectors.shape[1]), np.float32)
     np.add.at(sums, labels, vectors * seconds[:, None])
     return unit(sums)
-
-
-def margins(vectors: Float32, seconds: Float32, labels: Labels) -> Float32:
-    """How much nearer each window is to its own speaker than to any other, as a difference of cosines.
-
-    Below `UNCLEAR` the voice is unclear: the label may be wrong. Shape (n,); 2 if there is only one speaker.
-    """
-    cosines = vectors @ centroids(vectors, seconds, labels).T
-    each = np.arange(len(vectors))
-    own = cosines[each, labels]
-    cosines[each, labels] = -2.0
-    return np.asarray(np.minimum(own - cosines.max(axis=1), 2.0), np.float32)
 
 
 def _cut(tree: NDArray[np.float64], vectors: Float32, seconds: Float32, speakers: int) -> Labels:
