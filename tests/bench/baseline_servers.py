@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from parlando.embedded.redis_server import free_port
+from support.ports import free_port
 
 
 @contextmanager

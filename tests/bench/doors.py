@@ -19,8 +19,8 @@ from parlando.cli.conform.drivers.base import Driver, Target
 from parlando.cli.conform.drivers.table import DRIVERS
 from parlando.cli.conform.received import Received, Utterance
 from parlando.cli.conform.run import load
-from parlando.embedded.redis_server import free_port
 from support.cluster import Cluster
+from support.ports import free_port
 
 ROUNDS = 10
 BAR_MS = 10.0

@@ -11,10 +11,10 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from api_gateway.deliveries.signature import verify
-from parlando.embedded.redis_server import free_port
 from support.cluster import Cluster
 from support.endpoint import Endpoint, served
 from support.perfect import PerfectEngine, script, silence, speak
+from support.ports import free_port
 
 RATE = 16_000
 PERFECT = {"STT_ENGINE": "support.perfect:engine", "VAD": "rms", "OMI_IDLE_S": "2"}

@@ -17,13 +17,13 @@ import pytest
 
 from parlando.client import AnalysisClient, ClientError, Parlando, connect
 from parlando.domain.analysis import TaskUpdate
-from parlando.embedded.redis_server import free_port
 from parlando.store import keys as names
 from support.cluster import Cluster
 from support.gated_steps import STEPS
 from support.jobs import wav
 from support.perfect import PERFECT, script, speak
 from support.pools import POOL
+from support.ports import free_port
 from support.speech import JFK, fixture
 
 SDK = Path(__file__).parents[2] / "clients" / "js"

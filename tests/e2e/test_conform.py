@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from parlando.cli.conform.drivers.table import DRIVERS
-from parlando.embedded.redis_server import free_port
 from support.cluster import Cluster
+from support.ports import free_port
 
 PARLANDO = Path(sys.executable).parent / "parlando"
 

@@ -5,10 +5,10 @@ import asyncio
 import numpy as np
 import pytest
 
-from parlando.embedded.redis_server import free_port
 from support import dialects
 from support.cluster import Cluster
 from support.perfect import PERFECT, script, silence, speak
+from support.ports import free_port
 from support.speech import JFK, load
 
 

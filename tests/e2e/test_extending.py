@@ -16,9 +16,9 @@ import pytest
 import websockets
 
 from parlando.client import connect
-from parlando.embedded.redis_server import free_port
 from support.cluster import TESTS, Cluster
 from support.perfect import PERFECT, script, silence, speak
+from support.ports import free_port
 
 ROOT = TESTS.parent
 RATE = 16_000

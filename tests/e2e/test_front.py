@@ -19,8 +19,8 @@ import pytest
 import websockets
 import yaml
 
-from parlando.embedded.redis_server import free_port
 from support.cluster import Cluster
+from support.ports import free_port
 from support.speech import JFK, fixture
 from support.streaming import check_promises, stream
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import websockets
 
-from parlando.embedded.redis_server import free_port
 from support import dialects
 from support.cluster import Cluster
 from support.doors import SPOKEN, WORDS, frames
 from support.perfect import PERFECT
+from support.ports import free_port
 
 
 @pytest.fixture(scope="module")

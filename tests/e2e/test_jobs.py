@@ -20,11 +20,11 @@ import webvtt
 from standardwebhooks import Webhook
 from whisper.normalizers import EnglishTextNormalizer
 
-from parlando.embedded.redis_server import free_port
 from support.cluster import Cluster
 from support.endpoint import served
 from support.jobs import events, look, submit, transcribe, wait, wav
 from support.perfect import PERFECT, script, silence, speak
+from support.ports import free_port
 from support.speech import JFK, fixture, words
 
 WORDS = words("jfk.flac")

@@ -12,12 +12,12 @@ import srt
 from whisper.normalizers import EnglishTextNormalizer
 
 from parlando.client import ClientError, JobsClient, Parlando
-from parlando.embedded.redis_server import free_port
 from parlando.store import keys as names
 from support.cluster import Cluster
 from support.jobs import submit, wait, wav
 from support.perfect import PERFECT
 from support.pools import POOL
+from support.ports import free_port
 from support.speech import JFK, fixture, words
 
 WORDS = words("jfk.flac")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from api_gateway.doors.table import DOORS
-from parlando.embedded.redis_server import free_port
 from support import dialects
 from support.cluster import Cluster
 from support.jobs import wav
 from support.perfect import silence, speak
 from support.polyglot import WIDE, number, text
+from support.ports import free_port
 
 GERMAN = np.concatenate([speak(4, first=number("de", 0)), silence(1)])
 HEARD = text("de", 0, 4)

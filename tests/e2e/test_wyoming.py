@@ -6,12 +6,12 @@ import contextlib
 import httpx
 import pytest
 
-from parlando.embedded.redis_server import free_port
 from support import official_clients
 from support.cluster import Cluster
 from support.doors import FRAME, SPOKEN, WORDS, kill_owner, sessions
 from support.perfect import script, speak
 from support.polyglot import OBEDIENT
+from support.ports import free_port
 
 pytestmark = official_clients.needs_clients
 

@@ -18,8 +18,8 @@ from api_gateway.http.job_uploads import receive
 from api_gateway.server.request_limits import Body
 from parlando import blobs as blobs_module
 from parlando.blobs import Blobs, BlobSettings
-from parlando.embedded.redis_server import free_port
 from parlando.errors import InvalidRequestError, StorageError, TooBigError
+from support.ports import free_port
 
 MB = 1 << 20
 AUDIO = bytes(range(256)) * 4096 * 12  # 12 MB: more parts than one

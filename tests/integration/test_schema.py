@@ -61,6 +61,6 @@ async def test_a_service_says_why_it_refuses(redis, redis_server, module):
 
 
 def _free() -> int:
-    from parlando.embedded.redis_server import free_port
+    from support.ports import free_port
 
     return free_port()

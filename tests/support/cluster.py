@@ -13,7 +13,7 @@ from types import TracebackType
 import httpx
 import redis as redis_client
 
-from parlando.embedded.redis_server import free_port
+from support.ports import free_port
 from support.redis_server import RedisServer
 from support.redis_topologies import RedisClusterServers, SentinelServers
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import redis
 
-from parlando.embedded.redis_server import command, free_port
+from parlando.embedded.redis_server import command
 from support.lifetimes import complain, staying
+from support.ports import free_port
 
 
 class RedisServer:

@@ -1,6 +1,5 @@
 """Several Redis servers: a cluster of three masters, and a master and a replica with Sentinels."""
 
-import random
 import subprocess
 import tempfile
 import time
@@ -9,15 +8,11 @@ from pathlib import Path
 
 import redis
 
-from parlando.embedded.redis_server import command, find, free_port
+from parlando.embedded.redis_server import command, find
 from support.lifetimes import complain, staying
+from support.ports import free_port
 
 SLOTS = 16_384
-
-
-def _cluster_port() -> int:
-    """A free port whose cluster bus port (10,000 higher) is also free."""
-    return random.randrange(20_000, 30_000) if (port := free_port()) > 50_000 else port
 
 
 class _Servers:
@@ -61,7 +56,7 @@ class RedisClusterServers(_Servers):
 
     def __init__(self) -> None:
         super().__init__()
-        self.ports = [_cluster_port() for _ in range(3)]
+        self.ports = [free_port() for _ in range(3)]
 
     @property
     def url(self) -> str:

@@ -6,8 +6,8 @@ import pytest
 
 from parlando.cli import up
 from parlando.cli.up import _pools, _wyoming, transcriber_services
-from parlando.embedded.redis_server import free_port
 from parlando.models.selection import ClusterEngines, selections
+from support.ports import free_port
 
 
 def started(engines: str, count: int, **settings):

@@ -17,8 +17,8 @@ from whisper import _ALIGNMENT_HEADS
 
 from bench.peers.system import ROOT, System
 from bench.results import FOLDER
-from parlando.embedded.redis_server import free_port
 from parlando.models.openai_checkpoint import convert
+from support.ports import free_port
 from support.speech import JFK
 
 START_S = 600  # a guard against a server that hangs
