@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 CLIENTS := .venv-clients
+DOCS := .venv-docs
 PYTHON ?= python3
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
 PINS := constraints.txt pyproject.toml $(wildcard */pyproject.toml)
-PATHS := shared/src analyzer/src api-gateway/src audio-processor/src song-recognizer/src transcriber/src tests
+PATHS := shared/src analyzer/src api-gateway/src audio-processor/src song-recognizer/src transcriber/src tests deploy
 
-.PHONY: help run test bench bench-full bench-peers lint fix clean model whisper-model analysis-models tools screenshots
+.PHONY: help run test bench bench-full bench-peers images-check lint fix docs dist dist-check clean model whisper-model analysis-models tools screenshots
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -36,12 +37,12 @@ test: $(VENV)/dev.done model whisper-model analysis-models tools $(VENV)/ffmpegs
 
 # In CI the tests shall not skip what needs these; nobody else's machine is touched.
 tools:
-	@for tool in docker-compose chromium ffmpeg; do \
+	@for tool in docker-compose chromium firefox-esr ffmpeg curl prometheus; do \
 		if [ -n "$$CI" ] && ! command -v $$tool >/dev/null && command -v apt-get >/dev/null; then \
-			apt-get update -qq && apt-get install -y -qq $$tool >/dev/null || true; fi; done
+			apt-get update -qq && apt-get install -y -qq $${tool/prometheus/prometheus prometheus-node-exporter-} >/dev/null || true; fi; done
 
 screenshots: $(VENV)/dev.done model ## Make the pictures in docs/images (needs Chromium)
-	@SCREENSHOTS=1 $(BIN)/pytest -q tests/e2e/test_web_live.py tests/e2e/test_web_files.py tests/e2e/test_viewers.py
+	@SCREENSHOTS=1 $(BIN)/pytest -q tests/e2e/test_web_live.py tests/e2e/test_web_files.py tests/e2e/test_web_cluster.py tests/e2e/test_web_offline.py tests/e2e/test_viewers.py
 
 bench: $(VENV)/bench.done model ## Measure, in a quarter of an hour; it writes docs/benchmarks.md
 	@cd tests && ../$(BIN)/python -m bench.run
@@ -52,20 +53,38 @@ bench-full: $(VENV)/bench.done model ## Measure everything, an hour: also half l
 bench-peers: $(VENV)/bench.done $(PEERS)/whisperlive.done $(PEERS)/whisperlivekit.done ## Compare with WhisperLive and WhisperLiveKit, an hour
 	@cd tests && ../$(BIN)/python -m bench.peers $(ARGS)
 
+images-check: $(VENV)/dev.done ## Build the images, run a cluster of them, try it (root; buildah, debootstrap; ten minutes)
+	@for tool in buildah debootstrap; do \
+		command -v $$tool >/dev/null || apt-get install -y -qq --no-install-recommends $$tool >/dev/null || exit 1; done
+	@cd tests && PYTHONPATH=../deploy ../$(BIN)/python -m images.check $(ARGS)
+
 lint: $(VENV)/dev.done ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check $(PATHS)
 	$(BIN)/ruff check $(PATHS)
 	$(BIN)/mypy
+	$(BIN)/mypy deploy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint --ignore DL3008 */Dockerfile
 
 fix: $(VENV)/dev.done ## Format, and mend what can be mended
 	$(BIN)/ruff check --fix-only --quiet $(PATHS)
 	$(BIN)/ruff format $(PATHS)
-	cd tests && ../$(BIN)/python -m support.settings_doc
+	cd tests && ../$(BIN)/python -m support.settings_doc && ../$(BIN)/python -m support.security_doc
+	$(BIN)/python deploy/third_party.py
 
-clean: ## Remove the virtual environments and all caches of tools
-	rm -rf $(VENV) $(PEERS) $(CLIENTS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+docs: $(DOCS)/done ## Build the documents as a site, in site/
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet -f deploy/mkdocs.yml
+	@echo "site/index.html is written."
+
+dist: $(VENV)/dev.done ## Build the wheels of all distributions, in dist/
+	rm -rf dist
+	$(BIN)/python deploy/wheels.py build
+
+dist-check: $(VENV)/dev.done ## Install the wheels into an empty environment, and run a cluster from there
+	$(BIN)/python deploy/wheels.py check
+
+clean: ## Remove the virtual environments and all caches of tools, and dist
+	rm -rf $(VENV) $(PEERS) $(CLIENTS) $(DOCS) site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -o -name '*.egg-info' | xargs rm -rf
 
 $(VENV)/bin/python:
@@ -98,6 +117,11 @@ $(VENV)/extra-analyzer.done: $(PINS) requirements/analyzer.txt | $(VENV)/run.don
 $(CLIENTS)/done: requirements/clients.txt
 	$(PYTHON) -m venv --clear $(CLIENTS)
 	$(CLIENTS)/bin/pip --disable-pip-version-check install --quiet --no-deps -r $<
+	@touch $@
+
+$(DOCS)/done: requirements/docs.txt
+	$(PYTHON) -m venv --clear $(DOCS)
+	$(DOCS)/bin/pip --disable-pip-version-check install --quiet -r $<
 	@touch $@
 
 # Older versions of FFmpeg, which the tests of conversion run against.

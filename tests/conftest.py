@@ -2,6 +2,7 @@
 
 import hashlib
 import lzma
+import time
 
 import hypothesis.internal.observability  # noqa: F401 its plugin would import it at the very end of a run
 import pytest
@@ -31,6 +32,18 @@ def data_folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+DAY_S = 24 * 3600
+DAY_MARGIN_S = 300  # ten times what the longest test takes that compares the usage of a day
+
+
+@pytest.fixture
+def same_day():
+    """The day doesn't end during the test (UTC); shortly before its end the test waits for the next one."""
+    left = DAY_S - time.time() % DAY_S
+    if left < DAY_MARGIN_S:
+        time.sleep(left + 1)
 
 
 @pytest.fixture

@@ -58,7 +58,8 @@ export class Analysis {
 
   /** @internal Upload the form; resolves with the response, whose body is the stream. */
   async begin(form, signal) {
-    const headers = this.client.apiKey ? { authorization: `Bearer ${this.client.apiKey}` } : {};
+    const credential = await this.client.credential();
+    const headers = credential ? { authorization: `Bearer ${credential}` } : {};
     let answer;
     try {
       const address = this.client.address("/audio/process-stream-realtime");

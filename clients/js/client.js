@@ -3,8 +3,12 @@
 import { Analysis } from "./analysis.js";
 import { ParlandoError, RETRY_DELAYS_MS, delay, responseError } from "./errors.js";
 import { Jobs } from "./jobs.js";
+import { Keys } from "./keys.js";
 import { LiveSession } from "./live-session.js";
+import { KnownSpeakers } from "./known-speakers.js";
+import { Owners } from "./owners.js";
 import { Songs } from "./songs.js";
+import { Usage } from "./usage.js";
 
 // After Redis has lost its data, a session and its viewer tokens are unknown until the owner reopens the session.
 // A viewer tries again for this long before it gives up.
@@ -14,14 +18,20 @@ const REOPEN_WAIT_MS = 60_000;
 export class ParlandoClient {
   /**
    * @param {string} [url] address of a gateway; the page's own origin by default
-   * @param {{apiKey?: string}} [options]
+   * @param {{apiKey?: string, token?: string | (() => string | Promise<string>)}} [options] `token`: in place of a key;
+   *   a function returns one for each request and connection, because tokens expire
    */
-  constructor(url = globalThis.location?.origin ?? "http://127.0.0.1:8000", { apiKey = "" } = {}) {
+  constructor(url = globalThis.location?.origin ?? "http://127.0.0.1:8000", { apiKey = "", token = "" } = {}) {
     this.url = url.replace(/^ws/, "http").replace(/\/+$/, "");
     this.apiKey = apiKey;
+    this.token = token;
+    this.keys = new Keys(this);
+    this.owners = new Owners(this);
     this.jobs = new Jobs(this);
     this.songs = new Songs(this);
+    this.speakers = new KnownSpeakers(this);
     this.analysis = new Analysis(this);
+    this.usage = new Usage(this);
     this.shared = new Map(); // session id → viewer id → {label, token}, to restore them if Redis loses its data
   }
 
@@ -40,6 +50,15 @@ export class ParlandoClient {
   }
 
   /**
+   * Write a transcript ({title, language, segments}), such as a corrected one, as a file of a format. Nothing is stored.
+   * Resolves with a Blob.
+   */
+  async write(transcript, { format = "text", speakers, maxLineChars, maxLines, maxCueSeconds, signal } = {}) {
+    const query = { format, speakers, max_line_chars: maxLineChars, max_lines: maxLines, max_cue_s: maxCueSeconds };
+    return (await this.request("/v1/stt/export", { method: "POST", query, json: transcript, signal })).blob();
+  }
+
+  /**
    * Follow a session: all kept events from its beginning, then live ones, until the session closes. `annotations`: also
    * annotations, such as the names of speakers.
    */
@@ -48,7 +67,7 @@ export class ParlandoClient {
     return this.follow(path, { token, signal, onconnection, ends: ["closed", "revoked"], reopenWaitMs: REOPEN_WAIT_MS });
   }
 
-  /** Create a viewer token for a session. Resolves with the token and the URL of the viewers' page. */
+  /** Create a viewer token for a session; needs a key, not a token. Resolves with the token and the URL of the viewers' page. */
   async share(sessionId, { label = "" } = {}) {
     const viewer = await (await this.request(this.viewersPath(sessionId), { method: "POST", json: { label } })).json();
     const shared = this.shared.get(sessionId) ?? new Map();
@@ -82,6 +101,22 @@ export class ParlandoClient {
     return this.rename(this.speakersPath(sessionId), speaker, name);
   }
 
+  /**
+   * Correct the text of a session's segment, which all readers see; null shows again what was recognised. Resolves with
+   * the segment's correction.
+   */
+  async correct(sessionId, segment, text) {
+    const path = `/v1/stt/sessions/${encodeURIComponent(sessionId)}/corrections/${segment}`;
+    const change = text === null ? { method: "DELETE" } : { method: "PUT", json: { text } };
+    return (await this.request(path, change)).json();
+  }
+
+  /** Resolves with the corrected segments of a session: [{segment, text, original}]. */
+  async corrections(sessionId, { token } = {}) {
+    const path = `/v1/stt/sessions/${encodeURIComponent(sessionId)}/corrections`;
+    return (await (await this.request(path, { token })).json()).corrections;
+  }
+
   speakersPath(sessionId) {
     return `/v1/stt/sessions/${encodeURIComponent(sessionId)}/speakers`;
   }
@@ -113,9 +148,15 @@ export class ParlandoClient {
     return address;
   }
 
+  /** @internal The key or token to send; a promise if a function gives it. */
+  credential() {
+    return (typeof this.token === "function" ? this.token() : this.token) || this.apiKey;
+  }
+
   /** @internal One HTTP request. An error response rejects with a `ParlandoError` that has the server's message. */
-  async request(path, { method = "GET", query, json, headers = {}, token, signal } = {}) {
-    const credential = token || this.apiKey;
+  async request(path, { method = "GET", query, json, body, headers = {}, token, signal } = {}) {
+    const { apiKey } = this;
+    const credential = token || (await this.credential());
     const answer = await fetch(this.address(path, query), {
       method,
       signal,
@@ -124,10 +165,15 @@ export class ParlandoClient {
         ...(json ? { "content-type": "application/json" } : {}),
         ...headers,
       },
-      body: json ? JSON.stringify(json) : undefined,
+      body: json ? JSON.stringify(json) : body,
     });
-    if (!answer.ok) throw responseError(answer.status, await answer.text());
+    if (!answer.ok) throw this.failure(apiKey, answer.status, await answer.text());
     return answer;
+  }
+
+  /** @internal The error of a request that was sent when `apiKey` was the key. */
+  failure(apiKey, status, text) {
+    return Object.assign(responseError(status, text), { outdated: apiKey !== this.apiKey });
   }
 
   /**
@@ -138,10 +184,12 @@ export class ParlandoClient {
     const form = new FormData();
     for (const [field, value] of Object.entries(fields)) if (value !== undefined) form.append(field, String(value));
     form.append("file", file, name ?? file.name ?? "audio");
-    const headers = this.apiKey ? { authorization: `Bearer ${this.apiKey}` } : {};
+    const { apiKey } = this;
+    const credential = await this.credential();
+    const headers = credential ? { authorization: `Bearer ${credential}` } : {};
     if (typeof XMLHttpRequest === "undefined") {
       const answer = await fetch(this.address(path), { method: "POST", body: form, headers, signal });
-      if (!answer.ok) throw responseError(answer.status, await answer.text());
+      if (!answer.ok) throw this.failure(apiKey, answer.status, await answer.text());
       return answer.json();
     }
     return new Promise((resolve, reject) => {
@@ -152,7 +200,7 @@ export class ParlandoClient {
       request.onload = () =>
         request.status < 300
           ? resolve(JSON.parse(request.responseText))
-          : reject(responseError(request.status, request.responseText));
+          : reject(this.failure(apiKey, request.status, request.responseText));
       request.onerror = () => reject(new ParlandoError("unreachable", "The connection was lost during the upload"));
       request.onabort = () => reject(new ParlandoError("aborted", "The upload was cancelled"));
       signal?.addEventListener("abort", () => request.abort(), { once: true });

@@ -3,8 +3,13 @@
 /** Delays before each attempt to connect again; the last one repeats. */
 export const RETRY_DELAYS_MS = [200, 400, 800, 1600, 3000];
 
-/** An error of the server or of the SDK. `code` is the server's error code, or one of the SDK's own. */
+/**
+ * An error of the server or of the SDK. `code` is the server's error code, or one of the SDK's own. `outdated`: the
+ * request was sent with an API key that has been replaced since.
+ */
 export class ParlandoError extends Error {
+  outdated = false;
+
   constructor(code, message, status = 0) {
     super(message);
     this.name = "ParlandoError";

@@ -1,6 +1,9 @@
 /** Jobs: transcripts of recorded files, over REST. */
 
 import { ParlandoError } from "./errors.js";
+import { RESUMABLE_FROM, ResumableUpload } from "./uploads.js";
+
+const UNUSABLE = ["upload_not_found", "conflict"]; // refusals of a job whose upload can't be used
 
 /** Recorded files. */
 export class Jobs {
@@ -8,9 +11,37 @@ export class Jobs {
     this.client = client;
   }
 
-  /** Upload a file; resolves with the new job's status. `onprogress` receives the uploaded share, from 0 to 1. */
-  submit(file, { onprogress, signal, name, ...fields } = {}) {
+  /**
+   * Upload a file; resolves with the new job's status. `onprogress` receives the uploaded share, from 0 to 1. Files of at
+   * least `resumableFrom` bytes are uploaded resumably: after a lost connection the upload continues where it was.
+   */
+  async submit(file, { onprogress, signal, name, resumableFrom = RESUMABLE_FROM, ...fields } = {}) {
+    if (file.size >= Math.max(1, resumableFrom)) {
+      const upload = new ResumableUpload(this.client, file, { name, onprogress, signal });
+      const given = Object.entries(fields).filter(([, value]) => value !== undefined && value !== "");
+      return this.submitUpload(upload, Object.fromEntries(given), signal);
+    }
     return this.client.upload("/v1/stt/jobs", file, { name, fields, onprogress, signal });
+  }
+
+  /**
+   * @internal Upload a file and submit its job; once more if the upload was begun before the page was loaded, and can't be
+   * used any more: it has expired, or belongs to a job with other options.
+   */
+  async submitUpload(upload, options, signal) {
+    for (;;) {
+      const json = { upload: await upload.run(), ...options };
+      const { continued } = upload;
+      try {
+        const job = await (await this.client.request("/v1/stt/jobs", { method: "POST", json, signal })).json();
+        upload.forget();
+        return job;
+      } catch (error) {
+        if (!UNUSABLE.includes(error.code)) throw error;
+        upload.forget();
+        if (!continued) throw error;
+      }
+    }
   }
 
   /** Resolves with the language of a file. `language`: codes separated by commas, among which it is detected. */
@@ -48,9 +79,10 @@ export class Jobs {
     return (await this.client.request(this.path(jobId), { method: "DELETE" })).json();
   }
 
-  /** A completed job's result: JSON, or `text`, `srt`, `vtt`, `tsv`. */
+  /** A completed job's result: JSON, or text as `text`, `srt`, `vtt`, `ass`, `karaoke`, `tsv`, `csv`; `docx` is a Blob. */
   async result(jobId, format = "json") {
     const answer = await this.client.request(`${this.path(jobId)}/result`, { query: { format } });
+    if (format === "docx") return answer.blob();
     return format === "json" ? answer.json() : answer.text();
   }
 

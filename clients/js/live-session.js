@@ -123,10 +123,24 @@ export class LiveSession extends EventTarget {
 
   connect() {
     clearTimeout(this.timer);
+    const credential = this.client.credential();
+    if (!credential?.then) {
+      this.open(credential);
+      return;
+    }
+    const attempt = (this.attempt = {}); // a later one replaces it
+    const current = () => attempt === this.attempt && this.state !== "closed";
+    credential.then(
+      (token) => current() && this.open(token),
+      () => current() && this.lost({ code: 1006 }),
+    );
+  }
+
+  open(credential) {
     const { client } = this;
     const address = client.address("/v1/stt/stream", this.query());
     address.protocol = address.protocol.replace("http", "ws");
-    const protocols = client.apiKey ? ["parlando", `parlando-key.${client.apiKey}`] : ["parlando"];
+    const protocols = credential ? ["parlando", `parlando-key.${credential}`] : ["parlando"];
     const socket = new WebSocket(address, protocols);
     this.drop();
     this.socket = socket;

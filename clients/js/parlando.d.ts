@@ -4,6 +4,8 @@ export declare class ParlandoError extends Error {
   code: string;
   /** HTTP status, or 0. */
   status: number;
+  /** The request was sent with an `apiKey` that has been replaced since. */
+  outdated: boolean;
 }
 
 export interface Word {
@@ -22,11 +24,22 @@ export interface Segment {
   language?: string;
   /** The label of the speaker, such as SPEAKER_00. */
   speaker?: string;
-  /** The name that the speaker was given; in transcripts and results. */
+  /** The name that the speaker was given, in transcripts and results; or that of a known speaker. */
   speaker_name?: string;
+  /** How alike the voices are if a known speaker was recognised, up to 1. */
+  speaker_score?: number;
   /** Language code → text. */
   translations?: Record<string, string>;
   words?: Word[];
+  /** In transcripts: what was recognised, if the text was corrected. */
+  original?: string;
+}
+
+/** `text`: null if the correction was taken away. */
+export interface Correction {
+  segment: number;
+  text: string | null;
+  original: string;
 }
 
 export interface Connected {
@@ -76,6 +89,7 @@ export interface Partial {
   /** The spoken language. */
   language?: string;
   speaker?: string;
+  speaker_name?: string;
   /** The speaker has paused; `text` is the final's, unless speech continues. */
   paused?: true;
   lag_ms?: number;
@@ -104,7 +118,7 @@ export interface SpeakersRevised {
   type: "speakers_revised";
   session_id: string;
   seq: number;
-  segments: { segment: number; speaker?: string }[];
+  segments: { segment: number; speaker?: string; speaker_name?: string; speaker_score?: number }[];
 }
 export interface Status {
   type: "status";
@@ -178,6 +192,8 @@ export interface LiveOptions {
   speaker_count?: number;
   min_speakers?: number;
   max_speakers?: number;
+  /** Known speakers to recognise: their names, separated by commas, or true for all. */
+  known_speakers?: string | boolean;
   interim?: boolean;
   vad_silence_ms?: number;
   session_id?: string;
@@ -232,15 +248,202 @@ export interface Transcript {
   segments: (Segment & { segment: number; reason?: string })[];
 }
 
+/** The formats of transcripts that are text; `docx` is a document. */
+export type TextFormat = "text" | "srt" | "vtt" | "ass" | "karaoke" | "tsv" | "csv";
+
+export interface WriteOptions {
+  format?: TextFormat | "json" | "docx";
+  /** Whether speakers are named; true by default. JSON always has them. */
+  speakers?: boolean;
+  /** Characters in a line of a subtitle, 10 to 200; 42 by default. */
+  maxLineChars?: number;
+  /** Lines of a subtitle, 1 to 4; 2 by default. */
+  maxLines?: number;
+  /** Seconds that a subtitle is shown, 1 to 30; 7 by default. */
+  maxCueSeconds?: number;
+  signal?: AbortSignal;
+}
+
+export type Scope = "live" | "jobs" | "read" | "omi" | "songs" | "admin";
+
+/** Limits of a key or an owner; 0 for no limit. */
+export interface Limits {
+  sessions?: number;
+  requests_minute?: number;
+  audio_seconds_day?: number;
+  audio_seconds_month?: number;
+  upload_mb?: number;
+  jobs_waiting?: number;
+}
+
+export interface OwnerLimits {
+  owner: string;
+  /** Those that are set for the owner. */
+  limits: Limits;
+  /** Those that apply. */
+  effective: Required<Limits>;
+}
+
+export interface ApiKey {
+  id: string;
+  name: string;
+  owner: string;
+  scopes: Scope[];
+  doors: string[];
+  limits: Limits;
+  status: "active" | "expired" | "revoked";
+  created_at: string;
+  last_used_at: string | null;
+  expires_at: string | null;
+  rotated_at: string | null;
+  revoked_at: string | null;
+}
+
+export interface AccessToken {
+  token: string;
+  expires_at: string;
+  expires_in: number;
+  scopes: Scope[];
+  sessions: number | null;
+}
+
+export declare class Keys {
+  create(
+    name: string,
+    options: { scopes: Scope[]; owner?: string; doors?: string[]; expiresAt?: string; limits?: Limits },
+  ): Promise<ApiKey & { key: string }>;
+  list(): Promise<ApiKey[]>;
+  rotate(id: string, options?: { graceSeconds?: number }): Promise<ApiKey & { key: string }>;
+  revoke(id: string): Promise<ApiKey>;
+  limit(id: string, limits: Limits): Promise<ApiKey>;
+  ownerLimits(owner: string): Promise<OwnerLimits>;
+  limitOwner(owner: string, limits: Limits | null): Promise<OwnerLimits>;
+  token(options?: { scopes?: Scope[]; seconds?: number; sessions?: number }): Promise<AccessToken>;
+}
+
+export interface UsageAmounts {
+  /** Seconds of audio: of live sessions, of jobs, of the Omi webhook, and of a month that was counted without days. */
+  live_audio_s: number;
+  job_audio_s: number;
+  omi_audio_s: number;
+  earlier_audio_s: number;
+  audio_s: number;
+  sessions: number;
+  jobs: number;
+  files: number;
+  llm_requests: number;
+  llm_input_tokens: number;
+  llm_output_tokens: number;
+  audio_cost_usd: number;
+  llm_cost_usd: number;
+  cost_usd: number;
+}
+
+export interface UsageDay extends UsageAmounts {
+  day: string;
+  owner: string;
+  owner_name: string | null;
+}
+
+export interface UsageReport {
+  from: string;
+  to: string;
+  owner: string;
+  price_per_hour_usd: number;
+  total: UsageAmounts;
+  days: UsageDay[];
+  /** Limits of the caller's key and of the owner, with what is used of them now; none if the owner is `*`. */
+  limits?: Record<"key" | "owner", Record<string, LimitUse>>;
+}
+
+/** `resets_at`: null if the limit isn't of a time. `upload_mb` has `limit` only. */
+export interface LimitUse {
+  limit: number;
+  used?: number;
+  remaining?: number;
+  resets_at?: string | null;
+}
+
+export declare class Usage {
+  get(options?: { from?: string; to?: string; owner?: string; signal?: AbortSignal }): Promise<UsageReport>;
+  csv(options?: { from?: string; to?: string; owner?: string; signal?: AbortSignal }): Promise<string>;
+}
+
+export interface Owner {
+  owner: string;
+  name: string;
+  configured: boolean;
+  counts: Record<string, number>;
+}
+
+export interface Days {
+  transcript_days: number | null;
+  audio_days: number | null;
+}
+
+export interface OwnerRetention extends Days {
+  owner: string;
+  set_by_admin: Days;
+  set_by_owner: Days;
+  default: Days;
+}
+
+export interface AuditEntry {
+  id: string;
+  at: string;
+  owner: string;
+  key: string;
+  key_name: string;
+  token: boolean;
+  action: string;
+  object: string;
+  address: string;
+  outcome: "ok" | "refused" | "not_found" | "failed";
+  status: number;
+  request_id: string;
+}
+
+export declare class Owners {
+  list(): Promise<Owner[]>;
+  get(owner?: string): Promise<Owner>;
+  export(owner?: string, options?: { signal?: AbortSignal }): Promise<Response>;
+  delete(owner: string): Promise<{
+    owner: string;
+    complete: boolean;
+    deleted: Record<string, number>;
+    remaining: Record<string, number>;
+  }>;
+  retention(owner?: string): Promise<OwnerRetention>;
+  setRetention(
+    owner?: string,
+    days?: { transcriptDays?: number; audioDays?: number },
+  ): Promise<OwnerRetention>;
+  audit(options?: {
+    since?: string;
+    action?: string;
+    owner?: string;
+    limit?: number;
+    cursor?: string;
+  }): Promise<{ entries: AuditEntry[]; next: string; more: boolean }>;
+}
+
 export declare class ParlandoClient {
-  constructor(url?: string, options?: { apiKey?: string });
+  constructor(url?: string, options?: { apiKey?: string; token?: string | (() => string | Promise<string>) });
   readonly url: string;
+  readonly keys: Keys;
+  readonly owners: Owners;
   readonly jobs: Jobs;
   readonly songs: Songs;
+  readonly speakers: KnownSpeakers;
   readonly analysis: Analysis;
+  readonly usage: Usage;
   live(options?: LiveOptions): LiveSession;
   transcript(sessionId: string, options?: { format?: "json"; token?: string }): Promise<Transcript>;
-  transcript(sessionId: string, options: { format: "text" | "srt" | "vtt"; token?: string }): Promise<string>;
+  transcript(sessionId: string, options: { format: TextFormat; token?: string }): Promise<string>;
+  write(
+    transcript: { title?: string; language?: string | null; segments: Pick<Segment, "start" | "end" | "text">[] },
+    options?: WriteOptions,
+  ): Promise<Blob>;
   watch(
     sessionId: string,
     options?: Following & { token?: string; annotations?: boolean },
@@ -252,6 +455,8 @@ export declare class ParlandoClient {
   revoke(sessionId: string, viewerId: string): Promise<void>;
   speakerNames(sessionId: string, options?: { token?: string }): Promise<Record<string, string>>;
   nameSpeaker(sessionId: string, speaker: string, name: string | null): Promise<Record<string, string>>;
+  correct(sessionId: string, segment: number, text: string | null): Promise<Correction>;
+  corrections(sessionId: string, options?: { token?: string }): Promise<Correction[]>;
   cluster(): Promise<Record<string, any>>;
   watchCluster(options?: Following): AsyncGenerator<Record<string, any>>;
 }
@@ -294,6 +499,8 @@ export interface JobOptions {
   speaker_count?: number;
   min_speakers?: number;
   max_speakers?: number;
+  /** Known speakers to recognise: their names, separated by commas, or true for all. */
+  known_speakers?: string | boolean;
   /** Audio track of a file with several, from 1; without it the one in `language`, else the default track. */
   track?: number;
   /** Steps of an analysis, separated by commas, whose results are annotations. */
@@ -323,14 +530,20 @@ export interface JobEvent {
   progress: number;
   segments?: Segment[];
   /** For each segment so far, the runs of its words with one speaker. */
-  speakers?: { words: number; speaker?: string }[][];
+  speakers?: { words: number; speaker?: string; recognised?: { name: string; score: number } }[][];
   error?: { code: string; message: string };
 }
 
 export declare class Jobs {
   submit(
     file: Blob,
-    options?: JobOptions & { name?: string; onprogress?: (share: number) => void; signal?: AbortSignal },
+    options?: JobOptions & {
+      name?: string;
+      onprogress?: (share: number) => void;
+      signal?: AbortSignal;
+      /** Bytes from which on a file is uploaded resumably; 32 MB by default. */
+      resumableFrom?: number;
+    },
   ): Promise<Job>;
   detectLanguage(
     file: Blob,
@@ -344,7 +557,8 @@ export declare class Jobs {
   speakerNames(jobId: string): Promise<Record<string, string>>;
   nameSpeaker(jobId: string, speaker: string, name: string | null): Promise<Record<string, string>>;
   result(jobId: string, format?: "json"): Promise<NonNullable<Job["result"]>>;
-  result(jobId: string, format: "text" | "srt" | "vtt" | "tsv"): Promise<string>;
+  result(jobId: string, format: TextFormat): Promise<string>;
+  result(jobId: string, format: "docx"): Promise<Blob>;
 }
 
 export interface Song {
@@ -371,6 +585,25 @@ export interface RecognisedSong {
   matches: number;
   ratio: number;
   duration: number;
+}
+
+export interface KnownSpeaker {
+  name: string;
+  clips: number;
+  /** Of speech in all clips. */
+  seconds: number;
+  created_at: string;
+}
+
+/** People whose voices are recognised by name, in sessions and jobs with `known_speakers`. */
+export declare class KnownSpeakers {
+  enrol(
+    speaker: string,
+    clip: Blob,
+    options?: { name?: string; onprogress?: (share: number) => void; signal?: AbortSignal },
+  ): Promise<KnownSpeaker>;
+  list(): Promise<KnownSpeaker[]>;
+  remove(speaker: string): Promise<{ name: string; status: string }>;
 }
 
 export declare class Songs {

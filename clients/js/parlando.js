@@ -9,4 +9,8 @@ export { ParlandoClient } from "./client.js";
 export { ParlandoError } from "./errors.js";
 export { Jobs } from "./jobs.js";
 export { LiveSession } from "./live-session.js";
+export { Keys } from "./keys.js";
+export { KnownSpeakers } from "./known-speakers.js";
+export { Owners } from "./owners.js";
 export { Songs } from "./songs.js";
+export { Usage } from "./usage.js";

@@ -1,6 +1,6 @@
 """Ten thousand almost valid inputs for HTTP and for WebSockets each: python -m bench.fuzz [--seed N]
 
-`--only NUMBER` repeats one input of both kinds and prints the results.
+`--only NUMBER` repeats one input of both kinds and prints the results. `--keyless`: the gateway has no keys.
 """
 
 import argparse
@@ -39,12 +39,16 @@ def main() -> int:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--only", type=int)
+    arguments.add_argument("--keyless", action="store_true")
     given = arguments.parse_args()
     columns = ("inputs", "count", "faults", "left open", "MB before", "MB after", "s")
-    table = Table("fuzz", "Malformed input", columns)
+    environment = fuzz.KEYLESS if given.keyless else fuzz.ENVIRONMENT
+    keys = "without" if given.keyless else "with"
+    name_of_table = "fuzz-keyless" if given.keyless else "fuzz"
+    table = Table(name_of_table, f"Malformed input, a gateway {keys} API keys", columns)
     faults: list[str] = []
     for name, door in DOORS.items():
-        with Cluster(processors=1, **{**fuzz.ENVIRONMENT, **door.ENVIRONMENT}) as cluster:
+        with Cluster(processors=1, **{**environment, **door.ENVIRONMENT}) as cluster:
             if given.only is not None:
                 numbers = range(given.only, given.only + 1)
                 print(name, asyncio.run(fuzz.attack(cluster.ports[0], door.attack, given.seed, numbers)))

@@ -10,7 +10,6 @@ import io
 import json
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from statistics import median
@@ -18,12 +17,12 @@ from typing import Any
 
 import jiwer
 import numpy as np
-import psutil
 import sherpa_onnx
 import soundfile
 from whisper.normalizers import EnglishTextNormalizer
 
 from audio_processor.chunking import ChunkPlanner
+from bench.memory import Watch
 from bench.results import Table
 from parlando import vad
 from parlando.domain.audio import to_float
@@ -45,7 +44,6 @@ RATE = 16_000
 HOUR_S = 3600
 GAPS_S = (0.5, 0.8, 1.5, 3.0, 8.0)
 NEAR_S = 0.2
-EVERY_S = 2.0  # interval of memory measurements, which take CPU time themselves
 normal = EnglishTextNormalizer()
 
 
@@ -69,32 +67,6 @@ def onset(pcm: np.ndarray) -> float:
     padded = padded[: len(padded) // FRAME * FRAME]
     pieces = ChunkPlanner().push(padded, vad.load().stream().push(to_float(padded)))
     return pieces[0].speech[0][0] / RATE - 1 if pieces else 0.0
-
-
-class Memory(threading.Thread):
-    """Measures the resident megabytes of the cluster's processes over time."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        super().__init__(daemon=True)
-        self.seen: dict[str, list[float]] = {}
-        self.going = True
-        groups = {
-            "gateway": cluster.gateways,
-            "audio-processor": cluster.processors,
-            "transcriber": cluster.transcribers,
-        }
-        self._processes = {name: psutil.Process(ours[0].process.pid) for name, ours in groups.items() if ours}
-        self._store = cluster.store()
-
-    def run(self) -> None:
-        while self.going:
-            for name, process in self._processes.items():
-                children = sum(child.memory_info().rss for child in process.children())
-                megabytes = (process.memory_info().rss + children) / (1 << 20)
-                self.seen.setdefault(name, []).append(megabytes)
-            redis = self._store.info("memory")["used_memory"] / (1 << 20)
-            self.seen.setdefault("redis (used)", []).append(redis)
-            time.sleep(EVERY_S)
 
 
 def timed(cluster: Cluster, data: bytes) -> tuple[float, dict]:
@@ -195,10 +167,10 @@ def main() -> None:
     walls = {}
     for count in (1, 2):
         with Cluster(transcribers=count, processors=1) as cluster:
-            memory = Memory(cluster)
-            memory.start()
+            watch = Watch(cluster)
+            watch.start()
             walls[count], result = timed(cluster, data)
-            memory.going = False
+            watch.stop()
             if count == 2:
                 table.rows += compare_live(cluster, data)
     ours, theirs = short_files()
@@ -209,15 +181,7 @@ def main() -> None:
         ("real-time factor of the engine on 60 clips, one thread: ours", ours, None),
         ("… sherpa-onnx on the same weights", theirs, None),
         ("… times faster", theirs / ours, None),
-        *(
-            (
-                f"memory of {name}, MB: at a third, at two thirds, most",
-                " / ".join(f"{mb:.0f}" for mb in found),
-                None,
-            )
-            for name, seen in memory.seen.items()
-            for found in [(seen[len(seen) // 3], seen[len(seen) * 2 // 3], max(seen))]
-        ),
+        *((what, figure, None) for what, figure in watch.rows()),
         *check_words(result, places, spoken),
     ]
     table.data = {"wall": walls, "rtf": ours, "sherpa_rtf": theirs}

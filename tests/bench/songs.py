@@ -1,4 +1,6 @@
-"""Recognition of songs: `python -m bench.songs [--times]` in tests/. Prints the tables of docs/songs.md.
+"""Recognition of songs: `python -m bench.songs [--times | --speech]` in tests/. Prints the tables of
+docs/songs.md. `--times`: only the query times. `--speech`: only what is named in the collection of speech,
+four times, with windows that begin 1.25 s later each time.
 
 Pieces: the audio files below the folder that `MUSIC_COLLECTION` names, filled up to 60 with synthetic music.
 Each is registered, and excerpts are recognised after noise, codecs and rooms; alone, and among 10,000
@@ -24,7 +26,7 @@ from parlando.store.song_index import MAX_RECORDS, RECORD_BYTES, SongIndex
 from parlando.store.song_keys import bucket
 from song_recognizer.landmarks import DEFAULT, landmarks
 from song_recognizer.matching import best_match
-from song_recognizer.recognition import Recogniser, analysed
+from song_recognizer.recognition import Excerpt, Recogniser, is_clear
 from song_recognizer.rule import NamedOnce, Rule, is_candidate, is_silent
 from support.music import at_8_khz, in_a_room, music, pcm16, quieter, rms, under_speech
 from support.redis_server import RedisServer
@@ -118,7 +120,7 @@ def excerpts(songs: list[np.ndarray], seconds: int) -> Iterator[tuple[int, int, 
 
 
 async def accuracy(
-    index: SongIndex,
+    recogniser: Recogniser,
     numbers: list[int],
     songs: list[np.ndarray],
     speech: np.ndarray,
@@ -134,8 +136,7 @@ async def accuracy(
         for seconds in lengths:
             right = count = 0
             for number, seed, excerpt in excerpts(songs, seconds):
-                query = analysed(change(excerpt, seed))
-                match = best_match(query, await index.records(np.unique(query.hashes).tolist()))
+                match = await recogniser.best(pcm16(change(excerpt, seed)))
                 count += 1
                 if is_candidate(match, rule):
                     right += match.number == numbers[number]
@@ -147,13 +148,13 @@ async def accuracy(
         print(f"| {name} | {' | '.join(cells)} | {p1:.0f} / {p5:.0f} / {p50:.0f} | {wrong} |", flush=True)
 
 
-async def false_songs(recogniser: Recogniser, categories: list[str]) -> None:
-    """How many songs are named in speech and in music that is not registered."""
+async def false_songs(recogniser: Recogniser, categories: list[str], begin_s: float = 0.0) -> None:
+    """How many songs are named in speech and in music that is not registered, from second `begin_s` on."""
     windows = silent = candidates = named = 0
     seconds, best = 0.0, []
     for category in categories:
         for path, _ in rows(category):
-            pcm = decoded(path)
+            pcm = decoded(path)[int(begin_s * RATE) :]
             seconds += len(pcm) / RATE
             once = NamedOnce(recogniser.rule)
             for at in range(0, max(1, len(pcm) - 10 * RATE), STEP):
@@ -240,16 +241,20 @@ async def main() -> None:
         )
         recogniser = Recogniser(index, thread)
         categories = sorted({row["category"] for row in manifest()})
-        quick = "--times" in sys.argv
+        quick = "--times" in sys.argv or "--speech" in sys.argv
         if not quick:
-            await accuracy(index, numbers, songs, speech, LENGTHS)
+            await accuracy(recogniser, numbers, songs, speech, LENGTHS)
             await false_songs(recogniser, categories)
         before = (await redis.info("memory"))["used_memory"]
         await fill(redis, index, pool, int(len(pool) / seconds * SYNTHETIC_S), max(numbers) + 1)
         after = (await redis.info("memory"))["used_memory"]
         print(f"{SYNTHETIC} more songs of {SYNTHETIC_S} s: {(after - before) / SYNTHETIC / 1000:.1f} KB each")
-        await query_times(index, songs)
-        await accuracy(index, numbers, songs, speech, (10,))
+        if "--speech" in sys.argv:
+            for phase in range(4):
+                await false_songs(recogniser, categories, phase * STEP / RATE / 4)
+            return
+        await query_times(index, songs, speech)
+        await accuracy(recogniser, numbers, songs, speech, (10,))
         if not quick:
             await false_songs(recogniser, categories)
     finally:
@@ -263,22 +268,49 @@ def manifest() -> list[dict]:
     return [json.loads(line) for line in (COLLECTION / "manifest.jsonl").read_text().splitlines()]
 
 
-async def query_times(index: SongIndex, songs: list[np.ndarray]) -> None:
-    parts = {"landmarks": [], "index": [], "match": []}
-    for _, _, excerpt in excerpts(songs, 10):
-        start = time.perf_counter()
-        query = analysed(pcm16(excerpt))
-        one = time.perf_counter()
-        found = await index.records(np.unique(query.hashes).tolist())
-        two = time.perf_counter()
-        best_match(query, found)
-        parts["landmarks"].append(one - start)
-        parts["index"].append(two - one)
-        parts["match"].append(time.perf_counter() - two)
-    total = np.sum(list(parts.values()), axis=0)
-    for name, times in {**parts, "together": total}.items():
-        p50, p95 = np.percentile(times, [50, 95]) * 1000
-        print(f"query of 10 s, {name}: p50 {p50:.0f} ms, p95 {p95:.0f} ms")
+async def query_times(index: SongIndex, songs: list[np.ndarray], speech: np.ndarray) -> None:
+    """Wall time and this process's CPU time of queries of 10 s, and how many need few landmarks only."""
+    for name, change in conditions(speech).items():
+        parts: dict[str, list[np.ndarray]] = {"landmarks": [], "index": [], "match": []}
+        few = 0
+        for _, seed, excerpt in excerpts(songs, 10):
+            spent, clear = await query(index, pcm16(change(excerpt, seed)))
+            few += clear
+            for part, seconds in spent.items():
+                parts[part].append(seconds)
+        together = np.sum(list(parts.values()), axis=0)
+        print(f"queries of 10 s, {name}: {few} of {len(together)} by few landmarks")
+        for part, times in {**parts, "together": together}.items():
+            (wall50, cpu50), (wall95, cpu95) = np.percentile(times, [50, 95], axis=0) * 1000
+            print(
+                f"  {part}: wall p50 {wall50:.0f} ms, p95 {wall95:.0f} ms; "
+                f"CPU p50 {cpu50:.0f} ms, p95 {cpu95:.0f} ms",
+                flush=True,
+            )
+
+
+async def query(index: SongIndex, pcm: np.ndarray) -> tuple[dict[str, np.ndarray], bool]:
+    """The steps of `Recogniser.best`: seconds of wall and CPU time of each, and whether few sufficed."""
+    spent = {part: np.zeros(2) for part in ("landmarks", "index", "match")}
+    zero = clocks()
+    excerpt = Excerpt(pcm)
+    for landmarks_of in (excerpt.few, excerpt.many):
+        found = landmarks_of()
+        one = clocks()
+        records = await index.records(np.unique(found.hashes).tolist())
+        two = clocks()
+        match = best_match(found, records)
+        three = clocks()
+        for part, seconds in zip(spent, (one - zero, two - one, three - two), strict=True):
+            spent[part] += seconds
+        if is_clear(match):
+            break
+        zero = clocks()
+    return spent, landmarks_of == excerpt.few
+
+
+def clocks() -> np.ndarray:
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Whatever is sent to the documented routes: no 500, and no status that isn't documented."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,11 @@ from support.perfect import PERFECT
 
 SLOW = ("/v1/cluster/events", "/audio/process-stream")
 """Routes whose answer never ends, or takes 2 s at least."""
+HOOKS = {
+    **os.environ,
+    "PYTHONPATH": str(Path(__file__).parents[1]),
+    "SCHEMATHESIS_HOOKS": "support.schemathesis_hooks",
+}
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 
 
@@ -29,7 +35,7 @@ def test_schemathesis_finds_nothing(tmp_path):
             "--no-color",
             *(f"--exclude-path={path}" for path in SLOW),
         ]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=800)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=800, env=HOOKS)
         print(done.stdout[-8000:])
         assert done.returncode == 0
         paths = httpx.get(f"{cluster.http()}/openapi.json").json()["paths"]

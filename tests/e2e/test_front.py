@@ -133,7 +133,7 @@ def test_the_command_line_says_what_is_wrong(cluster, tmp_path):
     assert unreadable.returncode == 1
     assert "No audio-processor is running" in unreadable.stderr
     assert nobody.returncode == 1
-    assert "make run" in nobody.stderr
+    assert "parlando up" in nobody.stderr
 
 
 def test_the_command_line_knows_the_cluster_and_the_models(cluster):
@@ -267,21 +267,33 @@ def test_the_supervisor_starts_everything_restarts_what_dies_and_stops_all():
         time.sleep(0.1)
 
 
-WORKERS = ("analyzer", "audio-processor", "song-recognizer", "transcriber", "transcriber-second")
+WORKERS = (
+    "analyzer",
+    "audio-processor",
+    "song-recognizer",
+    "transcriber",
+    "transcriber-second",
+    "transcriber-gpu",
+)
+
+MONITORING = ("prometheus", "grafana")
 
 
 def test_compose_scales_and_is_hardened():
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     services = compose["services"]
 
-    assert set(services) == {"redis", "redis-durable", "api-gateway", *WORKERS}
+    assert set(services) == {"redis", "redis-durable", "api-gateway", *WORKERS, *MONITORING}
     assert "healthcheck" in services["redis"]
     assert services["redis-durable"]["profiles"] == ["durable"]
     assert services["transcriber-second"]["profiles"] == ["second-engine"]
     assert services["analyzer"]["profiles"] == ["analyzer"]
     assert services["transcriber-second"]["environment"]["WHISPER_MODEL"] == "${SECOND_WHISPER_MODEL:-base}"
     optional = [name for name, service in services.items() if "profiles" in service]
-    assert optional == ["redis-durable", "analyzer", "transcriber-second"]
+    assert optional == ["redis-durable", "analyzer", "transcriber-second", "transcriber-gpu", *MONITORING]
+    for name in MONITORING:
+        assert services[name]["profiles"] == ["monitoring"]
+        assert all(port.startswith("127.0.0.1:") for port in services[name]["ports"]), "they check no key"
     for name in ("api-gateway", *WORKERS):
         assert services[name]["environment"]["REDIS_URL"] == "redis://${REDIS_HOST:-redis}:6379/0"
     for name in WORKERS:
@@ -298,7 +310,7 @@ def test_compose_scales_and_is_hardened():
 
 
 @pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose isn't installed")
-@pytest.mark.parametrize("profiles", ["", "durable,second-engine,analyzer"])
+@pytest.mark.parametrize("profiles", ["", "durable,second-engine,gpu,analyzer,monitoring"])
 def test_compose_config_is_accepted(profiles):
     done = subprocess.run(
         ["docker-compose", "config", "--quiet"],

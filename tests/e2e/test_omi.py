@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import datetime
 
 import httpx
 import numpy as np
@@ -11,13 +12,13 @@ from support.cluster import Cluster
 from support.jobs import wav
 from support.omi import Backend
 from support.omi_calls import get, moonshine_cluster, omi_cluster, post, transcripts, words
-from support.perfect import script, silence, speak
+from support.perfect import PERFECT, script, silence, speak
 from support.speech import fixture
 from support.streaming import stream
 
 SECRET = "whsec_test"
 USERS = 20
-MINUTES = 10
+MINUTES = 4
 RATE = 16_000
 
 
@@ -38,10 +39,10 @@ def moonshine(tmp_path_factory):
         yield cluster
 
 
-async def test_ten_minutes_of_twenty_users_lose_and_double_nothing(cluster):
+async def test_minutes_of_twenty_users_lose_and_double_nothing(cluster):
     """Both forms, lost answers and their retries, two gateways, and two senders for one of the users."""
     count = MINUTES * 60 * 2
-    backends = [Backend(cluster.http(g), speed=500, seed=g) for g in range(2)]
+    backends = [Backend(cluster.http(g), speed=500, seed=g, patience_s=600) for g in range(2)]
     started = time.monotonic()
 
     async def new_form(number: int) -> None:
@@ -79,7 +80,7 @@ async def test_ten_minutes_of_twenty_users_lose_and_double_nothing(cluster):
     )
     sent = time.monotonic() - started
     for number in range(USERS):
-        found = await transcripts(cluster, f"u{number}", within_s=120)
+        found = await transcripts(cluster, f"u{number}")
         heard = words(found)
         if number == USERS - 1:
             heard = sorted(heard)
@@ -89,7 +90,7 @@ async def test_ten_minutes_of_twenty_users_lose_and_double_nothing(cluster):
     print(f"\n{USERS * MINUTES} minutes in {sent:.0f} s, all words after {time.monotonic() - started:.0f} s;")
     print(f"{sum(b.statuses[200] for b in backends)} answers 200, {repeats} repeats")
     assert {status for b in backends for status in b.statuses} == {200}
-    assert repeats > 100
+    assert repeats > 30
     over_socket = await stream(cluster.url(), speak(100), speed=None, token="k1", interim=False)
     assert over_socket.words == script(0, 100)
     for backend in backends:
@@ -97,11 +98,9 @@ async def test_ten_minutes_of_twenty_users_lose_and_double_nothing(cluster):
 
 
 async def test_a_gateway_that_dies_in_the_middle_costs_nothing(tmp_path):
-    """Its port is deaf for a while; Omi tries again after 1 s and 5 s, with the same keys, and gets on."""
-    with Cluster(
-        STT_ENGINE="support.perfect:engine", VAD="rms", OMI_IDLE_S="12", ARCHIVE_URL=str(tmp_path)
-    ) as cluster:
-        backend = Backend(cluster.http(), speed=4, jitter_s=0.02)
+    """Its port is deaf for a while; Omi tries again after 1, 5 and 30 s, with the same keys, and gets on."""
+    with Cluster(OMI_IDLE_S="25", ARCHIVE_URL=str(tmp_path), **PERFECT) as cluster:
+        backend = Backend(cluster.http(), speed=4, jitter_s=0.02, ladder_s=(1.0, 5.0, 60.0))
         audio = speak(120).tobytes()
         sending = asyncio.create_task(backend.burst("/streaming", "deaf", RATE, audio, lossy=0.05))
         await asyncio.sleep(0.4)
@@ -139,7 +138,7 @@ async def test_eight_kilohertz_says_what_the_socket_says(moonshine):
     await backend.close()
 
     [found] = await transcripts(moonshine, "narrow")
-    assert found["text"] == over_socket.text
+    assert found["text"] == over_socket.sentences
     assert found["duration"] == pytest.approx(11.0, abs=0.01)
 
 
@@ -246,21 +245,24 @@ async def test_another_rate_begins_another_session(cluster):
     assert words(found) == script(0, 12)
 
 
-async def test_wall_clock_times_skip_what_was_never_sent(cluster):
-    """Omi doesn't send silence: two words that follow each other in the stream lay seconds apart."""
-    before = time.time()
-    post(cluster, "/streaming?uid=clock", speak(2).tobytes())
-    await asyncio.sleep(2)
-    post(cluster, "/streaming?uid=clock", speak(2, first=2).tobytes())
-
-    [found] = await transcripts(cluster, "clock")
-    from datetime import datetime
+async def test_wall_clock_times_skip_what_was_never_sent(tmp_path):
+    """Omi doesn't send silence: two words that follow each other in the stream lay apart."""
+    sent, answered = [], []
+    with Cluster(OMI_IDLE_S="600", ARCHIVE_URL=str(tmp_path), **PERFECT) as cluster:
+        for first in (0, 2):
+            sent.append(time.time())
+            post(cluster, "/streaming?uid=clock", speak(2, first=first).tobytes())
+            answered.append(time.time())
+            await asyncio.sleep(1.5 if first == 0 else 0)  # longer than the body: there is a gap
+        [found] = get(cluster, "/transcripts/clock").json()["transcripts"]
 
     def moment(text: str) -> float:
         return datetime.fromisoformat(text).timestamp()
 
-    assert moment(found["started_at"]) == pytest.approx(before - 1, abs=0.5)
-    assert moment(found["ended_at"]) - moment(found["started_at"]) == pytest.approx(3.0, abs=0.5)
+    # The first body's second ends when it comes, and so does that of the second body.
+    rounded = 0.01
+    assert sent[0] - rounded <= moment(found["started_at"]) + 1 <= answered[0] + rounded
+    assert sent[1] - rounded <= moment(found["ended_at"]) <= answered[1] + rounded
     assert found["duration"] == 2.0
 
 

@@ -15,11 +15,12 @@ import mutagen.flac
 import numpy as np
 import pytest
 import soundfile
+from redis.asyncio import from_url
 
 from parlando.client import SongsClient, connect
 from support.cluster import Cluster
 from support.endpoint import served
-from support.music import music, under_speech
+from support.music import excerpt, file_of, music, under_speech
 from support.omi import Backend
 from support.perfect import PERFECT, script, speak
 from support.speech import RATE, fixture
@@ -27,16 +28,6 @@ from support.speech import RATE, fixture
 SONGS = (1, 2, 3)
 HEADERS = {"X-API-Key": "k1"}
 OMI = {"OMI_SONGS": "1", "OMI_IDLE_S": "3", "API_KEYS": "k1,k2"}
-
-
-def file_of(pcm: np.ndarray, form: str = "FLAC") -> bytes:
-    out = io.BytesIO()
-    soundfile.write(out, pcm, RATE, format=form, subtype="PCM_16")
-    return out.getvalue()
-
-
-def excerpt(number: int, start_s: float, seconds: float = 10.0) -> np.ndarray:
-    return music(number)[int(start_s * RATE) :][: int(seconds * RATE)]
 
 
 def register(cluster: Cluster, number: int, path: str = "/songs", **names) -> httpx.Response:
@@ -283,6 +274,9 @@ async def test_songs_in_a_live_session_are_named_once_and_its_words_are_unharmed
     speech = len(speak(12)) / RATE
     assert one == pytest.approx(speech - 4, abs=0.3)
     assert two == pytest.approx(2 * speech + 30, abs=0.3)
+    for song, began in zip(found, (speech, 2 * speech + 30), strict=True):
+        # The next window, which ends 15 s after `start`, confirms it.
+        assert song["start"] + 15 <= began + 20
     live = [event["data"]["title"] for event in events if event["type"] == "annotation"]
     assert live == ["Title 1", "Title 2"][: len(live)]
 
@@ -320,6 +314,31 @@ async def test_a_stopped_recognizer_does_not_delay_the_words(cluster):
             process.signal(signal.SIGCONT)
 
 
+async def test_a_song_that_is_sent_at_once_is_named_though_its_session_has_closed(cluster):
+    """No recognizer runs while the session lives: neither the transcriber nor the client waits for one."""
+    for process in cluster.recognizers:
+        process.signal(signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(600), connect(cluster.url(), api_key="k1", songs=True) as session:
+            await session.send(np.concatenate([speak(3), excerpt(1, 4.0, 30)]).tobytes())
+            await session.end()
+            kinds = [event["type"] async for event in session]
+        assert kinds[-1] == "closed"
+        redis = from_url(cluster.redis.url)
+        [audio] = await redis.keys(f"stt:*:pcm:{session.id}")
+        assert await redis.xlen(audio)
+        assert 0 < await redis.ttl(audio) <= 60
+    finally:
+        for process in cluster.recognizers:
+            process.signal(signal.SIGCONT)
+    [song] = await songs_of(cluster, session.id, 1)
+    assert song["title"] == "Title 1"
+    async with asyncio.timeout(600):
+        while await redis.exists(audio):
+            await asyncio.sleep(0.2)
+    await redis.aclose()
+
+
 async def test_an_omi_user_is_told_which_song_is_playing(cluster, omi):
     backend = Backend(cluster.http(), speed=10)
     pcm = np.concatenate([excerpt(3, 6.0, 30), speak(6)])
@@ -352,3 +371,29 @@ async def test_an_omi_user_is_told_which_song_is_playing(cluster, omi):
     assert (headers["authorization"], headers["content-length"], body) == ("Bearer sk_test", "0", b"")
     [(_, headers, _)] = [each for each in cluster.hook.requests if b"wearer" in each[2]]
     assert headers["x-parlando-signature"]
+
+
+def test_the_calls_of_a_song_recognition_webhook_for_omi_are_answered(cluster):
+    """Those of the published guide: check of the setup, bodies of 10 s, health, statistics, clearing."""
+
+    def call(method: str, path: str, **more) -> httpx.Response:
+        answer = httpx.request(method, f"{cluster.http()}{path}", headers=HEADERS, timeout=600, **more)
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    assert call("GET", "/audio").json() == {"is_setup_completed": True}
+    for at in (0, 10, 20):
+        sent = call(
+            "POST",
+            "/audio?sample_rate=16000&uid=user123",
+            content=excerpt(2, 5.0 + at).tobytes(),
+        ).json()
+        assert sent["status"] == "ok"
+        assert sent["received_bytes"] == 10 * RATE * 2
+    health = call("GET", "/health").json()
+    assert health["status"] == "healthy"
+    assert health["active_users"] >= 1
+    stats = call("GET", "/stats/user123").json()  # the test above waits for `last_recognition`
+    assert (stats["uid"], stats["sample_rate"]) == ("user123", RATE)
+    assert {"buffer_size_bytes", "buffer_duration_seconds", "last_recognition"} <= set(stats)
+    assert call("DELETE", "/buffer/user123").json()["status"]

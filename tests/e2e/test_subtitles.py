@@ -1,7 +1,9 @@
 """Subtitles of all routes: in cues, whose size and length clients choose."""
 
+import csv
 import io
 
+import docx
 import httpx
 import numpy as np
 import pytest
@@ -102,3 +104,87 @@ async def test_a_live_session_and_other_services_routes_take_them_too(cluster):
         data = {"response_format": "srt", **SMALL}
         answer = await client.post(f"{cluster.http()}/inference", files=files, data=data)
         check(answer.text, chars=20, lines=1, seconds=2)
+
+
+def test_a_job_is_a_table_and_a_document_with_or_without_speakers(cluster):
+    files = {"file": ("talk.wav", wav(talk()))}
+    submitted = httpx.post(
+        f"{cluster.http()}/v1/stt/jobs", files=files, data={"channels": "split"}, timeout=600
+    ).json()
+    job = wait(cluster.http(), submitted["job_id"])
+    assert job["status"] == "completed"
+    url = f"{cluster.http()}/v1/stt/jobs/{job['job_id']}/result"
+
+    def ask(form: str, **more: str) -> httpx.Response:
+        return httpx.get(url, params={"format": form, **more}, timeout=600)
+
+    table = ask("csv")
+    assert table.headers["content-type"] == "text/csv; charset=utf-8; header=present"
+    rows = list(csv.DictReader(io.StringIO(table.text, newline="")))
+    assert " ".join(row["text"] for row in rows).split() == script(0, WORDS)
+    labels = {row["speaker"] for row in rows}
+    assert labels
+    assert "" not in labels
+    answer = ask("docx")
+    assert answer.headers["content-type"].endswith("wordprocessingml.document")
+    title, *paragraphs = [each.text for each in docx.Document(io.BytesIO(answer.content)).paragraphs]
+    assert title == "talk.wav"
+    assert all(any(label in text for label in labels) for text in paragraphs)
+    for form in ("text", "srt", "vtt", "ass", "csv"):
+        assert any(label in ask(form).text for label in labels)
+        assert not any(label in ask(form, speakers="false").text for label in labels)
+    assert ask("json", speakers="false").json()["segments"] == job["result"]["segments"]
+
+
+def test_a_corrected_transcript_is_written_in_every_format(cluster, job):
+    result = httpx.get(f"{cluster.http()}/v1/stt/jobs/{job}/result", timeout=600).json()
+    first, second = script(0, WORDS)[:2]
+
+    def ask(form: str, segments: object = None, **more: str) -> httpx.Response:
+        whole = result["segments"] if segments is None else segments
+        body = {"title": "A talk", "language": "en", "segments": whole}
+        return httpx.post(
+            f"{cluster.http()}/v1/stt/export", json=body, params={"format": form, **more}, timeout=600
+        )
+
+    for form in ("text", "srt", "vtt", "ass", "karaoke", "tsv", "csv"):
+        same = httpx.get(f"{cluster.http()}/v1/stt/jobs/{job}/result", params={"format": form}, timeout=600)
+        answer = ask(form)
+        assert answer.text == same.text, form
+        assert answer.headers["content-type"] == same.headers["content-type"]
+    check(ask("srt", **SMALL).text, chars=20, lines=1, seconds=2)
+    corrected = [
+        {
+            **each,
+            "text": each["text"].replace(first, "Wörter"),
+            "words": [{**word, "word": word["word"].replace(first, "Wörter")} for word in each["words"]],
+        }
+        for each in result["segments"]
+    ]
+    for form in ("text", "srt", "karaoke", "csv", "json"):
+        text = ask(form, corrected).text
+        assert "Wörter" in text
+        assert first not in text
+        assert second in text
+    document = docx.Document(io.BytesIO(ask("docx", corrected).content))
+    assert document.paragraphs[0].text == "A talk"
+    assert "Wörter" in document.paragraphs[1].text
+    unsorted = [{"start": 5, "end": 1, "text": "b"}, {"start": 0, "end": 1, "text": "a"}]
+    assert ask("text", unsorted).text == "a\nb\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b"", "body"),
+        (b"[]", "body"),
+        (b'{"segments": [{"start": -1, "end": 1, "text": "a"}]}', "segments"),
+        (b'{"segments": [{"start": 1e400, "end": 1, "text": "a"}]}', "segments"),
+        (b'{"segments": [{"start": 0, "end": 1}]}', "text"),
+        (b'{"segments": [{"start": 0, "end": 1, "text": "\\ud800"}]}', "body"),
+    ],
+)
+def test_what_is_no_transcript_is_not_written(cluster, body, where):
+    answer = httpx.post(f"{cluster.http()}/v1/stt/export", content=body, timeout=600)
+    assert answer.status_code == 422
+    assert where in answer.text

@@ -92,7 +92,7 @@ async def native(cluster: Cluster, audio: bytes) -> str:
         await session.send(audio)
         await session.end()
         heard.events = [event async for event in session]
-    return heard.text
+    return heard.sentences
 
 
 def transcript(cluster: Cluster, sid: str) -> dict[str, Any]:

@@ -172,6 +172,7 @@ async def test_a_late_viewer_sees_everything_so_far_and_markup_as_text(cluster):
             assert await page.inner_text("#watch-title") == title
             assert await page.inner_text("#watch-state") == "Live"
             await speak(session, end=False)
+            await final(session)  # no partial follows that would replace the hostile one
             await holds(page, f"{WORDS}.split('fellow').length === 3")
             hostile = {**hostile, "seq": None, "type": "partial", "stable": "", "text": hostile["text"]}
             body = json.dumps({k: v for k, v in hostile.items() if v is not None})

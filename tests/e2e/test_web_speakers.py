@@ -10,11 +10,11 @@ import pytest
 
 from parlando.client import ClientError, SpeakersClient, connect
 from support.accessibility import checker, problems
-from support.browser import CHROMIUM, chromium, holds, opened, picture, visit
+from support.browser import CHROMIUM, chromium, downloaded, holds, opened, picture, visit
 from support.cluster import Cluster
 from support.jobs import transcribe, wav
 from support.perfect import silence
-from support.speech import fixture
+from support.speech import FIXTURES, fixture
 
 ANNA, BEN = ("533-1066-0002.flac", "533-1066-0006.flac"), "1688-142285-0003.flac"
 KEY = {"Authorization": "Bearer alpha"}
@@ -136,7 +136,7 @@ LINES = """(root) => [...document.querySelectorAll(root)].filter((line) => !line
 
 async def rename(page, was: str, name: str) -> None:
     await page.get_by_role("button", name=f"Rename {was}").click()
-    await page.get_by_label("Name", exact=True).fill(name)
+    await page.locator("dialog.rename").get_by_label("Name", exact=True).fill(name)
     await page.keyboard.press("Enter")
     await page.locator("dialog.rename").wait_for(state="detached")
 
@@ -179,11 +179,9 @@ async def test_a_live_session_names_its_speakers_for_all_who_watch(cluster):
         assert "%" in await page.inner_text("#live-speakers")
         await picture(page, "speakers")
         found = {"live": await problems(live, axe)}
-        async with page.expect_download() as coming:
-            await page.click("[data-download=vtt]")
-        vtt = await asyncio.to_thread(Path(await (await coming.value).path()).read_text)
-        assert "<v Anna>" in vtt
-        assert "<v Ben>" in vtt
+        _, vtt = await downloaded(page.locator("[data-download=vtt]"))
+        assert b"<v Anna>" in vtt
+        assert b"<v Ben>" in vtt
 
         await page.get_by_role("checkbox", name="Anna").focus()
         await page.keyboard.press("Space")
@@ -206,25 +204,32 @@ async def test_a_live_session_names_its_speakers_for_all_who_watch(cluster):
 @needs_chromium
 async def test_files_and_the_pipeline_show_who_speaks(cluster, recording):
     axe = checker()
+    async with SpeakersClient(cluster.http(), api_key="alpha") as speakers:
+        await speakers.enrol("Anna", FIXTURES / "speech" / ANNA[0])
     async with chromium() as browser, opened(browser, "about:blank", dark=True, width=360) as watched:
         page = watched.page
         await page.add_init_script(SIGN_IN)
         await page.goto(f"{cluster.http()}/#files")
         await page.check("#files-diarize")
         await page.select_option("#files-speaker-count", "2")
+        await page.check("#files-recognise")
         await page.set_input_files("#files-input", recording)
         await page.locator("#files-list summary", has_text="sure").click(timeout=120_000)
         await page.click("#files-list .speakers .toggle")
         await rename(page, "Speaker 2", "Ben")
         lines = await page.evaluate(f"({LINES})('#files-list .words p')")
-        assert [name for name, _ in lines if name] == ["Speaker 1", "Ben", "Speaker 1"]
+        assert [name for name, _ in lines if name] == ["Anna", "Ben", "Anna"]
+        known = page.locator("#files-list .speakers li .speaker", has_text="Anna")
+        assert (await known.get_attribute("title")).startswith("Recognised by the voice, score 0.")
         assert {voice for _, voice in lines} == {"0", "1"}
         found = {"files": await problems(watched, axe)}
         assert await page.evaluate("document.documentElement.scrollWidth") <= 360
-        async with page.expect_download() as coming:
-            await page.locator("#files-list").get_by_role("button", name="SRT").click()
-        assert "Ben: " in await asyncio.to_thread(Path(await (await coming.value).path()).read_text)
+        await page.locator("#files-list").get_by_role("button", name="Export").click()
+        await page.select_option("#export select", "srt")
+        _, written = await downloaded(page.get_by_role("button", name="Download"))
+        assert b"Ben: " in written
         await page.reload()
+        await page.locator("#files-list summary", has_text="sure").click()
         await holds(page, f"({LINES})('#files-list .words p').some(([name]) => name === 'Ben')")
 
         await page.goto(f"{cluster.http()}/#pipeline")
@@ -257,7 +262,7 @@ async () => {
   const shown = (each) => each.offsetParent;
   const heads = () => [...root.querySelectorAll("[role=log] .speaker")].filter(shown).length;
   const line = (segment) => root.querySelector(`[data-segment="${segment}"]`).lastElementChild;
-  root.scrollTop = line(100).offsetTop - root.offsetTop;
+  root.scrollTop += line(100).getBoundingClientRect().top - root.getBoundingClientRect().top;
   const place = () => line(110).getBoundingClientRect().top;
   const found = { heads: [heads()], moved: [] };
   const before = place();

@@ -5,7 +5,6 @@ Partials are decoded at fixed samples (`PARTIAL_CADENCE`), so the finals don't d
 """
 
 import asyncio
-from statistics import mean
 
 import jiwer
 import pytest
@@ -64,16 +63,17 @@ def _rate(spoken, texts) -> float:
 
 @pytest.mark.parametrize(("category", "frame_sizes"), [("a_english_read", (20, 1000)), ("b_long", (100,))])
 async def test_live_finals_are_as_good_as_the_whole_clip(cluster, whole_clip, category, frame_sizes):
+    """Each frame size has its share of the clips."""
     spoken = clips(category, language="en") or clips("a_english_read", language="en")
     offline = _rate(spoken, [whole_clip(clip) for clip in spoken])
-    rates, empty = [], set()
 
-    for frame_ms in frame_sizes:
-        heard = await _all(cluster, spoken, frame_ms)
-        rates.append(_rate(spoken, [h.text for h in heard]))
-        empty |= {clip.name for clip, h in zip(spoken, heard, strict=True) if not h.text}
-        print(f"\n{category}, {frame_ms} ms frames: live {rates[-1]:.2f} %, whole clip {offline:.2f} %")
+    heard = []
 
-    assert empty == set()
-    print(f"{category}: live {mean(rates) - offline:+.2f} points against the whole clip; the bar is +0.5")
-    assert mean(rates) <= offline + 0.5
+    for number, frame_ms in enumerate(frame_sizes):
+        heard += await _all(cluster, spoken[number :: len(frame_sizes)], frame_ms)
+    spoken = [clip for number in range(len(frame_sizes)) for clip in spoken[number :: len(frame_sizes)]]
+    live = _rate(spoken, [session.text for session in heard])
+
+    assert [clip.name for clip, session in zip(spoken, heard, strict=True) if not session.text] == []
+    print(f"\n{category}: live {live:.2f} %, whole clip {offline:.2f} %; the bar is +0.5 points")
+    assert live <= offline + 0.5

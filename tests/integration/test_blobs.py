@@ -9,9 +9,7 @@ import threading
 import tracemalloc
 from types import SimpleNamespace
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from starlette.requests import Request
 
 from api_gateway.http.job_uploads import receive
@@ -19,6 +17,7 @@ from api_gateway.server.request_limits import Body
 from parlando import blobs as blobs_module
 from parlando.blobs import Blobs, BlobSettings
 from parlando.errors import InvalidRequestError, StorageError, TooBigError
+from support.bucket import bucket
 from support.ports import free_port
 
 MB = 1 << 20
@@ -32,22 +31,8 @@ def local(tmp_path):
 
 @pytest.fixture
 def s3():
-    port = free_port()
-    server = ThreadedMotoServer("127.0.0.1", port)
-    server.start()
-    endpoint = f"http://127.0.0.1:{port}"
-    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
-    boto3.client("s3", endpoint_url=endpoint, **keys).create_bucket(Bucket="audio")
-    yield Blobs.of(
-        BlobSettings(
-            blob_url="s3://audio/parlando",
-            blob_endpoint=endpoint,
-            blob_region="us-east-1",
-            blob_access_key_id="key",
-            blob_secret_access_key="secret",
-        )
-    )
-    server.stop()
+    with bucket() as blobs:
+        yield blobs
 
 
 @pytest.fixture(params=["local", "s3"])

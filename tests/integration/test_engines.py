@@ -53,14 +53,15 @@ def engine(request):
 
 @pytest.fixture
 def spoken(engine):
-    """(samples, text) of recordings in English."""
+    """(samples, text) of recordings in English: four of them for `whisper`, which needs seconds for each."""
     folder = FIXTURES / "speech"
     rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
-    return [
+    found = [
         (to_float(load(folder / row["file"])), row["text"])
         for row in rows
         if row["text"] and row["duration_s"] < 14 and "/" not in row["file"]
     ]
+    return found[:4] if engine.info.name == "whisper" else found
 
 
 def _bare(line: str) -> str:
@@ -139,10 +140,11 @@ def test_windows_shorter_than_the_model_likes_are_taken(engine, samples):
 
 
 async def test_it_serves_a_whole_session(engine, spoken):
-    pcm = np.concatenate([np.r_[x, np.zeros(SAMPLE_RATE, np.float32)] for x, _ in spoken[:3]])
+    said = spoken[:1] if engine.info.name == "whisper" else spoken[:3]
+    pcm = np.concatenate([np.r_[x, np.zeros(SAMPLE_RATE, np.float32)] for x, _ in said])
     session_log = await recognise((pcm * 32767).astype(np.int16), engine, vad.load("silero"), words=True)
 
-    wanted = " ".join(text for _, text in spoken[:3])
+    wanted = " ".join(text for _, text in said)
     assert jiwer.wer(_bare(wanted), _bare(session_log.text)) < 0.35
     assert session_log.events[-1]["type"] == "closed"
 

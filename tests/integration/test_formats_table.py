@@ -1,11 +1,11 @@
-"""Every row of docs/formats.md is true: the format is encoded, and decoded as a file and live."""
+"""Every row of docs/formats.md is true: the format is encoded, and decoded or refused as a file and live."""
 
 import numpy as np
 import pytest
 
 from parlando.errors import InvalidAudioError
 from support.ffmpegs import INSTALLED, ffmpeg_of
-from support.formats import PAGE, ROWS, SECONDS, Row, encoded, likeness, page
+from support.formats import PAGE, REFUSED, ROWS, SECONDS, Refused, Row, encoded, likeness, page
 from support.taken import decoded, live
 
 
@@ -33,3 +33,12 @@ async def test_a_format_of_the_table_is_decoded(program, row: Row):
 
     assert _is_the_speech(samples[:, 0])
     assert _is_the_speech(heard) is row.live
+
+
+@pytest.mark.parametrize("row", REFUSED, ids=lambda row: row.format)
+async def test_a_format_that_is_not_taken_is_refused_with_its_reason(program, row: Refused):
+    data = encoded(row)
+    for take in (decoded, live):
+        with pytest.raises(InvalidAudioError) as refused:
+            await take(program, data)
+        assert refused.value.message.endswith(f" {row.error}")

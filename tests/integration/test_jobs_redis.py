@@ -16,12 +16,13 @@ from parlando.errors import (
     JobNotFoundError,
     UnavailableError,
 )
-from parlando.ids import fingerprint, job_id_for, new_job_id
+from parlando.ids import job_id_for, new_job_id
 from parlando.store import keys as names
 from parlando.store.chunk_claims import ChunkClaims
 from parlando.store.connection import connect
 from parlando.store.job_claims import Chunk, JobClaims, JobLog
 from parlando.store.job_store import Jobs, Source
+from parlando.store.usage_keys import day, usage
 from support.pools import POOL
 
 WHAT = {"start": 0, "speech": [[0, 16_000]], "covered_samples": 16_000}
@@ -215,7 +216,7 @@ async def test_a_job_that_is_handed_back_costs_no_attempt(bench):
         await bench.processors[0].hand_back(claim)
     assert (await bench.jobs.record(job)).attempts == 0
     assert await bench.redis.hgetall(names.shares(0, POOL)) == {
-        f"job:{fingerprint('k')[:16]}".encode(): b"1",
+        b"job:k": b"1",
         b"keys": b"1",
     }
 
@@ -256,7 +257,7 @@ async def test_a_chunk_of_a_dead_worker_goes_to_another_and_counts_once(bench):
     await bench.hear(taken, "first", 1)
     await bench.hear(slow, "second")
     assert await bench.texts(job) == ["first"]
-    assert await bench.redis.hget(names.shares(0, POOL), f"chunk:{fingerprint('k')[:16]}") is None
+    assert await bench.redis.hget(names.shares(0, POOL), "chunk:k") is None
 
 
 async def test_a_kept_lease_is_not_taken_over(bench):
@@ -354,7 +355,7 @@ async def test_jobs_are_listed_newest_first_by_key(bench):
 @pytest.mark.parametrize("limit", [1, 2, 3])
 async def test_no_job_is_lost_between_pages_although_many_came_in_one_millisecond(bench, limit):
     mine = {await bench.submit("me") for _ in range(7)}
-    listed = names.job_list(0, fingerprint("me"))
+    listed = names.job_list(0, "me")
     await bench.redis.zadd(listed, dict.fromkeys(mine, 1_800_000_000_000))
     expired = sorted(mine)[3]
     await bench.redis.delete(bench.jobs.keys(expired).record)
@@ -369,13 +370,14 @@ async def test_no_job_is_lost_between_pages_although_many_came_in_one_millisecon
     assert found == sorted(mine - {expired}, reverse=True)
 
 
-async def test_usage_and_callbacks_are_noted_at_the_end(bench):
+async def test_usage_and_callbacks_are_noted_at_the_end(same_day, bench):
     await bench.submit(callback_url="https://example.org/hook")
     _, session_log = await bench.begin()
     await session_log.cut(32_000, 1)
-    assert await bench.redis.hgetall(names.usage(0, fingerprint("k"), names.month())) == {
-        b"files": b"1",
-        b"audio_ms": b"2000",
+    assert await bench.redis.hgetall(usage(0, day())) == {
+        b"k:jobs": b"1",
+        b"k:files": b"1",
+        b"k:job_ms": b"2000",
     }
     [(_, told)] = await bench.redis.xrange(names.feed(0))
     assert (told[b"kind"], told[b"wanted"]) == (b"job_completed", b"1")

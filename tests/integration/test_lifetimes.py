@@ -9,27 +9,21 @@ from parlando.domain.commands import Flush
 from parlando.domain.formats import AudioFormat
 from parlando.domain.job_options import JobOptions
 from parlando.errors import AtCapacityError
-from parlando.ids import fingerprint
 from parlando.store import keys as names
 from parlando.store.chunk_claims import ChunkClaims
 from parlando.store.conversion_claims import ConversionClaims
 from parlando.store.http_audio import HttpAudio
 from parlando.store.job_claims import Chunk, JobClaims, JobLog
 from parlando.store.job_store import Jobs, Source
-from parlando.store.keys import LONG_TTL_S, USAGE_TTL_S
+from parlando.store.keys import LONG_TTL_S
 from parlando.store.session_log import SessionClaims
-from parlando.store.sessions import Sessions
+from parlando.store.usage_keys import USAGE_TTL_S, day, usage
 from support.lifetimes import complain, staying
 from support.pools import PLACE, POOL
 
 SECOND = b"\1\0" * 16_000
 MOST = 1 << 30
 MULAW = AudioFormat(encoding=Encoding.MULAW)
-
-
-@pytest.fixture
-def sessions(redis):
-    return Sessions(redis, partitions=1, ttl_s=100)
 
 
 async def _lifetimes(redis, *beside: str) -> dict[str, int]:
@@ -44,12 +38,13 @@ async def _lifetimes(redis, *beside: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("form", [AudioFormat(), MULAW])
-async def test_nothing_remains_of_a_session_that_no_worker_takes(redis, sessions, form):
+async def test_nothing_remains_of_a_session_that_no_worker_takes(same_day, redis, sessions, form):
     writer = await sessions.open("s", places=[PLACE], config={}, token="t", form=form)
     await writer.append(SECOND, MOST)
     await writer.command(Flush())
 
     left = await _lifetimes(redis)
+    assert 0 < left.pop(usage(0, day())) <= USAGE_TTL_S
     assert len(left) == 2  # the hash, and the audio
     assert all(0 < seconds <= 100 for seconds in left.values()), left
 
@@ -89,7 +84,7 @@ async def test_a_user_whose_session_could_not_be_opened_is_forgotten_too(redis, 
     assert all(0 < seconds <= LONG_TTL_S for seconds in left.values()), left
 
 
-async def test_everything_of_a_body_has_a_lifetime(redis, sessions):
+async def test_everything_of_a_body_has_a_lifetime(same_day, redis, sessions):
     async def opening(sid: str, form: AudioFormat):
         return await sessions.open(
             sid, places=[PLACE], config={}, token="t", key="k", form=form, uid="u", metered=True
@@ -99,9 +94,7 @@ async def test_everything_of_a_body_has_a_lifetime(redis, sessions):
     await bodies.take("k", "u", 16_000, SECOND, name="n", named=True, opening=opening)
 
     left = await _lifetimes(redis)
-    used = left.pop(
-        names.usage(names.UserKeys.of(fingerprint("k"), "u", 1).partition, fingerprint("k"), names.month())
-    )
+    used = left.pop(usage(names.UserKeys.of("k", "u", 1).partition, day()))
     assert USAGE_TTL_S - 1000 < used <= USAGE_TTL_S
     assert len(left) == 7, left
     assert all(0 < seconds <= LONG_TTL_S for seconds in left.values()), left

@@ -11,7 +11,6 @@ from parlando.domain.formats import AudioFormat
 from parlando.errors import FencedError, SessionLostError, SupersededError
 from parlando.store.conversion_claims import ConversionClaims
 from parlando.store.session_log import Checkpoint, SessionClaims
-from parlando.store.sessions import Sessions
 from support.pools import PLACE, POOL
 
 SECOND = bytes(32_000)
@@ -39,11 +38,6 @@ class Disk:
 @pytest.fixture
 def disk(redis):
     return Disk(redis)
-
-
-@pytest.fixture
-def sessions(redis):
-    return Sessions(redis, partitions=1, ttl_s=100)
 
 
 @pytest.mark.parametrize("form", [AudioFormat(), MULAW])

@@ -14,7 +14,6 @@ from parlando.domain.job_options import JobOptions
 from parlando.domain.pools import UNASSIGNED
 from parlando.domain.transcript import FinalSegment
 from parlando.errors import AtCapacityError, InvalidRequestError
-from parlando.ids import fingerprint
 from parlando.store import keys as names
 from parlando.store.chunk_claims import ChunkClaims
 from parlando.store.heartbeat import delete_heartbeat
@@ -177,7 +176,7 @@ async def test_work_that_may_wait_gets_the_pool_that_was_alive_before(redis, adm
         await admission.places(AudioFormat(), ["en"])
     await sessions.open("s", places=[Place(A)], config={}, token="t", key="k")
     assert await sessions.open_by_pool() == {A: 1}
-    [record] = await History(redis, partitions=PARTITIONS).live(fingerprint("k"))
+    [record] = await History(redis, partitions=PARTITIONS).live("k")
     assert (record.sid, record.pool) == ("s", A)
 
 

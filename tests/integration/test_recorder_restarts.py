@@ -24,6 +24,10 @@ RESTARTS = {
     "WAV": wav(SPEECH) * 2,
     "WAV without a length": wav(SPEECH, size=0xFFFFFFFF) * 2,
     "WAV of ADPCM": made("wav", "-i", "JFK", "-c:a", "adpcm_ms") * 2,
+    "WAV without a length, then WebM": wav(SPEECH, size=0) + made("webm", "-i", "JFK", "-c:a", "libopus"),
+    "fragmented MP4, then WAV": FRAGMENTED + wav(SPEECH),
+    "Vorbis of two rates": made("ogg", "-i", "JFK", "-c:a", "libvorbis", "-ar", "44100")
+    + made("ogg", "-i", "JFK", "-c:a", "libvorbis", "-ar", "22050"),
     "WebM": made("webm", "-i", "JFK", "-c:a", "libopus") * 2,
 }
 

@@ -1,15 +1,19 @@
 """Joined files, several tracks, inverted channels, long heads: heard whole, or refused with the reason."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from audio_processor.containers import no_audio
-from audio_processor.mixing import BLOCK, Mixer
+from audio_processor.mixing import BLOCK, LIVE_BLOCKS, LiveMixer, Mixer
+from parlando.domain.formats import AudioFormat
 from parlando.errors import InvalidAudioError
 from support.ffmpegs import INSTALLED, ffmpeg_of
-from support.media import VIDEO, chunk, made, second_at, wav
+from support.media import VIDEO, chunk, made, run, second_at, wav
 from support.speech import fixture
-from support.taken import decoded, live
+from support.taken import CONTAINER, Taken, decoded, live
 
 SPEECH = fixture("jfk.flac")
 QUIET = np.zeros_like(SPEECH)
@@ -34,6 +38,19 @@ JOINED = {
     "fragmented MP4": made("mp4", "-i", "JFK", "-c:a", "aac", *FRAGMENTED) * 2,
     "fragmented MP4, then M4A": made("mp4", "-i", "JFK", "-c:a", "aac", *FRAGMENTED)
     + made("m4a", "-i", "JFK", "-c:a", "aac"),
+    "WAV, then WebM": wav(SPEECH) + made("webm", "-i", "JFK", "-c:a", "libopus"),
+    "WAV without a length, then MP4": wav(SPEECH, size=0)
+    + made("mp4", "-i", "JFK", "-c:a", "aac", *FRAGMENTED),
+    "WAV, then MP3": wav(SPEECH) + made("mp3", "-i", "JFK"),
+    "M4A, then FLAC": made("m4a", "-i", "JFK", "-c:a", "aac") + made("flac", "-i", "JFK"),
+    "fragmented MP4, then Ogg": made("mp4", "-i", "JFK", "-c:a", "aac", *FRAGMENTED)
+    + made("ogg", "-i", "JFK", "-c:a", "libopus"),
+    "Vorbis of two rates": made("ogg", "-i", "JFK", "-c:a", "libvorbis", "-ar", "44100")
+    + made("ogg", "-i", "JFK", "-c:a", "libvorbis", "-ar", "22050"),
+    "Opus of two channels, then of one": made("ogg", "-i", "JFK", "-c:a", "libopus", "-ac", "2")
+    + made("ogg", "-i", "JFK", "-c:a", "libopus"),
+    "FLAC in Ogg of two rates": made("oga", "-i", "JFK", "-c:a", "flac")
+    + made("oga", "-i", "JFK", "-c:a", "flac", "-ar", "22050"),
     "WebM": made("webm", "-i", "JFK", "-c:a", "libopus") * 2,
     "Ogg": made("ogg", "-i", "JFK", "-c:a", "libopus") * 2,
     "MP3": made("mp3", "-i", "JFK") * 2,
@@ -85,6 +102,14 @@ def _stereo(left: np.ndarray, right: np.ndarray) -> bytes:
     )
 
 
+def _as(data: bytes, suffix: str) -> bytes:
+    """A file in another format."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "a.wav").write_bytes(data)
+        run("-i", f"{folder}/a.wav", f"{folder}/a.{suffix}")
+        return (Path(folder) / f"a.{suffix}").read_bytes()
+
+
 HALVES = len(SPEECH) // 2 // BLOCK * BLOCK
 CHANNELS = {
     "inverted": (SPEECH, -SPEECH, 1.0),
@@ -105,6 +130,46 @@ async def test_two_channels_are_mixed_without_losing_the_speech(program, name):
 
     assert len(found) == len(SPEECH)
     assert gain == pytest.approx(level, abs=0.05)
+
+
+LIVE_LEVELS = {
+    "inverted": 1.0,
+    "inverted and quieter": 0.85,
+    "left only": 0.5,
+    "alike": 1.0,
+    "one quieter": 0.65,
+}
+
+
+@pytest.mark.parametrize("name", LIVE_LEVELS)
+async def test_two_channels_of_a_live_stream_are_mixed_without_losing_the_speech(program, name):
+    """Raw and in a container; a conversion that begins in the middle gives the same samples."""
+    data = _stereo(*CHANNELS[name][:2])
+    raw = AudioFormat(sample_rate=16_000, channels=2)
+    found = {
+        "WAV": (await live(program, data)).pcm,
+        "raw": await Taken(program, data[44:], raw).all(),
+        "Wave64": (await live(program, _as(data, "w64"))).pcm,
+    }
+    again = Taken(program, data, CONTAINER, emitted=77_777)
+
+    assert found["WAV"][2 * 77_777 :] == await again.all()
+    for name_of, pcm in found.items():
+        samples = np.frombuffer(pcm, "<i2")
+        gain = np.dot(samples.astype(float), SPEECH) / np.dot(SPEECH.astype(float), SPEECH)
+        assert len(samples) == len(SPEECH), name_of
+        assert gain == pytest.approx(LIVE_LEVELS[name], abs=0.05), name_of
+
+
+def test_a_live_mix_does_not_depend_on_how_the_samples_come():
+    stereo = np.stack([SPEECH, np.roll(-SPEECH, 40)], axis=1).astype("<i2").tobytes()
+    whole, pieces = LiveMixer(), LiveMixer()
+    expected = whole.push(stereo) + whole.finish()
+    found = [pieces.push(stereo[at : at + 1237]) for at in range(0, len(stereo), 1237)]
+
+    assert b"".join([*found, pieces.finish()]) == expected
+    assert len(expected) * 2 == len(stereo)
+    assert (len(whole._energies), whole.push(b"")) == (LIVE_BLOCKS, b"")
 
 
 async def test_speakers_on_two_sides_are_both_heard(program):
@@ -137,6 +202,10 @@ async def test_five_channels_are_mixed_as_a_film_is(program):
 
     assert found.shape[1] == 1
     assert gain > 0.25
+    heard = np.frombuffer((await live(program, data)).pcm, "<i2")
+    assert np.array_equal(heard, found[:, 0])
+    at_the_end = made("m4a", "-i", "JFK", "-af", "pan=5.1|FC=c0", "-c:a", "aac")  # its index
+    assert len((await live(program, at_the_end)).pcm) / 32_000 == pytest.approx(11, abs=0.2)
 
 
 # --- tracks -------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from api_gateway.auth import Principal
 from api_gateway.live import file_session
 from api_gateway.live.file_session import send_file
 from parlando.domain.config import SessionConfig
@@ -37,7 +38,7 @@ class Gateway:
                 services,
                 file,
                 places=[Place(POOL, self.room)],
-                key="k",
+                caller=Principal("k"),
                 config=SessionConfig(),
                 sid=sid,
                 uid="u",

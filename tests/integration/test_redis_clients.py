@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 
 import pytest
 from redis import exceptions as broken
@@ -9,6 +10,8 @@ from redis import exceptions as broken
 from api_gateway.live.connection import LiveConnection
 from api_gateway.live.transport import ClientDisconnected
 from api_gateway.settings import GatewaySettings
+from parlando.errors import UnavailableError
+from parlando.store.clients import WritesRefusedError
 from parlando.store.connection import connect, retried
 from parlando.store.history import History
 from parlando.store.pubsub import Channels
@@ -101,3 +104,30 @@ async def test_an_answer_that_does_not_come_is_an_error_and_the_next_call_is_ans
         await redis.blpop("nothing", timeout=600)
     monkeypatch.undo()
     assert await redis.ping()
+
+
+async def test_a_redis_that_can_not_write_its_disk_is_waited_for(redis, redis_server):
+    """Its refusal of writes is no error of ours. Here its folder is missing."""
+    await redis.config_set("save", "3600 1")
+    await redis.set("key", 1, ex=600)
+    shutil.rmtree(redis_server.folder)
+    await redis.bgsave()
+    while (await redis.info("persistence"))["rdb_last_bgsave_status"] == "ok":
+        await asyncio.sleep(0.02)
+    assert await redis.get("key") == b"1", "reads are answered"
+    with pytest.raises(WritesRefusedError, match="make room"):
+        await redis.set("key", 2, ex=600)
+    async with redis.pipeline(transaction=False) as pipeline:
+        pipeline.set("key", 2, ex=600)
+        with pytest.raises(WritesRefusedError):
+            await pipeline.execute()
+    with pytest.raises(WritesRefusedError):
+        await redis.eval("return redis.call('SET', KEYS[1], 2, 'EX', 600)", 1, "key")
+    with pytest.raises(UnavailableError, match="make room"):
+        await retried(lambda: redis.set("key", 2, ex=600), within=0.2)
+    waiting = asyncio.create_task(retried(lambda: redis.set("key", 3, ex=600), within=600))
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    await redis.config_set("stop-writes-on-bgsave-error", "no")
+    assert await waiting
+    assert await redis.get("key") == b"3"

@@ -9,7 +9,9 @@ from parlando.domain.commands import Configure
 from parlando.errors import EngineError
 from support.in_process import recognise
 from support.perfect import PerfectEngine, script, silence, speak
+from transcriber.known_speakers import KnownSpeakersCache
 from transcriber.pipeline import session_output
+from transcriber.pipeline.stages.base import Stage
 
 
 class FailsOnFinals(PerfectEngine):
@@ -30,6 +32,52 @@ async def test_audio_on_which_the_engine_fails_is_reported_by_the_millisecond():
     assert status["reason"] == "engine_failed"
     assert 3500 < status["ms"] < 5000
     assert final["text"].split() == script(0, len(final["text"].split())), "what was stable stays"
+
+
+class Listens(Stage):
+    """Notes the known voices of finals, and of the end."""
+
+    name = "listens"
+
+    def __init__(self) -> None:
+        self.known: list[object] = []
+
+    def is_wanted(self, config):
+        return True
+
+    async def on_final(self, segment, audio, state):
+        self.known.append(audio.known)
+        return segment
+
+    async def on_end(self, sid, config, state, known=None):
+        self.known.append(known)
+        return ()
+
+
+class Broken:
+    """Stands for Redis with stored speakers that can't be read."""
+
+    async def all(self, owner):
+        raise ValueError("a speaker has no clips")
+
+
+class Empty:
+    async def all(self, owner):
+        return []
+
+
+async def test_a_session_goes_on_without_known_speakers_that_cannot_be_read():
+    async def heard(store, **options) -> list[object]:
+        stage, pcm = Listens(), np.r_[speak(3), silence(1)]
+        config = {"stages": [stage], "known": KnownSpeakersCache(store), **options}
+        session_log = await recognise(pcm, PerfectEngine(), vad.load("rms"), **config)
+        assert session_log.events[-1]["type"] == "closed"
+        return stage.known
+
+    assert await heard(Broken(), diarize=True, known_speakers="true") == [None, None]
+    final, end = await heard(Empty(), diarize=True, known_speakers="true")
+    assert final.names == end.names == ()  # known: nobody
+    assert await heard(Empty(), known_speakers="true") == [None, None]
 
 
 async def test_a_config_message_holds_from_its_place_on():

@@ -14,29 +14,17 @@ from parlando.store.conversion_claims import ConversionClaims
 from parlando.store.history import History
 from parlando.store.pubsub import Channels
 from parlando.store.relay import Relay
-from parlando.store.session_log import Checkpoint, SessionClaims
-from parlando.store.sessions import Continued, Sessions
+from parlando.store.session_log import Checkpoint
+from parlando.store.sessions import Continued
 from parlando.tasks import end
-from support.pools import PLACE, POOL
+from support.pools import PLACE
 
 SECOND = b"\1\0" * 16_000
 
 
 @pytest.fixture
-def sessions(redis):
-    return Sessions(redis, partitions=1, ttl_s=100)
-
-
-@pytest.fixture
 def history(redis):
     return History(redis, partitions=1)
-
-
-@pytest.fixture
-async def claims(redis):
-    claims = SessionClaims(redis, pool=POOL, worker="a", partitions=1, ttl_s=100)
-    await claims.queue.ensure_groups()
-    return claims
 
 
 async def _say(owned, *texts: str) -> None:

@@ -1,6 +1,7 @@
 """The index of songs in a real Redis, and in a Redis Cluster."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -8,6 +9,9 @@ from parlando.errors import ConflictError, SongNotFoundError
 from parlando.store import song_index, song_keys
 from parlando.store.connection import connect
 from parlando.store.song_index import SongIndex
+from song_recognizer.landmarks import landmarks
+from song_recognizer.recognition import Recogniser
+from support.music import RATE, music, pcm16
 from support.redis_topologies import RedisClusterServers
 
 
@@ -145,3 +149,21 @@ async def test_the_same_in_a_redis_cluster():
     finally:
         await redis.aclose()
         servers.stop()
+
+
+async def test_a_song_that_was_removed_and_registered_again_is_recognised_before_the_sweep(redis):
+    index, piece = SongIndex(redis), pcm16(music(3, 20))
+    hashes = landmarks(piece).by_hash()
+    removed = await add(index, "a", hashes)
+    await index.remove(removed)
+    with ThreadPoolExecutor(1) as thread:
+        recogniser = Recogniser(index, thread)
+        excerpt = piece[5 * RATE : 15 * RATE]
+        assert await recogniser.candidate(excerpt, start=0) is None
+        again = await add(index, "a", hashes)
+        assert await index.removed() == {removed}
+        found = await recogniser.candidate(excerpt, start=0)
+    assert found is not None
+    assert found.song_id == again
+    await index.sweep()
+    assert await index.removed() == frozenset()

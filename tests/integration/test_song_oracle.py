@@ -8,7 +8,7 @@ from scipy.signal import resample_poly
 
 from parlando.domain.songs import RecognisedSong, Song
 from song_recognizer.matching import best_match
-from song_recognizer.recognition import analysed
+from song_recognizer.recognition import Excerpt
 from song_recognizer.rule import NamedOnce, Rule, is_candidate
 from support.music import in_a_room, music, song_records, under_speech
 from support.speech import RATE, fixture
@@ -48,7 +48,7 @@ def records():
 
 
 def ours(records: dict[int, bytes], pcm: np.ndarray) -> int | None:
-    match = best_match(analysed(pcm), records)
+    match = best_match(Excerpt(pcm).many(), records)
     return match.number if is_candidate(match, Rule()) else None
 
 
@@ -71,7 +71,7 @@ def test_no_song_is_named_in_other_music(records):
     for number in range(60, 66):
         named = NamedOnce(Rule())
         for start in range(0, 31, 5):
-            match = best_match(analysed(music(number)[start * RATE :][: 10 * RATE]), records)
+            match = best_match(Excerpt(music(number)[start * RATE :][: 10 * RATE]).many(), records)
             found = None
             if is_candidate(match, Rule()):
                 song = Song(id=match.number, duration=40)

@@ -277,3 +277,14 @@ async def test_a_restarted_redis_is_reached_again(redis_server, redis):
     redis_server.start()
 
     assert await retried(redis.ping)
+
+
+async def test_a_session_whose_data_is_damaged_harms_no_other_one(redis, sessions):
+    """Appends of one partition go to Redis together; an error in one of them is its own."""
+    writers = [await sessions.open(f"s{n}", places=[PLACE], config={}, token="t") for n in range(8)]
+    await redis.delete(writers[3]._keys.pcm)
+    await redis.set(writers[3]._keys.pcm, "not a stream", ex=100)
+    results = await asyncio.gather(
+        *(writer.append(SECOND, MOST) for writer in writers), return_exceptions=True
+    )
+    assert [isinstance(result, Exception) for result in results] == [n == 3 for n in range(8)]

@@ -54,7 +54,7 @@ async def test_sound_that_begins_later_than_the_picture_is_late(program, name):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in LATE if name not in ("MP4 with an edit list", "MOV with PCM", "MPEG-PS")]
+    "name", [name for name in LATE if name not in ("MP4 with an edit list", "MOV with PCM")]
 )
 async def test_live_sound_that_begins_later_is_late_too(installed, name):
     taken = await live(installed, LATE[name])

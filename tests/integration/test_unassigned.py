@@ -8,7 +8,6 @@ from parlando.domain.config import SessionConfig
 from parlando.domain.job_options import JobOptions, JobStatus
 from parlando.domain.pools import UNASSIGNED
 from parlando.errors import AtCapacityError
-from parlando.ids import fingerprint
 from parlando.store import keys as names
 from parlando.store.history import History
 from parlando.store.job_claims import JobClaims
@@ -93,7 +92,7 @@ async def test_a_session_is_adopted_only_by_a_pool_that_can_do_it(redis, session
     assert await sessions.open_by_pool() == {A: 1, B: 3, UNASSIGNED: 1}
     [waiting] = [
         record
-        for record in await History(redis, partitions=PARTITIONS).live(fingerprint("k"))
+        for record in await History(redis, partitions=PARTITIONS).live("k")
         if record.pool == UNASSIGNED
     ]
     assert waiting.sid == "french"

@@ -1,14 +1,20 @@
 """Voice activity detection without torch."""
 
+import hashlib
+import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from parlando import vad
 from parlando.domain.audio import to_float
+from parlando.models.catalogue import SILERO_VAD
 from parlando.vad import FRAME
+from parlando.vad.silero import FILE
 from support.perfect import silence, speak
 from support.speech import fixture
 
@@ -66,8 +72,29 @@ def test_silero_is_found_without_importing_torch():
     assert done.stdout.strip() == "False"
 
 
-def test_without_silero_the_fallback_is_used_and_says_why(monkeypatch):
+def test_without_the_package_the_weights_of_the_store_are_used(monkeypatch, tmp_path, silero):
     monkeypatch.setattr("parlando.vad.silero.find_spec", lambda name: None)
+    monkeypatch.setenv("PARLANDO_MODELS", str(tmp_path))
+    package = find_spec("silero_vad").submodule_search_locations[0]
+    (tmp_path / "silero-vad").mkdir()
+    shutil.copy(Path(package) / "data" / FILE, tmp_path / "silero-vad")
+
+    model = vad.load("auto")
+
+    assert model.why == "silero-vad is in the model store"
+    samples = to_float(fixture("jfk.flac"))[: 100 * FRAME]
+    assert np.array_equal(model.stream().push(samples), silero.stream().push(samples))
+
+
+def test_the_package_has_the_weights_of_the_catalogue():
+    [file] = SILERO_VAD.files
+    data = (Path(find_spec("silero_vad").submodule_search_locations[0]) / "data" / file.name).read_bytes()
+    assert (len(data), hashlib.sha256(data).hexdigest()) == (file.size, file.sha256)
+
+
+def test_without_silero_the_fallback_is_used_and_says_why(monkeypatch, tmp_path):
+    monkeypatch.setattr("parlando.vad.silero.find_spec", lambda name: None)
+    monkeypatch.setenv("PARLANDO_MODELS", str(tmp_path))
 
     model = vad.load("auto")
 

@@ -12,7 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from playwright.async_api import Browser, BrowserContext, Error, Page, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Error,
+    Locator,
+    Page,
+    async_playwright,
+)
 
 from support.speech import RATE
 
@@ -64,6 +72,15 @@ class Watched:
     complaints: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
+    def said(self, message: ConsoleMessage) -> None:
+        """Record a message of the console, with the address that a failed request had.
+
+        Not 503: Redis may take longer than its time-out on a busy machine. The pages repeat such requests.
+        """
+        if message.type in ("error", "warning") and "a status of 503" not in message.text:
+            address = message.location.get("url", "") if message.text.startswith("Failed to load") else ""
+            self.complaints.append(f"{message.text} {address}".strip())
+
 
 @asynccontextmanager
 async def opened(
@@ -86,16 +103,15 @@ async def visit(context: BrowserContext, url: str) -> Watched:
     """Another page in the same profile."""
     watched = Watched(await context.new_page())
     page = watched.page
-    page.on(
-        "console", lambda said: said.type in ("error", "warning") and watched.complaints.append(said.text)
-    )
+    page.set_default_timeout(600_000)
+    page.on("console", watched.said)
     page.on("pageerror", lambda error: watched.complaints.append(str(error)))
     page.on("request", lambda request: watched.requests.append(request.url))
     await page.goto(url)
     return watched
 
 
-async def holds(page: Page, expression: str, *, within: float = 15) -> None:
+async def holds(page: Page, expression: str, *, within: float = 120) -> None:
     """Wait until `expression` is true. Playwright's own wait uses `eval`, which the pages' policy forbids.
 
     An expression that fails counts as false: the page may be loading.
@@ -114,6 +130,14 @@ async def holds(page: Page, expression: str, *, within: float = 15) -> None:
                 f"{found} after {within} s: {expression}; the page says: {await page.inner_text('body')}"
             )
         await asyncio.sleep(0.05)
+
+
+async def downloaded(button: Locator) -> tuple[str, bytes]:
+    """Press a button; the name and the content of the file that the page then downloads."""
+    async with button.page.expect_download() as coming:
+        await button.click()
+    file = await coming.value
+    return file.suggested_filename, await asyncio.to_thread(Path(await file.path()).read_bytes)
 
 
 async def picture(page: Page, name: str, *, whole: bool = False) -> None:

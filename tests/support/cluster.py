@@ -70,6 +70,7 @@ class Cluster:
             "LOG_FORMAT": "json",
             "OMP_NUM_THREADS": "1",
             "BLOB_URL": str(self.blobs),
+            "READY_NEEDS": "transcriber",
             "WORKER_SESSIONS": "12",  # the measured capacity depends on the machine's load
             **environment,
         }
@@ -83,6 +84,14 @@ class Cluster:
         self.processor_port = 0  # port of the audio-processor added last
 
     def __enter__(self) -> "Cluster":
+        try:
+            self._start()
+        except BaseException as error:  # nothing that was started may go on running
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def _start(self) -> None:
         self.redis.start()
         gateways, transcribers, processors, recognizers, analyzers = self._counts
         for _ in range(gateways):
@@ -96,7 +105,6 @@ class Cluster:
         for _ in range(analyzers):
             self.add_analyzer()
         self.wait_ready(transcribers, processors, recognizers, analyzers)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -176,7 +184,7 @@ class Cluster:
         processors: int = 0,
         recognizers: int = 0,
         analyzers: int = 0,
-        timeout: float = 60,
+        timeout: float = 600,
     ) -> None:
         """Wait until every gateway answers and reports at least this many workers."""
         deadline = time.monotonic() + timeout

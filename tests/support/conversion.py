@@ -1,12 +1,14 @@
 """Sessions written directly to Redis, and the PCM that the audio-processors make of them."""
 
 import asyncio
+from contextlib import suppress
 
 import numpy as np
 import psutil
 
 from parlando.domain.commands import End
 from parlando.domain.formats import AudioFormat
+from parlando.errors import SessionClosedError
 from parlando.store.sessions import Sessions
 from support.encoding import RECIPES
 from support.pools import PLACE
@@ -36,12 +38,14 @@ class Stream:
 
     async def send(self, data: bytes, *, piece: int = PIECE, over_s: float = 0.0) -> None:
         self.writer = await self.sessions.open(self.sid, places=[PLACE], config={}, token="t", form=self.form)
-        for start in range(0, len(data), piece):
-            await self.writer.append(data[start : start + piece], 1 << 30)
-            await asyncio.sleep(over_s * piece / max(1, len(data)))
+        with suppress(SessionClosedError):  # a refused format ends the session
+            for start in range(0, len(data), piece):
+                await self.writer.append(data[start : start + piece], 1 << 30)
+                await asyncio.sleep(over_s * piece / max(1, len(data)))
 
     async def finish(self) -> Converted:
-        await self.writer.command(End())
+        with suppress(SessionClosedError):
+            await self.writer.command(End())
         return await self.result()
 
     async def result(self) -> Converted:

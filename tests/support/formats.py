@@ -1,6 +1,6 @@
-"""The formats of docs/formats.md: each is encoded with FFmpeg, and decoded by the audio-processor.
+"""The formats of docs/formats.md: each is encoded with FFmpeg, and decoded or refused by the audio-processor.
 
-`python -m support.formats` in tests/ writes the table; `test_formats_table.py` checks each row.
+`python -m support.formats` in tests/ writes the tables; `test_formats_table.py` checks each row.
 """
 
 import subprocess
@@ -24,16 +24,21 @@ SECONDS: Final = 3
 
 @dataclass(frozen=True)
 class Row:
-    """A container with a codec. `options`: FFmpeg's, to encode it. `live`: whether it is decoded as it comes.
+    """A container with a codec. `options`: FFmpeg's, to encode it.
 
-    Formats without `live` are taken as files only.
+    `not_live`: why it can't be decoded as it comes, but only as a file; "" if it can.
     """
 
     container: str
     suffixes: str
     codec: str
     options: str
-    live: bool = True
+    not_live: str = ""
+
+    @property
+    def live(self) -> bool:
+        """Whether it is decoded as it comes."""
+        return not self.not_live
 
     @property
     def name(self) -> str:
@@ -66,7 +71,7 @@ ROWS: Final = (
     Row("AU", "au, snd", "PCM", "-f au"),
     Row("AU", "au, snd", "µ-law", "-ar 8000 -c:a pcm_mulaw -f au"),
     Row("CAF", "caf", "PCM", "-c:a pcm_s16be -f caf"),
-    Row("CAF", "caf", "ALAC", "-c:a alac -f caf", live=False),
+    Row("CAF", "caf", "ALAC", "-c:a alac -f caf", "the sizes of its packets are behind the sound"),
     Row("VOC", "voc", "PCM", "-ar 8000 -c:a pcm_u8 -f voc"),
     Row("IRCAM", "sf", "PCM", "-c:a pcm_s16le -f ircam"),
     Row("SoX", "sox", "PCM", "-c:a pcm_s32le -f sox"),
@@ -112,19 +117,82 @@ ROWS: Final = (
     Row("MPEG-PS", "mpg, vob", "MP2", "-ar 48000 -c:a mp2 -f mpeg"),
     Row("MPEG-PS", "mpg, vob", "AC-3", "-ar 48000 -c:a ac3 -f vob"),
     Row("MXF", "mxf", "PCM", "-ar 48000 -c:a pcm_s16le -f mxf_opatom"),
-    Row("WTV", "wtv", "MP2", "-ar 48000 -c:a mp2 -f wtv", live=False),
+    Row("WTV", "wtv", "MP2", "-ar 48000 -c:a mp2 -f wtv", "its directory is behind the sound"),
     Row("RealMedia", "rm", "AC-3", "-ar 44100 -ac 2 -c:a ac3 -f rm"),
     Row("NUT", "nut", "Vorbis", "-c:a libvorbis -f nut"),
 )
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A format that is refused. `options`: FFmpeg's, to encode it; "VIDEO" for a picture.
+
+    `error`: what the client gets. `why`: why it is so.
+    """
+
+    format: str
+    options: str
+    error: str
+    why: str
+
+
+_UNLISTED: Final = (
+    "its format is not one of those that are decoded; convert it to WAV, FLAC, MP3, M4A, Ogg or WebM"
+)
+_PLAYLIST: Final = "a playlist, which names other files: send the recording itself"
+_UNKNOWN: Final = "it is no known audio format, or damaged"
+_SILENT: Final = "it holds no audio stream"
+_NO_HEAD: Final = "without a header its rate is unknown; state the format with `encoding` or `encode=false`"
+_BARE: Final = "its first bytes are not distinct from other data; put it into a container"
+_OTHERS: Final = "it names other files or addresses, which a server must not open for a client"
+_NO_SOUND: Final = "it has no sound"
+_GAME: Final = "a format of games; recorders don't write it"
+
+REFUSED: Final = (
+    Refused("HLS, M3U", "-c:a aac -f hls", _PLAYLIST, _OTHERS),
+    Refused(
+        "DASH, other XML",
+        "-c:a aac -f dash",
+        "an XML document: send the recording itself",
+        _OTHERS,
+    ),
+    Refused("raw PCM", "-f s16le", _UNKNOWN, _NO_HEAD),
+    Refused("raw µ-law, A-law", "-ar 8000 -f mulaw", _UNKNOWN, _NO_HEAD),
+    Refused("raw G.722, G.726", "-c:a g722 -f g722", _UNKNOWN, _BARE),
+    Refused("SBC", "-c:a sbc -f sbc", _UNKNOWN, _BARE),
+    Refused("aptX", "-ar 48000 -ac 2 -c:a aptx -f aptx", _UNKNOWN, _BARE),
+    Refused(
+        "SPDIF", "-ar 48000 -c:a ac3 -f spdif", _UNLISTED, "bytes of a cable; send the AC-3 or DTS in it"
+    ),
+    Refused(
+        "DV",
+        "VIDEO -s 720x576 -pix_fmt yuv420p -ar 48000 -ac 2 -f dv",
+        _UNLISTED,
+        "13 GB an hour, nearly all picture: extract the sound",
+    ),
+    Refused("Flash (SWF)", "-ar 44100 -c:a libmp3lame -f swf", _UNLISTED, "a program, not a recording"),
+    Refused("ADX", "-ar 44100 -f adx", _UNLISTED, _GAME),
+    Refused("AST", "-f ast", _UNLISTED, _GAME),
+    Refused("GIF", "VIDEO -an -f gif", "a GIF image", _NO_SOUND),
+    Refused("JPEG", "VIDEO -an -f mjpeg", "a JPEG image", _NO_SOUND),
+    Refused("PNG", "VIDEO -an -f apng", "a PNG image", _NO_SOUND),
+    Refused("MP4 without sound", "VIDEO -an -c:v mpeg4 -f mp4", _SILENT, _NO_SOUND),
+    Refused("WebM without sound", "VIDEO -an -c:v libvpx -f webm", _SILENT, _NO_SOUND),
+    Refused("raw video", "VIDEO -an -f yuv4mpegpipe", _UNLISTED, _NO_SOUND),
+    Refused("metadata of FFmpeg", "-f ffmetadata", _UNLISTED, _NO_SOUND),
+)
+
+
 @cache
-def encoded(row: Row) -> bytes:
+def encoded(row: Row | Refused) -> bytes:
     """The first seconds of the speech in this format, from a file: some formats are completed at the end."""
+    options = row.options.removeprefix("VIDEO ")
+    picture = [] if options == row.options else ["-f", "lavfi", "-i", "color=size=64x64:rate=25"]
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "speech"
-        source = ["-v", "error", "-i", JFK, "-t", str(SECONDS)]
-        subprocess.run([get_ffmpeg_exe(), *source, *row.options.split(), target], check=True)
+        source = ["-v", "error", "-i", JFK, *picture, "-t", str(SECONDS)]
+        command = [get_ffmpeg_exe(), *source, *options.split(), target]
+        subprocess.run(command, check=True, cwd=folder, capture_output=True)  # some print what they write
         return target.read_bytes()
 
 
@@ -142,15 +210,25 @@ def table() -> str:
     """The rows as a table in Markdown."""
     lines = ["| container | usual suffixes | codec | file | live |", "|---|---|---|---|---|"]
     for row in ROWS:
-        live = "yes" if row.live else "no"
+        live = f"no: {row.not_live}" if row.not_live else "yes"
         lines.append(f"| {row.container} | {row.suffixes} | {row.codec} | yes | {live} |")
     return "\n".join(lines) + "\n"
 
 
+def table_of_refused() -> str:
+    """The refused formats as a table in Markdown."""
+    lines = ["| format | the error ends with | why it isn't taken |", "|---|---|---|"]
+    lines += [f"| {row.format} | {row.error} | {row.why} |" for row in REFUSED]
+    return "\n".join(lines) + "\n"
+
+
 def page() -> str:
-    """docs/formats.md with the present table."""
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    return f"{before}{BEGIN}{table()}{END}{rest.partition(END)[2]}"
+    """docs/formats.md with the present tables."""
+    parts = PAGE.read_text().split(BEGIN)
+    after = [part.partition(END)[2] for part in parts[1:]]
+    tables = (table(), table_of_refused())
+    filled = [f"{BEGIN}{made}{END}{rest}" for made, rest in zip(tables, after, strict=True)]
+    return "".join([parts[0], *filled])
 
 
 if __name__ == "__main__":

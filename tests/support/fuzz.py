@@ -31,6 +31,8 @@ ENVIRONMENT = {
     "OMI_MAX_BODY_MB": "1",
     "MAX_CONNECTIONS_PER_ADDRESS": "1000",
 }
+KEYLESS = {**ENVIRONMENT, "API_KEYS": ""}
+"""Of a gateway without keys, which serves this machine whatever key a client sends."""
 
 Attack = Callable[[int, random.Random], Awaitable[str | None]]
 """Runs one input against a port. Returns the fault, or None."""

@@ -18,16 +18,20 @@ GETS = (
     "/v1/stt/jobs/j_000000000000000000000000000000/events", "/v1/stt/sessions/x",
     "/v1/stt/sessions/x/events",
     "/v1/stt/sessions/x/transcript?format=vtt", "/v1/stt/sessions/x/viewers", "/stats", "/stats/u",
+    "/v1/usage?from=x", "/v1/usage?owner=*&format=csv",
     "/transcripts/u?since=1&limit=3", "/streaming", "/audio", "/omi/setup", "/omi/k/setup", "/watch/x",
     "/app/app.js", "/app/../../etc/passwd", "/v1/stt/stream", "/omi/stt", "*", "http://127.0.0.1/ready",
-    "/v3/token?expires_in_seconds=5", "/vosk", "/v3/ws",
+    "/v3/token?expires_in_seconds=5", "/vosk", "/v3/ws", "/v1/audit?since=1h&limit=2", "/v1/owners",
+    "/v1/audit?cursor=1-0", "/v1/owners/me", "/v1/owners/me/export", "/v1/owners/x/retention", "/v1/keys",
+    "/v1/speakers", "/v1/deliveries?state=dead", "/v1/listen", "/v1/uploads/u_000000000000000000000000000000",
 )  # fmt: skip
 POSTS = (
     "/v1/stt/jobs", "/v1/stt/sessions/x/viewers", "/v1/audio/transcriptions", "/v1/audio/translations",
     "/streaming?uid=u&sample_rate=16000", "/streaming?sample_rate=8000?uid=u", "/audio?uid=u", "/audio",
     "/omi/k/streaming?uid=u", f"/omi/{KEY}/audio?uid=u", "/inference", f"/omi/{KEY}/inference",
     "/asr", "/asr?encode=false&output=srt", "/detect-language?encode=false",
-    "/v1/audio/transcriptions/stream",
+    "/v1/audio/transcriptions/stream", "/v1/tokens", "/v1/keys", "/v1/uploads", "/v1/speakers", "/v1/listen",
+    "/v1/owners/me/retention", "/v1/auth/grant", "/v1/realtime/client_secrets", "/songs/recognise",
 )  # fmt: skip
 METHODS = ("GET", "POST", "DELETE", "PUT", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "GETT", "PRI")
 HEADERS = (

@@ -109,7 +109,7 @@ async def attack(port: int, chance: random.Random) -> str | None:
             async def listen() -> None:
                 with suppress(ConnectionClosed):
                     while True:
-                        told.append(str(await socket.recv())[:200])
+                        told.append(str(await socket.recv())[:400])
 
             listening = asyncio.create_task(listen())
             with suppress(ConnectionClosed):
@@ -141,5 +141,6 @@ def _fault(socket: ClientConnection, told: list[str], ending: str) -> str | None
     code = socket.close_code
     if code in (None, 1005, 1006):
         return f"closed without a code after {told[-3:]}"
-    known = [said for said in told if '"retryable":true' in said]
+    # Protocols without `retryable` say it in their own words, if the machine is too busy for Redis.
+    known = [said for said in told if '"retryable":true' in said or "Redis can't be reached" in said]
     return f"{code} after {told[-3:]}" if code in (1011, 3005) and not known else None

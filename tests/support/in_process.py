@@ -1,6 +1,7 @@
 """A live session without Redis: the real session, segmenter, scheduler and engine, with a recording log."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from parlando.store.keys import SessionKeys
 from parlando.store.session_log import Checkpoint, RecognitionClaim
 from parlando.vad import VadModel
 from transcriber.engines.base import Engine
+from transcriber.known_speakers import KnownSpeakersCache
 from transcriber.pipeline.batching import BatchOptions
 from transcriber.pipeline.segmenter import SegmenterOptions
 from transcriber.pipeline.session import LiveSession
+from transcriber.pipeline.stages.base import Stage
 from transcriber.recognition.cadence import Cadence
 from transcriber.recognition.scheduler import Scheduler
 
@@ -33,7 +36,7 @@ class RecordingLog:
         if event:
             self.events.append(orjson.loads(event))
 
-    async def commit(self, events, *, decoded, segments, checkpoint=None, close=False) -> None:
+    async def commit(self, events, *, decoded, segments, checkpoint=None, close=False, counted=None) -> None:
         for event in events:
             self.seq += 1
             self.events.append(orjson.loads(event.model_copy(update={"seq": self.seq}).model_dump_json()))
@@ -139,6 +142,8 @@ async def recognise(
     interval_ms: int = 500,
     options: SegmenterOptions | None = None,
     controls: dict[int, SessionCommand] | None = None,
+    stages: Sequence[Stage] = (),
+    known: KnownSpeakersCache | None = None,
     **config: Any,
 ) -> RecordingLog:
     """The output of a session with audio `pcm` and fixed cadence. `controls`: sample → command."""
@@ -152,6 +157,8 @@ async def recognise(
         scheduler=scheduler,
         options=options or SegmenterOptions(),
         batch=BatchOptions(120, 10_000_000),
+        stages=stages,
+        known=known,
         fixed_interval=interval_ms * 16,
     )
     running = asyncio.create_task(session.run())

@@ -11,9 +11,13 @@ STAYING: Final = {
     ),
     r"stt:\{\d+\}:feed": "bounded, holds names of sessions and jobs only, and its consumer groups must stay",
     r"stt:\{songs(:\d+)?\}:.*": "the index of songs, which lasts until its songs are removed",
+    r"stt:\{\d+\}:known-speakers:.*": "voices of people, which last until their owner deletes them",
     r"stt:\{analysis\}:requests": "a queue with a consumer group: an entry is removed when it is processed",
+    r"stt:\{owners\}:retention": "one field per time that was set for an owner, until the owner is deleted",
     r"stt:schema": "one number: the version of the data",
     r"stt:token-secret": "one secret, which signs the access tokens of all gateways",
+    r"stt:\{keys\}:(all|used)": "API keys, at most a thousand; ended ones are removed after 30 days",
+    r"stt:\{limits\}:owners": "limits of owners, which last until an administrator removes them",
     r"stt:pools": "one field per pool; an entry that is a week old is removed by whoever reads it",
     r"stt:workers": "one field per worker; a report that is a minute old is removed by whoever reads it",
 }

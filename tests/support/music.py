@@ -1,9 +1,11 @@
 """Synthetic music by seed: melody, chords, bass, drums; and what happens to music before a microphone."""
 
+import io
 from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
+import soundfile
 from scipy.signal import fftconvolve, resample_poly
 
 from parlando.store.song_index import FRAME_BYTES, NUMBER_BYTES
@@ -113,6 +115,18 @@ def in_a_room(pcm: np.ndarray, seed: int = 0, seconds: float = 0.6) -> np.ndarra
 
 def quieter(pcm: np.ndarray, db: float = 30.0) -> np.ndarray:
     return (pcm * 10 ** (-db / 20)).astype(np.int16)
+
+
+def excerpt(number: int, start_s: float, seconds: float = 10.0) -> np.ndarray:
+    """A part of a piece."""
+    return music(number)[int(start_s * RATE) :][: int(seconds * RATE)]
+
+
+def file_of(pcm: np.ndarray, form: str = "FLAC") -> bytes:
+    """Samples as a file."""
+    out = io.BytesIO()
+    soundfile.write(out, pcm, RATE, format=form, subtype="PCM_16")
+    return out.getvalue()
 
 
 def song_records(numbers: Iterable[int]) -> dict[int, bytes]:

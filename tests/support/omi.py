@@ -26,6 +26,8 @@ class Backend:
     speed: float = 1.0
     seed: int = 0
     jitter_s: float = 0.003  # random network delay of a body
+    ladder_s: tuple[float, ...] = LADDER_S  # pauses before a body is sent again
+    patience_s: float | None = None  # for connecting and for an answer; None for Omi's own
     statuses: Counter = field(default_factory=Counter)
     times: list[float] = field(default_factory=list)
     _failures: Counter = field(default_factory=Counter)
@@ -33,7 +35,8 @@ class Backend:
 
     def __post_init__(self) -> None:
         self.client = httpx.AsyncClient(
-            timeout=httpx.Timeout(30.0, connect=2.0), limits=httpx.Limits(max_connections=64)
+            timeout=httpx.Timeout(self.patience_s) if self.patience_s else httpx.Timeout(30.0, connect=2.0),
+            limits=httpx.Limits(max_connections=64),
         )
         self.chance = random.Random(self.seed)
 
@@ -55,7 +58,7 @@ class Backend:
 
     async def _deliver(self, path: str, uid: str, rate: int, body: bytes, lossy: float) -> bool:
         key = str(uuid.UUID(int=self.chance.getrandbits(128), version=4))
-        for pause in (*LADDER_S, None):
+        for pause in (*self.ladder_s, None):
             status = await self._post(path, uid, rate, body, {"Idempotency-Key": key})
             if status is not None and 200 <= status < 300 and self.chance.random() >= lossy:
                 return True

@@ -19,7 +19,7 @@ def post(cluster, path: str, body: bytes = b"", *, key: str | None = "k1", gatew
 
 
 async def transcripts(
-    cluster, uid: str, *, count: int = 1, key: str = "k1", within_s: float = 30
+    cluster, uid: str, *, count: int = 1, key: str = "k1", within_s: float = 600
 ) -> list[dict]:
     """The user's transcripts, oldest first, when `count` of them have closed."""
     deadline = time.monotonic() + within_s

@@ -15,7 +15,8 @@ import numpy as np
 
 from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window, Word
 
-PERFECT = {"STT_ENGINE": "support.perfect:engine", "VAD": "rms"}  # for a Cluster
+PERFECT = {"STT_ENGINE": "support.perfect:engine", "VAD": "rms", "STALL_FLUSH_S": "20"}
+"""Settings of a Cluster. A sender that is late by 2 s on a busy machine must not end a segment."""
 RATE = 16_000
 BASE = 6000  # amplitude of word 0
 WORD = int(0.3 * RATE)

@@ -16,10 +16,12 @@ from support.ports import free_port
 class RedisServer:
     """A Redis on a free port of this machine, in memory only unless `durable`."""
 
-    def __init__(self, *, durable: bool = False) -> None:
+    def __init__(self, *, durable: bool = False, within: Path | None = None) -> None:
         self.port = free_port()
         self._durable = durable
-        self._directory = tempfile.TemporaryDirectory()
+        self._directory = tempfile.TemporaryDirectory(dir=within)
+        self.folder = Path(self._directory.name)
+        """Where it keeps its files."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -28,7 +30,7 @@ class RedisServer:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            command(self.port, directory=Path(self._directory.name), durable=self._durable),
+            command(self.port, directory=self.folder, durable=self._durable),
             stdout=subprocess.DEVNULL,
         )
         client = redis.Redis.from_url(self.url)

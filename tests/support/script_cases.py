@@ -9,20 +9,29 @@ from parlando.domain.audio import Encoding
 from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.events import Closed, FinalTranscript, Partial, Status, encode
 from parlando.domain.formats import AudioFormat
+from parlando.domain.known_speakers import VoiceClip
 from parlando.domain.pools import UNASSIGNED
 from parlando.domain.transcript import FinalSegment, SpeakerRun, TimedWord
 from parlando.errors import AtCapacityError, EngineError
 from parlando.store.annotations import Annotations
 from parlando.store.keys import POOLS, WORKERS
+from parlando.store.known_speakers import KnownSpeakers
 from parlando.store.pools import Place
 from parlando.store.session_log import Checkpoint
 from parlando.store.sessions import SessionWriter
-from support import analysis_cases, delivery_cases, song_cases
+from support import access_cases, analysis_cases, delivery_cases, limit_cases, song_cases, upload_cases
 from support.pools import POOL, alive, report
 from support.script_stage import JOB, MOST, RAW, SECOND, Stage
 
 Case = Callable[[Stage], Awaitable[Any]]
-CASES: dict[str, Case] = {**analysis_cases.CASES, **delivery_cases.CASES, **song_cases.CASES}
+CASES: dict[str, Case] = {
+    **access_cases.CASES,
+    **analysis_cases.CASES,
+    **delivery_cases.CASES,
+    **limit_cases.CASES,
+    **song_cases.CASES,
+    **upload_cases.CASES,
+}
 
 
 def case(run: Case) -> Case:
@@ -67,6 +76,14 @@ async def _name_speaker(stage: Stage) -> Any:
     stage.arm()
     names = await annotations.name_speaker(keys, "SPEAKER_00", "Anna")
     return names, [each.data for each in [each async for each in annotations.all(keys)]]
+
+
+@case
+async def _add_known_speaker(stage: Stage) -> Any:
+    known = KnownSpeakers(stage.redis, partitions=1)
+    stage.arm()
+    added = await known.add("k" * 16, "Anna", VoiceClip(seconds=7.5, vector="AAAA", digest="d"))
+    return added.name, added.clips, [each.clips for each in await known.all("k" * 16)]
 
 
 @case

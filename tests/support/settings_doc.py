@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic_settings import BaseSettings
 
 from analyzer.settings import AnalyzerSettings
+from api_gateway.limit_settings import LimitSettings
 from api_gateway.settings import GatewaySettings
 from audio_processor.settings import ProcessorSettings
 from parlando.blobs import BlobSettings
@@ -19,11 +20,12 @@ from transcriber.settings import TranscriberSettings
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "settings.md"
 ENV_EXAMPLE = ROOT / ".env.example"
-SHARED = (ServiceSettings, BlobSettings, EngineSettings)
+SHARED = (ServiceSettings, BlobSettings, LimitSettings, EngineSettings)
 SECTIONS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("All services", ServiceSettings),
     ("Gateway, audio-processor and song recognizer", BlobSettings),
     ("Gateway", GatewaySettings),
+    ("Gateway: limits of owners", LimitSettings),
     ("Engine", EngineSettings),
     ("Transcriber", TranscriberSettings),
     ("Audio-processor", ProcessorSettings),

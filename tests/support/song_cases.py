@@ -6,7 +6,6 @@ from typing import Any, Final, Protocol
 import pytest
 
 from parlando.domain.songs import RecognisedSong, Song
-from parlando.ids import fingerprint
 from parlando.store import song_index
 from parlando.store.annotations import Annotations
 from parlando.store.connection import Redis
@@ -45,7 +44,7 @@ async def _claimed(stage: Stage) -> tuple[SongClaims, SongClaim]:
     """A session with `songs`, of a user who has sent audio."""
     claims = SongClaims(stage.redis, worker="r", partitions=1, ttl_s=100)
     await claims.queue.ensure_groups()
-    user = UserKeys.of(fingerprint("k"), "u", 1).user
+    user = UserKeys.of("k", "u", 1).user
     await stage.redis.hset(user, "sid", "s")
     await stage.redis.expire(user, 100)
     await stage.sessions.open("s", places=[PLACE], config={"songs": True}, token="t", key="k", uid="u")

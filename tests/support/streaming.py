@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from parlando.client import ClientSession, connect
+from parlando.domain.transcript import FinalSegment, text_of
 
 RATE = 16_000
 
@@ -29,7 +30,13 @@ class Heard:
 
     @property
     def text(self) -> str:
+        """The finals as they were sent."""
         return " ".join(final["text"] for final in self.finals if final["text"])
+
+    @property
+    def sentences(self) -> str:
+        """The finals as transcripts join them."""
+        return text_of(FinalSegment(**final) for final in self.finals)
 
     @property
     def words(self) -> list[str]:

@@ -7,7 +7,8 @@ from contextlib import aclosing
 
 import numpy as np
 
-from audio_processor.conversion import ContainerConversion, Conversion, PcmConversion
+from audio_processor.container_conversion import ContainerConversion
+from audio_processor.conversion import Conversion, PcmConversion
 from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.layout import PcmLayout, of_raw, sniff
 from audio_processor.recording import Recording
@@ -27,7 +28,7 @@ class Taken:
         )
         assert layout is not None
         self.data = data
-        self.pcm = b""
+        self.pcm = bytearray()
         self.jumps: list[Jump] = []
         self.conversion: Conversion
         if isinstance(layout, PcmLayout):
@@ -56,7 +57,7 @@ class Taken:
             await self.conversion.finish()
         finally:
             await self.conversion.close()
-        return self.pcm
+        return bytes(self.pcm)
 
 
 async def live(program: Ffmpeg, data: bytes, *, piece: int = 5000) -> Taken:

@@ -223,7 +223,9 @@ async def test_an_answer_is_streamed_checked_and_counted():
     assert all(answer.word.startswith(word) for word in words)
     assert usage.document["input_tokens"] == 100
     assert usage.document["cost_usd"] == round((100 + 2 * usage.output_tokens) / 1e6, 6)
-    assert total([usage.document, usage.document])["requests"] == 2
+    assert (
+        total([{"usage": usage.document}, {"status": "failed"}, {"usage": usage.document}])["requests"] == 2
+    )
     [(path, headers, body)] = server.requests
     assert (path, headers["authorization"]) == ("/v1/chat/completions", "Bearer sk-test")
     assert b'"strict":true' in body

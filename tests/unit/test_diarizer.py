@@ -1,6 +1,8 @@
 """The stage that labels speakers, with embeddings that come when the test says so."""
 
+import asyncio
 from concurrent.futures import Future
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from transcriber.pipeline.stages import diarizer
 from transcriber.pipeline.stages.base import StageAudio
 from transcriber.pipeline.stages.speakers import COARSE_FOR, SpeakersStage
 from transcriber.speakers.embedding import DIMENSIONS
+from transcriber.speakers.known import NOBODY, KnownVoices
 
 RATE = 16_000
 CONFIG = SessionConfig(diarize=True)
@@ -107,6 +110,43 @@ async def test_a_speaker_who_is_late_follows_with_the_next_final(embeddings):
     assert list(await stage.after_final(found, state)) == []
 
 
+async def test_under_load_no_final_waits_and_what_was_provisional_is_revised(embeddings):
+    """An hour is what a final may wait; nothing is computed before the next one."""
+    stage, state = SpeakersStage(3600), {}
+    await labelled(stage, state, 0, 0.0, 0.1)
+    await labelled(stage, state, 1, 10.0, 0.5)
+    partial = Partial(session_id="s", segment=2, text="a", stable="", start=20.0, end=23.0)
+    await stage.on_partial(partial, spoken(20.0, 0.1, 0.5, 0.5), state)  # embeds the first windows
+    embeddings.held = True
+    async with asyncio.timeout(600):
+        early, _ = await labelled(stage, state, 2, 20.0, 0.1, 0.5, 0.5, hurried=True)
+        unknown, _ = await labelled(stage, state, 3, 30.0, 0.1, hurried=True)
+    assert (early.speaker, unknown.speaker) == ("SPEAKER_00", None)
+    assert early.text == "w0. w1. w2. w3. w4. w5. w6. w7. w8."
+
+    embeddings.held = False
+    embeddings.release()
+    last, events = await labelled(stage, state, 4, 40.0, 0.5)
+    revised = [each for event in events if event.type == "speakers_revised" for each in event.segments]
+    assert last.speaker == "SPEAKER_01"
+    assert [(each.segment, each.speaker) for each in revised] == [(2, "SPEAKER_01"), (3, "SPEAKER_00")]
+    assert list(await stage.on_end("s", CONFIG, state)) == []
+
+
+async def test_a_provisional_speaker_who_was_right_is_not_revised(embeddings):
+    stage, state = SpeakersStage(3600), {}
+    await labelled(stage, state, 0, 0.0, 0.1)
+    partial = Partial(session_id="s", segment=1, text="a", stable="", start=10.0, end=13.0)
+    await stage.on_partial(partial, spoken(10.0, 0.1, 0.1), state)
+    embeddings.held = True
+    async with asyncio.timeout(600):
+        found, _ = await labelled(stage, state, 1, 10.0, 0.1, 0.1, hurried=True)
+    assert found.speaker == "SPEAKER_00"
+    embeddings.held = False
+    embeddings.release()
+    assert list(await stage.on_end("s", CONFIG, state)) == []
+
+
 async def test_a_speaker_who_is_late_follows_at_the_end(embeddings):
     stage, state = SpeakersStage(0.01), {}
     embeddings.held = True
@@ -115,6 +155,41 @@ async def test_a_speaker_who_is_late_follows_at_the_end(embeddings):
     [revised] = await stage.on_end("s", CONFIG, state)
     assert [(each.segment, each.speaker) for each in revised.segments] == [(0, "SPEAKER_00")]
     assert list(await stage.on_end("s", CONFIG, state)) == []
+
+
+def anna() -> KnownVoices:
+    """Anna, whose voice is that of the level 0.1."""
+    vector = embedding(np.full(1, 0.1, np.float32))[None]
+    return KnownVoices(("Anna",), np.full(1, 0.5, np.float32), vector)
+
+
+def names(events) -> list[tuple[int, str | None]]:
+    return [(each.segment, each.speaker_name) for event in events for each in event.segments]
+
+
+async def test_names_stay_while_the_known_speakers_cannot_be_read(embeddings):
+    stage, state, config = SpeakersStage(60), {}, CONFIG.model_copy(update={"known_speakers": "true"})
+
+    async def told(segment: int, known: KnownVoices | None):
+        audio = replace(spoken(10.0 * segment, 0.1, 0.1), config=config, known=known)
+        found = await stage.on_final(final(segment, 10.0 * segment, 2), audio, state)
+        return found.recognised["SPEAKER_00"].name if found.recognised else None, names(
+            await stage.after_final(found, state)
+        )
+
+    assert await told(0, anna()) == ("Anna", [])
+    assert await told(1, None) == ("Anna", [])
+    assert await told(2, NOBODY) == (None, [(0, None), (1, None)])
+
+
+@pytest.mark.parametrize(("known", "expected"), [(anna, "Anna"), (lambda: NOBODY, None)])
+async def test_at_the_end_the_known_speakers_are_those_of_now(embeddings, known, expected):
+    stage, state, config = SpeakersStage(0.01), {}, CONFIG.model_copy(update={"known_speakers": "true"})
+    embeddings.held = True
+    before = NOBODY if expected else anna()
+    await stage.on_final(final(0, 0.0, 2), replace(spoken(0.0, 0.1, 0.1), config=config, known=before), state)
+    embeddings.release()
+    assert names(await stage.on_end("s", config, state, known())) == [(0, expected)]
 
 
 async def test_a_partial_has_a_known_voice_and_its_windows_are_embedded_once(embeddings):

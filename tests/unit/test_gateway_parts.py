@@ -12,15 +12,20 @@ from api_gateway.auth import Access, Principal, handshake_of
 from api_gateway.doors.base import Audio, Ping, Start
 from api_gateway.doors.native import request_of
 from api_gateway.http.sse import start_of
+from api_gateway.permissions import Rule
 from api_gateway.settings import GatewaySettings
 from parlando.domain import subtitles
 from parlando.domain.analysis import TaskUpdate
 from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.transcript import FinalSegment, Transcript
 from parlando.errors import InvalidAudioError, InvalidRequestError, NotAllowedError
+from parlando.ids import fingerprint
+from parlando.store.api_keys import ApiKeys
 from parlando.store.connection import connect
 from parlando.store.envelope import Envelope
+from parlando.store.key_ring import KeyRing
 from parlando.store.outbox import Outbox
+from parlando.store.pubsub import Channels
 from parlando.store.token_secret import TokenSecret
 from support.events import enveloped, final, native, only, partial
 
@@ -168,8 +173,9 @@ def _connection(*, query: str = "", client: str = "127.0.0.1", **headers: str) -
 
 
 async def _caller(connection: HTTPConnection, settings: GatewaySettings) -> Principal:
-    unused = TokenSecret(connect("redis://127.0.0.1:1"))  # only access tokens need it
-    return await Access(settings, unused).authenticate(handshake_of(connection))
+    redis = connect("redis://127.0.0.1:1")  # only access tokens and stored keys need it
+    access = Access(settings, TokenSecret(redis), KeyRing(ApiKeys(redis), Channels(redis)))
+    return await access.authenticate(handshake_of(connection), Rule("any"))
 
 
 KEYED = GatewaySettings(api_keys=("alpha", "beta"))
@@ -186,7 +192,7 @@ KEYLESS = GatewaySettings(api_keys=())
     ],
 )
 async def test_case_17_a_key_may_come_in_four_ways(connection):
-    assert (await _caller(connection, KEYED)).key == "beta"
+    assert (await _caller(connection, KEYED)).owner == fingerprint("beta")
 
 
 @pytest.mark.parametrize("connection", [_connection(), _connection(authorization="Bearer gamma")])
@@ -205,7 +211,7 @@ async def test_case_17_no_key_or_a_wrong_one_is_refused(connection):
 )
 async def test_without_keys_only_this_machine_is_served(connection):
     local = _connection(host="localhost:8000", origin="http://localhost:8000")
-    assert (await _caller(local, KEYLESS)).key == ""
+    assert (await _caller(local, KEYLESS)).owner == ""
     with pytest.raises(NotAllowedError):
         await _caller(connection, KEYLESS)
 

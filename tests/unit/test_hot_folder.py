@@ -153,10 +153,10 @@ def test_a_result_of_a_file_that_has_changed_meanwhile_is_dropped(watcher, tmp_p
     [(name, version)] = watcher.due(watcher.files(), 0)
     path = tmp_path / "in" / "a.wav"
     path.write_bytes(b"xy")
-    watcher.finish(name, version, "half of it")
+    watcher.finish(name, version, b"half of it")
     assert not (tmp_path / "out").exists()
     [(_, whole)] = watcher.due(watcher.files(), 1)
-    watcher.finish(name, whole, "all of it")
+    watcher.finish(name, whole, b"all of it")
     assert (tmp_path / "out" / "a.txt").read_text() == "all of it"
     assert os.listdir(tmp_path / "in") == []
     assert (tmp_path / "done" / "a.wav").read_bytes() == b"xy"
@@ -166,6 +166,6 @@ def test_moved_recordings_never_replace_others(watcher, tmp_path):
     (tmp_path / "done").mkdir()
     (tmp_path / "done" / "a.wav").write_bytes(b"older")
     [(name, version)] = watcher.due(watcher.files(), 0)
-    watcher.finish(name, version, "text")
+    watcher.finish(name, version, b"text")
     assert (tmp_path / "done" / "a.wav").read_bytes() == b"older"
     assert (tmp_path / "done" / "a-2.wav").read_bytes() == b"x"

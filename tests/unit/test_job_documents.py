@@ -1,11 +1,14 @@
 """What a result looks like: subtitles that other parsers read, OpenAI's shapes, Whisper's fields."""
 
 import io
+import threading
+from types import SimpleNamespace
 
 import pytest
 import srt
 import webvtt
 
+from api_gateway.presenters import job as job_presenter
 from api_gateway.presenters import openai
 from parlando.domain import languages, subtitles
 from parlando.domain.transcript import FinalSegment, TimedWord, Transcript
@@ -126,3 +129,11 @@ def test_languages_go_by_many_names(name, code):
 def test_the_languages_of_whisper_are_their_own_normal_form():
     assert all(languages.code_of(code) == code for code in languages.NAMES)
     assert all(languages.code_of(name.title()) == code for name, code in languages.CODES.items())
+
+
+async def test_a_result_is_computed_outside_of_the_event_loop(monkeypatch):
+    threads = []
+    monkeypatch.setattr(job_presenter, "result_of", lambda *_: threads.append(threading.get_ident()) or {})
+    assert await job_presenter.whole_result(SimpleNamespace(), transcript()) == {}
+    assert threads
+    assert threading.get_ident() not in threads

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from parlando.domain.songs import RecognisedSong, Song, label
-from song_recognizer.landmarks import DEFAULT, HASHES, Landmarks, landmarks
+from parlando.store.song_index import RECORD_BYTES
+from song_recognizer import matching
+from song_recognizer.landmarks import DEFAULT, HASHES, Landmarks, landmarks, landmarks_in, levels
 from song_recognizer.live import Tail, Windows
-from song_recognizer.matching import BLOCK, Match, best_match
-from song_recognizer.recognition import analysed
+from song_recognizer.matching import BLOCK, FEW, Match, best_match
+from song_recognizer.recognition import Excerpt, is_clear
 from song_recognizer.rule import NamedOnce, Rule, is_candidate, is_silent
 from support.music import at_8_khz, in_a_room, music, quieter, song_records, under_speech
 from support.speech import RATE, fixture
@@ -43,7 +45,7 @@ def test_nothing_and_silence_have_no_landmarks():
     assert len(landmarks(np.zeros(0, np.int16))) == 0
     assert len(landmarks(np.zeros(100, np.int16))) == 0
     assert len(landmarks(np.zeros(RATE, np.int16))) == 0
-    assert best_match(analysed(np.zeros(RATE, np.int16)), {}) is None
+    assert best_match(Excerpt(np.zeros(RATE, np.int16)).many(), {}) is None
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_nothing_and_silence_have_no_landmarks():
 def test_excerpts_are_recognised_with_their_place_in_the_song(index, change):
     for number in SONGS:
         start = 7.3 + number
-        match = best_match(analysed(change(excerpt(number, start))), index)
+        match = best_match(Excerpt(change(excerpt(number, start))).many(), index)
         assert match.number == number
         assert match.offset_s == pytest.approx(start, abs=0.1)
         assert is_candidate(match, Rule())
@@ -73,9 +75,23 @@ def speech() -> np.ndarray:
 
 def test_other_music_and_speech_are_no_song_of_the_index(index):
     for pcm in (music(100)[:EXCERPT], music(101)[:EXCERPT], speech()[:EXCERPT]):
-        match = best_match(analysed(pcm), index)
+        sound = Excerpt(pcm)
+        assert not is_clear(best_match(sound.few(), index))
+        match = best_match(sound.many(), index)
         assert match.matches < Rule().alone
         assert not is_candidate(match, Rule())
+
+
+@pytest.mark.parametrize("change", [lambda pcm: pcm, at_8_khz, quieter], ids=["clean", "8 kHz", "-30 dB"])
+def test_music_that_plays_alone_is_recognised_by_few_landmarks(index, change):
+    for number in SONGS:
+        start = 7.3 + number
+        sound = Excerpt(change(excerpt(number, start)))
+        few = sound.few()
+        match = best_match(few, index)
+        assert (match.number, is_clear(match)) == (number, True)
+        assert match.offset_s == pytest.approx(start, abs=0.1)
+        assert len(sound.many()) > 5 * len(few)
 
 
 def test_the_ratio_tells_two_equally_good_songs_apart():
@@ -90,6 +106,35 @@ def test_the_ratio_tells_two_equally_good_songs_apart():
     assert best_match(found, both).ratio == 1.0
     only = {value: song(1, value) for value in range(20)}
     assert best_match(found, only) == Match(1, 5 * DEFAULT.frame_s, 20, 20.0)
+
+
+def test_among_millions_of_records_the_song_is_the_same_as_when_all_are_compared_exactly(index, monkeypatch):
+    random = np.random.default_rng(1)
+    query = Excerpt(excerpt(3, 9.0)).many()
+    each = 250_000 // len(set(query.hashes.tolist()))
+
+    def noise() -> bytes:
+        songs, frames = random.integers(100, 2000, each), random.integers(0, 10_000, each)
+        pairs = zip(songs.tolist(), frames.tolist(), strict=True)
+        return b"".join(song.to_bytes(3, "little") + frame.to_bytes(2, "little") for song, frame in pairs)
+
+    many = {value: index.get(value, b"") + noise() for value in set(query.hashes.tolist())}
+    assert sum(map(len, many.values())) / RECORD_BYTES > 2 * FEW
+    quick = best_match(query, many)
+    assert (quick.number, is_candidate(quick, Rule())) == (3, True)
+    monkeypatch.setattr(matching, "FEW", 10_000_000)
+    exact = best_match(query, many)
+    assert (exact.number, exact.offset_s, exact.matches) == (quick.number, quick.offset_s, quick.matches)
+
+
+def test_an_excerpt_has_at_most_as_many_landmarks_as_wanted_and_keeps_those_of_near_peaks():
+    pcm = excerpt(2, 4.0)
+    every = landmarks(pcm)
+    some = landmarks_in([*levels(pcm)], most=len(every) // 2)
+    assert len(some) == len(every) // 2
+    pairs = [set(zip(each.hashes.tolist(), each.frames.tolist(), strict=True)) for each in (some, every)]
+    assert pairs[0] < pairs[1]
+    assert {frame for _, frame in pairs[0]} > set(every.frames[: len(every) // 8].tolist())
 
 
 def test_many_landmarks_of_one_note_count_once():

@@ -25,7 +25,7 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize(("block", "least"), [(0, 4.5), (1, 7.0)], ids=["normal", "high contrast"])
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 def test_every_colour_of_a_speaker_can_be_read(block, least, theme):
-    backgrounds = {n: each for n, *each in COLOUR.findall((WEB / "style.css").read_text())}
+    backgrounds = {n: each for n, *each in COLOUR.findall((WEB / "tokens.css").read_text())}
     normal, high = (WEB / "speakers.css").read_text().split("@media (prefers-contrast: more)")
     voices = COLOUR.findall((normal, high)[block])
     assert len(voices) == 8

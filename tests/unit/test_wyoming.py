@@ -16,6 +16,7 @@ from parlando.domain.commands import Configure, Flush
 from parlando.domain.events import Failure, Flushed
 from parlando.domain.pools import Pool
 from parlando.errors import AtCapacityError, InvalidRequestError, NotAllowedError
+from parlando.ids import fingerprint
 from support.events import final, partial
 
 AUDIO = {"rate": 16000, "width": 2, "channels": 1}
@@ -233,7 +234,9 @@ def test_errors_are_events():
 def test_who_has_no_key_is_known_by_the_address(peer, served):
     settings = GatewaySettings(api_keys="first,second")
     if served:
-        assert authenticate_address(Handshake(peer=peer, over_http=False), settings).key == "first"
+        assert authenticate_address(Handshake(peer=peer, over_http=False), settings).owner == fingerprint(
+            "first"
+        )
         return
     with pytest.raises(NotAllowedError):
         authenticate_address(Handshake(peer=peer, over_http=False), settings)
@@ -241,7 +244,7 @@ def test_who_has_no_key_is_known_by_the_address(peer, served):
 
 def test_other_networks_are_admitted_if_they_are_named():
     settings = GatewaySettings(keyless_networks="127.0.0.0/8,192.168.1.0/24", wyoming_port=10300)
-    assert authenticate_address(Handshake(peer="192.168.1.5", over_http=False), settings).key == ""
+    assert authenticate_address(Handshake(peer="192.168.1.5", over_http=False), settings).owner == ""
     assert (settings.keyless_host, GatewaySettings().keyless_host) == ("0.0.0.0", "127.0.0.1")
     assert settings.tcp_ports == {"wyoming": 10300}
 

@@ -6,7 +6,7 @@ the user.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -19,6 +19,7 @@ from pydantic_core import from_json
 
 from analyzer import metrics
 from parlando.errors import ParlandoError
+from parlando.store.usage import Spent
 
 ATTEMPTS: Final = 3
 PAUSE_S: Final = 0.5  # before the second attempt; it doubles
@@ -80,9 +81,19 @@ class Usage:
         }
 
 
-def total(usages: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """The sum of several steps' usage; None without any."""
-    found = list(usages)
+def _usages(results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The usage of those results that the model was used for."""
+    return [result["usage"] for result in results if "usage" in result]
+
+
+def spent_on(results: Iterable[Mapping[str, Any]]) -> Spent:
+    """What the model has used for several steps' results."""
+    return Spent.of(_usages(results))
+
+
+def total(results: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The sum of the usage of several steps' results; None without any."""
+    found = _usages(results)
     if not found:
         return None
     names = ("requests", "input_tokens", "output_tokens", "cost_usd")

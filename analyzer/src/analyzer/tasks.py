@@ -14,7 +14,7 @@ import structlog
 
 from analyzer import metrics
 from analyzer.document import Document
-from analyzer.language_model import total
+from analyzer.language_model import spent_on, total
 from analyzer.step_runner import StepRunner
 from analyzer.steps.base import StepOptions
 from parlando.domain.analysis import TRANSCRIPTION, Phase, TaskUpdate, phases_of
@@ -137,7 +137,7 @@ class TaskProcessor:
             await self._update(
                 record.job, phase.complete, phase.ends, _outcome(found), {**shown, "is_final": True}
             )
-        usage = total(result["usage"] for result in results.values() if "usage" in result)
+        usage = total(results.values())
         everything = {**whole, "results": results, "usage": usage}
         if text := results.get("translation", {}).get("translation"):
             everything["translation"] = text
@@ -162,7 +162,9 @@ class TaskProcessor:
         """Store a result. Returns the stored one, which another analyzer may have made meanwhile."""
         keys = self._annotations.of_job(job)
         try:
-            number = await self._annotations.add(keys, name=name, kind=name, by=ANALYZER, data=data)
+            number = await self._annotations.add(
+                keys, name=name, kind=name, by=ANALYZER, data=data, spent=spent_on([data])
+            )
         except ConflictError as error:  # followers have added too many annotations
             return {"status": "failed", "reason": error.message}
         annotation = await anext(self._annotations.all(keys, after=number - 1))

@@ -11,7 +11,7 @@ from api_gateway.omniasr_settings import differences
 from api_gateway.server.request_ids import log_request_id
 from api_gateway.server.uvicorn_server import server_of
 from api_gateway.settings import GatewaySettings
-from parlando import gc_tuning, logs
+from parlando import gc_tuning, logs, tracing
 from parlando.plugins import PluginError
 
 log = structlog.get_logger(part="main")
@@ -21,6 +21,12 @@ def main() -> int:
     """Serve until SIGTERM or SIGINT. Returns 1 after an error, 3 if the port can't be opened."""
     settings = GatewaySettings()
     logs.configure("gateway", level=settings.log_level, form=settings.log_format, processors=[log_request_id])
+    tracing.configure(
+        "gateway", endpoint=settings.otel_exporter_otlp_endpoint, share=settings.otel_traces_sampler_arg
+    )
+    if settings.problem:
+        log.error("gateway.failed", error=settings.problem)
+        return 1
     if not settings.api_keys:
         log.warning("keys.none", effect="serving this machine only; set API_KEYS to serve other machines")
     for name, effect in differences(settings).items():

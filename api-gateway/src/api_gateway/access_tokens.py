@@ -1,8 +1,9 @@
 """Access tokens: signed, short-lived stand-ins for an API key, for browsers and phones. Pure.
 
-A token is `<prefix><content>.<signature>`. The content (JSON in base64url) names the API key by a keyed hash,
-so the token doesn't reveal it; the signature (HMAC-SHA256) covers prefix and content. Gateways check a token
-without storing it, with a secret that they share.
+A token is `<prefix><content>.<signature>`. The content (JSON in base64url) names a stored API key by its id
+and version, and a key of `API_KEYS` by a keyed hash, so the token doesn't reveal it; the signature
+(HMAC-SHA256) covers prefix and content. Gateways check a token without storing it, with a secret that they
+share.
 """
 
 import re
@@ -25,14 +26,22 @@ _TOKEN: Final = re.compile(rf"({_PREFIX}[A-Za-z0-9_-]{{1,16384}})\.([A-Za-z0-9_-
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token stands for: one of the API keys, until `expires_at` (unix seconds).
+    """What a token stands for: an API key, until `expires_at` (unix seconds).
 
-    `claims`: what the issuing route has added for the door that receives the token, for example a config.
+    `key`: a key of `API_KEYS`, by any name of it that gateways know. `key_id`, `version`: a stored key; then
+    `key` is "". `claims`: what the issuing route has added for the door that receives the token, for example
+    a config. `scopes`: of the key's scopes those that the token has. `id`, `sessions`: of a token that may
+    open so many sessions; 0 for any number.
     """
 
     key: str
     expires_at: int
     claims: Mapping[str, Any] = field(default_factory=dict)
+    scopes: tuple[str, ...] = ()
+    key_id: str = ""
+    version: int = 0
+    id: str = ""
+    sessions: int = 0
 
 
 def is_access_token(credential: str) -> bool:
@@ -55,7 +64,13 @@ def signed(secret: bytes, grant: Grant, *, prefix: str) -> str:
         raise InvalidRequestError(
             f"Expected a session of at most {MAX_CLAIMS} bytes for a token, but got {len(claims)}"
         )
-    content = {"k": _key_name(secret, grant.key), "e": grant.expires_at}
+    content: dict[str, Any] = {"e": grant.expires_at, "s": grant.scopes}
+    if grant.key_id:
+        content |= {"i": grant.key_id, "v": grant.version}
+    else:
+        content["k"] = _key_name(secret, grant.key)
+    if grant.sessions:
+        content |= {"t": grant.id, "n": grant.sessions}
     if grant.claims:
         content["c"] = dict(grant.claims)
     head = prefix + _encoded(orjson.dumps(content))
@@ -64,6 +79,8 @@ def signed(secret: bytes, grant: Grant, *, prefix: str) -> str:
 
 def verified(secret: bytes, token: str, *, keys: Iterable[str], now: float) -> Grant:
     """The grant of `token`, for the one of `keys` that it was issued for. Compares in constant time.
+
+    Whether a stored key is still valid is for the caller to check.
 
     Raises
     ------
@@ -77,10 +94,18 @@ def verified(secret: bytes, token: str, *, keys: Iterable[str], now: float) -> G
     content = orjson.loads(_decoded(parts[1].partition("_")[2]))
     if content["e"] <= now:
         raise NotAllowedError("The access token has expired")
+    more = {
+        "claims": content.get("c", {}),
+        "scopes": tuple(content.get("s", ())),
+        "id": content.get("t", ""),
+        "sessions": content.get("n", 0),
+    }
+    if "i" in content:
+        return Grant("", content["e"], key_id=content["i"], version=content["v"], **more)
     named = [key for key in keys if compare_digest(_key_name(secret, key), content["k"])]
     if not named:
         raise NotAllowedError("The API key of this access token is no longer valid")
-    return Grant(named[0], content["e"], content.get("c", {}))
+    return Grant(named[0], content["e"], **more)
 
 
 def _key_name(secret: bytes, key: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
@@ -30,13 +31,23 @@ MAX_WATCHED: Final = 1000  # API keys whose live sessions are cached
 STAGES: Final = ("store", "queue", "engine", "final", "deliver")
 """Stages whose latency is measured, in the order in which audio passes them."""
 
+SHOWN_AS: Final = {
+    "transcriber": "transcribers",
+    "audio-processor": "audio_processors",
+    "song-recognizer": "song_recognizers",
+    "analyzer": "analyzers",
+    "follower": "followers",
+}
+"""Kind of worker, as `READY_NEEDS` names it → its list in the overview."""
+
 log = structlog.get_logger(part="cluster")
 
 
 class Cluster:
     """The heartbeat of this gateway, and the overview of the cluster.
 
-    `active_s`: seconds without audio after which a user no longer counts as active.
+    `active_s`: seconds without audio after which a user no longer counts as active. `needs`: the kinds of
+    workers of which one must be alive (`READY_NEEDS`).
     """
 
     def __init__(
@@ -48,6 +59,7 @@ class Cluster:
         history: History,
         *,
         active_s: float,
+        needs: Sequence[str],
     ) -> None:
         self.id = new_worker_id("gateway")
         self._redis = redis
@@ -56,6 +68,7 @@ class Cluster:
         self._jobs = jobs
         self._history = history
         self._active_s = active_s
+        self._needs = needs
         self._overview = CoalescedRead(self._read, fresh_s=FRESH_S, within_s=READ_TIMEOUT_S)
         self._sessions_of: dict[str, CoalescedRead[list[dict[str, Any]]]] = {}
         self.failed = False
@@ -89,6 +102,10 @@ class Cluster:
     async def overview(self) -> dict[str, Any]:
         """The overview without the caller's sessions. Raises `UnavailableError` within `READ_TIMEOUT_S`."""
         return await self._overview.get()
+
+    def needed(self, overview: dict[str, Any]) -> dict[str, int]:
+        """Of an overview: the number of live workers of each kind that is needed."""
+        return {kind: len(overview[SHOWN_AS[kind]]) for kind in self._needs}
 
     async def _read(self) -> dict[str, Any]:
         workers = await self._admission.workers_now()

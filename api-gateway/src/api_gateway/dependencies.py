@@ -1,32 +1,47 @@
 """FastAPI dependencies of the routes: the app's services, the caller, and sessions that it can read."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Query
 from starlette.requests import HTTPConnection
 
 from api_gateway.admission import Admission
+from api_gateway.audit import Auditor, Note
 from api_gateway.auth import Access, Principal, handshake_of
 from api_gateway.cluster import Cluster
 from api_gateway.deliveries.archive import Archive
 from api_gateway.deliveries.archiver import Archiver
 from api_gateway.deliveries.queues import Queues
+from api_gateway.fair_shares import FairShares
+from api_gateway.limits.service import LimitService
+from api_gateway.owners.owners import Owners
+from api_gateway.permissions import begins_work, route_rule
 from api_gateway.settings import GatewaySettings
 from parlando.blobs import Blobs
 from parlando.errors import NotAllowedError, SessionNotFoundError
-from parlando.ids import fingerprint, is_session_id
+from parlando.ids import is_session_id
 from parlando.outbound import Outbound
 from parlando.store.analysis_tasks import AnalysisTasks
 from parlando.store.annotations import Annotations
 from parlando.store.history import History, SessionRecord
 from parlando.store.http_audio import HttpAudio
 from parlando.store.job_store import Jobs
+from parlando.store.known_speakers import KnownSpeakers
 from parlando.store.pubsub import Channels
 from parlando.store.requests import Requests
 from parlando.store.sessions import Sessions
 from parlando.store.song_index import SongIndex
-from parlando.store.viewers import Viewers, is_viewer_token
+from parlando.store.uploads import Uploads
+from parlando.store.usage import Usage
+from parlando.store.viewers import Viewers, is_viewer_token, viewer_of
+
+WATCH: Final = "watch"
+"""Name of a request's `Watch` in the state of its scope."""
+WINDOWS: Final = "windows"
+"""Name of the windows of requests in which it was counted, there too."""
+NOTE: Final = "audit"
+"""Name of a request's `Note` for the audit log there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +54,35 @@ class Songs:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything a route may need; built once in `app.py`."""
+    """Everything a route may need; built once in `app.py`. `doors`: names of the live protocols."""
 
     settings: GatewaySettings
     access: Access
+    auditor: Auditor
     sessions: Sessions
     history: History
     channels: Channels
     admission: Admission
+    shares: FairShares
     http_audio: HttpAudio
     archive: Archive
     archiver: Archiver
     queues: Queues
+    owners: Owners
     blobs: Blobs
     jobs: Jobs
+    uploads: Uploads
+    usage: Usage
     outbound: Outbound
     viewers: Viewers
     annotations: Annotations
+    known_speakers: KnownSpeakers
     songs: Songs
     tasks: AnalysisTasks
     digests: Requests
     cluster: Cluster
+    limits: LimitService
+    doors: tuple[str, ...]
 
 
 def services(connection: HTTPConnection) -> Services:
@@ -68,9 +91,34 @@ def services(connection: HTTPConnection) -> Services:
     return services
 
 
+async def authenticated(connection: HTTPConnection, offered: str | None = None) -> Principal:
+    """The caller of a route, which has what `permissions.ROUTES` asks for.
+
+    `offered`: a key in the path. The request ends when the caller's key becomes invalid. A request that
+    begins work is counted. Raises as `Access.authenticate`, and `RateLimitedError`.
+    """
+    method, path = connection.scope["method"], connection.scope["route"].path
+    state = connection.scope.get("state", {})
+    found = services(connection)
+    caller = await found.access.recognised(handshake_of(connection), offered=offered)
+    note_of(connection).of(f"{method} {path}", connection.path_params, caller)
+    found.access.admit(caller, route_rule(method, path), watch=state.get(WATCH))
+    if begins_work(f"{method} {path}"):
+        taken = await found.limits.requests.take(caller.holder)
+        state[WINDOWS] = taken.windows
+        taken.check()
+    return caller
+
+
+def note_of(connection: HTTPConnection) -> Note:
+    """What the audit log will note of a request."""
+    note: Note = connection.scope["state"][NOTE]
+    return note
+
+
 async def principal(connection: HTTPConnection) -> Principal:
-    """The caller, or `NotAllowedError`."""
-    return await services(connection).access.authenticate(handshake_of(connection))
+    """The caller. Raises as `authenticated`."""
+    return await authenticated(connection)
 
 
 ServicesDep = Annotated[Services, Depends(services)]
@@ -86,7 +134,7 @@ async def _session(sid: str, services: Services) -> SessionRecord:
 async def readable(sid: str, caller: PrincipalDep, services: ServicesDep) -> SessionRecord:
     """A session of the caller's own. Raises `SessionNotFoundError` for those of other keys too."""
     record = await _session(sid, services)
-    if record.key != fingerprint(caller.key):
+    if record.key != caller.owner:
         raise SessionNotFoundError(f"No session {sid} is known; it may have expired")
     return record
 
@@ -113,7 +161,11 @@ async def visible(sid: str, connection: HTTPConnection, services: ServicesDep) -
         admitted = False
     if not admitted:
         raise NotAllowedError("This link has been revoked, or its session has expired")
-    return ReadAccess(await _session(sid, services), token)
+    record = await _session(sid, services)
+    method, path = connection.scope["method"], connection.scope["route"].path
+    owner = Principal(record.key, scopes=frozenset())
+    note_of(connection).of(f"{method} {path}", connection.path_params, owner, viewer=viewer_of(token))
+    return ReadAccess(record, token)
 
 
 ReadingDep = Annotated[ReadAccess, Depends(visible)]

@@ -4,6 +4,8 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from parlando import tracing
+from parlando.domain.events import FinalTranscript, Partial, age_s
 from parlando.latencies import Latencies
 from parlando.metrics import LATENCY_BUCKETS
 
@@ -29,6 +31,10 @@ OPENED: Final = Counter("parlando_gateway_sessions_total", "Sessions opened or r
 REFUSED: Final = Counter(
     "parlando_gateway_refused_total", "Live connections refused or ended by an error", ["code"]
 )
+RECLAIMED: Final = Counter(
+    "parlando_gateway_places_reclaimed_total",
+    "Sessions ended because an owner below its share needed the place",
+)
 BYTES: Final = Counter("parlando_gateway_bytes_total", "Bytes of audio stored")
 AUDIO: Final = Counter("parlando_gateway_audio_seconds_total", "Seconds of audio stored")
 APPEND: Final = Histogram(
@@ -50,3 +56,42 @@ BODIES: Final = Counter("parlando_gateway_bodies_total", "Request bodies of the 
 THROTTLED: Final = Counter(
     "parlando_gateway_throttled_total", "Times a connection was not read because its backlog was full"
 )
+AUDIT: Final = Counter(
+    "parlando_gateway_audit_total",
+    "Entries of the audit log that were stored or lost, attempts to store some that failed, and requests "
+    "that didn't wait any longer (late)",
+    ["outcome"],
+)
+for _outcome in ("stored", "failed", "late", "lost"):
+    AUDIT.labels(_outcome)  # so that the first one is an increase
+CLUSTER_REDIS: Final = Gauge("parlando_cluster_redis_up", "Whether Redis answers this gateway: 1 or 0")
+CLUSTER_WORKERS: Final = Gauge(
+    "parlando_cluster_workers", "Live processes of the whole cluster, by kind", ["kind"]
+)
+CLUSTER_MISSING: Final = Gauge(
+    "parlando_cluster_missing", "Whether a needed kind of worker (READY_NEEDS) is missing: 1 or 0", ["kind"]
+)
+CLUSTER_SESSIONS: Final = Gauge(
+    "parlando_cluster_sessions",
+    "Live sessions of the whole cluster: open, and of these unclaimed and unassigned",
+    ["state"],
+)
+CLUSTER_CAPACITY: Final = Gauge("parlando_cluster_capacity", "Live sessions that the transcribers take")
+CLUSTER_JOBS: Final = Gauge(
+    "parlando_cluster_jobs", "Jobs of the whole cluster: waiting, and of these unassigned", ["state"]
+)
+
+
+def observe_store(took_s: float, size: int) -> None:
+    """A write of `size` bytes of audio to Redis took `took_s` seconds."""
+    APPEND.observe(took_s)
+    LATENCIES.observe("store", took_s)
+    tracing.note("store", took_s, bytes=size)
+
+
+def observe_delivery(event: object) -> None:
+    """An event has been sent to the client of its session."""
+    if isinstance(event, Partial):
+        LATENCIES.observe("deliver", age_s(event.timestamp))
+    elif isinstance(event, FinalTranscript):
+        tracing.note("deliver", age_s(event.timestamp), segment=event.segment)

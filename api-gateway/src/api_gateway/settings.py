@@ -6,24 +6,41 @@ from typing import Annotated, Final, Literal
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import NoDecode
 
+from api_gateway.limit_settings import LimitSettings
 from api_gateway.root_paths import root_of
-from parlando.blobs import BlobSettings
 from parlando.domain.languages import LanguageChoice
+from parlando.public_addresses import is_loopback
+from parlando.store.upload_keys import MAX_TTL_S
+
+ALL_ADDRESSES: Final = "0.0.0.0"
+Kind = Literal["transcriber", "audio-processor", "song-recognizer", "analyzer", "follower"]
+"""A kind of worker."""
 
 WYOMING: Final = "wyoming"
 """The name of the TCP door whose port is `WYOMING_PORT`."""
 
 
-class GatewaySettings(BlobSettings):
+class GatewaySettings(LimitSettings):
     """Settings of a gateway: address, keys, limits, deliveries and the archive."""
 
-    host: str = Field("0.0.0.0", description="Address to listen on; without keys always 127.0.0.1")
+    host: str = Field(
+        "",
+        description="Address to listen on; if empty 0.0.0.0 with `API_KEYS`, else 127.0.0.1. Without "
+        "`API_KEYS` the gateway doesn't start at an address that other machines reach",
+    )
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on")
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         validation_alias=AliasChoices("api_keys", "api_key"),
         description="API keys of clients, separated by commas; without keys only this machine is served "
         "(also read as `API_KEY`)",
+    )
+    tls_cert: str = Field("", description="PEM file of a certificate chain, to serve HTTPS; with `TLS_KEY`")
+    tls_key: str = Field("", description="PEM file of the certificate's private key")
+    monitor_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (IPv4Network("127.0.0.0/8"), IPv6Network("::1")),
+        description="Addresses and networks, separated by commas, that read `/metrics` and the details of "
+        "`/health` without a key with the scope `read`",
     )
     doors: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -59,6 +76,12 @@ class GatewaySettings(BlobSettings):
         "",
         description="Path below which a reverse proxy publishes the gateway, such as `/parlando`, whether or "
         "not the proxy strips it",
+    )
+    ready_needs: Annotated[tuple[Kind, ...], NoDecode] = Field(
+        ("transcriber", "audio-processor"),
+        description="Kinds of workers, separated by commas, of which one must be alive for `/ready` to "
+        "answer 200: `transcriber`, `audio-processor`, `song-recognizer`, `analyzer`, `follower`; `none` if "
+        "Redis is enough. `make run` needs what it starts",
     )
     max_connections: int = Field(
         16_384, ge=64, description="Open connections; fewer if the limit of open files is lower"
@@ -103,8 +126,49 @@ class GatewaySettings(BlobSettings):
     )
     max_message_kb: int = Field(16384, ge=64, description="Largest message of a live connection, in KB")
     job_ttl_s: int = Field(86_400, ge=60, description="Seconds that a job is kept after its end")
+    audit_days: int = Field(
+        365, ge=1, le=3650, description="Days that an entry of the audit log is kept (docs/security.md)"
+    )
+    audit_entries: int = Field(
+        200_000,
+        ge=1000,
+        description="Largest number of entries of the audit log, about 400 bytes each in Redis; beyond it "
+        "the oldest ones are dropped",
+    )
+    retention_days: int = Field(
+        0,
+        ge=0,
+        le=3650,
+        description="Days that sessions, jobs, archived transcripts and deliveries are kept at most, unless "
+        "an administrator or their owner sets others (docs/security.md); 0 for as long as other settings "
+        "keep them",
+    )
+    audio_retention_days: int = Field(
+        0,
+        ge=0,
+        le=3650,
+        description="The same for uploads, and the files of jobs that haven't ended",
+    )
     max_jobs_waiting: int = Field(
         10_000, ge=1, description="Largest number of waiting jobs; more are refused"
+    )
+    max_uploads: int = Field(1000, ge=1, description="Largest number of unfinished resumable uploads")
+    max_uploads_per_key: int = Field(
+        100, ge=1, description="Largest number of unfinished resumable uploads of one owner"
+    )
+    upload_ttl_s: int = Field(
+        86_400,
+        ge=60,
+        le=MAX_TTL_S,
+        description="Seconds after its last byte that an unfinished resumable upload is kept",
+    )
+    share_reclaim_s: float = Field(
+        60.0,
+        ge=0,
+        le=3600,
+        description="If live sessions take all places: seconds after which an owner below its fair "
+        "share gets places that others hold beyond theirs; the latest sessions end with `at_capacity`, and "
+        "what they sent is transcribed. 0: it gets only places that become free",
     )
     callback_secret: str = Field(
         "",
@@ -115,7 +179,7 @@ class GatewaySettings(BlobSettings):
         ge=4,
         le=256,
         description="Concurrent deliveries of one kind (archive, webhook, callbacks) per gateway; "
-        "one key may use half of them, one host or user a quarter",
+        "one owner may use half of them, one host or user a quarter",
     )
     dead_letter_ttl_s: int = Field(
         604_800, ge=60, description="Seconds that a dead letter is kept, to be retried by hand"
@@ -156,7 +220,10 @@ class GatewaySettings(BlobSettings):
         "detected (also read as `DEFAULT_LANG`)",
     )
     price_per_hour_usd: float = Field(
-        0.0, ge=0, description="Cost of an hour of audio in US dollars, for `/stats`"
+        0.0, ge=0, description="Cost of an hour of audio in US dollars, for `/v1/usage` and `/stats`"
+    )
+    usage_days: int = Field(
+        400, ge=32, le=3650, description="Days for which the usage of each day is kept, for `/v1/usage`"
     )
     omi_mode: Literal["live", "batch"] = Field(
         "live", description="`batch` collects Omi's audio for a paid engine (see `BATCH_DURATION_SECONDS`)"
@@ -239,8 +306,10 @@ class GatewaySettings(BlobSettings):
         "cors_origins",
         "trusted_proxies",
         "keyless_networks",
+        "monitor_networks",
         "omi_signature_secrets",
         "model_aliases",
+        "ready_needs",
         mode="before",
     )
     @classmethod
@@ -248,6 +317,12 @@ class GatewaySettings(BlobSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    # Defined after `_listed`, and so called before it.
+    @field_validator("ready_needs", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        return () if isinstance(value, str) and value.strip() == "none" else value
 
     @field_validator("root_path")
     @classmethod
@@ -281,9 +356,22 @@ class GatewaySettings(BlobSettings):
     def keyless_host(self) -> str:
         """The address on which protocols without keys listen: this machine only if no other is admitted."""
         local = all(network.is_loopback for network in self.keyless_networks)
-        return "127.0.0.1" if local else self.host
+        return "127.0.0.1" if local else self.host or ALL_ADDRESSES
 
     @property
     def listen_host(self) -> str:
         """The address to listen on: without keys, this machine only."""
-        return self.host if self.api_keys else "127.0.0.1"
+        return self.host or (ALL_ADDRESSES if self.api_keys else "127.0.0.1")
+
+    @property
+    def problem(self) -> str:
+        """Why a gateway with these settings must not start; "" if it may."""
+        if not self.api_keys and self.host and not is_loopback(self.host):
+            return (
+                f"HOST={self.host} is reached by other machines, but no API_KEYS are configured. "
+                "Set API_KEYS, for example to the output of `openssl rand -hex 24`; or set HOST=127.0.0.1 to "
+                "serve this machine"
+            )
+        if bool(self.tls_cert) != bool(self.tls_key):
+            return "TLS needs both TLS_CERT and TLS_KEY, but only one of them is set"
+        return ""

@@ -8,6 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
+import structlog
 from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -15,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from audio_processor.ffmpeg import MIN_VERSION, Ffmpeg
 from audio_processor.files import Files
+from audio_processor.process import FfmpegStartError
 from audio_processor.settings import ProcessorSettings
 from audio_processor.worker import ProcessorWorker
 from parlando import __version__
@@ -23,10 +25,19 @@ from parlando.worker.service import log_failure
 
 MISSING: Final = f"FFmpeg {MIN_VERSION} or newer is needed, on the PATH or by `pip install imageio-ffmpeg`"
 
+log = structlog.get_logger(part="app")
+
 _REFUSED: dict[int | str, dict[str, Any]] = {
     413: {"description": "The file is too big"},
     415: {"description": "The file can't be decoded; `detail` says why"},
+    503: {"description": "FFmpeg can't be started; `detail` says what to do"},
 }
+
+
+def _problem(status: int, title: str, detail: str, code: str) -> JSONResponse:
+    """An error as RFC 9457 describes it."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
+    return JSONResponse(body, status, media_type="application/problem+json")
 
 
 def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
@@ -57,12 +68,12 @@ def create_app(settings: ProcessorSettings, ffmpeg: Ffmpeg | None) -> FastAPI:
         assert isinstance(error, ParlandoError)
         status = 413 if isinstance(error, TooBigError) else 415
         title = "The file is too big" if status == 413 else "The audio can't be taken"
-        body = {"type": "about:blank", "title": title, "status": status}
-        return JSONResponse(
-            {**body, "detail": error.message, "code": error.code},
-            status,
-            media_type="application/problem+json",
-        )
+        return _problem(status, title, error.message, error.code)
+
+    @app.exception_handler(FfmpegStartError)
+    async def not_started(request: Request, error: FfmpegStartError) -> JSONResponse:
+        log.error("ffmpeg.not_started", why=str(error))
+        return _problem(503, "FFmpeg can't be started", str(error), "unavailable")
 
     def report() -> dict[str, Any]:
         worker: ProcessorWorker | None = app.state.worker

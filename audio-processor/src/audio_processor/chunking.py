@@ -36,14 +36,10 @@ class Pauses:
         return next(silence for at_least, silence in self.steps if length >= at_least)
 
 
-LONG_CHUNKS: Final = Pauses(
-    (
-        (20 * SAMPLE_RATE, samples(300)),
-        (10 * SAMPLE_RATE, samples(1000)),
-        (0, samples(3000)),
-    )
-)
-"""Chunks close to the longest window of an engine: the best accuracy and throughput."""
+LONG_CHUNKS: Final = Pauses(((0, samples(3000)),))
+"""Chunks that end at the longest pause within the longest window of an engine: there a sentence ends most
+probably, and the accuracy is best.
+"""
 SHORT_CHUNKS: Final = Pauses(
     ((8 * SAMPLE_RATE, samples(200)), (3 * SAMPLE_RATE, samples(500)), (0, samples(1500)))
 )

@@ -18,6 +18,7 @@ from parlando.domain.audio import SAMPLE_RATE
 _PACKETS: Final = 8  # divisor of the declared rate of raw PCM, so that packets have 10 ms instead of 80
 _PROBE: Final = 16_384  # bytes within which FFmpeg must recognise the format, and find the audio …
 _LONG_PROBE: Final = 1 << 20  # … or, in formats without an index, bytes within which it must find the audio
+_LONG_PROBE_US: Final = 3600 * 1_000_000  # microseconds of a stream in which `probe` bytes are looked at
 _GLOBAL: Final = ("-hide_banner", "-nostats", "-nostdin", "-copyts", "-max_error_rate", "1", "-loglevel")
 _RESAMPLER: Final = {
     "resampler": "swr",
@@ -41,17 +42,21 @@ def decode(
     normalize: bool = False,
     form: str = "s16le",
     split: bool = False,
+    stereo: bool = False,
     level: str = "error",
     track: int = 0,
     limits: Limits = timeline.LIVE,
     section: tuple[int, int] | None = None,
+    probe: int | None = None,
 ) -> list[str]:
     """The command that decodes `source` to 16 kHz mono s16le on standard output.
 
     `descriptor`: the open file to read, for `source` "fd:". `channel`: the only channel to decode; None to
-    mix all. `form`: "s16le" or "wav". `split`: keep all channels instead of one. `level`: FFmpeg's log level.
+    mix all. `form`: "s16le" or "wav". `split`: keep all channels instead of one. `stereo`: keep two channels
+    of a container that has two or more. `level`: FFmpeg's log level.
     `track`: number of the audio track, from 0. `limits`: of the silence for timestamps, in a container.
-    `section`: the bytes [start, end) of the file that are read.
+    `section`: the bytes [start, end) of the file that are read. `probe`: bytes in which the audio is looked
+    for; None for as many as the format needs.
 
     `-copyts`: FFmpeg neither moves the first timestamp to 0 nor closes up jumps; `timeline` does.
     No `-fflags nobuffer`: before 9.0 it drops the packets that FFmpeg has read to recognise its input.
@@ -74,8 +79,10 @@ def decode(
         options |= {
             "format_whitelist": ",".join(DEMUXERS),
             "formatprobesize": _PROBE,
-            "probesize": _LONG_PROBE if layout.demuxer in WITHOUT_INDEX else _PROBE,
+            "probesize": probe or (_LONG_PROBE if layout.demuxer in WITHOUT_INDEX else _PROBE),
         }
+        if probe:
+            options["analyzeduration"] = _LONG_PROBE_US
         if layout.demuxer is not None:
             options["f"] = layout.demuxer
     if section is not None:
@@ -84,7 +91,7 @@ def decode(
     if isinstance(layout, ContainerLayout):
         stream = stream.filter("asetpts", timeline.expression(limits))
     if not split:
-        stream = _mono(stream, layout, channel)
+        stream = _mono(stream, layout, channel, stereo=stereo)
     if isinstance(layout, PcmLayout):
         stream = stream.filter("asetrate", layout.rate).filter("aresample", SAMPLE_RATE, **_RESAMPLER)
     else:
@@ -92,7 +99,7 @@ def decode(
     if normalize:
         stream = _normalized(stream)
     written: dict[str, Any] = {"format": form, "acodec": "pcm_s16le", "ar": SAMPLE_RATE}
-    if not split:
+    if not split and not stereo:
         written["ac"] = 1
     out = stream.output("pipe:1", **written, flush_packets=1, fflags="+bitexact")
     command: list[str] = ffmpeg.compile(out.global_args(*_GLOBAL, f"repeat+{level}"), cmd=program)
@@ -116,13 +123,16 @@ def _normalized(stream: Any) -> Any:
     return stream.filter("atrim", start_sample=_LOOK_AHEAD)
 
 
-def _mono(stream: Any, layout: Layout, channel: int | None) -> Any:
-    """One channel: the requested one, or all mixed with equal gain (in a container by FFmpeg's rules)."""
+def _mono(stream: Any, layout: Layout, channel: int | None, *, stereo: bool) -> Any:
+    """One channel: the requested one, or all mixed with equal gain (in a container by FFmpeg's rules).
+
+    `stereo`: two channels of a container that has two or more.
+    """
     if isinstance(layout, PcmLayout) and layout.channels == 1:
         return stream
     if channel is not None:
         return stream.filter("pan", f"mono|c0<c{channel}")
     if isinstance(layout, ContainerLayout):
-        return stream.filter("aformat", channel_layouts="mono")
+        return stream.filter("aformat", channel_layouts="mono|stereo" if stereo else "mono")
     mixed = "+".join(f"c{number}" for number in range(layout.channels))
     return stream.filter("pan", f"mono|c0<{mixed}")  # "<" normalises the gains to a sum of 1

@@ -5,19 +5,18 @@ conversion restarted in the middle gives exactly the samples that the previous o
 """
 
 import asyncio
-import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Final
 
 import structlog
 
 from audio_processor import command
 from audio_processor.ffmpeg import Ffmpeg
-from audio_processor.layout import ContainerLayout, PcmLayout
+from audio_processor.layout import PcmLayout
+from audio_processor.mixing import LiveMixer
 from audio_processor.process import REAP_S, FfmpegProcess
-from audio_processor.timeline import LIVE, Jump, Kind
+from audio_processor.timeline import Jump, Kind
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, WholeFrames
 from parlando.domain.formats import AudioFormat
 from parlando.errors import InvalidAudioError
@@ -25,16 +24,30 @@ from parlando.tasks import end, finish
 
 WARM_UP_S: Final = 2  # seconds of input decoded before the first sample that is emitted after a restart
 KEEP_S: Final = 2 * WARM_UP_S + 1  # seconds of input kept for a restart
-BURST_S: Final = 30  # seconds of audio that a container may hold in any number of bytes …
-MIN_BYTES_PER_S: Final = 25  # … and bytes that it must have for each further second
-QUIET_S: Final = 0.06  # seconds without output after which FFmpeg has decoded all bytes of a container …
-QUIET_LOOKS: Final = 10  # … and the greatest number of such waits
 MAX_ATTEMPTS: Final = 3  # failures of FFmpeg after which the conversion fails
 
 Emit = Callable[[bytes, Sequence[Jump]], Awaitable[None]]
 """Takes whole samples, and jumps of the timestamps in them; waits while there is no room for them."""
 
 log = structlog.get_logger(part="conversion")
+
+
+async def pieces(process: FfmpegProcess, first: bytes = b"") -> AsyncIterator[bytes]:
+    """The output of FFmpeg, behind the bytes `first` of it."""
+    if first:
+        yield first
+    while data := await process.read():
+        yield data
+
+
+async def mixed(output: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """One channel from the samples of two."""
+    mixer = LiveMixer()
+    async for data in output:
+        if samples := mixer.push(data):
+            yield samples
+    if rest := mixer.finish():
+        yield rest
 
 
 class Conversion(ABC):
@@ -123,10 +136,9 @@ class Conversion(ABC):
                 reported = passed
                 process.progressed(self.emitted / SAMPLE_RATE)
 
-    async def _output(self, process: FfmpegProcess) -> AsyncIterator[bytes]:
-        """The output of FFmpeg."""
-        while data := await process.read():
-            yield data
+    def _output(self, process: FfmpegProcess) -> AsyncIterator[bytes]:
+        """The samples of one channel in the output of FFmpeg, in pieces that aren't empty."""
+        return pieces(process)
 
     def _jumps(self, process: FfmpegProcess) -> Sequence[Jump]:
         """The jumps of the timestamps so far, in samples of `_output`."""
@@ -167,10 +179,18 @@ class PcmConversion(Conversion):
     ) -> None:
         super().__init__(ffmpeg, form, emit, stopped, emitted)
         self._layout = layout
-        self._line = command.decode(ffmpeg.path, layout, channel=form.channel, normalize=form.normalize)
+        self._mixes = layout.channels == 2 and form.channel is None
+        self._line = command.decode(
+            ffmpeg.path, layout, channel=form.channel, normalize=form.normalize, split=self._mixes
+        )
         self._recent = bytearray()
         self._recent_from = self.needed  # offset of its first byte
         self._attempts = 0
+
+    def _output(self, process: FfmpegProcess) -> AsyncIterator[bytes]:
+        """See `Conversion`. Two channels are mixed here."""
+        output = super()._output(process)
+        return mixed(output) if self._mixes else output
 
     def _byte(self, second: int) -> int:
         return self._layout.skip + second * self._layout.second
@@ -243,152 +263,3 @@ class PcmConversion(Conversion):
     async def finish(self) -> None:
         """See `Conversion`."""
         await self.cut()
-
-
-class ContainerConversion(Conversion):
-    """Conversion of formats that must be decoded from their first byte.
-
-    `keep`: bytes of the stream that Redis keeps for a new owner. `reread`: reads all bytes of the session
-    once more, for an MP4 whose index is at the end.
-    """
-
-    def __init__(
-        self,
-        ffmpeg: Ffmpeg,
-        form: AudioFormat,
-        emit: Emit,
-        stopped: Callable[[], None],
-        emitted: int,
-        layout: ContainerLayout,
-        *,
-        keep: int,
-        reread: Callable[[], AsyncIterator[bytes]],
-    ) -> None:
-        super().__init__(ffmpeg, form, emit, stopped, emitted)
-        self._layout = layout
-        self._keep = keep
-        self._reread = reread
-        self._before = emitted
-        self._fed = 0
-        self._ended = False  # FFmpeg takes no more bytes
-
-    @property
-    def converted(self) -> int:
-        """See `Conversion`."""
-        return self._fed
-
-    @property
-    def needed(self) -> int:
-        """See `Conversion`: all bytes, unless they are more than `keep`."""
-        return 0 if self._fed <= self._keep else self._fed
-
-    def _line(self, **options: object) -> list[str]:
-        return command.decode(
-            self._ffmpeg.path,
-            self._layout,
-            channel=self._format.channel,
-            normalize=self._format.normalize,
-            level="info",
-            **options,  # type: ignore[arg-type]
-        )
-
-    async def _output(self, process: FfmpegProcess) -> AsyncIterator[bytes]:
-        """The output of FFmpeg behind the silence before its first timestamp."""
-        first = await process.read()
-        if not first:
-            return
-        await process.reported(lambda: process.report.jumps.first_s is not None)
-        for at in range(0, silent := process.report.lead(LIVE), SAMPLE_RATE):
-            yield bytes(BYTES_PER_SAMPLE * min(SAMPLE_RATE, silent - at))
-        yield first
-        async for data in super()._output(process):
-            yield data
-
-    def _jumps(self, process: FfmpegProcess) -> Sequence[Jump]:
-        """See `Conversion`."""
-        found, silent = process.report.jumps, process.report.lead(LIVE)
-        start = [Jump(Kind.FILLED, 0, silent / SAMPLE_RATE)] if silent else []
-        return [*start, *(replace(jump, position=silent + jump.position) for jump in found.found)]
-
-    async def write(self, start: int, data: bytes) -> None:
-        """See `Conversion`."""
-        data = data[max(0, self._fed - start) :]
-        if not data:
-            return
-        self._fed += len(data)
-        await self.check()
-        if self._ended:
-            self._check_keep()
-            return
-        if self._process is None:
-            before = self.emitted
-            await self._start(self._line(), before)
-        assert self._process is not None
-        if not await self._process.write(data):
-            await self._finish_process()
-
-    async def check(self) -> None:
-        """See `Conversion`; also raises if FFmpeg has ended because it can't decode the input."""
-        await super().check()
-        if self._pump is not None and self._pump.done():
-            await self._finish_process()
-
-    async def _finish_process(self) -> None:
-        self._ended = True
-        if await self._end_process() is not None and not self._may_have_index_at_end:
-            raise InvalidAudioError(f"The audio can't be decoded: {self._reason}")
-
-    @property
-    def _may_have_index_at_end(self) -> bool:
-        """Whether the input is an MP4 of which nothing has been decoded yet."""
-        return self._layout.demuxer == "mov" and self.emitted == self._before
-
-    def _check_keep(self) -> None:
-        if self._may_have_index_at_end and self._fed > self._keep:
-            raise InvalidAudioError(
-                f"Expected an MP4 with its index (moov) at the beginning, but it isn't in the first "
-                f"{self._keep >> 20} MB"
-            )
-
-    def _check_rate(self) -> None:
-        audio_s = self.emitted / SAMPLE_RATE - self._filled_s
-        if audio_s > BURST_S + self._fed / MIN_BYTES_PER_S:
-            raise InvalidAudioError(
-                f"The audio can't be decoded: {self._fed} bytes expand to more than {audio_s:.0f} s"
-            )
-
-    async def cut(self) -> None:
-        """See `Conversion`. FFmpeg can't be restarted here: this waits until it has no more output."""
-        for _ in range(QUIET_LOOKS):
-            await self.check()
-            before = self.emitted
-            await asyncio.sleep(QUIET_S)
-            if self.emitted == before:
-                return
-
-    async def finish(self) -> None:
-        """See `Conversion`."""
-        if not self._fed:
-            raise InvalidAudioError("Expected audio, but no bytes came")
-        if not self._ended:
-            await self._finish_process()
-        if self._may_have_index_at_end:
-            await self._decode_whole()
-        if self.emitted == 0:
-            raise InvalidAudioError(f"The audio can't be decoded: {self._reason}")
-
-    async def _decode_whole(self) -> None:
-        """Decode all bytes from a seekable file; in memory, because audio is never written to disk."""
-        file = os.memfd_create("audio")
-        try:
-            async for part in self._reread():
-                os.write(file, part)
-            os.lseek(file, 0, os.SEEK_SET)
-            source, descriptor = self._ffmpeg.source(file)
-            line = self._line(source=source, descriptor=descriptor)
-            await self._start(line, self._before, descriptors=(file,))
-            failed = await self._end_process() is not None
-        finally:
-            os.close(file)
-        if failed:
-            raise InvalidAudioError(f"The audio can't be decoded: {self._reason}")

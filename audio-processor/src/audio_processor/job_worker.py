@@ -10,7 +10,9 @@ from audio_processor.splitting import JobSplitter, SplitDeps
 from parlando.blobs import Blobs
 from parlando.errors import JobEndedError, StorageError
 from parlando.store.job_claims import JobClaim, JobClaims, JobLog, JobRenewal
+from parlando.store.keys import LONG_TTL_S
 from parlando.store.leases import LeasePool, PoolMetrics
+from parlando.store.upload_keys import MAX_TTL_S
 from parlando.tasks import end
 
 POLL_INTERVAL_S: Final = 0.1  # interval of polls for waiting jobs, with up to …
@@ -18,7 +20,9 @@ POLL_PARTITIONS: Final = 16  # … this many partitions; longer in proportion wi
 RENEW_EVERY_S: Final = 0.4  # interval of lease renewals, at which a cancelled job is detected
 EXTRA: Final = 4  # factor of the usual number of jobs, for API keys that have no running job
 SWEEP_EVERY_S: Final = 3600.0
-FORGOTTEN_S: Final = 8 * 24 * 3600.0  # age from which a blob belongs to no existing job
+INTERRUPTED_S: Final = 24 * 3600.0  # age from which an interrupted upload is deleted
+FORGOTTEN_S: Final = MAX_TTL_S + LONG_TTL_S + 24 * 3600.0
+"""Age from which a blob belongs to no existing job: it is kept as an upload, then until its job begins."""
 
 log = structlog.get_logger(part="jobs")
 
@@ -100,6 +104,8 @@ async def sweep_loop(blobs: Blobs) -> None:
             for name in await blobs.older_than(FORGOTTEN_S):
                 log.info("blob.swept", blob=name)
                 await blobs.delete(name)
+            if count := await blobs.delete_interrupted(INTERRUPTED_S):
+                log.info("uploads.swept", count=count)
         except StorageError as error:
             log.warning("blobs.unreachable", error=str(error))
         await asyncio.sleep(SWEEP_EVERY_S)

@@ -1,9 +1,11 @@
 """Finds where another recording begins in a stream of several that were joined byte by byte. Pure.
 
-FFmpeg's demuxers of WAV and MP4 end with the first recording. Those of WebM, Ogg, MP3, AAC and FLAC go on
-with the next one, so these need nothing here.
+FFmpeg's demuxers of WAV and MP4 end with the first recording, so behind these any format of `_MARKS` is
+looked for. That of Ogg goes on, but its decoders keep the rate, channels or sizes of the first stream. Those
+of WebM, MP3, AAC and FLAC go on with recordings of their own format, so these need nothing here.
 """
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import Final
@@ -12,8 +14,24 @@ from audio_processor.layout import ContainerLayout, Layout, PcmLayout
 
 SEARCHED: Final = 1 << 20  # bytes of a WAV without a length that are best passed at a time
 BOX: Final = 16  # bytes of a header of an MP4 box with a length of 64 bits
-_HEAD: Final = 16  # bytes of a WAV by which it is recognised
-_CHUNKS: Final = (b"fmt ", b"JUNK", b"bext", b"LIST", b"fact", b"iXML", b"PEAK", b"FLLR")
+_HEAD: Final = 16  # bytes by which a recording is recognised
+_MARKS: Final = ((b"RIFF", 0), (b"ftyp", 4), (b"\x1aE\xdf\xa3", 0), (b"OggS", 0), (b"fLaC", 0))
+"""Bytes in the head of a recording, and where they are in it: WAV, MP4, WebM, Ogg, FLAC."""
+_RECORDING: Final = re.compile(
+    rb"RIFF....WAVE(?:fmt |JUNK|bext|LIST|fact|iXML|PEAK|FLLR)"
+    rb"|\x00\x00[\x00-\x02].ftyp[\w ]{4}"
+    rb"|\x1aE\xdf\xa3(?:[\x80-\xff]|\x01\x00{6}.)B[\x82\x86\xf2\xf3\xf7]"
+    rb"|OggS\x00\x02\x00{8}"
+    rb"|fLaC[\x00\x80]\x00\x00\x22",
+    re.DOTALL,
+)
+"""Heads of recordings that are no chance: 50 bits or more of each are fixed."""
+_TAG: Final = re.compile(rb"ID3[\x02-\x04]\x00")
+"""The head of an MP3 with a tag; looked for only directly behind a recording."""
+_STARTS: Final = (b"ID3", *(mark for mark, offset in _MARKS if not offset))
+_PAGE: Final = 27  # bytes of an Ogg page before its table of segments
+_FIRST: Final = 2  # flag of the first page of a stream
+_LINK: Final = 19  # bytes of the first packet that are compared: those of an Opus head
 
 
 class Parts:
@@ -55,31 +73,42 @@ class WavParts(Parts):
 
     def __init__(self, begin: int, end: int | None) -> None:
         self._begin = begin if end is None else end
+        self._may_have_tag = end is not None
         self._kept = b""
         self.wanted = self._begin
 
     def push(self, start: int, data: bytes) -> int | None:
         """See `Parts`."""
         if start > self.wanted:  # an earlier owner of the session has looked at what is before
-            self.wanted, self._kept = start, b""
+            self.wanted, self._kept, self._may_have_tag = start, b"", False
         data = data[self.wanted - start :]
         if not data:
             return None
         looked, at = self._kept + data, self.wanted - len(self._kept)
         self.wanted += len(data)
-        found = looked.find(b"RIFF")
-        while found >= 0 and found + _HEAD <= len(looked):
-            if looked[found + 8 : found + 12] == b"WAVE" and looked[found + 12 : found + 16] in _CHUNKS:
-                return at + found
-            found = looked.find(b"RIFF", found + 1)
-        cut = max((n for n in (1, 2, 3) if looked.endswith(b"RIFF"[:n])), default=0)
-        self._kept = looked[len(looked) - cut :] if found < 0 else looked[found:]
-        self.undecided = self.wanted - len(self._kept) if self._kept else None
+        if (found := self._found(looked)) is not None:
+            return at + found
+        self._kept = looked[max(0, len(looked) - _HEAD + 1) :]
+        self._may_have_tag = self._may_have_tag and len(looked) < _HEAD
+        self.undecided = self.wanted - len(self._kept)
         return None
+
+    def _found(self, looked: bytes) -> int | None:
+        places = []
+        if self._may_have_tag and (tag := _TAG.match(looked) or _TAG.match(looked, 1)):
+            places.append(tag.start())
+        for mark, offset in _MARKS:
+            found = looked.find(mark, offset)
+            while found >= 0:
+                if _RECORDING.match(looked, found - offset):
+                    places.append(found - offset)
+                    break
+                found = looked.find(mark, found + 1)
+        return min(places, default=None)
 
     def decide(self) -> None:
         """See `Parts`."""
-        self._kept, self.undecided = b"", None
+        self._kept, self.undecided, self._may_have_tag = b"", None, False
 
 
 class ChunkParts(Parts):
@@ -118,13 +147,22 @@ class ChunkParts(Parts):
         return self._behind.push(start, data)
 
 
+def _is_head(data: bytes) -> bool:
+    """Whether another recording begins with `data`, of at least `_HEAD` bytes."""
+    return bool(_RECORDING.match(data) or _TAG.match(data))
+
+
 class BoxParts(Parts):
-    """An MP4: another begins with a box `ftyp` behind a box `moov` (ISO/IEC 14496-12, 4.2)."""
+    """An MP4: a box `ftyp`, or the head of another format, behind a box `moov` begins another recording.
+
+    See ISO/IEC 14496-12, 4.2.
+    """
 
     def __init__(self) -> None:
         self._at = 0
         self._kept = b""
         self._indexed = False
+        self._decided = False  # the box at `_at` belongs to this recording
         self._ended = False
 
     @property
@@ -132,24 +170,96 @@ class BoxParts(Parts):
         """See `Parts`."""
         return 1 << 62 if self._ended else self._at + len(self._kept)
 
+    @property
+    def undecided(self) -> int | None:  # type: ignore[override]
+        """See `Parts`."""
+        return self._at if self._kept and self._indexed and not self._decided else None
+
     def push(self, start: int, data: bytes) -> int | None:
         """See `Parts`."""
         while not self._ended and start <= self.wanted < start + len(data):
             begin = self.wanted - start
             self._kept += data[begin : begin + BOX - len(self._kept)]
-            if len(self._kept) < 8:
+            looked_for = self._indexed and not self._decided
+            marked = looked_for and self._kept.startswith(_STARTS)
+            if len(self._kept) < (_HEAD if marked else 8):
                 return None
-            size, kind = struct.unpack_from(">I4s", self._kept)
-            if kind == b"ftyp" and self._at and self._indexed:
+            if looked_for and (self._kept[4:8] == b"ftyp" or (marked and _is_head(self._kept))):
                 return self._at
+            size, kind = struct.unpack_from(">I4s", self._kept)
             if size == 1:
                 if len(self._kept) < BOX:
                     return None
                 size = struct.unpack_from(">Q", self._kept, 8)[0]
             self._indexed = self._indexed or kind == b"moov"
             self._ended = size < 8  # to the end of the file, or no box
-            self._at, self._kept = self._at + size, b""
+            self._at, self._kept, self._decided = self._at + size, b"", False
         return None
+
+    def decide(self) -> None:
+        """See `Parts`."""
+        self._decided = bool(self._kept)
+
+
+class OggParts(Parts):
+    """An Ogg: a stream that begins behind another one (RFC 3533, 6) and needs a decoder of its own.
+
+    Every one does, but an Opus with as many channels as the one before.
+    """
+
+    def __init__(self) -> None:
+        self._at = 0
+        self._kept = b""
+        self._link = b""  # the first bytes of the first packet of what is decoded now
+        self._behind_heads = False
+        self._decided = False
+        self._ended = False
+
+    @property
+    def wanted(self) -> int:  # type: ignore[override]
+        """See `Parts`."""
+        return 1 << 62 if self._ended else self._at + len(self._kept)
+
+    best = 512
+
+    @property
+    def undecided(self) -> int | None:  # type: ignore[override]
+        """See `Parts`."""
+        return self._at if self._kept and self._behind_heads and not self._decided else None
+
+    def push(self, start: int, data: bytes) -> int | None:
+        """See `Parts`."""
+        while not self._ended and start <= self.wanted < start + len(data):
+            begin = self.wanted - start
+            page = self._kept + data[begin : begin + self.best - len(self._kept)]
+            self._kept = page
+            head = _PAGE + page[_PAGE - 1] if len(page) >= _PAGE else _PAGE
+            if len(page) < head:
+                return None
+            body = sum(page[_PAGE:head])
+            is_first = bool(page[5] & _FIRST)
+            if is_first and len(page) < head + min(body, _LINK):
+                return None
+            self._ended = page[:4] != b"OggS"  # FFmpeg looks for the next page
+            if is_first and not self._ended and self._begins_anew(page[head : head + min(body, _LINK)]):
+                return self._at
+            self._behind_heads = not is_first
+            self._at, self._kept, self._decided = self._at + head + body, b"", False
+        return None
+
+    def _begins_anew(self, link: bytes) -> bool:
+        """Whether a first page with the packet `link` begins another recording."""
+        if self._link and not self._behind_heads:  # several streams at the same time, such as a picture
+            return False
+        before, self._link = self._link, link
+        if not before or self._decided:
+            return False
+        both = link.startswith(b"OpusHead") and before.startswith(b"OpusHead")
+        return not both or link[9:10] != before[9:10]
+
+    def decide(self) -> None:
+        """See `Parts`."""
+        self._decided = bool(self._kept)
 
 
 def parts_of(layout: Layout) -> Parts:
@@ -160,7 +270,8 @@ def parts_of(layout: Layout) -> Parts:
         return WavParts(layout.skip, None if layout.size is None else layout.skip + layout.size)
     if layout.demuxer == "wav":
         return ChunkParts()
-    return BoxParts() if layout.demuxer == "mov" else NoParts()
+    made = {"mov": BoxParts, "ogg": OggParts}.get(layout.demuxer or "", NoParts)
+    return made()
 
 
 @dataclass(frozen=True, slots=True)

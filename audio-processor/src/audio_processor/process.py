@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import re
 import signal
 import sys
@@ -30,13 +31,15 @@ INPUT_CLOSED: Final = (BrokenPipeError, ConnectionResetError)
 
 log = structlog.get_logger(part="ffmpeg")
 
+NO_SOUND: Final = "it holds no audio stream"
+
 _REASONS: Final = (
     (
         r"not on whitelist",
         "its format is not one of those that are decoded; convert it to WAV, FLAC, MP3, M4A, Ogg or WebM",
     ),
     (r"moov atom not found", "its index (moov) is missing"),
-    (r"matches no streams|does not contain any stream", "it holds no audio stream"),
+    (r"matches no streams|does not contain any stream", NO_SOUND),
     (r"no decoder found for|Decoder \(codec \S+\) not found", "there is no decoder for its codec"),
     (r"Cannot allocate memory", "decoding took more memory than such audio may need"),
     (r"Invalid data found|Invalid argument|Input/output error", "it is no known audio format, or damaged"),
@@ -46,6 +49,25 @@ _REASONS: Final = (
 
 FFmpeg's own messages are never sent to clients: they contain internal paths, addresses and options.
 """
+
+
+_REMEDIES: Final = {
+    errno.ENOENT: "install FFmpeg again, and restart the audio-processor",
+    errno.EACCES: "allow this user to run it",
+    errno.ENOEXEC: "install an FFmpeg for this machine, and restart the audio-processor",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or lower PROCESSOR_SESSIONS",
+    errno.ENFILE: "raise the machine's limit of open files, or lower PROCESSOR_SESSIONS",
+    errno.ENOMEM: "give the audio-processor more memory, or lower PROCESSOR_SESSIONS",
+    errno.EAGAIN: "raise the limit of processes (ulimit -u), or lower PROCESSOR_SESSIONS",
+}
+
+
+class FfmpegStartError(OSError):
+    """FFmpeg can't be started on this machine; its message says what to do. Another machine may do it."""
+
+    def __init__(self, program: str, error: OSError) -> None:
+        remedy = _REMEDIES.get(error.errno or 0, "run it by hand to find the reason")
+        super().__init__(f"FFmpeg at {program} can't be started ({error.strerror or error}): {remedy}")
 
 
 class FfmpegProcess:
@@ -64,14 +86,23 @@ class FfmpegProcess:
 
     @classmethod
     async def start(cls, command: Sequence[str], *, descriptors: Sequence[int] = ()) -> "FfmpegProcess":
-        """Run `command`. `descriptors`: files that stay open in it."""
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            pass_fds=tuple(descriptors),
-        )
+        """Run `command`. `descriptors`: files that stay open in it.
+
+        Raises
+        ------
+        FfmpegStartError
+
+        """
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=tuple(descriptors),
+            )
+        except OSError as error:
+            raise FfmpegStartError(command[0], error) from error
         return cls(process)
 
     async def __aenter__(self) -> Self:

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -11,11 +12,13 @@ from typing import Final
 
 import structlog
 
-from audio_processor.conversion import ContainerConversion, Conversion, PcmConversion
+from audio_processor.container_conversion import ContainerConversion
+from audio_processor.conversion import Conversion, PcmConversion
 from audio_processor.ffmpeg import Ffmpeg
 from audio_processor.layout import ContainerLayout, Layout, PcmLayout, of_raw, sniff
 from audio_processor.parts import NoParts, Parts, parts_of
 from audio_processor.timeline import Jump, Kind
+from parlando import tracing
 from parlando.domain.audio import SAMPLE_RATE, Encoding
 from parlando.domain.commands import End, Flush, Settle
 from parlando.domain.events import Status
@@ -103,6 +106,12 @@ class ConversionSession:
 
     async def run(self) -> None:
         """Convert until the end of the session, or until its audio can't be decoded."""
+        started = time.monotonic()
+        with tracing.session(self.sid):
+            await self._run()
+            tracing.note("convert", time.monotonic() - started, taken_over=self.claim.taken_over)
+
+    async def _run(self) -> None:
         try:
             await self._convert()
         except (InvalidAudioError, SessionLostError) as error:

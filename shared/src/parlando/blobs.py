@@ -3,21 +3,23 @@
 import asyncio
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import obstore
+from obstore import Bytes
 from obstore.exceptions import NotFoundError
 from obstore.store import LocalStore, ObjectStore
 from pydantic import Field
 
 from parlando.errors import StorageError
+from parlando.growing_blobs import FOLDER, GrowingBlobs, is_growing, path_of, pieces_of, whole_pieces
 from parlando.objects import FAILURES, data_folder, open_store
 from parlando.settings import ServiceSettings
 
-FOLDER: Final = "jobs"
 PART: Final = 5 << 20  # bytes per part of an upload: the minimum of S3
 CONCURRENCY: Final = 2  # parts uploaded concurrently
 COPIED: Final = 1 << 20  # minimum bytes per write when a blob is copied to a local file
@@ -66,6 +68,11 @@ class Blobs:
             )
         )
 
+    @property
+    def growing(self) -> GrowingBlobs:
+        """The blobs of this store that are written piece by piece."""
+        return GrowingBlobs(self._store)
+
     async def put(self, name: str, body: AsyncIterator[bytes]) -> None:
         """Store the bytes of `body` under `name`, streaming. Re-raises what `body` raises."""
         raised: list[BaseException] = []
@@ -83,7 +90,7 @@ class Blobs:
         try:
             await obstore.put_async(
                 self._store,
-                _path(name),
+                path_of(name),
                 watched(),
                 use_multipart=True,
                 chunk_size=PART,
@@ -103,10 +110,14 @@ class Blobs:
         """
         try:
             if isinstance(self._store, LocalStore):
-                return os.open(Path(str(self._store.prefix)) / _path(name), os.O_RDONLY | os.O_CLOEXEC)
-            answer = await obstore.get_async(self._store, _path(name))
+                return os.open(Path(str(self._store.prefix)) / path_of(name), os.O_RDONLY | os.O_CLOEXEC)
+            parts = self._parts(name)
+            first = await anext(parts, None)
+            if first is None:
+                return None
             with await asyncio.to_thread(tempfile.TemporaryFile) as file:
-                async for part in answer.stream(min_chunk_size=COPIED):
+                await asyncio.to_thread(file.write, first)
+                async for part in parts:
                     await asyncio.to_thread(file.write, part)
                 await asyncio.to_thread(file.flush)
                 file.seek(0)
@@ -116,28 +127,66 @@ class Blobs:
         except FAILURES as error:
             raise StorageError(f"The file can't be read: {error}") from error
 
+    async def _parts(self, name: str) -> AsyncIterator[bytes | Bytes]:
+        """The bytes of a blob of a remote store."""
+        if not is_growing(name):
+            answer = await obstore.get_async(self._store, path_of(name))
+            async for part in answer.stream(min_chunk_size=COPIED):
+                yield part
+            return
+        at = 0
+        for piece in whole_pieces(await pieces_of(self._store, name)):
+            answer = await obstore.get_async(
+                self._store, piece.path, options={"range": (at - piece.start, piece.end - piece.start)}
+            )
+            async for part in answer.stream(min_chunk_size=COPIED):
+                yield part
+            at = piece.end
+
     async def delete(self, name: str) -> None:
-        """Delete a blob if it exists."""
+        """Delete a blob if it exists, also one that is incomplete."""
         try:
-            await obstore.delete_async(self._store, _path(name))
+            if is_growing(name) and not isinstance(self._store, LocalStore):
+                for piece in await pieces_of(self._store, name):
+                    await obstore.delete_async(self._store, piece.path)
+            else:
+                await obstore.delete_async(self._store, path_of(name))
         except (NotFoundError, FileNotFoundError):
             pass
         except FAILURES as error:
             raise StorageError(f"The file can't be deleted: {error}") from error
 
     async def older_than(self, seconds: float) -> list[str]:
-        """The names of the blobs stored more than `seconds` ago."""
-        now = datetime.now(UTC)
+        """The names of the blobs to which nothing was written for `seconds`."""
+        latest: dict[str, datetime] = {}
         try:
-            return [
-                item["path"].removeprefix(f"{FOLDER}/")
-                async for page in obstore.list(self._store, prefix=FOLDER)
-                for item in page
-                if (now - item["last_modified"]).total_seconds() > seconds
-            ]
+            async for page in obstore.list(self._store, prefix=FOLDER):
+                for item in page:
+                    name = item["path"].removeprefix(f"{FOLDER}/").partition("/")[0]
+                    latest[name] = max(item["last_modified"], latest.get(name, item["last_modified"]))
+            now = datetime.now(UTC)
+            return [name for name, at in latest.items() if (now - at).total_seconds() > seconds]
         except FAILURES as error:
             raise StorageError(f"The files can't be listed: {error}") from error
 
+    async def delete_interrupted(self, seconds: float) -> int:
+        """Delete what uploads in forms left in a folder when their gateway was killed, `seconds` ago.
 
-def _path(name: str) -> str:
-    return f"{FOLDER}/{name}"
+        Returns the number of deleted files. A bucket needs a lifecycle rule for incomplete multipart uploads.
+        """
+        if not isinstance(self._store, LocalStore):
+            return 0
+        folder = Path(str(self._store.prefix)) / FOLDER
+
+        def delete() -> int:
+            count, limit = 0, time.time() - seconds
+            for file in folder.glob("*#*"):  # the names of files that obstore is writing
+                if file.stat().st_mtime < limit:
+                    file.unlink(missing_ok=True)
+                    count += 1
+            return count
+
+        try:
+            return await asyncio.to_thread(delete)
+        except OSError as error:
+            raise StorageError(f"The files can't be listed: {error}") from error

@@ -45,6 +45,28 @@ class NotAllowedError(ParlandoError):
     code = "not_allowed"
 
 
+class ForbiddenError(ParlandoError):
+    """Raised when a valid key or token lacks the scope or the door that a call needs."""
+
+    code = "forbidden"
+
+
+class KeyEndedError(NotAllowedError):
+    """Raised in what a key has opened when it is revoked, expires, or gets another secret."""
+
+
+class ApiKeyNotFoundError(ParlandoError):
+    """Raised when no API key with this id is stored."""
+
+    code = "key_not_found"
+
+
+class OwnerNotFoundError(ParlandoError):
+    """The owner is not the caller's own."""
+
+    code = "owner_not_found"
+
+
 class SessionTakenError(ParlandoError):
     """Raised when a session id is in use by another client."""
 
@@ -96,6 +118,46 @@ class AtCapacityError(ParlandoError):
     retryable = True
 
 
+class LimitReachedError(ParlandoError):
+    """Base class of the errors of limits. `retry_after_s`: seconds after which the call may succeed.
+
+    `limit`: name of the limit, a field of `Limits`; `of`: `key` or `owner`.
+    """
+
+    def __init__(self, message: str, *, limit: str, of: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.of = of
+        self.retry_after_s = retry_after_s
+
+
+class RateLimitedError(LimitReachedError):
+    """Raised when a key or owner has made too many requests in the last minute."""
+
+    code = "rate_limited"
+    retryable = True
+
+
+class TooManySessionsError(LimitReachedError):
+    """Raised when a key or owner has as many live sessions open as it may have."""
+
+    code = "too_many_sessions"
+    retryable = True
+
+
+class TooManyJobsError(LimitReachedError):
+    """Raised when as many jobs of a key or owner wait as may wait."""
+
+    code = "too_many_jobs"
+    retryable = True
+
+
+class QuotaExceededError(LimitReachedError):
+    """Raised when the audio of a day or a month is used up. A live session ends, with all of its text."""
+
+    code = "quota_exceeded"
+
+
 class JobNotFoundError(ParlandoError):
     """Raised when the job does not exist (never submitted, deleted, or expired)."""
 
@@ -113,6 +175,12 @@ class JobEndedError(ParlandoError):
     """Raised when an operation requires a running job and the job has ended."""
 
     code = "job_ended"
+
+
+class UploadNotFoundError(ParlandoError):
+    """Raised when the resumable upload does not exist (never begun, deleted, or expired)."""
+
+    code = "upload_not_found"
 
 
 class ConflictError(ParlandoError):
@@ -140,6 +208,12 @@ class SongNotFoundError(ParlandoError):
     """Raised when no song with this number is registered."""
 
     code = "song_not_found"
+
+
+class KnownSpeakerNotFoundError(ParlandoError):
+    """Raised when the key has no known speaker with this name."""
+
+    code = "known_speaker_not_found"
 
 
 class NoRecognizerError(ParlandoError):
@@ -186,3 +260,9 @@ class ModelError(ParlandoError):
     """Raised when model weights can't be found, fetched or verified."""
 
     code = "model_unavailable"
+
+
+class NotInstalledError(ParlandoError):
+    """Raised when a command needs a package that isn't installed."""
+
+    code = "not_installed"

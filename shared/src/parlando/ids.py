@@ -15,6 +15,8 @@ UID_PATTERN = r"^[A-Za-z0-9_-]{1,128}$"
 
 JOB_ID_PATTERN = r"^j_[0-9a-f]{30}$"
 
+UPLOAD_ID_PATTERN = r"^u_[0-9a-f]{30}$"
+
 JOB_CURSOR_PATTERN = r"^[0-9]{1,16}(-j_[0-9a-f]{30})?$"
 """A position in a list of jobs: unix milliseconds, and optionally the job id within that millisecond."""
 
@@ -64,8 +66,8 @@ def new_job_id() -> str:
 
 
 def job_id_for(key: str, name: str) -> str:
-    """The deterministic id of the job that API key `key` submits under idempotency key `name`."""
-    return f"j_{sha256(f'{fingerprint(key)}:{name}'.encode()).hexdigest()[:30]}"
+    """The deterministic id of the job that owner `key` submits under idempotency key `name`."""
+    return f"j_{sha256(f'{key}:{name}'.encode()).hexdigest()[:30]}"
 
 
 def new_token() -> str:

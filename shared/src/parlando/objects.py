@@ -1,6 +1,5 @@
 """Object stores by URL: a local folder or an S3-compatible store."""
 
-import os
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -9,25 +8,28 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
 from parlando.errors import StorageError
+from parlando.folders import data_folder
+
+__all__ = ["FAILURES", "TIMEOUT", "data_folder", "open_store"]
 
 TIMEOUT: Final = "10s"
 FAILURES: Final = (BaseError, OSError)
 """Exceptions raised by a store that is unreachable or full."""
 
 
-def data_folder(name: str) -> Path:
-    """The user's data folder `parlando/<name>` (XDG base directories)."""
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "parlando" / name
-
-
 def open_store(
-    url: str, *, endpoint: str = "", region: str = "auto", access_key_id: str = "", secret: str = ""
+    url: str,
+    *,
+    endpoint: str = "",
+    region: str = "auto",
+    access_key_id: str = "",
+    secret: str = "",
+    tidy: bool = False,
 ) -> ObjectStore:
     """The store at `url`: a folder (created if missing) or `s3://bucket/prefix`. Opens no connection.
 
     `endpoint`: URL of an S3-compatible store, "" for Amazon S3. Without `access_key_id` the credentials of
-    the environment are used.
+    the environment are used. `tidy`: folders of deleted files are deleted too, once they are empty.
 
     Raises
     ------
@@ -43,7 +45,7 @@ def open_store(
             raise StorageError(
                 f"The folder {folder} can't be created ({error}); configure a writable folder or an s3:// URL"
             ) from error
-        return LocalStore(folder)
+        return LocalStore(folder, automatic_cleanup=tidy)
     parts = urlsplit(url)
     options: dict[str, Any] = {"region": region}
     if endpoint:

@@ -1,4 +1,4 @@
-"""Classification of IP addresses: public or not. No I/O."""
+"""Classification of IP addresses: public, loopback. No I/O."""
 
 import ipaddress
 from typing import Final
@@ -20,6 +20,14 @@ _REFUSED: Final = tuple(
         "fec0::/10",  # site-local, RFC 3879: deprecated
     )
 )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server that listens on `host` (an address, or `localhost`) serves this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def is_public(address: str) -> bool:

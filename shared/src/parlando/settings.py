@@ -34,6 +34,14 @@ class ServiceSettings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="`json`, `console`, or `auto`: console on a terminal"
     )
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None,
+        description="Address to which traces of live sessions are sent by OTLP over HTTP, for example "
+        "`http://127.0.0.1:4318`; empty for none. Needs `pip install 'parlando[tracing]'`",
+    )
+    otel_traces_sampler_arg: float = Field(
+        0.05, ge=0, le=1, description="Share of the live sessions that are traced"
+    )
     session_ttl_s: int = Field(
         3600, ge=60, description="Seconds for which a session's events stay in Redis after its end"
     )

@@ -10,12 +10,14 @@ Two parameters differ from audfprint's, so that excerpts under speech are recogn
 of 46 ms, and levels more than 40 dB below the greatest one nearby don't count (there 120 dB).
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import rfft
 from scipy.ndimage import maximum_filter1d
 from scipy.signal import lfilter, resample_poly
 
@@ -28,6 +30,7 @@ HASHES: Final = 1 << 20
 """Number of different hashes."""
 _FRAME_BITS: Final = 6
 _BIN_BITS: Final = 6
+_TOGETHER: Final = 64  # second peaks that are compared with a first one at a time
 _FLOOR: Final = 1e-9  # level of digital silence, so that its logarithm exists
 
 
@@ -94,24 +97,42 @@ class Landmarks:
         return frames
 
 
-def landmarks(
-    pcm: NDArray[Any], *, density: float = DENSITY, shifts: int = 1, parameters: Parameters = DEFAULT
-) -> Landmarks:
+def landmarks(pcm: NDArray[Any], *, density: float = DENSITY, parameters: Parameters = DEFAULT) -> Landmarks:
     """The landmarks of 16 kHz mono PCM, as float or 16-bit samples; the level doesn't matter.
 
-    `density`: the higher, the faster the threshold decays, and the more peaks there are. `shifts`: number of
-    analyses, whose frames begin at different fractions of a hop; an excerpt's frames are not aligned with
-    those of its song.
+    `density`: the higher, the faster the threshold decays, and the more peaks there are.
+    """
+    return landmarks_in([*levels(pcm, parameters=parameters)], density=density, parameters=parameters)
+
+
+def levels(pcm: NDArray[Any], *, shifts: int = 1, parameters: Parameters = DEFAULT) -> Iterator[Floats]:
+    """`shifts` analyses of 16 kHz mono PCM, each of shape (frames, bins): logarithmic spectra, high-passed
+    over time. Their frames begin at different fractions of a hop; an excerpt's frames are not aligned with
+    those of its song. Each is computed when it is asked for.
     """
     audio = resample_poly(np.asarray(pcm, np.float32), *_ratio(parameters.rate)).astype(np.float32)
-    found = [
-        _pairs(
-            *_peaks(_levels(audio[shift * parameters.hop // shifts :], parameters), density, parameters),
-            parameters,
-        )
-        for shift in range(shifts)
-    ]
-    both = np.unique(np.concatenate([(frames << 20) | hashes for hashes, frames in found]))
+    for shift in range(shifts):
+        yield _levels(audio[shift * parameters.hop // shifts :], parameters)
+
+
+def landmarks_in(
+    analyses: Sequence[Floats],
+    *,
+    density: float = DENSITY,
+    most: int | None = None,
+    parameters: Parameters = DEFAULT,
+) -> Landmarks:
+    """The landmarks of all analyses of the same audio.
+
+    `most`: maximum number of landmarks; of each peak, the pairs with the furthest peaks are left out first.
+    """
+    found = [_pairs(*_peaks(each, density, parameters), parameters) for each in analyses]
+    hashes, frames, ranks = (np.concatenate(each) for each in zip(*found, strict=True))
+    if most is not None and len(hashes) > most:
+        nearest = np.argsort(ranks, kind="stable")[:most]
+        hashes, frames = hashes[nearest], frames[nearest]
+    both = np.sort((frames << 20) | hashes)
+    both = both[np.diff(both, prepend=-1) > 0]
     return Landmarks(both & (HASHES - 1), both >> 20)
 
 
@@ -121,11 +142,10 @@ def _ratio(rate: int) -> tuple[int, int]:
 
 
 def _levels(audio: Floats, parameters: Parameters) -> Floats:
-    """Logarithmic spectra, high-passed over time, of shape (frames, bins)."""
     if len(audio) < parameters.window:
         return np.empty((0, parameters.window // 2), np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(audio, parameters.window)[:: parameters.hop]
-    spectra = np.abs(np.fft.rfft(frames * parameters._hann, axis=1)[:, :-1]).astype(np.float32)
+    spectra = np.abs(rfft(frames * parameters._hann, axis=1)[:, :-1])
     nearby = 2 * round(parameters.around_s / parameters.frame_s) + 1
     greatest = maximum_filter1d(spectra.max(axis=1, keepdims=True), nearby, axis=0)
     levels = np.log(np.maximum(spectra, np.maximum(greatest * parameters.least, _FLOOR)))
@@ -187,23 +207,33 @@ def _raised(levels: Floats, shapes: Floats) -> Floats:
     return raised
 
 
-def _pairs(frames: Ints, bins: Ints, parameters: Parameters) -> tuple[Ints, Ints]:
-    """Hashes of the pairs of peaks, and the frames of their first peaks."""
+def _pairs(frames: Ints, bins: Ints, parameters: Parameters) -> tuple[Ints, Ints, Ints]:
+    """Hashes of the pairs of peaks, the frames of their first peaks, and each pair's rank among those of its
+    first peak, from 0.
+    """
     nearest, furthest = parameters.frames
-    hashes: list[NDArray[np.int64]] = []
-    starts: list[NDArray[np.int64]] = []
-    first = np.searchsorted(frames, frames + nearest)
+    later = np.searchsorted(frames, frames + nearest)
     stop = np.searchsorted(frames, frames + furthest, side="right")
-    for place in range(len(frames)):
-        later = np.arange(first[place], stop[place])
-        difference = bins[later] - bins[place]
-        chosen = later[np.abs(difference) < parameters.bins][: parameters.fan_out]
-        hashes.append(
-            (bins[place] >> 1 << (_BIN_BITS + _FRAME_BITS))
-            | (((bins[chosen] - bins[place]) & ((1 << _BIN_BITS) - 1)) << _FRAME_BITS)
-            | (frames[chosen] - frames[place])
+    first = np.flatnonzero(later < stop)
+    taken = np.zeros(len(frames), np.int64)
+    found: list[tuple[Ints, Ints, Ints]] = [(np.empty(0, np.int64),) * 3]
+    while len(first):
+        second = later[first, None] + np.arange(_TOGETHER)
+        inside = second < stop[first, None]
+        second = np.minimum(second, len(frames) - 1)
+        difference = bins[second] - bins[first, None]
+        inside &= np.abs(difference) < parameters.bins
+        ranks = taken[first, None] + np.cumsum(inside, axis=1) - 1
+        row, column = np.nonzero(inside & (ranks < parameters.fan_out))
+        one = first[row]
+        hashes = (
+            (bins[one] >> 1 << (_BIN_BITS + _FRAME_BITS))
+            | ((difference[row, column] & ((1 << _BIN_BITS) - 1)) << _FRAME_BITS)
+            | (frames[second[row, column]] - frames[one])
         )
-        starts.append(np.full(len(chosen), frames[place]))
-    if not hashes:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    return np.concatenate(hashes), np.concatenate(starts)
+        found.append((hashes, frames[one], ranks[row, column]))
+        taken[first] = ranks[:, -1] + 1
+        later[first] += _TOGETHER
+        first = first[(later[first] < stop[first]) & (taken[first] < parameters.fan_out)]
+    hashes, starts, ranks = (np.concatenate(each) for each in zip(*found, strict=True))
+    return hashes, starts, ranks

@@ -80,8 +80,9 @@ class Tail:
 class LiveSongs:
     """Recognises songs in a claimed session; see `session_reader.ReadingWork`.
 
-    Audio that the transcriber has trimmed before it was read is missing here: it's only ever so old when no
-    recognizer was running, and the live path never waits.
+    Redis keeps the last 60 s of audio that the transcriber has finished with, a minute longer than the
+    session. Older audio is missing here: it's only ever so old when no recognizer was running, and the live
+    path never waits.
     """
 
     def __init__(

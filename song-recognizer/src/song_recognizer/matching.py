@@ -2,16 +2,19 @@
 
 Sustained tones have the same landmarks in every frame, so they agree at any offset: what counts are the
 landmarks at an offset beyond those at the offsets around it.
+
+Most records of an excerpt's hashes are of other songs. They are counted in cells of a song and 1.5 s of its
+offsets first; only the songs that have the best alignments in the fullest cells are compared exactly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parlando.store.song_index import RECORD_BYTES
+from parlando.store.song_index import NUMBER_BYTES, RECORD_BYTES
 from song_recognizer.landmarks import DEFAULT, Landmarks, Parameters
 
 ALIGNMENTS: Final = 60
@@ -22,19 +25,27 @@ NEAR: Final = 2
 """Frames on both sides that belong to the offset itself."""
 WIDTH: Final = 3
 """Neighbouring offsets that are added: the frames of an excerpt don't begin with those of its song."""
-COMPARED: Final = (250_000, 4_000_000)
+COMPARED: Final = (400_000, 2_500_000)
 """Records that are compared: first those of the rarest hashes, which say most; more if that isn't clear."""
-CLEAR: Final = (20, 3.0)
+CLEAR: Final = (12, 1.6)
 """Least matches and ratio of a clear result."""
 BLOCK: Final = 8
 """Frames of the excerpt, 0.2 s, of which …"""
 PER_BLOCK: Final = 1
 """… so many landmarks count at most: one note has many, and other songs have the same note."""
+FEW: Final = 100_000
+"""Records that are compared exactly, without cells."""
+KEPT: Final = 80_000
+"""Records in the fullest cells, of which the best alignments are compared."""
+_CELLS: Final = 20  # bits of a cell's number; cells of different songs may share one, which only adds noise
+_CELL: Final = 6  # bits of the offsets in a cell
+_SPREAD: Final = 2_654_435_761  # odd, near 2^32 divided by the golden ratio: songs' cells lie far apart
 _BITS: Final = 18
 _BLOCK_BITS: Final = 10
 _LEAST: Final = 1 << 16  # added to offsets, so that none is negative
 
 _Ints = NDArray[np.int64]
+_Small = NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,37 +62,81 @@ class Match:
     ratio: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """Records of the excerpt's landmarks: the song; the excerpt's offset in it plus `_LEAST`; the
+    landmark's frame in the excerpt.
+    """
+
+    numbers: _Small
+    offsets: _Small
+    frames: _Small
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def only(self, chosen: NDArray[np.bool_]) -> "_Records":
+        at = np.flatnonzero(chosen)
+        return _Records(self.numbers[at], self.offsets[at], self.frames[at])
+
+
 def best_match(
-    query: Landmarks, found: Mapping[int, bytes], *, parameters: Parameters = DEFAULT
+    query: Landmarks,
+    found: Mapping[int, bytes],
+    *,
+    excluded: Collection[int] = (),
+    parameters: Parameters = DEFAULT,
 ) -> Match | None:
     """The song that fits best; None if no landmark of the excerpt is in the index.
 
-    `found`: hash → its records in the index; hashes without records may be missing.
+    `found`: hash → its records in the index; hashes without records may be missing. `excluded`: songs
+    that don't count, such as removed ones.
     """
-    sizes = np.array(
-        [len(found.get(value, b"")) // RECORD_BYTES for value in query.hashes.tolist()], np.int64
-    )
+    records = [found.get(value, b"") for value in query.hashes.tolist()]
+    sizes = np.fromiter(map(len, records), np.int64, len(records)) // RECORD_BYTES
     rarest = np.argsort(sizes, kind="stable")
     totals = np.cumsum(sizes[rarest])
     match = None
     for limit in COMPARED:
         chosen = rarest[: np.searchsorted(totals, limit, side="right")]
-        match = _best_of(query.hashes[chosen], query.frames[chosen], found, parameters.frame_s)
+        aligned = _aligned([records[each] for each in chosen.tolist()], query.frames[chosen], sizes[chosen])
+        if excluded:
+            aligned = aligned.only(~np.isin(aligned.numbers, list(excluded)))
+        match = _best_of(aligned, parameters.frame_s)
         if len(chosen) == len(rarest) or (match and match.matches >= CLEAR[0] and match.ratio >= CLEAR[1]):
             break
     return match
 
 
-def _best_of(hashes: _Ints, starts: _Ints, found: Mapping[int, bytes], frame_s: float) -> Match | None:
+def _aligned(records: Sequence[bytes], starts: _Ints, sizes: _Ints) -> _Records:
+    """Every record of the landmarks that begin in the frames `starts`."""
+    data = b"".join(records)
+    count = len(data) // RECORD_BYTES
+    if not count:
+        return _Records(*(np.empty(0, np.uint32) for _ in range(3)))
+    low = np.ndarray(count, "<u4", data, 0, (RECORD_BYTES,)).copy()
+    high = np.ndarray(count, np.uint8, data, RECORD_BYTES - 1, (RECORD_BYTES,))
+    offsets = high.astype(np.uint32) << np.uint32(8)
+    offsets |= low >> np.uint32(8 * NUMBER_BYTES)
+    frames = np.repeat(starts.astype(np.uint32), sizes)
+    offsets += np.uint32(_LEAST)
+    offsets -= frames
+    low &= np.uint32((1 << 8 * NUMBER_BYTES) - 1)
+    return _Records(low, offsets, frames)
+
+
+def _best_of(records: _Records, frame_s: float) -> Match | None:
     """The song that fits these landmarks of an excerpt best."""
-    numbers, offsets, blocks = _aligned(hashes, starts, found)
-    if not len(numbers):
+    if not len(records):
         return None
-    keys, counts = _counted(numbers, offsets, blocks)
-    near = _with_neighbours(keys, counts)
-    before = np.r_[0, np.cumsum(counts)]
+    if len(records) > FEW:
+        keys, near, _ = _alignments(records.only(_in_full_cells(records)))
+        promising = np.zeros(int(records.numbers.max()) + 1, np.bool_)
+        promising[keys[_greatest(near)] >> _BITS] = True
+        records = records.only(promising[records.numbers])
+    keys, near, before = _alignments(records)
     best: dict[int, tuple[float, int]] = {}  # song → landmarks, offset
-    for place in np.argpartition(near, -min(ALIGNMENTS, len(near)))[-ALIGNMENTS:].tolist():
+    for place in _greatest(near).tolist():
         key, song = int(keys[place]), int(keys[place]) >> _BITS
         excess = near[place] - _background(keys, before, key)
         best[song] = max(best.get(song, (0.0, 0)), (float(excess), (key & ((1 << _BITS) - 1)) - _LEAST))
@@ -91,20 +146,46 @@ def _best_of(hashes: _Ints, starts: _Ints, found: Mapping[int, bytes], frame_s: 
     return Match(song, offset * frame_s, round(excess), excess / max(1.0, second))
 
 
-def _aligned(hashes: _Ints, starts: _Ints, found: Mapping[int, bytes]) -> tuple[_Ints, _Ints, _Ints]:
-    """For every record of a landmark: the song, the excerpt's offset in it, the landmark's block."""
-    blobs = [found.get(value, b"") for value in hashes.tolist()]
-    sizes = np.array([len(blob) // RECORD_BYTES for blob in blobs], np.int64)
-    parts = np.frombuffer(b"".join(blobs), np.uint8).reshape(-1, RECORD_BYTES).astype(np.int64)
-    numbers = parts[:, 0] | parts[:, 1] << 8 | parts[:, 2] << 16
-    frames = parts[:, 3] | parts[:, 4] << 8
-    begin = np.repeat(starts, sizes)
-    return numbers, frames - begin, begin // BLOCK
+def _in_full_cells(records: _Records) -> NDArray[np.bool_]:
+    """Which records are in the fullest cells, which have `KEPT` together."""
+    cells = records.numbers * np.uint32(_SPREAD)
+    cells >>= np.uint32(32 - _CELLS)
+    cells += records.offsets >> np.uint32(_CELL)
+    cells &= np.uint32((1 << _CELLS) - 1)
+    sizes = np.bincount(cells, minlength=1 << _CELLS)
+    having = np.bincount(sizes)
+    at_least = np.cumsum((having * np.arange(len(having)))[::-1])[::-1]
+    least = min(int(np.count_nonzero(at_least > KEPT)), len(having) - 1)
+    chosen: NDArray[np.bool_] = (sizes >= least)[cells]
+    return chosen
 
 
-def _counted(numbers: _Ints, offsets: _Ints, blocks: _Ints) -> tuple[_Ints, _Ints]:
+def _alignments(records: _Records) -> tuple[_Ints, _Ints, _Ints]:
+    """The alignments, as numbers of song and offset, in their order; their landmarks with those of one frame
+    earlier and later; and the landmarks of all alignments before each one.
+    """
+    keys, counts = _counted(
+        records.numbers.astype(np.int64), records.offsets.astype(np.int64), records.frames // BLOCK
+    )
+    return keys, _with_neighbours(keys, counts), np.r_[0, np.cumsum(counts)]
+
+
+def _greatest(near: _Ints) -> NDArray[np.intp]:
+    """The places of the `ALIGNMENTS` greatest numbers."""
+    least = _least_of(near, ALIGNMENTS)
+    places = np.concatenate([np.flatnonzero(near > least), np.flatnonzero(near == least)])
+    return places[:ALIGNMENTS]
+
+
+def _least_of(values: _Ints, count: int) -> int:
+    """The value that the `count` greatest of small values exceed or equal."""
+    having = np.cumsum(np.bincount(values)[::-1])[::-1]
+    return max(0, int(np.count_nonzero(having >= count)) - 1)
+
+
+def _counted(numbers: _Ints, offsets: _Ints, blocks: _Small) -> tuple[_Ints, _Ints]:
     """The alignments, as numbers of song and offset, in their order; and their landmarks."""
-    keys = np.sort((numbers << _BITS | (offsets + _LEAST)) << _BLOCK_BITS | blocks)
+    keys = np.sort((numbers << _BITS | offsets) << _BLOCK_BITS | blocks)
     starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
     counts = np.minimum(np.diff(np.r_[starts, len(keys)]), PER_BLOCK)
     keys = keys[starts] >> _BLOCK_BITS

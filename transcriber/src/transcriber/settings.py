@@ -64,7 +64,7 @@ class TranscriberSettings(EngineSettings):
         gt=0,
         le=60,
         description="Longest time that a final of a session with `diarize` waits for its speaker; later, a "
-        "revision tells it (docs/speakers.md)",
+        "revision has it (docs/speakers.md)",
     )
     worker_sessions: int = Field(
         0,

@@ -12,8 +12,9 @@ import structlog
 
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE
 from parlando.domain.pools import pool_name
-from parlando.store import keys as names
+from parlando.store import usage_keys
 from parlando.store.chunk_claims import ChunkClaims
+from parlando.store.known_speakers import KnownSpeakers
 from parlando.store.leases import LeasePool, PoolMetrics
 from parlando.store.session_claims import RENEW_EVERY_S, TAKE_OVER_EVERY_S, SessionRenewal
 from parlando.store.session_log import RecognitionClaim, SessionClaims
@@ -25,6 +26,7 @@ from transcriber import metrics
 from transcriber.adoption import adoption_loop
 from transcriber.chunks.worker import chunk_pool
 from transcriber.engines.base import Engine
+from transcriber.known_speakers import KnownSpeakersCache
 from transcriber.pipeline.session import LiveSession
 from transcriber.pipeline.stages import table as stages
 from transcriber.recognition.cadence import Cadence
@@ -79,6 +81,7 @@ class Worker(WorkerService):
             stream=lambda keys: keys.pcm,
             unit=BYTES_PER_SAMPLE,
         )
+        self._known = KnownSpeakersCache(KnownSpeakers(self.redis, partitions=settings.partitions))
         self._chunk_claims = ChunkClaims(
             self.redis,
             pool=self._pool,
@@ -86,7 +89,7 @@ class Worker(WorkerService):
             partitions=settings.partitions,
             lease_s=settings.lease_s,
         )
-        self._chunks = chunk_pool(self._chunk_claims, self._scheduler)
+        self._chunks = chunk_pool(self._chunk_claims, self._scheduler, self._known)
         self._capacity = Capacity(settings.worker_sessions or None)
         self._cost_before = (0.0, 0.0, 0.0)  # scheduler's totals at the previous heartbeat
         self._pace = deque([(0.0, 0.0)], maxlen=PACE_BEATS)  # (engine, audio) seconds at each heartbeat
@@ -102,9 +105,10 @@ class Worker(WorkerService):
         return [self._sessions, self._chunks]
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
-        """The reader of the sessions' audio, and the adoption of sessions that have no pool yet."""
+        """They read the sessions' audio, adopt sessions without a pool, and drop expired known voices."""
         unassigned = Unassigned(self.redis, partitions=self._settings.partitions)
-        return [self._reader.run(), adoption_loop(unassigned, self._pool, self._settings.partitions)]
+        adoption = adoption_loop(unassigned, self._pool, self._settings.partitions)
+        return [self._reader.run(), adoption, self._known.run()]
 
     def services(self) -> Sequence[Coroutine[Any, Any, None]]:
         """The scheduler, which runs until the drain ends: running decodes may still be published."""
@@ -126,6 +130,7 @@ class Worker(WorkerService):
             options=self._settings.segmenter,
             batch=self._settings.batch,
             stages=self._stages,
+            known=self._known,
             fixed_interval=self._settings.partial_interval if fixed else None,
         )
 
@@ -146,7 +151,7 @@ class Worker(WorkerService):
         if billed_ms > self._billed_ms:
             more = billed_ms - self._billed_ms
             await self._claims.scripts.run(
-                "count", [names.billed(names.month())], ["", more, names.USAGE_TTL_S]
+                "count", [usage_keys.billed(usage_keys.month())], ["", more, usage_keys.USAGE_TTL_S]
             )
             metrics.BILLED.inc((billed_ms - self._billed_ms) / 1000)
             self._billed_ms = billed_ms

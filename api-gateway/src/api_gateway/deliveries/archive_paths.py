@@ -9,6 +9,8 @@ from hashlib import sha256
 from typing import Final
 
 MAX_BYTES: Final = 200  # of a segment; file systems allow 255
+OWNER: Final = "owner="
+"""What the name of an owner's folder begins with; names of users never do."""
 _UNSAFE: Final = re.compile(rb"[^A-Za-z0-9_.:-]|^\.")
 
 
@@ -23,7 +25,23 @@ def segment(name: str) -> str:
 
 def user_folder(owner: str, uid: str) -> str:
     """The folder of a user's days. `owner`: the first 16 digits of the hashed API key, or ""."""
-    return f"owner={owner or 'none'}/uid={segment(uid)}"
+    return f"{owner_folder(owner)}/uid={segment(uid)}"
+
+
+def owner_folder(owner: str) -> str:
+    """The folder of an owner's users. `owner`: see `user_folder`."""
+    return f"{OWNER}{owner or 'none'}"
+
+
+def owner_of(folder: str) -> str:
+    """The owner of a folder's name."""
+    name = folder.removeprefix(OWNER)
+    return "" if name == "none" else name
+
+
+def is_of(path: str, owner: str) -> bool:
+    """Whether a path is in an owner's folder. Old paths are in none."""
+    return path.startswith(f"{owner_folder(owner)}/")
 
 
 def old_user_folder(uid: str) -> str:

@@ -1,6 +1,7 @@
 """The delivery queues as operators see them: delivery ids, documents, counts."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -85,6 +86,20 @@ class Queues:
             for delivery in await worker.deliveries.find(owner, dead=dead, limit=limit)
         ]
         return sorted(found, key=lambda each: each.delivery.queued_ms, reverse=True)[:limit]
+
+    async def all(self) -> AsyncIterator[Listed]:
+        """All deliveries of all owners, in no order. One may come twice. Raises `UnavailableError`."""
+        for worker in self._workers.values():
+            async for delivery in worker.deliveries.all():
+                yield Listed(worker, delivery)
+
+    async def erase(self, unwanted: Callable[[Delivery], bool]) -> int:
+        """Delete the deliveries that are `unwanted`. Returns their number. Raises `UnavailableError`."""
+        found = {each.id: each async for each in self.all() if unwanted(each.delivery)}
+        for each in found.values():
+            with suppress(DeliveryNotFoundError):  # it is done meanwhile
+                await each.queue.deliveries.drop(each.delivery)
+        return len(found)
 
     async def get(self, identifier: str, owner: str) -> Listed:
         """A delivery of an owner. Those of other owners are not found.

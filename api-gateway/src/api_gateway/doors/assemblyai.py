@@ -21,6 +21,7 @@ from api_gateway.doors.base import (
     Notice,
     OpenedSession,
     Ping,
+    QuotaLow,
     Refusal,
     Reply,
     SessionRequest,
@@ -50,10 +51,15 @@ SHORTEST_SILENCE_MS: Final = 100
 LONGEST_SILENCE_MS: Final = 5000
 IDLE_S: Final = (5, 3600)  # values of `inactivity_timeout`
 NOT_HONOURED: Final = 1  # `warning_code` of parameters without an effect
+QUOTA_LOW: Final = 3  # `warning_code` of a quota of which little is left
 INVALID: Final = 2  # `warning_code` of a message that was refused
 CLOSE_CODES: Final = {
     "not_allowed": 4001,
+    "forbidden": 4001,
     "at_capacity": 3009,
+    "too_many_sessions": 3009,
+    "rate_limited": 3009,
+    "quota_exceeded": 4002,
     "unavailable": 1013,
     "idle": 3008,
     "invalid_request": 3006,
@@ -196,9 +202,14 @@ class AssemblyAi(LiveProtocol):
         return _dump(message)
 
     def notice(self, notice: Notice) -> Sequence[str]:
-        """A `Warning` of a message that was refused."""
+        """A `Warning` of a message that was refused, or of a quota."""
         if isinstance(notice, MessageError):
             return [_warning(INVALID, notice.error.message)]
+        if isinstance(notice, QuotaLow):
+            text = (
+                f"{notice.percent} % of the quota of audio are used; {notice.remaining_ms // 1000} s are left"
+            )
+            return [_warning(QUOTA_LOW, text)]
         return ()
 
     def refusal(self, error: ParlandoError) -> Refusal:
@@ -207,8 +218,8 @@ class AssemblyAi(LiveProtocol):
         return Refusal([_error(code, error.message)], code, error.code)
 
     def close_code(self, closed: Closed) -> int:
-        """1000, or 3006 after audio that can't be decoded."""
-        return 3006 if closed.reason == "invalid_audio" else 1000
+        """1000; 3006 after audio that can't be decoded, 3009 if another owner needed the session's place."""
+        return {"invalid_audio": 3006, "place_reclaimed": 3009}.get(closed.reason, 1000)
 
 
 def _warnings(names: Iterable[str]) -> list[str]:

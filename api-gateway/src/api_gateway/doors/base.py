@@ -21,8 +21,9 @@ from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.config import SessionConfig
 from parlando.domain.events import Closed, SessionEvent
 from parlando.domain.formats import AudioFormat
+from parlando.domain.limits import Quota
 from parlando.domain.pools import Pool
-from parlando.errors import InvalidRequestError, ParlandoError
+from parlando.errors import InvalidRequestError, ParlandoError, QuotaExceededError
 
 Message = str | bytes
 
@@ -198,7 +199,20 @@ class MessageError:
     error: ParlandoError
 
 
-Notice = Ack | FlowStatus | Pong | Described | MessageError
+@dataclass(frozen=True, slots=True)
+class QuotaLow:
+    """Most of a quota of audio is used: `percent` of it. When nothing is left the session ends."""
+
+    quota: Quota
+    percent: int
+
+    @property
+    def remaining_ms(self) -> int:
+        """Milliseconds that are left."""
+        return round(self.quota.remaining * 1000)
+
+
+Notice = Ack | FlowStatus | Pong | Described | MessageError | QuotaLow
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +231,7 @@ class Denial:
     status: int
     body: bytes
     content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def json_of(message: Message) -> Any:
@@ -337,9 +352,17 @@ class LiveProtocol(ConnectionProtocol):
         """Encode a notice of the gateway itself."""
         return ()
 
+    def end_of(self, closed: Closed) -> tuple[int, str]:
+        """The close code and its reason after the session's last event."""
+        if closed.reason == QuotaExceededError.code:
+            spent = QuotaExceededError("", limit="", of="", retry_after_s=0)
+            refusal = self.refusal(spent)
+            return refusal.code, refusal.reason
+        return self.close_code(closed), self.close_reason(closed)
+
     def close_code(self, closed: Closed) -> int:
-        """The close code after the session's last event."""
-        return 1003 if closed.reason == "invalid_audio" else 1000
+        """The close code after the session's last event, unless a quota has ended it."""
+        return {"invalid_audio": 1003, "place_reclaimed": 1013}.get(closed.reason, 1000)
 
     def close_reason(self, closed: Closed) -> str:
         """The reason in the close frame after the session's last event: up to 123 bytes."""

@@ -33,10 +33,12 @@ from api_gateway.doors.deepgram_flux_options import (
 )
 from api_gateway.doors.deepgram_options import DEFAULT_SILENCE_S, header_of
 from api_gateway.doors.deepgram_wire import (
+    POLICY,
     WARNINGS_HEADER,
     WINDOW_S,
     DeepgramConnection,
     dump,
+    failure_code,
 )
 from api_gateway.handshake import Handshake
 from api_gateway.presenters.deepgram import Style, err_code, timed_words, word_fields
@@ -203,7 +205,7 @@ class Flux(DeepgramConnection, LiveProtocol):
                 return [self._warning("AUDIO_LOST", f"{ms} ms of audio were lost: {reason}")]
             case Failure(code=code, message=message):
                 self._failed = True
-                return [self._message("Error", code=code.upper(), description=message)]
+                return [self._message("Error", code=failure_code(code), description=message)]
             case Closed():
                 return [*self._released(), *self._ended(self._trigger)]
         return []
@@ -336,7 +338,7 @@ class Flux(DeepgramConnection, LiveProtocol):
     def refusal(self, error: ParlandoError) -> Refusal:
         """An `Error`, which is always fatal, then the close code."""
         code = err_code(error).upper().replace(" ", "_")
-        closing = 1008 if error.code in ("not_allowed", "invalid_request") else 1011
+        closing = 1008 if error.code in POLICY else 1011
         return Refusal([self._message("Error", code=code, description=error.message)], closing, code)
 
     def close_code(self, closed: Closed) -> int:

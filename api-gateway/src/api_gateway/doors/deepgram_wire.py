@@ -17,6 +17,8 @@ from parlando.ids import new_session_id
 
 IDLE_S: Final = 10.0
 WINDOW_S: Final = 5  # clients never resume: they open a new session
+POLICY: Final = ("not_allowed", "forbidden", "invalid_request", "quota_exceeded")
+"""Errors after which the close code is 1008; after others it is 1011."""
 WARNINGS_HEADER: Final = "dg-warnings"
 
 
@@ -55,9 +57,14 @@ def dump(message: dict[str, Any]) -> str:
     return orjson.dumps(message).decode()
 
 
+def failure_code(code: str) -> str:
+    """Deepgram's name of the error that has ended a session."""
+    return deepgram.CODES[code] if code == "quota_exceeded" else code.upper()
+
+
 def failure_message(failure: Failure) -> dict[str, Any]:
     """The `Error` message about a session that has failed."""
-    code = "DATA-0000" if failure.code == "invalid_audio" else failure.code.upper()
+    code = "DATA-0000" if failure.code == "invalid_audio" else failure_code(failure.code)
     return {"type": "Error", "variant": code, "description": failure.message, "message": failure.message}
 
 
@@ -76,7 +83,7 @@ def refusal_of(error: ParlandoError) -> Refusal:
         "description": error.message,
         "message": error.message,
     }
-    code = 1008 if error.code in ("not_allowed", "invalid_request") else 1011
+    code = 1008 if error.code in POLICY else 1011
     return Refusal([dump(message)], code, err_code(error))
 
 

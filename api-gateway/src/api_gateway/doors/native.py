@@ -20,6 +20,7 @@ from api_gateway.doors.base import (
     OpenedSession,
     Ping,
     Pong,
+    QuotaLow,
     Refusal,
     SessionRequest,
     Start,
@@ -238,6 +239,17 @@ class Native(LiveProtocol):
             case FlowStatus(status, ms, reason):
                 sid = self._session.id if self._session else ""
                 body = {"type": "status", "session_id": sid, "status": status, "ms": ms, "reason": reason}
+            case QuotaLow(quota, percent):
+                body = {
+                    "type": "status",
+                    "session_id": self._session.id if self._session else "",
+                    "status": "quota_low",
+                    "ms": notice.remaining_ms,
+                    "reason": quota.name,
+                    "of": quota.of,
+                    "percent": percent,
+                    "resets_at": f"{quota.resets_at:%Y-%m-%dT%H:%M:%SZ}" if quota.resets_at else None,
+                }
             case Pong():
                 body = {"type": "pong"}
             case MessageError(error):

@@ -89,7 +89,7 @@ class OmniAsr(LiveProtocol):
                 return [self._message(event.end)]
             case Failure(message=message):
                 return [_error(message)]
-            case Closed(reason="end", duration=duration):
+            case Closed(reason="end" | "quota_exceeded", duration=duration):
                 self._confirmed = " ".join(self._finals)
                 return [self._message(duration, is_final=True)]
         return []

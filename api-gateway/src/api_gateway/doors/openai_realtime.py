@@ -206,7 +206,7 @@ class OpenAIRealtime(LiveProtocol):
                 return [self._dump(events.error("server_error", "audio_lost", lost))]
             case Failure(code=code, message=message):
                 self._failure = (code, message)
-                return [self._dump(events.error("server_error", code, message))]
+                return [self._dump(events.failure(code, message))]
             case Closed():
                 return self._dumped(self._conversation.unfinished(*self._failure))
         return []

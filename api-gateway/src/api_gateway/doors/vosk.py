@@ -27,7 +27,7 @@ from api_gateway.presenters.error_mapping import mapping_of
 from parlando.domain.annotations import Annotation
 from parlando.domain.commands import Configure, End, Flush
 from parlando.domain.config import SessionConfig
-from parlando.domain.events import Closed, FinalTranscript, Flushed, Partial, SessionEvent
+from parlando.domain.events import Closed, Failure, FinalTranscript, Flushed, Partial, SessionEvent
 from parlando.domain.formats import AudioFormat
 from parlando.errors import InvalidRequestError, ParlandoError
 
@@ -103,6 +103,8 @@ class Vosk(LiveProtocol):
                 self._partial = ""
                 if text:
                     self._finals.append(event)
+            case Failure(message=message):
+                return [_dump({"error": message})]
             case Flushed() | Closed():
                 finals, self._finals = self._finals, []
                 return [self._result(finals)]

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from api_gateway.dependencies import PrincipalDep, ReadingDep, Services, ServicesDep
+from api_gateway.auth import Principal
+from api_gateway.dependencies import PrincipalDep, ReadingDep, Services, ServicesDep, note_of
 from api_gateway.http.job_answers import kept, submitted
 from api_gateway.http.job_uploads import Upload, receive
 from api_gateway.http.jobs import first_problem, readable
@@ -101,7 +102,7 @@ async def process_in_real_time(
 
     The task goes on if the client disconnects; `GET /audio/tasks/{id}/events` continues the stream.
     """
-    job, cancels = await _begun(request, services, key=caller.key)
+    job, cancels = await _begun(request, services, caller)
     frames = _updates(services, job, after=0)
     return _response(frames, request, services, job, cancels=cancels)
 
@@ -111,17 +112,17 @@ async def process_in_real_time(
 )
 async def process(request: Request, caller: PrincipalDep, services: ServicesDep) -> StreamingResponse:
     """Transcribe and analyse a file, and stream the completed steps every 2 s, without partial results."""
-    job, cancels = await _begun(request, services, key=caller.key)
+    job, cancels = await _begun(request, services, caller)
     return _response(_polled(services, job), request, services, job, cancels=cancels)
 
 
-async def _begun(request: Request, services: Services, *, key: str) -> tuple[str, bool]:
+async def _begun(request: Request, services: Services, caller: Principal) -> tuple[str, bool]:
     """Submit the form's file. Returns the task's id, and whether a disconnection cancels it."""
     await services.tasks.check(())
     upload = await receive(
         request,
         services.blobs,
-        limit=services.settings.max_upload_mb << 20,
+        limit=await services.limits.admit_upload(caller.holder),
         file_fields=("audio", "file"),
     )
     if upload.source is None:
@@ -131,7 +132,7 @@ async def _begun(request: Request, services: Services, *, key: str) -> tuple[str
         cancels = _flag(upload, "cancel_on_disconnect")
         await services.tasks.check(options.steps)
         options, pool = await _placed(services, options)
-    job = await submitted(services, upload.source, options, pool=pool, key=key, listed=True)
+    job = await submitted(services, upload.source, options, pool=pool, caller=caller, listed=True)
     return job, cancels
 
 
@@ -282,9 +283,12 @@ TASK: Final = "/audio/tasks/{job_id}"
 
 
 @router.get(TASK, responses=_ONE)
-async def task(record: TaskDep, services: ServicesDep) -> dict[str, Any]:
+async def task(request: Request, record: TaskDep, services: ServicesDep) -> dict[str, Any]:
     """A task's last update, and its result when it is completed."""
-    return await _document(services.tasks, record)
+    document = await _document(services.tasks, record)
+    if document["result"] is None:
+        note_of(request).skip()  # there is no text in the answer
+    return document
 
 
 async def _document(tasks: AnalysisTasks, record: JobRecord) -> dict[str, Any]:

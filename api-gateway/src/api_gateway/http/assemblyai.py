@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from api_gateway.dependencies import PrincipalDep, ServicesDep
+from parlando.domain.access import Scope
 
 router = APIRouter(tags=["AssemblyAI"])
 
@@ -30,5 +31,5 @@ async def temporary_token(
     expires_in_seconds: Annotated[int, Query(ge=1, le=600)],
 ) -> TemporaryToken:
     """Issue a token with which a browser can connect in place of the API key."""
-    token, _ = await services.access.issue(caller, expires_in_seconds)
+    token, _ = await services.access.issue(caller, expires_in_seconds, scopes=[Scope.LIVE])
     return TemporaryToken(token=token, expires_in_seconds=expires_in_seconds)

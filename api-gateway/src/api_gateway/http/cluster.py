@@ -11,7 +11,6 @@ from starlette.responses import StreamingResponse
 from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
 from api_gateway.http.sse import stream
 from parlando.errors import UnavailableError
-from parlando.ids import fingerprint
 
 EVERY_S: Final = 1.0
 
@@ -28,14 +27,14 @@ async def _report(services: Services, key: str) -> dict[str, Any]:
     return {
         **overview,
         "deliveries": services.queues.counts(),
-        "your_sessions": await services.cluster.sessions_of(fingerprint(key)),
+        "your_sessions": await services.cluster.sessions_of(key),
     }
 
 
 @router.get("", responses=_ERRORS)
 async def cluster(caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
     """Sessions, queues, lag, latencies by stage (last minute), all processes, and your own live sessions."""
-    return await _report(services, caller.key)
+    return await _report(services, caller.owner)
 
 
 @router.get(
@@ -49,7 +48,7 @@ async def events(
     count: Annotated[int | None, Query(ge=1, le=1 << 31, description="End after this many events")] = None,
 ) -> StreamingResponse:
     """The same every second, as server-sent events."""
-    return stream(_frames(services, caller.key, count))
+    return stream(_frames(services, caller.owner, count))
 
 
 async def _frames(services: Services, key: str, count: int | None) -> AsyncGenerator[bytes]:

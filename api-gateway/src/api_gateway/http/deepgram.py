@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from api_gateway.auth import handshake_of
+from api_gateway.auth import Principal, handshake_of
 from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
 from api_gateway.doors.base import explain
 from api_gateway.doors.deepgram_options import (
@@ -29,6 +29,7 @@ from api_gateway.http.job_answers import ended, remove_later, submitted
 from api_gateway.http.job_uploads import receive_body
 from api_gateway.http.uploads import body_of, model_of
 from api_gateway.presenters.deepgram_file import Presentation, response_of
+from parlando.domain.access import Scope
 from parlando.domain.audio import Encoding
 from parlando.domain.formats import AudioFormat
 from parlando.domain.job_options import JobOptions, Priority
@@ -49,9 +50,10 @@ router = APIRouter(tags=["Deepgram"])
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"description": "A parameter or the URL is invalid, or the audio can't be decoded"},
     401: {"description": "Missing or invalid API key"},
+    402: {"description": "The quota of audio of the key or owner is used up"},
     408: {"description": "The body timed out"},
     413: {"description": "The file is too big"},
-    429: {"description": "No capacity, or too many jobs are waiting"},
+    429: {"description": "No capacity, too many jobs are waiting, or a limit of the key or owner"},
     500: {"description": "The engine failed"},
     503: {"description": "Redis can't be reached"},
     507: {"description": "The blob store is full"},
@@ -160,9 +162,9 @@ async def listen(request: Request, caller: PrincipalDep, services: ServicesDep) 
     if request.headers.get("content-type", "").startswith("application/json"):
         source = await _from_url(request, services)
     else:
-        source = await _from_body(request, services, params)
+        source = await _from_body(request, services, caller, params)
     job = await submitted(
-        services, source, params.options, pool=pool, key=caller.key, listed=callback is not None
+        services, source, params.options, pool=pool, caller=caller, listed=callback is not None
     )
     if callback:
         return JSONResponse({"request_id": job})
@@ -174,13 +176,13 @@ async def listen(request: Request, caller: PrincipalDep, services: ServicesDep) 
         remove_later(services, job)
 
 
-async def _from_body(request: Request, services: Services, params: FileOptions) -> Source:
+async def _from_body(request: Request, services: Services, caller: Principal, params: FileOptions) -> Source:
     form = params.form
 
     def head(first: bytes) -> bytes:
         return wav_head(form) if form is not None and not first.startswith(b"RIFF") else b""
 
-    limit = services.settings.max_upload_mb << 20
+    limit = await services.limits.admit_upload(caller.holder)
     source = await receive_body(request, services.blobs, limit=limit, head=head)
     if source is None:
         raise InvalidRequestError("Expected audio in the body, or JSON with a url, but the body is empty")
@@ -218,5 +220,6 @@ class _GrantRequest(BaseModel):
 async def grant(request: Request, caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
     """Make a token that stands for the caller's key for `ttl_seconds`: `Authorization: Bearer <token>`."""
     body = await model_of(request, _GrantRequest)
-    token, _ = await services.access.issue(caller, round(body.ttl_seconds), prefix=PREFIX)
+    scopes = caller.scopes & {Scope.LIVE, Scope.JOBS}
+    token, _ = await services.access.issue(caller, round(body.ttl_seconds), scopes=scopes, prefix=PREFIX)
     return {"access_token": token, "expires_in": body.ttl_seconds}

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Depends, Path, Query
 
 from api_gateway.deliveries.queues import DELIVERY_ID_PATTERN, Listed
 from api_gateway.dependencies import PrincipalDep, ServicesDep
-from parlando.ids import fingerprint
 
 router = APIRouter(prefix="/v1/deliveries", tags=["operation"])
 
@@ -18,7 +17,7 @@ _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
 }
 _ONE: Final[dict[int | str, dict[str, Any]]] = {
     **_ERRORS,
-    404: {"description": "No such delivery of this key", **_PROBLEM},
+    404: {"description": "No such delivery of this owner", **_PROBLEM},
 }
 
 
@@ -28,7 +27,7 @@ async def own(
     services: ServicesDep,
 ) -> Listed:
     """A delivery of the caller's own."""
-    return await services.queues.get(delivery_id, fingerprint(caller.key))
+    return await services.queues.get(delivery_id, caller.owner)
 
 
 OwnDep = Annotated[Listed, Depends(own)]
@@ -45,9 +44,7 @@ async def listed(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
     """The caller's deliveries, newest first: dead letters, or waiting ones."""
-    page = await services.queues.listed(
-        fingerprint(caller.key), queue=queue, dead=state == "dead", limit=limit
-    )
+    page = await services.queues.listed(caller.owner, queue=queue, dead=state == "dead", limit=limit)
     return {"deliveries": [each.document() for each in page]}
 
 

@@ -32,5 +32,6 @@ Close codes: 1000 done, 1003 invalid message or audio, 1008 not allowed, 1009 to
 1013 at capacity, 4408 idle. An `error` message with the reason is sent first.
 
 API keys: `Authorization: Bearer <key>`, `X-API-Key`, `?token=`, or the subprotocols
-`parlando, parlando-key.<key>`.
+`parlando, parlando-key.<key>`. Tokens of `POST /v1/tokens` are sent like keys. Without the scope that a route
+needs the answer is 403.
 """

@@ -7,10 +7,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from api_gateway.auth import check_local, handshake_of
-from api_gateway.dependencies import Services, ServicesDep
+from api_gateway.auth import check_local, handshake_of, is_in
+from api_gateway.dependencies import Services, ServicesDep, authenticated
+from api_gateway.permissions import Rule
 from parlando import __version__
-from parlando.errors import UnavailableError
+from parlando.domain.access import Scope
+from parlando.errors import ForbiddenError, NotAllowedError, UnavailableError
 
 
 async def _local(request: Request, services: ServicesDep) -> None:
@@ -19,7 +21,7 @@ async def _local(request: Request, services: ServicesDep) -> None:
 
 
 _REFUSED: dict[int | str, dict[str, Any]] = {
-    401: {"description": "No API_KEYS are configured, and the client isn't on this machine"}
+    401: {"description": "No key, or no API_KEYS are configured and the client isn't on this machine"}
 }
 router = APIRouter(tags=["operation"], dependencies=[Depends(_local)], responses=_REFUSED)
 
@@ -36,10 +38,14 @@ async def _report(services: Services) -> dict[str, Any]:
         }
     workers, processors = overview["transcribers"], overview["audio_processors"]
     engines = {(w["engine"], w["model"], w["why"]): w for w in workers}
+    needed = services.cluster.needed(overview)
+    missing = [kind for kind, count in needed.items() if not count]
     return {
-        "status": "healthy" if workers else "degraded",
+        "status": "degraded" if missing else "healthy",
         "version": __version__,
         "services": {"redis": "connected", "whisper": "loaded" if workers else "no transcriber is running"},
+        "needed": needed,
+        "missing": missing,
         "engines": [{"engine": e, "model": m, "why": why} for e, m, why in engines],
         "pools": overview["pools"],
         "vad": sorted({f"{worker['vad']} ({worker['vad_why']})" for worker in workers}),
@@ -70,21 +76,49 @@ async def _report(services: Services) -> dict[str, Any]:
     }
 
 
+def _monitors(request: Request, services: Services) -> bool:
+    """Whether the client's address may read everything without a key."""
+    settings = services.settings
+    return not settings.api_keys or is_in(handshake_of(request).peer, settings.monitor_networks)
+
+
+async def _reads(request: Request, services: Services) -> bool:
+    if _monitors(request, services):
+        return True
+    try:
+        await services.access.authenticate(handshake_of(request), Rule(Scope.READ))
+    except (NotAllowedError, ForbiddenError, UnavailableError):
+        return False
+    return True
+
+
 @router.get("/health")
-async def health(services: ServicesDep) -> dict[str, Any]:
-    """The state of the cluster: Redis, engines and why they were chosen, workers, lag. Always 200."""
-    return await _report(services)
+async def health(request: Request, services: ServicesDep) -> dict[str, Any]:
+    """The state of the cluster: Redis, engines and why they were chosen, workers, lag. Always 200.
+
+    Without the scope `read`, clients outside `MONITOR_NETWORKS` get `status` only.
+    """
+    report = await _report(services)
+    return report if await _reads(request, services) else {"status": report["status"]}
 
 
 @router.get("/ready", responses={503: {"description": "Not ready for sessions"}})
-async def ready(services: ServicesDep) -> JSONResponse:
-    """200 if Redis answers and at least one transcriber is alive, else 503."""
+async def ready(request: Request, services: ServicesDep) -> JSONResponse:
+    """200 if Redis answers and one worker of each kind that `READY_NEEDS` names is alive, else 503.
+
+    Details as in `/health`.
+    """
     report = await _report(services)
     ok = report["status"] == "healthy"
-    return JSONResponse({"ready": ok, "services": report["services"]}, 200 if ok else 503)
+    shown: dict[str, Any] = {}
+    if await _reads(request, services):
+        shown = {name: report[name] for name in ("services", "needed", "missing") if name in report}
+    return JSONResponse({"ready": ok, **shown}, 200 if ok else 503)
 
 
 @router.get("/metrics")
-async def metrics() -> Response:
-    """Prometheus text format."""
+async def metrics(request: Request, services: ServicesDep) -> Response:
+    """Prometheus text format. Needs the scope `read`, or an address of `MONITOR_NETWORKS`."""
+    if not _monitors(request, services):
+        await authenticated(request)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -7,12 +7,13 @@ from functools import partial
 
 from starlette.requests import ClientDisconnect, Request
 
+from api_gateway.auth import Principal
 from api_gateway.dependencies import Services
+from api_gateway.http.job_admission import REFUSED, submit_admitted
 from api_gateway.http.job_uploads import discard
 from api_gateway.http.sse import ENDS
 from parlando.domain.job_options import JobOptions, JobStatus
 from parlando.errors import (
-    AtCapacityError,
     EngineError,
     InvalidAudioError,
     JobNotFoundError,
@@ -42,22 +43,22 @@ async def submitted(
     options: JobOptions,
     *,
     pool: str,
-    key: str,
+    caller: Principal,
     listed: bool = False,
 ) -> str:
     """Submit a job, and return its id. `listed`: whether the owner's list of jobs contains it.
 
     Raises
     ------
-    AtCapacityError
-        if too many jobs are waiting; the file is then discarded.
+    AtCapacityError, TooManyJobsError, QuotaExceededError
+        if too many jobs are waiting, or a limit is reached; the file is then discarded.
     UnavailableError
 
     """
     job = new_job_id()
     try:
-        await services.jobs.submit(job, source, options, pool=pool, key=key, listed=listed)
-    except AtCapacityError:  # after any other error the job may be queued and need its file
+        await submit_admitted(services, job, source, options, pool=pool, caller=caller, listed=listed)
+    except REFUSED:  # after any other error the job may be queued and need its file
         await discard(services.blobs, source.blob)
         raise
     return job

@@ -28,6 +28,8 @@ MAX_FORM: Final = 1 << 20  # bytes of a form besides its file: fields, boundarie
 DELETE_S: Final = 10.0  # for deleting an upload that no job uses
 MAX_UPLOADS: Final = 32  # concurrent, each with a few megabytes in memory; others wait
 
+RAISES_LIMIT: Final = "MAX_UPLOAD_MB, or `upload_mb` of the key or owner, raises it"
+
 _slots = asyncio.Semaphore(MAX_UPLOADS)
 
 
@@ -206,14 +208,14 @@ async def receive(
     """
     form = _Form(request.headers.get("content-type", ""), file_fields)
     declared = whole_number(request.headers.get("content-length", ""))
-    _check((declared or 0) - MAX_TEXT, limit)
+    check_size((declared or 0) - MAX_TEXT, limit)
     allow_body(request, limit + MAX_FORM)
     name = secrets.token_hex(16)
 
     async def file() -> AsyncIterator[bytes]:
         async for data in request.stream():
             form.push(data)
-            _check(form.size, limit)
+            check_size(form.size, limit)
             while form.pieces:
                 yield form.pieces.popleft()
         form.finish()
@@ -245,7 +247,7 @@ async def receive_body(
     TooBigError, SlowBodyError, StorageError
 
     """
-    _check(whole_number(request.headers.get("content-length", "")) or 0, limit)
+    check_size(whole_number(request.headers.get("content-length", "")) or 0, limit)
     allow_body(request, limit)
     name = secrets.token_hex(16)
     pieces = request.stream()
@@ -261,7 +263,7 @@ async def receive_body(
         nonlocal size
         size += len(piece)
         digest.update(piece)
-        _check(size, limit)
+        check_size(size, limit)
         return piece
 
     async def whole() -> AsyncIterator[bytes]:
@@ -282,8 +284,9 @@ async def _stored(blobs: Blobs, name: str, pieces: AsyncIterator[bytes]) -> None
             raise
 
 
-def _check(size: int, limit: int) -> None:
+def check_size(size: int, limit: int) -> None:
+    """Raises `TooBigError` if a file has more than `limit` bytes."""
     if size > limit:
         raise TooBigError(
-            f"Maximum content size limit ({limit}) exceeded ({size} bytes read); MAX_UPLOAD_MB raises it"
+            f"Maximum content size limit ({limit}) exceeded ({size} bytes read); {RAISES_LIMIT}"
         )

@@ -1,5 +1,6 @@
 """Routes of jobs: submit a recorded file, read its progress, segments and result."""
 
+import asyncio
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -9,25 +10,26 @@ from pydantic import ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from api_gateway.dependencies import PrincipalDep, Services, ServicesDep, TranslationQuery
+from api_gateway.auth import Principal
+from api_gateway.dependencies import PrincipalDep, Services, ServicesDep, TranslationQuery, note_of
+from api_gateway.http.job_admission import REFUSED, submit_admitted
 from api_gateway.http.job_uploads import discard, receive
 from api_gateway.http.sse import annotations_from, respond, start_of
-from api_gateway.http.subtitle_rules import CueRulesDep, written
+from api_gateway.http.subtitle_rules import CueRulesDep, SpeakersQuery, written
+from api_gateway.http.upload_jobs import job_of_upload
 from api_gateway.http.uploads import body_of
-from api_gateway.presenters.job import document_of, job_of, result_of
+from api_gateway.presenters.job import document_of, job_of, whole_result
 from parlando.domain.job_options import INTERNAL_FIELDS, JobOptions, JobStatus
 from parlando.domain.subtitles import Format
 from parlando.errors import (
-    AtCapacityError,
-    ConflictError,
     InvalidRequestError,
     JobNotReadyError,
 )
 from parlando.ids import (
     JOB_CURSOR_PATTERN,
     JOB_ID_PATTERN,
+    UPLOAD_ID_PATTERN,
     file_name,
-    fingerprint,
     job_id_for,
     new_job_id,
 )
@@ -50,12 +52,15 @@ _ONE: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-class JobFromUrl(JobOptions):
-    """A job whose file is fetched from a URL."""
+class JobWithoutFile(JobOptions):
+    """A job whose file is a complete upload, or is fetched from a URL."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: str = Field(max_length=2000, description="URL of the file; needs ALLOW_URL_FETCH=1")
+    upload: str | None = Field(
+        None, pattern=UPLOAD_ID_PATTERN, description="Id of a complete upload (/v1/uploads)"
+    )
+    url: str | None = Field(None, max_length=2000, description="URL of the file; needs ALLOW_URL_FETCH=1")
 
 
 def _schema(**more: Any) -> dict[str, Any]:
@@ -70,7 +75,14 @@ _BODY: Final = {
     "required": True,
     "content": {
         "multipart/form-data": {"schema": _schema(file={"type": "string", "format": "binary"})},
-        "application/json": {"schema": _schema(url={"type": "string", "maxLength": 2000})},
+        "application/json": {
+            "schema": {
+                "anyOf": [
+                    _schema(url={"type": "string", "maxLength": 2000}),
+                    _schema(upload={"type": "string", "pattern": UPLOAD_ID_PATTERN}),
+                ]
+            }
+        },
     },
 }
 
@@ -80,7 +92,7 @@ async def readable(
 ) -> JobRecord:
     """A job of the caller's own. Raises `JobNotFoundError` for those of other keys too."""
     record = await services.jobs.record(job_id)
-    if record.key != fingerprint(caller.key):
+    if record.key != caller.owner:
         raise unknown(job_id)
     return record
 
@@ -94,8 +106,12 @@ JobDep = Annotated[JobRecord, Depends(readable)]
     responses={
         **_COMMON,
         400: {"description": "The request is invalid", **_PROBLEM},
+        404: {"description": "No such upload", **_PROBLEM},
         408: {"description": "The body timed out", **_PROBLEM},
-        409: {"description": "The Idempotency-Key was used with another file", **_PROBLEM},
+        409: {
+            "description": "The Idempotency-Key or upload was used otherwise, or is incomplete",
+            **_PROBLEM,
+        },
         413: {"description": "The file is too big", **_PROBLEM},
         507: {"description": "The blob store is full", **_PROBLEM},
     },
@@ -107,15 +123,20 @@ async def submit(
     services: ServicesDep,
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> JSONResponse:
-    """Submit a file (multipart, `file`), or the URL of one (JSON, `url`).
+    """Submit a file (multipart, `file`), a complete upload or the URL of a file (JSON, `upload` or `url`).
 
-    A repeat with the same `Idempotency-Key` returns the first job.
+    A repeat with the same `Idempotency-Key`, or of the same upload, returns the first job.
     """
-    job = job_id_for(caller.key, idempotency_key) if idempotency_key else new_job_id()
+    job = job_id_for(caller.owner, idempotency_key) if idempotency_key else new_job_id()
     if request.headers.get("content-type", "").startswith("application/json"):
-        source, options = await _from_url(request, services)
+        wanted = await _without_file(request)
+        options = _plain(wanted)
+        if wanted.upload:
+            record = await _of_upload(services, caller, wanted.upload, options, idempotency_key)
+            return JSONResponse(job_of(record, base=str(request.base_url).rstrip("/")), 202)
+        source = await _from_url(wanted.url or "", services)
     else:
-        source, options = await _from_form(request, services)
+        source, options = await _from_form(request, services, caller, repeats=bool(idempotency_key))
     options = options.with_default_language(services.settings.default_language)
     try:
         pool = await _check(services, options)
@@ -123,8 +144,8 @@ async def submit(
         await discard(services.blobs, source.blob)
         raise
     try:
-        await services.jobs.submit(job, source, options, pool=pool, key=caller.key)
-    except (AtCapacityError, ConflictError):  # after any other error the job may be queued and need its file
+        await submit_admitted(services, job, source, options, pool=pool, caller=caller)
+    except REFUSED:  # after any other error the job may be queued and need its file
         await discard(services.blobs, source.blob)
         raise
     record = await services.jobs.record(job)
@@ -133,8 +154,16 @@ async def submit(
     return JSONResponse(job_of(record, base=str(request.base_url).rstrip("/")), 202)
 
 
-async def _from_form(request: Request, services: Services) -> tuple[Source, JobOptions]:
-    upload = await receive(request, services.blobs, limit=services.settings.max_upload_mb << 20)
+async def _from_form(
+    request: Request, services: Services, caller: Principal, *, repeats: bool
+) -> tuple[Source, JobOptions]:
+    """`repeats`: the request may be a repeat, which no quota refuses."""
+    limits = services.limits
+    if repeats:
+        limit = limits.upload_bytes(caller.holder)
+    else:
+        limit = await limits.admit_upload(caller.holder)
+    upload = await receive(request, services.blobs, limit=limit)
     if upload.source is None:
         raise InvalidRequestError("Expected a file in the form's field `file`, but it is empty or missing")
     try:
@@ -144,21 +173,42 @@ async def _from_form(request: Request, services: Services) -> tuple[Source, JobO
         raise
 
 
-async def _from_url(request: Request, services: Services) -> tuple[Source, JobOptions]:
+async def _without_file(request: Request) -> JobWithoutFile:
     try:
         body = orjson.loads(await body_of(request, MAX_JSON))
-        job = JobFromUrl.model_validate(body)
+        job = JobWithoutFile.model_validate(body)
     except orjson.JSONDecodeError as error:
         raise InvalidRequestError(f"Expected JSON, but {error}") from error
     except ValidationError as error:
         raise InvalidRequestError(first_problem(error)) from error
+    if (job.upload is None) == (job.url is None):
+        raise InvalidRequestError("Expected either `upload` or `url`")
+    return job
+
+
+def _plain(job: JobWithoutFile) -> JobOptions:
+    return JobOptions(**job.model_dump(exclude={"url", "upload", *INTERNAL_FIELDS}, exclude_unset=True))
+
+
+async def _of_upload(
+    services: Services, caller: Principal, upload: str, options: JobOptions, idempotency_key: str | None
+) -> JobRecord:
+    """Submit the job of an upload, or find the one that was submitted before."""
+    options = options.with_default_language(services.settings.default_language)
+    pool = await _check(services, options)
+    name = idempotency_key or f"upload:{upload}"
+    return await job_of_upload(
+        services, caller, upload, options, job=job_id_for(caller.owner, name), pool=pool
+    )
+
+
+async def _from_url(url: str, services: Services) -> Source:
     if not services.settings.allow_url_fetch:
         raise InvalidRequestError(
             "Expected a file, but got a URL; this gateway fetches URLs only with ALLOW_URL_FETCH=1"
         )
-    await services.outbound.check(job.url)
-    source = Source(new_job_id(), file_name(job.url), digest=job.url, url=job.url)
-    return source, JobOptions(**job.model_dump(exclude={"url", *INTERNAL_FIELDS}, exclude_unset=True))
+    await services.outbound.check(url)
+    return Source(new_job_id(), file_name(url), digest=url, url=url)
 
 
 def _options(fields: dict[str, str]) -> JobOptions:
@@ -198,7 +248,7 @@ async def listed(
     ] = None,
 ) -> dict[str, Any]:
     """The caller's jobs, newest first."""
-    page = await services.jobs.newest(caller.key, before=before, limit=limit)
+    page = await services.jobs.newest(caller.owner, before=before, limit=limit)
     base = str(request.base_url).rstrip("/")
     return {
         "jobs": [job_of(record, base=base) for record in page.records],
@@ -207,9 +257,11 @@ async def listed(
 
 
 @router.get("/{job_id}", responses=_ONE)
-async def job(request: Request, record: JobDep, services: ServicesDep) -> JSONResponse:
+async def job(request: Request, record: JobDep, services: ServicesDep) -> Response:
     """A job's status, and its result if it is completed."""
-    return JSONResponse(await document_of(services.jobs, record, base=str(request.base_url).rstrip("/")))
+    if record.status is not JobStatus.COMPLETED:
+        note_of(request).skip()  # there is no text in the answer
+    return await _json(await document_of(services.jobs, record, base=str(request.base_url).rstrip("/")))
 
 
 @router.delete("/{job_id}", responses=_ONE)
@@ -271,6 +323,7 @@ async def result(
     form: Annotated[Format, Query(alias="format")] = Format.JSON,
     annotations: Annotated[bool, Query(description="Include annotations (format=json only)")] = False,
     translation: TranslationQuery = None,
+    speakers: SpeakersQuery = True,
 ) -> Response:
     """The result of a completed job."""
     if record.status is not JobStatus.COMPLETED:
@@ -280,8 +333,14 @@ async def result(
     if translation:
         transcript = transcript.translated(translation)
     if form is Format.JSON:
-        body = result_of(record, transcript)
+        body = await whole_result(record, transcript)
         if annotations:
             body["annotations"] = await services.annotations.dumped(services.annotations.of_job(record.job))
-        return JSONResponse(body)
-    return await written(transcript, form, rules)
+        return await _json(body)
+    transcript = transcript.model_copy(update={"title": record.source.name or None})
+    return await written(transcript, form, rules, speakers=speakers)
+
+
+async def _json(body: dict[str, Any]) -> Response:
+    """A response whose body may have many megabytes: encoded in a thread."""
+    return Response(await asyncio.to_thread(orjson.dumps, body), media_type="application/json")

@@ -108,7 +108,7 @@ async def _detect(
     upload = await receive(
         request,
         services.blobs,
-        limit=services.settings.max_upload_mb << 20,
+        limit=await services.limits.admit_upload(caller.holder),
         file_fields=FILE_FIELDS,
         head=head,
     )
@@ -117,7 +117,7 @@ async def _detect(
     async with kept(services, upload.source):
         options = _options(upload)
         pools = await services.admission.choose(options.languages, options.task)
-    job = await submitted(services, upload.source, options, pool=pools[0].name, key=caller.key)
+    job = await submitted(services, upload.source, options, pool=pools[0].name, caller=caller)
     try:
         return await _result(services, await ended(request, services, job))
     finally:

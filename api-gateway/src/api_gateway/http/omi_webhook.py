@@ -13,10 +13,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from api_gateway import metrics
-from api_gateway.auth import Principal, handshake_of
+from api_gateway.auth import Principal
 from api_gateway.deliveries.signature import secrets_for, verify
-from api_gateway.dependencies import Services, ServicesDep, services
+from api_gateway.dependencies import Services, ServicesDep, authenticated
 from api_gateway.doors.base import explain
+from api_gateway.http.job_uploads import check_size
 from api_gateway.http.subtitle_rules import rules_of
 from api_gateway.http.uploads import body_of, form_of
 from api_gateway.live.file_session import send_file, transcribe_file
@@ -45,6 +46,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     413: {"description": "The body is too big"},
     415: {"description": "The audio can't be decoded"},
     422: {"description": "A parameter is invalid"},
+    429: {"description": "A limit of the key or owner is reached; send it again after Retry-After"},
     503: {"description": "No capacity, or Redis can't be reached; send it again"},
 }
 _NO_KEY: dict[int | str, dict[str, Any]] = {404: _ERRORS[404]}
@@ -94,7 +96,7 @@ SpokenDep = Annotated[_Spoken, Depends(_spoken)]
 
 async def _caller(request: Request, key: str | None) -> Principal:
     try:
-        return await services(request).access.authenticate(handshake_of(request), offered=key)
+        return await authenticated(request, key)
     except NotAllowedError as error:
         raise UnknownKeyError(error.message) from error
 
@@ -147,7 +149,7 @@ async def audio(
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         if services.settings.omi_signature == "required":
             raise NotAllowedError("Expected a signed body: send the WAV as the body, with X-Omi-Signature")
-        form = await form_of(request, limit)
+        form = await form_of(request, min(limit, services.limits.upload_bytes(caller.holder)))
         uid = uid or form.fields.get("uid")
         if form.file is None:
             raise InvalidRequestError("Expected a file in the form, but it has none")
@@ -156,6 +158,7 @@ async def audio(
     user = _required_uid(uid)
     await _check_signature(request, services, caller, user, body)
     if body[:4] == b"RIFF":
+        check_size(len(body), services.limits.upload_bytes(caller.holder))
         return await _take_file(request, services, caller, spoken, user, body)
     return await _take(request, services, caller, spoken, user, sample_rate, body, status="ok")
 
@@ -177,7 +180,7 @@ async def _check_signature(
         return
     secrets = secrets_for(services.settings.omi_signature_secrets, uid)
     if header is None or not verify(header, secrets, uid, body, now=time.time()):
-        await services.http_audio.refused_signature(caller.key, uid)
+        await services.http_audio.refused_signature(caller.owner, uid)
         metrics.BODIES.labels("bad_signature").inc()
         raise NotAllowedError("X-Omi-Signature is missing, too old, or not made with the webhook's secret")
 
@@ -207,6 +210,8 @@ async def _take(
 ) -> JSONResponse:
     if not body:
         raise InvalidRequestError("Expected audio in the body, but it is empty")
+    idle_s = services.settings.omi_idle_s
+    await services.limits.sessions.admit(caller.holder, f"omi:{uid}", window_s=idle_s)
 
     async def opening(sid: str, form: AudioFormat) -> SessionWriter:
         config = await spoken.config()
@@ -215,7 +220,8 @@ async def _take(
             places=await _places(services, config),
             config=config.model_dump(exclude_none=True),
             token=new_token(),
-            key=caller.key,
+            key=caller.owner,
+            api_key=caller.key_id,
             form=form,
             uid=uid,
             push=bool(services.settings.omi_transcript_webhook),
@@ -226,7 +232,7 @@ async def _take(
 
     key, certain = _body_key(request, uid, rate, body)
     taken = await services.http_audio.take(
-        caller.key, uid, rate, body, name=key, named=certain, opening=opening
+        caller.owner, uid, rate, body, name=key, named=certain, opening=opening
     )
     metrics.BODIES.labels("repeated" if taken.repeated else "taken").inc()
     if taken.repeated:
@@ -246,6 +252,7 @@ async def _places(services: Services, config: SessionConfig) -> list[Place]:
 async def _take_file(
     request: Request, services: Services, caller: Principal, spoken: _Spoken, uid: str, body: bytes
 ) -> JSONResponse:
+    await services.limits.quotas.check(caller.holder)
     key, certain = _body_key(request, uid, 0, body)
 
     async def sending(sid: str) -> None:
@@ -254,14 +261,14 @@ async def _take_file(
             services,
             body,
             places=await _places(services, config),
-            key=caller.key,
+            caller=caller,
             config=config,
             sid=sid,
             uid=uid,
             push=bool(services.settings.omi_transcript_webhook),
         )
 
-    taken = await services.http_audio.take_file(caller.key, uid, name=key, named=certain, sending=sending)
+    taken = await services.http_audio.take_file(caller.owner, uid, name=key, named=certain, sending=sending)
     if taken.repeated:
         metrics.BODIES.labels("repeated").inc()
         return _answer("queued", uid, 16_000, body, "This file was received before; it was not stored twice.")
@@ -294,7 +301,8 @@ def _answer(status: str, uid: str, rate: int, body: bytes, message: str, **more:
 async def inference(request: Request, services: ServicesDep, key: str | None = None) -> Response:
     """Transcribe a file in a multipart form, as whisper.cpp's server does. Waits for capacity."""
     caller = await _caller(request, key)
-    form = await form_of(request, services.settings.omi_max_body_mb << 20)
+    limit = min(services.settings.omi_max_body_mb << 20, await services.limits.admit_upload(caller.holder))
+    form = await form_of(request, limit)
     if form.file is None:
         raise InvalidRequestError("Expected a file in the form, but it has none")
     response_format = form.fields.get("response_format") or "json"
@@ -307,7 +315,7 @@ async def inference(request: Request, services: ServicesDep, key: str | None = N
     transcript = await transcribe_file(
         services,
         form.file,
-        key=caller.key,
+        caller=caller,
         config=config,
         within_s=INFERENCE_WITHIN_S,
     )

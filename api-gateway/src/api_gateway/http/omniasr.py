@@ -58,13 +58,13 @@ async def transcriptions_stream(
 ) -> StreamingResponse:
     """Transcribe a file; each event has the text so far, the last one is marked with `is_final`."""
     started_at = time.monotonic()
-    upload = await receive(request, services.blobs, limit=services.settings.max_upload_mb << 20)
+    upload = await receive(request, services.blobs, limit=await services.limits.admit_upload(caller.holder))
     if upload.source is None:
         raise ParamError("Expected a file, but it is empty or missing", "file")
     async with kept(services, upload.source):
         params = request_of(upload, "transcribe", default_language=services.settings.default_language)
         pool = await pool_for(services, upload.one("model"), params.options)
-    job = await submitted(services, upload.source, params.options, pool=pool.name, key=caller.key)
+    job = await submitted(services, upload.source, params.options, pool=pool.name, caller=caller)
     return stream(_events(services, job, started_at))
 
 

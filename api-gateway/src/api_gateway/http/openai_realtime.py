@@ -11,6 +11,7 @@ from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
 from api_gateway.doors.openai_realtime import CLAIM
 from api_gateway.http.uploads import model_of
 from api_gateway.presenters.openai_session import RealtimeSession, beta_changes, ga_changes
+from parlando.domain.access import Scope
 from parlando.ids import new_session_id
 
 PREFIX: Final = "ek_"
@@ -99,7 +100,7 @@ async def _issue(
     services: Services, caller: Principal, session: RealtimeSession, seconds: int
 ) -> tuple[str, int]:
     claims = {CLAIM: session.claims()}
-    return await services.access.issue(caller, seconds, prefix=PREFIX, claims=claims)
+    return await services.access.issue(caller, seconds, scopes=[Scope.LIVE], prefix=PREFIX, claims=claims)
 
 
 def _name() -> str:

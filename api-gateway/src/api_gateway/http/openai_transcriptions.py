@@ -13,6 +13,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from api_gateway.auth import Principal
 from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
 from api_gateway.http.job_answers import ended, kept, relay_of, remove_later, submitted
 from api_gateway.http.job_uploads import Upload, receive
@@ -189,7 +190,7 @@ def _check_temperature(given: str | None) -> None:
 )
 async def transcriptions(request: Request, caller: PrincipalDep, services: ServicesDep) -> Response:
     """Transcribe a file."""
-    return await _answer(request, services, caller.key, "transcribe")
+    return await _answer(request, services, caller, "transcribe")
 
 
 @router.post(
@@ -199,19 +200,19 @@ async def transcriptions(request: Request, caller: PrincipalDep, services: Servi
 )
 async def translations(request: Request, caller: PrincipalDep, services: ServicesDep) -> Response:
     """Translate a file to English. Needs an engine that can translate."""
-    return await _answer(request, services, caller.key, "translate")
+    return await _answer(request, services, caller, "translate")
 
 
 async def _answer(
-    request: Request, services: Services, key: str, task: Literal["transcribe", "translate"]
+    request: Request, services: Services, caller: Principal, task: Literal["transcribe", "translate"]
 ) -> Response:
-    upload = await receive(request, services.blobs, limit=services.settings.max_upload_mb << 20)
+    upload = await receive(request, services.blobs, limit=await services.limits.admit_upload(caller.holder))
     if upload.source is None:
         raise ParamError("Expected a file, but it is empty or missing", "file")
     async with kept(services, upload.source):
         params = request_of(upload, task, default_language=services.settings.default_language)
         pool = await pool_for(services, upload.one("model"), params.options)
-    job = await submitted(services, upload.source, params.options, pool=pool.name, key=key)
+    job = await submitted(services, upload.source, params.options, pool=pool.name, caller=caller)
     if params.stream:
         return stream(_stream(services, job, params))
     try:

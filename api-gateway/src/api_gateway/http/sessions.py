@@ -8,8 +8,9 @@ from starlette.responses import Response, StreamingResponse
 from api_gateway import metrics
 from api_gateway.dependencies import ReadingDep, RecordDep, Services, ServicesDep, TranslationQuery
 from api_gateway.http.sse import annotations_from, respond, start_of
-from api_gateway.http.subtitle_rules import CueRulesDep, written
+from api_gateway.http.subtitle_rules import CueRulesDep, SpeakersQuery, written
 from parlando.domain.audio import milliseconds, seconds
+from parlando.domain.corrections import corrected
 from parlando.domain.events import EVENTS, settled
 from parlando.domain.subtitles import Format
 from parlando.domain.transcript import Transcript
@@ -54,6 +55,7 @@ async def transcript(
     form: Annotated[Format, Query(alias="format")] = Format.JSON,
     annotations: Annotated[bool, Query(description="Include annotations (format=json only)")] = False,
     translation: TranslationQuery = None,
+    speakers: SpeakersQuery = True,
 ) -> Response:
     """All finals so far. Available while the session is open and until it expires."""
     body = await _transcript(reading.record, services)
@@ -62,7 +64,7 @@ async def transcript(
     if annotations:
         notes = await services.annotations.dumped(services.annotations.of_session(reading.record.sid))
         body = body.model_copy(update={"annotations": tuple(notes)})
-    return await written(body, form, rules)
+    return await written(body, form, rules, speakers=speakers)
 
 
 async def _transcript(record: SessionRecord, services: Services) -> Transcript:
@@ -72,7 +74,7 @@ async def _transcript(record: SessionRecord, services: Services) -> Transcript:
         state=record.state,
         duration=seconds(record.received),
         title=record.config.get("title") or None,
-        segments=settled(events),
+        segments=corrected(settled(events), await services.history.corrected(record.sid)),
     ).named(record.speaker_names)
 
 

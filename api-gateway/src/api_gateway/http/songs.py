@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from api_gateway.dependencies import PrincipalDep, Services, ServicesDep, principal
+from api_gateway.auth import Principal
+from api_gateway.dependencies import PrincipalDep, Services, ServicesDep, note_of
 from api_gateway.http.job_uploads import Upload, discard, receive
 from api_gateway.presenters.session import iso
 from parlando.domain.songs import Song
@@ -60,10 +61,10 @@ def song_of(song: Song) -> dict[str, Any]:
     }
 
 
-async def _reply(request: Request, services: Services, kind: str) -> dict[str, Any]:
+async def _reply(request: Request, services: Services, caller: Principal, kind: str) -> dict[str, Any]:
     """Receive a file, and let a song-recognizer process it."""
     await services.songs.requests.check()
-    upload = await receive(request, services.blobs, limit=services.settings.max_upload_mb << 20)
+    upload = await receive(request, services.blobs, limit=services.limits.upload_bytes(caller.holder))
     if upload.source is None:
         raise InvalidRequestError("Expected a file in the form's field `file`, but it is empty or missing")
     try:
@@ -87,14 +88,13 @@ def _name(upload: Upload, name: str) -> str:
 
 @router.post("/register", status_code=201, responses=_UPLOAD, openapi_extra=_NAMES_FORM)
 @router.post("/songs", status_code=201, responses=_UPLOAD, openapi_extra=_NAMES_FORM)
-async def register(
-    request: Request, services: ServicesDep, _: Annotated[Any, Depends(principal)]
-) -> JSONResponse:
+async def register(request: Request, caller: PrincipalDep, services: ServicesDep) -> JSONResponse:
     """Register a song (multipart, `file`). Names that the form doesn't have are read from the file's tags.
 
     A song with the same audio is registered once: a repeat returns it with status 200.
     """
-    reply = await _reply(request, services, "register")
+    reply = await _reply(request, services, caller, "register")
+    note_of(request).about = f"song:{reply['song']['id']}"
     return JSONResponse(song_of(Song(**reply["song"])), 201 if reply["registered"] else 200)
 
 
@@ -121,11 +121,9 @@ async def listed(
 
 
 @router.post("/songs/recognise", responses=_UPLOAD, openapi_extra=_form())
-async def recognise(
-    request: Request, services: ServicesDep, _: Annotated[Any, Depends(principal)]
-) -> dict[str, Any]:
+async def recognise(request: Request, caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
     """The song in the first minute of a file (multipart, `file`); `song` is null if none is recognised."""
-    return await _reply(request, services, "recognise")
+    return await _reply(request, services, caller, "recognise")
 
 
 Number = Annotated[int, Path(ge=1, le=(1 << 24) - 1)]

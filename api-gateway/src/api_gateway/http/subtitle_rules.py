@@ -43,7 +43,22 @@ CueRulesDep = Annotated[CueRules, Depends(_of_query)]
 """The query parameters of subtitles."""
 
 
-async def written(transcript: Transcript, form: Format, rules: CueRules) -> Response:
-    """A transcript in a format. Computed in a thread: the subtitles of ten hours take some seconds."""
+SpeakersQuery = Annotated[
+    bool, Query(description="Whether speakers are named in texts, subtitles and documents (not in `json`)")
+]
+
+
+async def written(
+    transcript: Transcript, form: Format, rules: CueRules, *, speakers: bool = True
+) -> Response:
+    """A transcript in a format. Computed in a thread: the subtitles of ten hours take some seconds.
+
+    `speakers`: whether they are named; JSON always has them.
+    """
     media_type, write = FORMATS[form]
-    return Response(await asyncio.to_thread(write, transcript, rules), media_type=media_type)
+
+    def text() -> str | bytes:
+        named = speakers or form is Format.JSON
+        return write(transcript if named else transcript.anonymous(), rules)
+
+    return Response(await asyncio.to_thread(text), media_type=media_type)

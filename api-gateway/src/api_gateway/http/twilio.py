@@ -8,8 +8,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api_gateway.auth import handshake_of
-from api_gateway.dependencies import ServicesDep
+from api_gateway.dependencies import ServicesDep, authenticated
 from api_gateway.http.uploads import body_of
 from api_gateway.twilio_signature import matches
 from parlando.errors import NotAllowedError
@@ -44,7 +43,7 @@ async def voice(
 
     Without `dial` the call is held, and only its audio is transcribed.
     """
-    await services.access.authenticate(handshake_of(request), offered=key)
+    await authenticated(request, key)
     form = await body_of(request, MAX_FORM)
     token = services.settings.twilio_auth_token
     if token:

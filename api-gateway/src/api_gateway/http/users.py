@@ -1,26 +1,24 @@
 """Routes of users (`uid`): their transcripts, usage, and the state of their devices."""
 
 import time
-from datetime import datetime
 from typing import Annotated, Any, Final
 
-import structlog
 from fastapi import APIRouter, Path, Query
-from obstore.exceptions import BaseError
 from starlette.responses import JSONResponse, Response
 
+from api_gateway.deliveries.archive import explained
 from api_gateway.dependencies import PrincipalDep, Services, ServicesDep
+from api_gateway.http.moments import moment_of
 from api_gateway.http.subtitle_rules import CueRulesDep, written
 from api_gateway.presenters.session import Document, Place, iso, newest_sessions, place_of
 from parlando.domain.audio import BYTES_PER_SAMPLE, seconds
 from parlando.domain.subtitles import Format
 from parlando.domain.transcript import FinalSegment, Transcript
-from parlando.errors import InvalidRequestError, SessionNotFoundError, UnavailableError
-from parlando.ids import UID_PATTERN, fingerprint
-from parlando.store.keys import month
+from parlando.errors import SessionNotFoundError
+from parlando.ids import UID_PATTERN
+from parlando.store.usage_keys import today
 
 router = APIRouter(tags=["users"])
-log = structlog.get_logger(part="users")
 
 _CURSOR_PATTERN: Final = r"^[0-9]{1,15}(-[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})?$"
 LAST_MS: Final = 253_402_300_799_000  # the end of the year 9999, unix milliseconds
@@ -30,25 +28,6 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"description": "Missing or invalid API key"},
     503: {"description": "Redis or the archive can't be reached"},
 }
-
-
-def _moment(text: str) -> int:
-    """Parse an ISO 8601 time, or a unix time in seconds, to unix milliseconds."""
-    try:
-        return round(float(text) * 1000)
-    except (ValueError, OverflowError):
-        pass
-    try:
-        return round(datetime.fromisoformat(text).timestamp() * 1000)
-    except (ValueError, OverflowError) as error:
-        raise InvalidRequestError(
-            f"Expected an ISO 8601 time or a unix time, but got {text[:40]!r}"
-        ) from error
-
-
-def _unreachable(error: Exception) -> UnavailableError:
-    log.warning("archive.unreachable", error=str(error)[:500])  # not for clients: it contains paths and hosts
-    return UnavailableError("The archive can't be reached; the gateway's log has the reason")
 
 
 @router.get("/transcripts/{uid}", responses={**_ERRORS, 200: {"content": {"text/vtt": {}, "text/plain": {}}}})
@@ -68,13 +47,13 @@ async def transcripts(
 
     As text or subtitles they are joined, oldest first.
     """
-    since_ms = _moment(since) if since else 0
+    since_ms = moment_of(since) if since else 0
     if before is None:
         until = (round(time.time() * 1000) + 3_600_000, "")
     else:
         ms, _, sid = before.partition("-")
         until = (min(int(ms), LAST_MS), sid)
-    page = await _page(services, caller.key, uid, since_ms=since_ms, until=until, limit=limit + 1)
+    page = await _page(services, caller.owner, uid, since_ms=since_ms, until=until, limit=limit + 1)
     more, page = len(page) > limit, page[:limit]
     if form != "json":
         return await written(_joined(uid, page), form, rules)
@@ -95,18 +74,15 @@ async def _page(
 
     For a session in Redis and in the archive, Redis is used.
     """
-    owner = fingerprint(key)
-    fresh = await newest_sessions(services.history, owner, uid, since_ms=since_ms, until=until, limit=limit)
+    fresh = await newest_sessions(services.history, key, uid, since_ms=since_ms, until=until, limit=limit)
     known = {document["session_id"] for document in fresh}
     old: list[Document] = []
-    try:
-        async for document in services.archive.newest_first(uid, owner=owner[:16], until_ms=until[0]):
+    with explained():
+        async for document in services.archive.newest_first(uid, owner=key[:16], until_ms=until[0]):
             if document["started_ms"] < since_ms or len(old) >= limit:
                 break
             if document["session_id"] not in known and place_of(document) < until:
                 old.append(document)
-    except (BaseError, OSError) as error:
-        raise _unreachable(error) from error
     return sorted(fresh + old, key=place_of, reverse=True)[:limit]
 
 
@@ -126,6 +102,7 @@ def _joined(uid: str, page: list[Document]) -> Transcript:
                 speaker=segment.get("speaker"),
                 speaker_name=segment.get("speaker_name"),
                 translations=segment.get("translations"),
+                original=segment.get("original"),
             )
             for number, segment in enumerate(document["segments"])
         ]
@@ -135,24 +112,24 @@ def _joined(uid: str, page: list[Document]) -> Transcript:
 @router.delete("/transcripts/{uid}", responses=_ERRORS)
 async def forget(uid: Uid, caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
     """Delete a user's transcripts in Redis and the archive, and the user's live sessions."""
-    owner = fingerprint(caller.key)
-    await services.http_audio.discard(caller.key, uid)
+    owner = caller.owner
+    await services.http_audio.discard(caller.owner, uid)
     sids = await services.history.sessions_of(owner, uid)
     for sid in sids:
         await services.history.forget(sid)
-    try:
+    with explained():
         archived = await services.archive.delete(uid, owner=owner[:16])
-    except (BaseError, OSError) as error:
-        raise _unreachable(error) from error
     return {"uid": uid, "deleted_sessions": len(sids), "deleted_from_archive": archived}
 
 
 @router.get("/stats", responses=_ERRORS)
 async def stats(caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
-    """Usage of the caller's key in the current month, and the cluster's queue."""
-    owner, running = fingerprint(caller.key), month()
-    files, audio_ms = await services.history.usage(owner, running)
-    billed_s = await services.history.billed_ms(running) / 1000
+    """Usage of the caller's owner in the current month, and the cluster's queue."""
+    owner, last = caller.owner, today()
+    running = f"{last:%Y-%m}"
+    used = await services.usage.total(owner, last.replace(day=1), last)
+    files, audio_ms = used.files + used.earlier_files, used.audio_ms
+    billed_s = await services.usage.billed_ms(running) / 1000
     transcribers = await services.admission.transcribers()
     open_sessions = await services.sessions.waiting()
     price = services.settings.price_per_hour_usd
@@ -180,7 +157,7 @@ async def stats(caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
 )
 async def user_stats(uid: Uid, caller: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
     """The state of a user's uploads: last body, counts, repeats, wrong signatures, waiting audio."""
-    state = await services.http_audio.state(caller.key, uid)
+    state = await services.http_audio.state(caller.owner, uid)
     if state is None:
         raise SessionNotFoundError(f"Nothing was received from user {uid} in the last week")
     waiting, session_state = 0, None
@@ -212,5 +189,5 @@ async def clear_buffer(uid: Uid, caller: PrincipalDep, services: ServicesDep) ->
     """Discard the user's audio that isn't decoded yet. The next body begins a new session."""
     return {
         "uid": uid,
-        "status": "cleared" if await services.http_audio.discard(caller.key, uid) else "empty",
+        "status": "cleared" if await services.http_audio.discard(caller.owner, uid) else "empty",
     }

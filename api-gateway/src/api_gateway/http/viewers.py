@@ -6,9 +6,10 @@ from fastapi import APIRouter, Path
 from pydantic import AfterValidator, BaseModel, Field
 from starlette.requests import Request
 
-from api_gateway.dependencies import RecordDep, ServicesDep
+from api_gateway.dependencies import PrincipalDep, RecordDep, ServicesDep, note_of
 from api_gateway.http.uploads import model_of
 from api_gateway.presenters.session import iso
+from parlando.errors import ForbiddenError
 from parlando.ids import one_line
 from parlando.store.viewers import TOKEN_PATTERN, Viewer
 
@@ -44,16 +45,28 @@ def _document(viewer: Viewer) -> dict[str, Any]:
     responses={
         **_ERRORS,
         400: {"description": "The request is invalid"},
+        403: {"description": "The key lacks the scope read, or the caller has sent a token"},
         408: {"description": "The body timed out"},
         413: {"description": "The body is too big"},
         422: {"description": "A field of the body is invalid"},
     },
     openapi_extra={"requestBody": {"content": {"application/json": {"schema": Sharing.model_json_schema()}}}},
 )
-async def share(request: Request, record: RecordDep, services: ServicesDep) -> dict[str, Any]:
-    """Create a viewer token. The response has the token, which can't be read again, and the page's URL."""
+async def share(
+    request: Request, record: RecordDep, caller: PrincipalDep, services: ServicesDep
+) -> dict[str, Any]:
+    """Create a viewer token. The response has the token, which can't be read again, and the page's URL.
+
+    It needs a key: a viewer token is valid until it is revoked, so it would outlive an access token.
+    """
+    if caller.by_token:
+        raise ForbiddenError(
+            "Expected an API key: an access token expires soon, and can't make a viewer token that is valid "
+            "until it is revoked"
+        )
     sharing = await model_of(request, Sharing)
     viewer, token = await services.viewers.add(record.sid, sharing.label, sharing.token)
+    note_of(request).about = f"session:{record.sid} viewer:{viewer.id}"
     base = str(request.base_url).rstrip("/")
     return {**_document(viewer), "token": token, "url": f"{base}/watch/{record.sid}?token={token}"}
 

@@ -1,16 +1,19 @@
 """The web app: serves its pages and modules as static files."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse
-from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
-from api_gateway.root_paths import in_ingress
+from api_gateway.http.assets import Asset, Assets
+from api_gateway.root_paths import in_ingress, path_below
 
 FOLDER: Final = Path(__file__).parents[1] / "web"
 
@@ -43,31 +46,29 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return HEADERS | {"Content-Security-Policy": "; ".join([*_POLICY, "frame-ancestors 'self'"])}
 
 
-class _SecurityHeaders:
-    """ASGI middleware that adds the headers."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(headers_of(scope))
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
-
-
-async def _app_page(request: Request) -> FileResponse:
-    return FileResponse(FOLDER / "index.html", headers=headers_of(request.scope))
-
-
-async def _watch_page(request: Request) -> FileResponse:
-    return FileResponse(FOLDER / "watch.html", headers=headers_of(request.scope))
-
-
 def mount(app: FastAPI) -> None:
-    """Serve `/`, `/watch/{session}` and the files that they load."""
-    app.add_route("/", _app_page, include_in_schema=False)
-    app.add_route("/watch/{sid}", _watch_page, include_in_schema=False)
-    app.mount("/app", _SecurityHeaders(StaticFiles(directory=FOLDER, follow_symlink=True)))
+    """Serve `/`, `/watch/{session}`, the files that they load, and the service worker."""
+    assets = Assets(FOLDER)
+
+    def answering(asset: Asset) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            return asset.response(request.headers, headers_of(request.scope))
+
+        return answer
+
+    async def file(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await WebSocketClose()(scope, receive, send)
+            return
+        name = path_below(scope).removeprefix("/app/")
+        if scope["method"] not in ("GET", "HEAD"):
+            raise HTTPException(405, headers={"Allow": "GET, HEAD"})
+        if (asset := assets.files.get(name)) is None:
+            raise HTTPException(404)
+        answer = asset.response(Headers(scope=scope), headers_of(scope))
+        await answer(scope, receive, send)
+
+    app.add_route("/", answering(assets.files["index.html"]), include_in_schema=False)
+    app.add_route("/watch/{sid}", answering(assets.files["watch.html"]), include_in_schema=False)
+    app.add_route("/sw.js", answering(assets.worker), include_in_schema=False)
+    app.mount("/app", file)

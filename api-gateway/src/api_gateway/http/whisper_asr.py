@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api_gateway.auth import Principal, handshake_of
-from api_gateway.dependencies import ServicesDep
+from api_gateway.auth import Principal
+from api_gateway.dependencies import ServicesDep, authenticated
 from api_gateway.doors.base import explain
 from api_gateway.http.job_answers import check_completed, ended, kept, remove_later, submitted
 from api_gateway.http.job_uploads import receive
@@ -69,9 +69,9 @@ EncodeQuery = Annotated[
 ]
 
 
-async def _caller(request: Request, services: ServicesDep, key: str | None = None) -> Principal:
+async def _caller(request: Request, key: str | None = None) -> Principal:
     """The caller, whose key may be in the path: Bazarr has an address to configure, but no key."""
-    return await services.access.authenticate(handshake_of(request), offered=key)
+    return await authenticated(request, key)
 
 
 PathCallerDep = Annotated[Principal, Depends(_caller)]
@@ -109,7 +109,7 @@ async def asr(
     upload = await receive(
         request,
         services.blobs,
-        limit=services.settings.max_upload_mb << 20,
+        limit=await services.limits.admit_upload(caller.holder),
         file_fields=(FILE_FIELD, "file"),
         head=b"" if encode else WAV_HEAD,
     )
@@ -117,7 +117,7 @@ async def asr(
         raise InvalidRequestError(f"Expected a file in the form's field `{FILE_FIELD}`, but it is missing")
     async with kept(services, upload.source):
         pools = await services.admission.choose(options.languages, options.required_task)
-    job = await submitted(services, upload.source, options, pool=pools[0].name, key=caller.key)
+    job = await submitted(services, upload.source, options, pool=pools[0].name, caller=caller)
     try:
         record = await ended(request, services, job)
         check_completed(record)

@@ -30,12 +30,13 @@ from api_gateway.doors.base import (
 from api_gateway.live.ends import IdleError, SessionFinished, primary_error
 from api_gateway.live.opening import received_by
 from api_gateway.live.queued import Chunk, Decoder, cost
+from api_gateway.live.quotas import QuotaWatch, no_quotas
 from api_gateway.live.transport import ClientDisconnected, Transport
 from api_gateway.settings import GatewaySettings
 from parlando.domain.analysis import TaskUpdate
 from parlando.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE, milliseconds
 from parlando.domain.commands import Configure, End, Flush, Settle
-from parlando.domain.events import Closed, Partial, age_s
+from parlando.domain.events import Closed
 from parlando.domain.formats import AudioFormat
 from parlando.domain.job_events import JobEvent
 from parlando.errors import InvalidRequestError, SessionClosedError, SessionLostError, TooManyControlsError
@@ -59,9 +60,9 @@ class LiveConnection:
     """Runs one connection of one session until it ends.
 
     `reformat`: sets another audio format before the first audio. `check`: raises `InvalidRequestError` for
-    config changes that the cluster can't apply. `describe`: answers `Describe`. `last_seq`: the last kept
-    event that the client has received. `window_s`: seconds that the session stays open without a client; None
-    for `RESUME_WINDOW_S`.
+    config changes that the cluster can't apply. `describe`: answers `Describe`. `quotas`: watches them.
+    `last_seq`: the last kept event that the client has received. `window_s`: seconds that the session stays
+    open without a client; None for `RESUME_WINDOW_S`.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class LiveConnection:
         reformat: Callable[[AudioFormat], Awaitable[None]] | None = None,
         check: Callable[[Mapping[str, Any]], Awaitable[None]] | None = None,
         describe: Callable[[], Awaitable[Described]] | None = None,
+        quotas: QuotaWatch = no_quotas,
         last_seq: int = 0,
         window_s: float | None = None,
     ) -> None:
@@ -86,6 +88,7 @@ class LiveConnection:
         self._reformat = reformat
         self._check = check
         self._describe = describe
+        self._quotas = quotas
         self._window_s = settings.resume_window_s if window_s is None else window_s
         self._idle_s = protocol.idle_s or settings.idle_timeout_s
         self._decoder = Decoder(writer.format)
@@ -119,9 +122,10 @@ class LiveConnection:
                 await self._send_all(command.messages)
             else:
                 self._enqueue(command)
+        quotas = self._quotas(self._send, self._enqueue)
         try:
             async with asyncio.TaskGroup() as group:
-                for loop in (self._receive(), self._store(), self._deliver(), self._watch()):
+                for loop in (self._receive(), self._store(), self._deliver(), self._watch(), quotas):
                     group.create_task(loop)
         except ExceptionGroup as errors:
             raise primary_error(errors) from None
@@ -263,8 +267,7 @@ class LiveConnection:
         bytes_per_second = self._writer.format.bytes_per_second
         started_at = time.monotonic()
         appended = await self._writer.append(pcm, limit)
-        metrics.APPEND.observe(elapsed := time.monotonic() - started_at)
-        metrics.LATENCIES.observe("store", elapsed)
+        metrics.observe_store(time.monotonic() - started_at, len(pcm))
         while not appended.stored:
             if not throttled:
                 throttled = True
@@ -338,12 +341,9 @@ class LiveConnection:
                     continue  # impossible: two belong to jobs, the relay consumes the third
                 await self._send_all(self._protocol.event(event))
                 self._sent_seq = envelope.seq or self._sent_seq
-                if isinstance(event, Partial):
-                    metrics.LATENCIES.observe("deliver", age_s(event.timestamp))
-                elif isinstance(event, Closed):
-                    raise SessionFinished(
-                        self._protocol.close_code(event), self._protocol.close_reason(event)
-                    )
+                metrics.observe_delivery(event)
+                if isinstance(event, Closed):
+                    raise SessionFinished(*self._protocol.end_of(event))
 
     async def _send(self, notice: Notice) -> None:
         await self._send_all(self._protocol.notice(notice))

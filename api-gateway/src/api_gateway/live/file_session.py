@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from api_gateway.auth import Principal
 from api_gateway.dependencies import Services
 from parlando.domain.audio import Encoding
 from parlando.domain.commands import End
@@ -34,7 +35,7 @@ async def send_file(
     data: bytes,
     *,
     places: Sequence[Place],
-    key: str,
+    caller: Principal,
     config: SessionConfig,
     sid: str | None = None,
     uid: str = "",
@@ -56,7 +57,8 @@ async def send_file(
             places=places,
             config=config.model_dump(exclude_none=True),
             token=new_token(),
-            key=key,
+            key=caller.owner,
+            api_key=caller.key_id,
             form=CONTAINER,
             uid=uid,
             push=push,
@@ -76,7 +78,7 @@ async def send_file(
 
 
 async def transcribe_file(
-    services: Services, data: bytes, *, key: str, config: SessionConfig, within_s: float
+    services: Services, data: bytes, *, caller: Principal, config: SessionConfig, within_s: float
 ) -> Transcript:
     """Transcribe a file. Waits up to `within_s` seconds for capacity and for the transcript.
 
@@ -93,7 +95,13 @@ async def transcribe_file(
                     places = await services.admission.places(
                         CONTAINER, config.languages, config.required_task
                     )
-                    writer = await send_file(services, data, places=places, key=key, config=config)
+                    writer = await services.shares.opened(
+                        caller.owner,
+                        places,
+                        lambda limited: send_file(
+                            services, data, places=limited, caller=caller, config=config
+                        ),
+                    )
                     break
                 except AtCapacityError:
                     if time.monotonic() + RETRY_S > deadline:

@@ -11,6 +11,8 @@ from api_gateway import metrics
 from api_gateway.auth import Principal
 from api_gateway.dependencies import Services
 from api_gateway.doors.base import SessionRequest
+from api_gateway.limits.sessions import SessionMeter
+from api_gateway.live.token_sessions import TokenSessions, UsedUpError
 from parlando.domain.audio import SAMPLES_PER_MS
 from parlando.domain.config import SessionConfig
 from parlando.domain.formats import AudioFormat
@@ -63,11 +65,14 @@ class Opened:
 
 
 class Opening:
-    """Opens sessions for one caller."""
+    """Opens sessions for one caller. `counted`: where those that it makes are counted."""
 
-    def __init__(self, services: Services, caller: Principal) -> None:
+    def __init__(self, services: Services, caller: Principal, counted: TokenSessions) -> None:
         self._services = services
-        self._key = caller.key
+        self._counted = counted
+        self._owner = caller.owner
+        self._holder = caller.holder
+        self._by_token = caller.by_token
 
     async def open(self, request: SessionRequest) -> Opened:
         """Open or resume the requested session.
@@ -75,6 +80,10 @@ class Opening:
         Raises
         ------
         InvalidRequestError, SessionTakenError, SessionNotFoundError, AtCapacityError, UnavailableError
+        NotAllowedError
+            if the caller's token has opened the sessions that it may open; attaching to one isn't counted.
+        TooManySessionsError, QuotaExceededError
+            if a limit is reached; a session that is attached to isn't refused.
 
         """
         if request.resume:
@@ -85,6 +94,15 @@ class Opening:
         """Set another audio format, before the first audio. Raises as `open`."""
         await self._services.admission.check_format(form)
         await opened.writer.reformat(form)
+
+    def meter(self, opened: Opened, request: SessionRequest) -> SessionMeter:
+        """Counts the session, and watches the quotas of its audio."""
+        window_s = self._window_s(request)
+        return self._services.limits.sessions.meter(self._holder, opened.id, window_s=window_s)
+
+    def _window_s(self, request: SessionRequest) -> float:
+        window_s = request.window_s
+        return self._services.settings.resume_window_s if window_s is None else window_s
 
     async def check(self, opened: Opened, changes: Mapping[str, Any]) -> None:
         """Refuse changes of the config that the session's pool can't apply. Raises `InvalidRequestError`."""
@@ -98,6 +116,7 @@ class Opening:
             config = config.model_copy(update={"language": language})
         places = await self._places(request, config)
         name = request.session_id or new_session_id()
+        await self._counted.count()
         try:
             writer = await self._open(name, request, config, token, places)
         except SessionTakenError:
@@ -121,17 +140,52 @@ class Opening:
         places: Sequence[Place],
         continued: Continued | None = None,
     ) -> SessionWriter:
-        return await self._services.sessions.open(
-            sid,
-            places=places,
-            config=config.model_dump(exclude_none=True),
-            token=token,
-            key=self._key,
-            form=request.format,
-            uid=request.uid,
-            push=request.push and bool(self._services.settings.omi_transcript_webhook),
-            window_s=request.window_s,
-            continued=continued,
+        sessions = self._services.limits.sessions
+        await sessions.admit(self._holder, sid, window_s=self._window_s(request))
+        try:
+            return await self._made(sid, request, config, token, places, continued)
+        except SessionTakenError:
+            if not await self._is_own(sid):  # otherwise another connection counts it
+                await sessions.release(self._holder, sid)
+            raise
+        except BaseException:
+            await sessions.release(self._holder, sid)
+            raise
+
+    async def _is_own(self, sid: str) -> bool:
+        """Whether a session that is open belongs to the caller's owner."""
+        try:
+            record = await self._services.history.record(sid)
+        except SessionNotFoundError:
+            return False
+        return record.key == self._owner and record.state != "closed"
+
+    async def _made(
+        self,
+        sid: str,
+        request: SessionRequest,
+        config: SessionConfig,
+        token: str,
+        places: Sequence[Place],
+        continued: Continued | None,
+    ) -> SessionWriter:
+        return await self._services.shares.opened(
+            self._owner,
+            places,
+            lambda limited: self._services.sessions.open(
+                sid,
+                places=limited,
+                config=config.model_dump(exclude_none=True),
+                token=token,
+                key=self._owner,
+                form=request.format,
+                uid=request.uid,
+                push=request.push and bool(self._services.settings.omi_transcript_webhook),
+                window_s=request.window_s,
+                continued=continued,
+                replace=not self._by_token,
+                api_key=self._holder.key_id,
+            ),
         )
 
     async def _opened(self, writer: SessionWriter, token: str, seq: int, **resumed: Any) -> Opened:
@@ -145,6 +199,8 @@ class Opening:
         """A wrong token and an unknown id raise the same error, so that it doesn't reveal which ids exist."""
         try:
             return await self._resume(request)
+        except UsedUpError:
+            raise
         except (SessionNotFoundError, NotAllowedError) as error:
             raise SessionNotFoundError(
                 f"No session {request.session_id} can be resumed with this resume token and key; "
@@ -154,7 +210,7 @@ class Opening:
     async def _resume(self, request: SessionRequest) -> Opened:
         sid, continued = request.session_id or "", _continued(request)
         try:
-            attached = await self._services.sessions.attach(sid, token=request.resume or "", key=self._key)
+            attached = await self._attach(sid, request)
         except SessionNotFoundError:
             if continued is None:
                 raise
@@ -162,6 +218,15 @@ class Opening:
         if continued is not None and attached.behind(continued):
             return await self._reopen(request, continued)
         return await self._resumed(request, attached)
+
+    async def _attach(self, sid: str, request: SessionRequest) -> Attached:
+        """Attach to a session: an owner by its key too, an access token by the resume token only."""
+        key = "" if self._by_token else self._owner
+        attached = await self._services.sessions.attach(sid, token=request.resume or "", key=key)
+        if attached.state != "closed":
+            sessions = self._services.limits.sessions
+            await sessions.admit(self._holder, sid, window_s=self._window_s(request), attached=True)
+        return attached
 
     async def _resumed(self, request: SessionRequest, attached: Attached) -> Opened:
         metrics.OPENED.labels("resumed").inc()
@@ -176,10 +241,12 @@ class Opening:
         if len(token) < MIN_TOKEN:
             raise NotAllowedError("Expected the `resume_token` of the `connected` message")
         places = await self._places(request, request.config)
+        await self._counted.count()
         try:
             writer = await self._open(sid, request, request.config, token, places, continued)
         except SessionTakenError:  # another connection of the same client was faster
-            attached = await self._services.sessions.attach(sid, token=token, key=self._key)
+            await self._counted.release_last()
+            attached = await self._attach(sid, request)
             return await self._resumed(request, attached)
         metrics.OPENED.labels("reopened").inc()
         return await self._opened(writer, token, writer.seq, resumed=True, reopened=True, state="open")

@@ -4,8 +4,8 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
 import structlog
 
@@ -23,14 +23,23 @@ from api_gateway.doors.base import (
     Start,
 )
 from api_gateway.live.connection import LiveConnection
-from api_gateway.live.ends import SessionFinished, primary_error
+from api_gateway.live.ends import IdleError, SessionFinished, primary_error
 from api_gateway.live.first_messages import channels_of, described, first_channels, first_commands
 from api_gateway.live.opening import Opened, Opening
+from api_gateway.live.quotas import watch_of
 from api_gateway.live.shared_transport import SharedTransport
+from api_gateway.live.token_sessions import TokenSessions
 from api_gateway.live.transport import ClientDisconnected, Transport
+from api_gateway.permissions import door_rule
+from api_gateway.presenters.error_mapping import retry_after_s
+from parlando import tracing
 from parlando.domain.commands import End
-from parlando.errors import ParlandoError
+from parlando.errors import KeyEndedError, ParlandoError
+from parlando.store.key_ring import Watch
 from parlando.store.relay import AnnotationsFrom, Relay
+
+END_S: Final = 1.0
+"""Seconds within which the sessions of a key that has become invalid are ended."""
 
 log = structlog.get_logger(part="live")
 
@@ -72,19 +81,23 @@ async def serve(
     protocol: ConnectionProtocol,
     services: Services,
     *,
+    door: str,
     answer: HandshakeAnswer | None = None,
 ) -> None:
-    """Serve one client until it disconnects or its sessions have closed.
+    """Serve one client until it disconnects, its sessions have closed, or its key becomes invalid.
+
+    `door`: the protocol's name, to which keys may be limited.
 
     Every error is sent to the client: as an HTTP response before the handshake is answered, as messages and a
     close code after it.
     """
     answer = answer or _NoHandshake()
     opened: list[_Channel] = []
+    caller = Principal()
     headers: list[tuple[str, str]] = []
     if protocol.refuses_handshake or protocol.opens_before_answer:
         try:
-            caller = await _authenticated(protocol, services)
+            caller = await _authenticated(protocol, services, door)
             if protocol.opens_before_answer:
                 opened = await _open_all(channels_of(protocol, None) or [], services, caller)
                 headers = [header for each in opened for header in each.protocol.answer_headers(each.session)]
@@ -100,39 +113,51 @@ async def serve(
     await answer.accept(headers)
     async with counted(transport, protocol):
         if opened:
-            await _run_all(transport, protocol, services, opened, ())
+            await _run_while_valid(caller, transport, protocol, services, opened)
         elif isinstance(protocol, SplitProtocol):
-            caller = await _authenticated(protocol, services)
+            caller = await _authenticated(protocol, services, door)
             protocols = await first_channels(transport, protocol)
             opened = await _open_all(protocols, services, caller)
-            await _run_all(transport, protocol, services, opened, ())
+            await _run_while_valid(caller, transport, protocol, services, opened)
         elif isinstance(protocol, LiveProtocol):
             if protocol.keyless or protocol.handshake.over_http:
-                caller = await _authenticated(protocol, services)
+                caller = await _authenticated(protocol, services, door)
                 first = await first_commands(transport, protocol, services)
             else:  # without headers, the key can only be in the first message
                 first = await first_commands(transport, protocol, services)
-                caller = await _authenticated(protocol, services)
+                caller = await _authenticated(protocol, services, door)
             opened = await _open_all([protocol], services, caller, first[0] if first else None)
-            await _run_all(transport, protocol, services, opened, first)
+            await _run_while_valid(caller, transport, protocol, services, opened, first)
 
 
 async def _denied(answer: HandshakeAnswer, protocol: ConnectionProtocol, error: ParlandoError) -> None:
+    denial = protocol.denial(error)
+    if denial.status in (402, 429, 503):
+        denial = replace(denial, headers={"Retry-After": str(retry_after_s(error))})
     with suppress(ClientDisconnected):
-        await answer.deny(protocol.denial(error))
+        await answer.deny(denial)
 
 
 def _internal() -> ParlandoError:
     return ParlandoError("Internal error; the gateway's log has the details")
 
 
-async def _authenticated(protocol: ConnectionProtocol, services: Services) -> Principal:
-    """Who connects. The claims of an access token are given to the protocol. Raises `NotAllowedError`."""
+async def _authenticated(protocol: ConnectionProtocol, services: Services, door: str) -> Principal:
+    """Who connects; it counts as a request. The claims of an access token are given to the protocol.
+
+    Raises
+    ------
+    NotAllowedError, RateLimitedError
+
+    """
     if protocol.keyless:
-        return authenticate_address(protocol.handshake, services.settings)
-    caller = await services.access.authenticate(protocol.handshake, offered=protocol.key)
+        caller = authenticate_address(protocol.handshake, services.settings)
+        (await services.limits.requests.take(caller.holder)).check()
+        return caller
+    caller = await services.access.authenticate(protocol.handshake, door_rule(door), offered=protocol.key)
     protocol.claims = caller.claims
     protocol.verify(services.settings)
+    (await services.limits.requests.take(caller.holder)).check()
     return caller
 
 
@@ -147,19 +172,47 @@ async def _open_all(
 ) -> list[_Channel]:
     """Open a session for each protocol, or none: if one is refused, those already open are ended."""
     opened: list[_Channel] = []
+    counted_sessions = TokenSessions(services.access.ring.keys, caller)
     try:
         for protocol in protocols:
             request = protocol.request(first)
-            opening = Opening(services, caller)
-            opened.append(_Channel(protocol, opening, request, await opening.open(request)))
-    except ParlandoError:
-        for channel in opened:
-            await channel.session.writer.command(End(reason="refused", discard=True))
+            opening = Opening(services, caller, counted_sessions)
+            session = await opening.open(request)
+            opened.append(_Channel(protocol, opening, request, session))
+    except BaseException as error:
+        await counted_sessions.release()
+        if isinstance(error, ParlandoError):
+            for channel in opened:
+                await channel.session.writer.command(End(reason="refused", discard=True))
+                await services.limits.sessions.release(caller.holder, channel.session.id)
         raise
     return opened
 
 
 # --- running ----------------------------------------------------------------------------------------
+
+
+async def _run_while_valid(
+    caller: Principal,
+    transport: Transport,
+    protocol: ConnectionProtocol,
+    services: Services,
+    channels: Sequence[_Channel],
+    first: Sequence[ClientCommand] = (),
+) -> None:
+    """As `_run_all`. Raises `KeyEndedError` when the caller's key becomes invalid, and ends the sessions."""
+    try:
+        with Watch() as watch:
+            if caller.key_id:
+                watch.follow(services.access.ring, caller.key_id, caller.version)
+            await _run_all(transport, protocol, services, channels, first)
+    except KeyEndedError:
+        with suppress(ParlandoError, TimeoutError):
+            async with asyncio.timeout(END_S):
+                for channel in channels:
+                    await channel.session.writer.command(End(reason="revoked"))
+                    await services.limits.sessions.release(caller.holder, channel.session.id)
+        raise
 
 
 async def _run_all(
@@ -205,6 +258,14 @@ async def _run_all(
 async def _run(
     transport: Transport, channel: _Channel, services: Services, first: Sequence[ClientCommand]
 ) -> None:
+    trace = tracing.session if channel.session.resumed else tracing.root
+    with trace(channel.session.id):
+        await _run_session(transport, channel, services, first)
+
+
+async def _run_session(
+    transport: Transport, channel: _Channel, services: Services, first: Sequence[ClientCommand]
+) -> None:
     protocol, request, session = channel.protocol, channel.request, channel.session
     for message in protocol.greeting(session):
         await transport.send(message)
@@ -212,6 +273,7 @@ async def _run(
     if request.annotations:
         keys = services.annotations.of_session(session.id)
         annotations = AnnotationsFrom(services.annotations, keys, request.last_annotation)
+    meter = channel.opening.meter(session, request)
     relay = Relay(services.history, services.channels, session.id, after=session.seq, annotations=annotations)
     async with relay:
         live = LiveConnection(
@@ -225,9 +287,13 @@ async def _run(
             reformat=lambda form: channel.opening.reformat(session, form),
             check=lambda changes: channel.opening.check(session, changes),
             describe=lambda: described(services),
+            quotas=watch_of(meter),
         )
         try:
             await live.run(first[1:] if first and isinstance(first[0], Start) else first)
+        except (SessionFinished, IdleError):
+            await meter.release()
+            raise
         except ClientDisconnected:
             await live.leave()
             raise

@@ -133,7 +133,7 @@ class TcpServer:
         try:
             if self._connections.add(transport, peer) is None:
                 protocol = self._door.protocol(Handshake(peer=peer, over_http=False))
-                await serve(transport, protocol, self._services)
+                await serve(transport, protocol, self._services, door=self._door.name)
                 async with asyncio.timeout(CLOSE_S):
                     await writer.wait_closed()
         except (TimeoutError, ConnectionError):

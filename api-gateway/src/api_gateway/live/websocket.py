@@ -31,7 +31,7 @@ class WebSocketTransport:
 
     async def deny(self, denial: Denial) -> None:
         """Refuse the handshake with an HTTP response."""
-        response = Response(denial.body, denial.status, media_type=denial.content_type)
+        response = Response(denial.body, denial.status, dict(denial.headers), denial.content_type)
         try:
             await self._websocket.send_denial_response(response)
         except (WebSocketDisconnect, RuntimeError) as error:
@@ -75,6 +75,6 @@ def _endpoint(door: WebSocketDoor) -> Callable[[WebSocket], Awaitable[None]]:
     async def endpoint(websocket: WebSocket) -> None:
         protocol = door.protocol(handshake_of(websocket))
         transport = WebSocketTransport(websocket, protocol.selected_subprotocol)
-        await serve(transport, protocol, services(websocket), answer=transport)
+        await serve(transport, protocol, services(websocket), door=door.name, answer=transport)
 
     return endpoint

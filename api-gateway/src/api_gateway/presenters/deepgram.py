@@ -123,11 +123,16 @@ CODES: Final = {
     "refused_address": "REMOTE_CONTENT_ERROR",
     "internal": "INTERNAL_SERVER_ERROR",
     "not_allowed": "INVALID_AUTH",
+    "forbidden": "INSUFFICIENT_PERMISSIONS",
     "at_capacity": "TOO_MANY_REQUESTS",
+    "rate_limited": "TOO_MANY_REQUESTS",
+    "too_many_sessions": "TOO_MANY_REQUESTS",
+    "too_many_jobs": "TOO_MANY_REQUESTS",
+    "quota_exceeded": "ASR_PAYMENT_REQUIRED",
     "unavailable": "SERVICE_UNAVAILABLE",
 }
 """Error code → Deepgram's `err_code`."""
-STATUSES: Final = {"not_allowed": 401, "at_capacity": 429, "invalid_audio": 400}
+STATUSES: Final = {"not_allowed": 401, "at_capacity": 429, "quota_exceeded": 402, "invalid_audio": 400}
 """Error code → HTTP status, where Deepgram's differs from ours."""
 
 

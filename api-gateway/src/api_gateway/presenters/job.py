@@ -1,5 +1,6 @@
 """The JSON documents of a job: its status and its result."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -27,7 +28,14 @@ def result_of(record: JobRecord, transcript: Transcript) -> dict[str, Any]:
                 **segment_fields(number, segment),
                 "text": segment.text,
                 **segment.model_dump(
-                    include={"confidence", "speaker", "speaker_name", "translations", "words"},
+                    include={
+                        "confidence",
+                        "speaker",
+                        "speaker_name",
+                        "speaker_score",
+                        "translations",
+                        "words",
+                    },
                     exclude_defaults=True,
                 ),
             }
@@ -78,8 +86,13 @@ async def document_of(jobs: Jobs, record: JobRecord, *, base: str = "") -> dict[
     """A job's status, and its result if it is completed."""
     document = job_of(record, base=base)
     if record.status is JobStatus.COMPLETED:
-        document["result"] = result_of(record, await jobs.transcript(record))
+        document["result"] = await whole_result(record, await jobs.transcript(record))
     return document
+
+
+async def whole_result(record: JobRecord, transcript: Transcript) -> dict[str, Any]:
+    """`result_of`, computed in a thread: that of ten hours takes a second."""
+    return await asyncio.to_thread(result_of, record, transcript)
 
 
 def whole_seconds(record: JobRecord) -> int:

@@ -12,7 +12,7 @@ from api_gateway.presenters.speakers import lettered
 from parlando.domain import subtitles
 from parlando.domain.cues import CueRules
 from parlando.domain.languages import NAMES
-from parlando.domain.transcript import FinalSegment, TimedWord, Transcript
+from parlando.domain.transcript import FinalSegment, TimedWord, Transcript, text_of
 from parlando.errors import InvalidRequestError
 
 
@@ -128,7 +128,7 @@ def diarized_json(transcript: Transcript, speakers: Sequence[str] = ()) -> dict[
     return {
         "task": "transcribe",
         "duration": transcript.duration,
-        "text": " ".join(segment["text"] for segment in segments),
+        "text": text_of(transcript.segments),
         "segments": segments,
     }
 
@@ -136,6 +136,13 @@ def diarized_json(transcript: Transcript, speakers: Sequence[str] = ()) -> dict[
 def error(message: str, *, kind: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
     """The body of an error."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def limit_kind(code: str) -> tuple[str, str]:
+    """OpenAI's `type` and `code` of a limit that is reached: of its quota, or of its rate limits."""
+    if code == "quota_exceeded":
+        return "insufficient_quota", "insufficient_quota"
+    return "requests", "rate_limit_exceeded"
 
 
 FORMATS: Final[dict[str, tuple[str, Callable[[Transcript, CueRules], Any]]]] = {

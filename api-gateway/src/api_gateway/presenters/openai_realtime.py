@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from api_gateway.presenters.error_mapping import mapping_of
+from api_gateway.presenters.openai import limit_kind
 from api_gateway.presenters.speakers import lettered
 from parlando.domain.events import FinalTranscript
-from parlando.errors import ParlandoError
+from parlando.errors import LimitReachedError, ParlandoError
 
 Event = dict[str, Any]
 
@@ -35,11 +36,20 @@ def error_of(raised: ParlandoError, *, cause: str | None = None) -> Event:
     kind = "invalid_request_error"
     if raised.code == "not_allowed":
         code = INVALID_KEY
+    elif isinstance(raised, LimitReachedError):
+        kind, code = limit_kind(raised.code)
     elif raised.code == "at_capacity":
         kind, code = "rate_limit_error", "rate_limit_exceeded"
     elif status >= 500:
         kind = "server_error"
     return error(kind, code, raised.message, param=getattr(raised, "param", None), cause=cause)
+
+
+def failure(code: str, message: str) -> Event:
+    """The `error` about a session that ends early."""
+    if code == "quota_exceeded":
+        return error(*limit_kind(code), message)
+    return error("server_error", code, message)
 
 
 def session(name: str, body: dict[str, Any]) -> Event:

@@ -10,15 +10,23 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from api_gateway.presenters import deepgram, openai
-from api_gateway.presenters.error_mapping import INTERNAL, RETRY_AFTER_S, mapping_of
+from api_gateway.presenters.error_mapping import (
+    INTERNAL,
+    RETRY_AFTER_S,
+    limited,
+    mapping_of,
+    retry_after_s,
+)
 from api_gateway.root_paths import path_below
-from parlando.errors import ParlandoError
+from parlando.errors import LimitReachedError, ParlandoError
 
 
-def problem(code: str, detail: str, *, status: int, title: str, **more: Any) -> JSONResponse:
-    """A problem details response (RFC 9457)."""
+def problem(
+    code: str, detail: str, *, status: int, title: str, retry_after_s: int = RETRY_AFTER_S, **more: Any
+) -> JSONResponse:
+    """A problem details response (RFC 9457). `retry_after_s`: for the header, if the status has it."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code, **more}
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None
+    headers = {"Retry-After": str(retry_after_s)} if status in (429, 503) else None
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
@@ -29,7 +37,8 @@ _STATUSES: Final = {
 }  # where OpenAI's API differs from `ERROR_MAPPINGS`
 
 
-def _is_openai(request: Request) -> bool:
+def is_openai(request: Request) -> bool:
+    """Whether a route is of OpenAI's API."""
     return path_below(request.scope).startswith(_OPENAI)
 
 
@@ -48,8 +57,8 @@ def _is_deepgram(request: Request) -> bool:
     return path_below(request.scope) in _DEEPGRAM
 
 
-def _deepgram(status: int, code: str, message: str) -> JSONResponse:
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None
+def _deepgram(status: int, code: str, message: str, *, retry_after_s: int = RETRY_AFTER_S) -> JSONResponse:
+    headers = {"Retry-After": str(retry_after_s)} if status in (402, 429, 503) else None
     body = deepgram.error(code, message, correlation_id.get() or "")
     return JSONResponse(body, status, headers)
 
@@ -62,7 +71,17 @@ def openai_answer(error: ParlandoError) -> JSONResponse:
         status = 404
     elif status == 401:
         code = "invalid_api_key"
+    elif isinstance(error, LimitReachedError):
+        return _openai_limit(error)
     return _openai(status, error.message, param, code)
+
+
+def _openai_limit(error: LimitReachedError) -> JSONResponse:
+    """OpenAI's two errors with status 429. Its libraries repeat only the one that `x-should-retry` allows."""
+    kind, code = openai.limit_kind(error.code)
+    body = openai.error(error.message, kind=kind, code=code)
+    retry = "true" if error.retryable else "false"
+    return JSONResponse(body, 429, {"Retry-After": str(error.retry_after_s), "x-should-retry": retry})
 
 
 def _openai(status: int, message: str, param: str | None = None, code: str | None = None) -> JSONResponse:
@@ -76,13 +95,20 @@ def _openai(status: int, message: str, param: str | None = None, code: str | Non
 async def on_parlando_error(request: Request, error: Exception) -> JSONResponse:
     """Handler of every `ParlandoError` that a route raises."""
     assert isinstance(error, ParlandoError)
-    if _is_openai(request):
+    if is_openai(request):
         return openai_answer(error)
     if _is_deepgram(request):
-        return _deepgram(deepgram.status_of(error), deepgram.err_code(error), error.message)
+        status, code = deepgram.status_of(error), deepgram.err_code(error)
+        return _deepgram(status, code, error.message, retry_after_s=retry_after_s(error))
     mapping = mapping_of(error)
     return problem(
-        error.code, error.message, status=mapping.status, title=mapping.title, retryable=error.retryable
+        error.code,
+        error.message,
+        status=mapping.status,
+        title=mapping.title,
+        retry_after_s=retry_after_s(error),
+        retryable=error.retryable,
+        **limited(error),
     )
 
 
@@ -92,7 +118,7 @@ async def on_invalid(request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     message = f"{name}: {first['msg']}"
-    if _is_openai(request):
+    if is_openai(request):
         return _openai(422, message, str(first["loc"][-1]))
     if _is_deepgram(request):
         return _deepgram(400, deepgram.BAD_REQUEST, message)
@@ -103,7 +129,7 @@ async def on_http_error(request: Request, error: Exception) -> JSONResponse:
     """Handler of unknown paths and methods."""
     assert isinstance(error, HTTPException)
     hint = _hint(path_below(request.scope)) if error.status_code == 404 else ""
-    if _is_openai(request) or hint.startswith(_OPENAI):
+    if is_openai(request) or hint.startswith(_OPENAI):
         more = f"; the path is {hint}: check the base URL" if hint else ""
         answer = _openai(
             error.status_code, f"{error.detail}: {request.method} {path_below(request.scope)}{more}"
@@ -124,7 +150,7 @@ async def on_disconnect(request: Request, error: Exception) -> Response:
 async def on_failure(request: Request, error: Exception) -> JSONResponse:
     """Handler of unexpected exceptions."""
     message = "Internal error; the gateway's log has the details"
-    if _is_openai(request):
+    if is_openai(request):
         return _openai(500, message)
     if _is_deepgram(request):
         return _deepgram(500, "INTERNAL_SERVER_ERROR", message)

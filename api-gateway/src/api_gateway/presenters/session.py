@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from parlando.domain.audio import seconds
+from parlando.domain.corrections import corrected
 from parlando.domain.events import EVENTS, settled
-from parlando.domain.transcript import FinalSegment
+from parlando.domain.transcript import FinalSegment, text_of
 from parlando.domain.wallclock import WallClock
 from parlando.errors import SessionNotFoundError
 from parlando.store.history import History, SessionRecord
@@ -36,7 +37,8 @@ async def document_of(history: History, sid: str) -> Document:
     """
     record = await history.record(sid)
     events = [EVENTS.validate_json(event) async for event in history.all_events(sid)]
-    finals = [segment.named(record.speaker_names) for segment in settled(events) if segment.text]
+    segments = corrected(settled(events), await history.corrected(sid))
+    finals = [segment.named(record.speaker_names) for segment in segments if segment.text]
     return _document(record, finals, await _clock(history, record))
 
 
@@ -70,7 +72,7 @@ def _document(record: SessionRecord, finals: list[FinalSegment], clock: WallCloc
         "ended_at": iso(clock.at(seconds(record.received))),
         "duration": seconds(record.received),
         "language": next((final.language for final in finals if final.language), None),
-        "text": " ".join(final.text for final in finals),
+        "text": text_of(finals),
         "segments": segments,
     }
 

@@ -30,6 +30,8 @@ def server_of(app: FastAPI, settings: GatewaySettings) -> uvicorn.Server:
         http=HttpProtocol,
         host=settings.listen_host,
         port=settings.port,
+        ssl_certfile=settings.tls_cert or None,
+        ssl_keyfile=settings.tls_key or None,
         log_level="error",  # it warns of every malformed request; the metrics count those
         access_log=False,
         proxy_headers=bool(settings.trusted_proxies),

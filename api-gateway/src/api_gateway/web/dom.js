@@ -18,6 +18,20 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+/** An SVG element with attributes. */
+export function shape(tag, attributes = {}) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
+/** One of the symbols of the page's sprite. */
+export function icon(name) {
+  const element = shape("svg", { class: "icon", "aria-hidden": "true" });
+  element.append(shape("use", { href: `#icon-${name}` }));
+  return element;
+}
+
 /** 75.4 → "1:15". */
 export function clock(seconds) {
   const whole = Math.floor(seconds);
@@ -51,11 +65,13 @@ export function applyTheme(theme) {
   else delete document.documentElement.dataset.theme;
 }
 
-/** The text of an error for users. */
+/** The text of an error for users, with what to do. */
 export function explain(error) {
-  if (error?.name === "NotAllowedError") return "The browser blocked access. Allow the microphone for this page.";
-  if (error?.name === "NotFoundError") return "No microphone was found.";
-  if (error?.name === "NotReadableError") return "Another program is using the microphone.";
-  if (error instanceof TypeError) return "The cluster can't be reached.";
+  if (error?.name === "NotAllowedError") {
+    return "The browser blocked access. Allow the microphone for this page (at the left of its address), then try again.";
+  }
+  if (error?.name === "NotFoundError") return "No microphone was found. Connect one, then try again.";
+  if (error?.name === "NotReadableError") return "Another program is using the microphone. Close it, then try again.";
+  if (error instanceof TypeError) return "The server can't be reached. Check your connection, then try again.";
   return error?.message ?? String(error);
 }

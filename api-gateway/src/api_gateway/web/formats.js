@@ -45,10 +45,12 @@ export const FORMATS = {
         {
           title: title || undefined,
           text: finals.map(({ text }) => text).join(" "),
-          segments: finals.map(({ start, end, text, confidence, language, speaker, speaker_name }) => ({
+          segments: finals.map(({ start, end, text, original, translations, confidence, language, speaker, speaker_name }) => ({
             start,
             end,
             text,
+            original,
+            translations,
             confidence,
             language,
             speaker,

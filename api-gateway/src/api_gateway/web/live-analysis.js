@@ -51,7 +51,7 @@ export class LiveAnalysis {
   mark(segment) {
     const entities = this.entities.get(segment);
     const line = entities && this.line(segment);
-    if (line) highlight(line.lastElementChild, entities);
+    if (line && !line.classList.contains("corrected")) highlight(line.querySelector(".said"), entities);
   }
 
   line(segment) {

@@ -37,7 +37,8 @@ export class LiveSpeakers {
 
   /** Events of the current session; `base`: the number of segments before it. */
   revised({ segments }, base) {
-    this.speakers.revise(segments.map(({ segment, speaker }) => ({ segment: segment + base, speaker: this.labelled(speaker) })));
+    const own = segments.map((each) => ({ ...each, segment: each.segment + base, speaker: this.labelled(each.speaker) }));
+    this.speakers.revise(own);
   }
 
   named({ speaker, name }) {
@@ -53,7 +54,7 @@ export class LiveSpeakers {
   voiced(finals) {
     return finals.map((final) => {
       const speaker = this.speakers.labelOf(final.segment);
-      return { ...final, speaker, speaker_name: this.speakers.names.get(speaker), voice: speaker && this.speakers.nameOf(speaker) };
+      return { ...final, speaker, speaker_name: this.speakers.givenTo(speaker), voice: speaker && this.speakers.nameOf(speaker) };
     });
   }
 }

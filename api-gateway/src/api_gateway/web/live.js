@@ -1,154 +1,171 @@
-/** The Live view: the audio source, the session, its transcript, and downloads. */
+/** The Live view: from the first screen to the end of a session, and its transcript. */
 
-import { AnalyseChoice, languageName, languageOptions } from "./choices.js";
-import { $, clock, explain, fileName, save, showNotice } from "./dom.js";
-import { FORMATS, plain } from "./formats.js";
-import { LIVE_STEPS, LiveAnalysis } from "./live-analysis.js";
+import { languageName } from "./choices.js";
+import { Corrections } from "./corrections.js";
+import { $, clock } from "./dom.js";
+import { keptSession } from "./kept-session.js";
+import { LiveAnalysis } from "./live-analysis.js";
+import { LineTools } from "./live-lines.js";
+import { LiveOptions } from "./live-options.js";
+import { Playback, Recording } from "./live-recording.js";
+import { LiveSearch } from "./live-search.js";
+import { LiveSound } from "./live-sound.js";
+import { LiveSource } from "./live-source.js";
 import { LiveSpeakers } from "./live-speakers.js";
-import { Capture } from "./parlando.js";
+import { caughtUp, describe } from "./live-state.js";
+import { Takeaway } from "./live-takeaway.js";
+import { Notice } from "./notice.js";
 import { ShareDialog } from "./share.js";
 import { TranscriptView } from "./transcript.js";
+import { WakeLock } from "./wake-lock.js";
 
-const STORAGE_KEY = "parlando.live"; // in the tab's session storage, to resume after a reload
-const LATE_MS = 1500; // a larger delay is shown
 const DRAW_EVERY_MS = 250;
-const NOTICE_MS = 8000;
 
 export class LiveView {
   constructor(client, needsKey) {
     this.client = client;
     this.needsKey = needsKey;
     this.people = new LiveSpeakers(client);
-    this.view = new TranscriptView($("live-transcript"), { speakers: this.people.speakers });
+    this.corrections = new Corrections();
+    const { speakers } = this.people;
+    this.view = new TranscriptView($("live-transcript"), { speakers, corrections: this.corrections, jump: $("live-jump") });
     this.share = new ShareDialog(client);
-    this.analyse = new AnalyseChoice("live-analyse");
-    this.analysis = new LiveAnalysis(client, $("live-transcript"), needsKey, this.people.speakers);
+    this.options = new LiveOptions(this.people.choice);
+    this.notice = new Notice($("live-notice"));
+    this.analysis = new LiveAnalysis(client, $("live-transcript"), needsKey, speakers);
+    this.source = new LiveSource((error) => this.showError(error));
+    this.sound = new LiveSound();
+    this.wakeLock = new WakeLock();
+    this.search = new LiveSearch(this.view);
+    this.playback = new Playback(this.view, () => this.finals);
+    const say = this.notice.say.bind(this.notice);
+    this.lines = new LineTools(this.view, {
+      correct: (segment, text) => this.correct(segment, text),
+      final: (segment) => this.finals.find((each) => each.segment === segment),
+      playback: this.playback,
+      say,
+    });
+    this.takeaway = new Takeaway({ finals: () => this.shownFinals, title: () => this.title, say });
     this.reset();
-    $("live-start").addEventListener("click", () => this.start());
-    $("live-pause").addEventListener("click", () => (this.capture ? this.pause() : this.unpause()));
-    $("live-stop").addEventListener("click", () => this.stop());
-    $("live-source").addEventListener("change", () => this.showSource());
+    this.listenToControls();
+    this.refresh();
+    this.draw();
+    this.resumeAfterReload();
+  }
+
+  listenToControls() {
+    const buttons = { start: "start", new: "begin", pause: "pauseOrContinue", stop: "stop" };
+    for (const [id, name] of Object.entries(buttons)) $(`live-${id}`).addEventListener("click", () => this[name]());
     $("live-title").addEventListener("change", () => this.session?.configure({ title: this.title }));
     $("live-language").addEventListener("change", ({ target }) => this.session?.configure({ language: target.value || null }));
+    $("live-translate").addEventListener("change", () => this.session?.configure({ translations: this.options.translate.into }));
     $("live-analyse").addEventListener("change", () => this.draw());
-    $("live-copy").addEventListener("click", () => this.copy());
     $("live-share").addEventListener("click", () => this.share.open(this.session));
-    for (const button of document.querySelectorAll("[data-download]")) {
-      button.addEventListener("click", () => this.download(button.dataset.download));
-    }
     addEventListener("pagehide", () => this.keep());
-    this.showSource();
-    this.refresh();
-    this.resumeAfterReload();
   }
 
   get title() {
     return $("live-title").value.trim();
   }
 
-  /** Load the languages that the cluster supports, and whether it analyses. */
-  async refresh() {
-    try {
-      const cluster = await this.client.cluster();
-      $("live-language").replaceChildren(new Option("Automatic", ""), ...languageOptions(cluster.languages));
-      this.analyse.update(cluster);
-      this.draw();
-    } catch (error) {
-      this.needsKey(error);
-    }
+  /** Load what the cluster supports: languages, translation, analysis. */
+  refresh(failed = this.needsKey) {
+    return this.client.cluster().then((cluster) => (this.options.update(cluster), this.draw()), failed);
+  }
+
+  /** Another worker may have started. */
+  recheck() {
+    if (!this.session) this.refresh(() => {});
+  }
+
+  /** The finals with names and corrections, as they are shown. */
+  get shownFinals() {
+    return this.people.voiced(this.corrections.applied(this.finals));
   }
 
   reset() {
     this.finals = [];
+    this.parts = []; // the sessions of this transcript: {id, base}
     this.offset = 0; // seconds of audio in earlier sessions of this transcript
     this.base = 0; // number of their segments
-    this.view.clear();
-    this.people.reset();
-    this.analysis.reset();
+    this.ended = false;
+    this.recording = undefined;
+    for (const part of [this.corrections, this.view, this.lines, this.sound]) part.clear();
+    for (const part of [this.people, this.analysis]) part.reset();
+    for (const part of [this.playback, this.search]) part.close();
+  }
+
+  /** Back to the first screen. */
+  begin() {
+    this.reset();
+    $("live-title").value = "";
+    this.notice.clear();
+    this.draw();
+    $("live-start").focus();
   }
 
   // --- from start to stop ----------------------------------------------------------------------------
 
   async start() {
+    if (this.source.opening) return;
     this.reset();
-    showNotice($("live-notice"), "");
+    this.notice.clear();
     try {
-      const capture = await this.openSource();
-      this.chooseExtras();
-      this.follow(this.client.live(this.options()));
+      const capture = await this.source.open();
+      this.extras = this.options.extras;
+      if (this.options.records) this.recording = new Recording();
+      this.follow(this.client.live(this.wanted));
       this.listen(capture);
     } catch (error) {
       this.showError(error);
     }
   }
 
-  options() {
+  /** The query of a new session. */
+  get wanted() {
     return { language: $("live-language").value, title: this.title, ...this.extras };
   }
 
-  /** What the session does besides the transcript. */
-  chooseExtras() {
-    const songs = $("live-songs").checked;
-    const { chosen } = this.analyse;
-    const speakers = this.people.choice.fields;
-    this.extras = {
-      ...speakers,
-      ...(songs ? { songs } : {}),
-      ...(chosen ? { analyze: LIVE_STEPS } : {}),
-      ...(songs || chosen || speakers.diarize ? { annotations: true } : {}),
-    };
-  }
-
-  async openSource() {
-    const source = $("live-source").value;
-    if (source === "microphone") return Capture.microphone({ deviceId: $("live-device").value });
-    if (source === "tab") return Capture.tab();
-    return this.openFile();
-  }
-
-  async openFile() {
-    const [file] = $("live-file").files;
-    if (!file) throw new Error("Choose a file first.");
-    const player = $("live-player").cloneNode(); // an element can be captured only once
-    $("live-player").replaceWith(player);
-    player.hidden = false;
-    player.src = URL.createObjectURL(file);
-    const capture = await Capture.element(player);
-    player.addEventListener("error", () =>
-      this.showError(new Error("This browser can't play that file. Use the Files view.")),
-    );
-    await player.play();
-    return capture;
-  }
-
   listen(capture) {
+    if (!this.session || this.session.ending) return capture.stop(); // Stop was pressed while it was opened
     this.capture = capture;
-    capture.addEventListener("frame", ({ detail }) => this.session?.send(detail));
-    capture.addEventListener("level", ({ detail }) => this.level(detail));
+    let peak = 0;
+    capture.addEventListener("level", ({ detail }) => (peak = detail));
+    capture.addEventListener("frame", ({ detail }) => {
+      if (!this.session) return;
+      this.session.send(detail);
+      this.recording?.add(detail);
+      this.sound.frame(detail, peak);
+    });
     capture.addEventListener("ended", () => this.stop());
+    this.wakeLock.hold();
     this.draw();
-    this.listDevices();
+    this.source.listDevices();
+  }
+
+  pauseOrContinue() {
+    if (!this.session || this.session.ending || this.source.opening) return false;
+    if (this.capture) this.pause();
+    else this.unpause();
+    return true;
   }
 
   async pause() {
     const { capture } = this;
     this.capture = null;
+    this.wakeLock.release();
     await capture.stop();
     this.session?.flush();
-    this.level(0);
-    $("live-player").pause();
+    this.sound.level(0);
+    this.source.pause();
     this.draw();
   }
 
   /** Continue after a pause or a reload. */
   async unpause() {
     try {
-      const player = $("live-player");
-      if (!player.hidden && player.src) {
-        this.showError(new Error("A file can't be continued after a pause. Press Stop, then Start."));
-        return;
-      }
-      this.listen(await this.openSource());
+      if (this.source.playing) throw new Error("A file can't be continued after a pause. Press Stop, then start a new session.");
+      this.listen(await this.source.open());
     } catch (error) {
       this.showError(error);
     }
@@ -156,13 +173,15 @@ export class LiveView {
 
   async stop() {
     const { session, capture } = this;
+    if (!session || session.ending) return false;
     this.capture = null;
-    $("live-player").pause();
-    $("live-player").hidden = true;
-    this.level(0);
+    this.wakeLock.release();
+    this.source.stop();
+    this.sound.level(0);
     await capture?.stop();
-    session?.end().catch(() => {});
+    session.end().catch(() => {});
     this.draw();
+    return true;
   }
 
   // --- the session ----------------------------------------------------------------------------------
@@ -174,6 +193,7 @@ export class LiveView {
     this.lost = false;
     this.languageFound({ locked: false });
     session.on("connected", (greeting) => this.connected(greeting));
+    session.on("speech_started", ({ segment, start }) => this.speech({ segment, start }));
     session.on("partial", (partial) => this.partial(partial));
     session.on("final", (final) => this.final(final));
     session.on("speakers_revised", (event) => this.people.revised(event, this.base));
@@ -181,7 +201,7 @@ export class LiveView {
     session.on("language", (found) => this.languageFound(found));
     session.on("status", (status) => this.status(status));
     session.on("unprotected", () =>
-      this.notify("The cluster decodes more slowly than the audio arrives. This page can't keep all waiting audio: some is lost if Redis fails.", "warn"),
+      this.notice.say("The server can't keep up with the sound. If it fails now, some words are lost. A second computer for it helps.", "warn"),
     );
     session.on("state", (state) => this.stateChanged(state));
     session.on("closed", (event) => this.closed(event));
@@ -191,9 +211,12 @@ export class LiveView {
     this.draw();
   }
 
-  connected({ engine, model }) {
-    this.engine = `${engine} ${model}`;
-    this.analysis.session = this.session.id;
+  connected({ engine, model, received_ms: received = 0 }) {
+    $("live-state").title = `Recognised by ${engine} ${model}`;
+    const { id } = this.session;
+    this.analysis.session = id;
+    if (this.parts.at(-1)?.id !== id) this.parts.push({ id, base: this.base });
+    if (!this.sound.seconds) this.sound.clear(received / 1000);
     this.keep();
   }
 
@@ -204,8 +227,14 @@ export class LiveView {
       segment: event.segment + this.base,
       start: event.start + this.offset,
       end: event.end + this.offset,
+      words: event.words?.map((word) => ({ ...word, start: word.start + this.offset, end: word.end + this.offset })),
       speaker: this.people.labelled(event.speaker),
     };
+  }
+
+  speech({ segment, start, end }) {
+    const { offset } = this;
+    this.sound.speech({ segment: segment + this.base, start: start + offset, end: end === undefined ? end : end + offset });
   }
 
   partial(partial) {
@@ -216,9 +245,11 @@ export class LiveView {
 
   final(final) {
     this.lag = 0;
+    this.speech(final);
     const shown = this.positioned(final);
     this.view.final(shown);
     this.analysis.mark(shown.segment);
+    this.lines.draw();
     if (!final.text) return;
     $("live-hint").hidden = true;
     this.finals.push(shown);
@@ -231,23 +262,27 @@ export class LiveView {
     automatic.text = locked ? `Automatic (${languageName(language)})` : "Automatic";
   }
 
-  /** Show a song between the lines, or what the analysis has found. */
+  /** Show a song between the lines, a correction, a name, or what the analysis has found. */
   annotated({ kind, data }) {
-    if (kind === "speaker_name") {
-      this.people.named(data);
-      return;
-    }
-    if (kind !== "song") {
-      this.analysis.annotated(kind, data, this);
-      return;
-    }
-    const { title, artist, start, offset } = data;
-    $("live-hint").hidden = true;
-    this.view.remark(`♫ ${title}${artist ? ` – ${artist}` : ""} (at ${clock(offset)})`, start + this.offset);
+    if (kind === "speaker_name") this.people.named(data);
+    else if (kind === "correction") this.corrections.annotated({ kind, data }, this.base);
+    else if (kind === "song") {
+      const { title, artist, start, offset } = data;
+      $("live-hint").hidden = true;
+      this.view.remark(`♫ ${title}${artist ? ` – ${artist}` : ""} (at ${clock(offset)})`, start + this.offset);
+    } else this.analysis.annotated(kind, data, this);
+  }
+
+  /** Store a correction of a segment; null shows again what was recognised. */
+  async correct(segment, text) {
+    const part = this.parts.findLast(({ base }) => base <= segment);
+    await this.client.correct(part.id, segment - part.base, text);
+    this.corrections.correct(segment, text);
+    this.analysis.mark(segment);
   }
 
   status({ status, ms, reason }) {
-    if (status === "lost") this.view.remark(`${(ms / 1000).toFixed(1)} s of audio were lost (${reason}).`);
+    if (status === "lost") this.view.remark(`${(ms / 1000).toFixed(1)} s of sound were lost here (${reason}).`);
   }
 
   stateChanged(state) {
@@ -265,24 +300,28 @@ export class LiveView {
     this.offset += duration;
     this.base = (this.finals.at(-1)?.segment ?? -1) + 1;
     const capturing = Boolean(this.capture);
-    this.follow(this.client.live(this.options()));
+    this.follow(this.client.live(this.wanted));
     for (const frame of unsent) this.session.send(frame);
     if (!capturing) this.session.end().catch(() => {});
-    this.notify("The connection was lost for too long, so a new session was started. Nothing was lost. Share new links.", "warn");
+    this.notice.say("The connection was lost for too long, so a new session was started. Nothing was lost. Share new links.", "warn");
   }
 
   failed(error) {
     this.capture?.stop();
     this.capture = null;
+    this.wakeLock.release();
+    this.source.stop();
     this.finish();
     this.showError(error);
   }
 
   finish() {
     clearInterval(this.timer);
-    sessionStorage.removeItem(STORAGE_KEY);
+    keptSession.remove();
     this.ended = true;
     this.session = null;
+    if (this.recording?.bytes) this.playback.open(this.recording, { title: this.title });
+    this.recording = undefined;
     this.draw();
   }
 
@@ -291,15 +330,14 @@ export class LiveView {
   /** Store what is needed to resume after a reload. */
   keep() {
     if (!this.session?.id) return;
-    const { title } = this;
-    const { id, resumeToken } = this.session;
-    const kept = { id, resumeToken, title, extras: this.extras, source: $("live-source").value, listening: Boolean(this.capture) };
-    sessionStorage.setItem(STORAGE_KEY, JSON.stringify(kept));
+    const { title, extras, session, source } = this;
+    const { id, resumeToken } = session;
+    keptSession.write({ id, resumeToken, title, extras, source: source.kind, listening: Boolean(this.capture) });
   }
 
   /** Resume the session after a reload: load its finals, and open the microphone if it was open. */
   async resumeAfterReload() {
-    const kept = JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "null");
+    const kept = keptSession.read();
     if (!kept) return;
     $("live-title").value = kept.title;
     this.extras = kept.extras ?? {};
@@ -307,7 +345,7 @@ export class LiveView {
     if (!kept.listening || kept.source !== "microphone") return;
     try {
       const permission = await navigator.permissions.query({ name: "microphone" });
-      if (permission.state === "granted") this.listen(await this.openSource());
+      if (permission.state === "granted") this.listen(await this.source.open());
     } catch {
       this.draw(); // the browser can't report the permission; the user presses Continue
     }
@@ -316,85 +354,47 @@ export class LiveView {
   // --- what is shown --------------------------------------------------------------------------------
 
   draw() {
-    const { session, capture } = this;
-    $("live-start").hidden = Boolean(session);
+    const { session, capture, ended } = this;
+    this.drawPhase(session ? "live" : ended ? "ended" : "start");
+    $("live-start").hidden = this.phase !== "start";
+    $("live-new").hidden = this.phase !== "ended";
     $("live-stop").hidden = $("live-pause").hidden = !session || session.ending;
     $("live-pause").textContent = capture ? "Pause" : "Continue";
-    $("live-source").disabled = $("live-device").disabled = $("live-file").disabled = Boolean(session);
+    $("live-sound").hidden = !session;
+    this.source.disable(Boolean(session));
     $("live-share").disabled = !session?.id;
-    $("live-songs").disabled = Boolean(session);
-    this.people.choice.disable(Boolean(session));
-    const { available, chosen } = this.analyse;
-    $("live-analyse").disabled = Boolean(session) || !available;
+    this.options.disable(Boolean(session));
+    const { available, chosen } = this.options.analyse;
     this.analysis.draw({ available, analysing: session ? Boolean(this.extras.analyze) : chosen });
-    $("live-copy").disabled = !this.finals.length;
-    for (const button of document.querySelectorAll("[data-download]")) button.disabled = !this.finals.length;
+    this.takeaway.enable(this.finals.length > 0);
     this.drawState();
   }
 
+  /** The first screen, the listening one, or the one after the end; the name of the session moves along. */
+  drawPhase(phase) {
+    if (this.phase === phase) return;
+    this.phase = $("view-live").dataset.phase = phase;
+    const place = phase === "start" ? $("live-language").closest(".fields") : $("live-title-place");
+    place.append($("live-title-label"));
+    $("live-hint").hidden = phase !== "live" || this.finals.length > 0;
+    this.lines.draw();
+  }
+
   drawState() {
-    const { session } = this;
-    const [state, text] = session ? this.describe(session) : ["idle", this.ended ? "Ended" : "Ready"];
+    const { session, capture, ended, lag } = this;
+    const [state, text] = describe({ session, capturing: Boolean(capture), ended, lag });
     const element = $("live-state");
     element.dataset.state = state;
     if (element.textContent !== text) element.textContent = text;
-    if (this.lost && session?.state === "open" && session.unackedMs < LATE_MS) {
+    const length = clock(this.sound.seconds);
+    if ($("live-clock").textContent !== length) $("live-clock").textContent = length;
+    if (this.lost && caughtUp(session)) {
       this.lost = false;
-      this.notify("Reconnected, nothing lost.");
+      this.notice.say("Reconnected, nothing lost.");
     }
   }
 
-  describe(session) {
-    const waiting = `${(session.unackedMs / 1000).toFixed(0)} s of audio waiting`;
-    if (session.state === "connecting") return ["connecting", "Connecting"];
-    if (session.state === "reconnecting") return ["reconnecting", `Connection lost, recording continues: ${waiting}`];
-    if (session.throttled) return ["late", `The cluster is overloaded: ${waiting}`];
-    if (session.ending) return ["open", "Decoding the rest"];
-    const behind = this.lag + session.unackedMs;
-    if (behind > LATE_MS) return ["late", `${(behind / 1000).toFixed(1)} s behind`];
-    if (!this.capture) return ["idle", "Paused"];
-    return ["open", this.engine ? `Listening (${this.engine})` : "Listening"];
-  }
-
-  notify(text, kind) {
-    showNotice($("live-notice"), text, kind);
-    clearTimeout(this.noticeTimer);
-    this.noticeTimer = setTimeout(() => showNotice($("live-notice"), ""), NOTICE_MS);
-  }
-
   showError(error) {
-    if (this.needsKey(error)) return;
-    clearTimeout(this.noticeTimer);
-    showNotice($("live-notice"), explain(error), "bad");
-  }
-
-  level(peak) {
-    $("live-level").style.transform = `scaleX(${Math.min(1, Math.sqrt(peak))})`;
-  }
-
-  showSource() {
-    const source = $("live-source").value;
-    $("live-device-label").hidden = source !== "microphone";
-    $("live-file-label").hidden = source !== "file";
-  }
-
-  /** Browsers report the names of microphones only after the user has allowed one. */
-  async listDevices() {
-    const devices = await navigator.mediaDevices?.enumerateDevices();
-    const microphones = (devices ?? []).filter(({ kind, deviceId }) => kind === "audioinput" && deviceId !== "default");
-    const chosen = $("live-device").value;
-    const options = microphones.map(({ label, deviceId }) => new Option(label || "Microphone", deviceId));
-    $("live-device").replaceChildren(new Option("Default", ""), ...options);
-    $("live-device").value = chosen;
-  }
-
-  async copy() {
-    await navigator.clipboard.writeText(plain(this.people.voiced(this.finals)));
-    this.notify("Copied.");
-  }
-
-  download(ending) {
-    const [type, write] = FORMATS[ending];
-    save(fileName(this.title, ending), write(this.people.voiced(this.finals), this.title), type);
+    if (!this.needsKey(error)) this.notice.fail(error);
   }
 }

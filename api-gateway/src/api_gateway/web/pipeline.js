@@ -1,6 +1,6 @@
 /** The Pipeline view: one file through all steps of an analysis, each shown as it happens. */
 
-import { SpeakersChoice, languageName, languageOptions } from "./choices.js";
+import { SpeakersChoice, languageName, languageOptions, offerLanguages } from "./choices.js";
 import { $, clock, explain, make, showNotice } from "./dom.js";
 import { bySegment, highlight } from "./entities.js";
 import { ResultsPanel } from "./results.js";
@@ -43,9 +43,7 @@ export class PipelineView {
   async refresh() {
     try {
       const { languages, analyzers = [] } = await this.client.cluster();
-      const chosen = $("pipeline-language").value;
-      $("pipeline-language").replaceChildren(new Option("Automatic", ""), ...languageOptions(languages));
-      $("pipeline-language").value = chosen;
+      offerLanguages($("pipeline-language"), languages);
       if (!analyzers.length) this.notify("No analyzer is running, so files can't be analysed now.", "warn");
       else if ($("pipeline-notice").dataset.kind === "warn") this.notify("");
       if (this.refused) this.open(this.task);

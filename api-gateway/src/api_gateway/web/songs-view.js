@@ -17,7 +17,7 @@ export class SongsView {
     this.uploading = 0;
     this.next = 0; // `after` of the next page; null after the last one
     this.rows = make("tbody");
-    const head = ["Title", "Artist", "Album", "Length", ""].map((name) => make("th", { scope: "col" }, name));
+    const head = ["Title", "Artist", "Album", "Length", ""].map((name) => make("th", { scope: "col" }, name || make("span", { className: "for-readers" }, "Actions")));
     $("songs-table").append(make("thead", {}, make("tr", {}, ...head)), this.rows);
     $("songs-listen").addEventListener("click", () => this.listen());
     $("songs-more").addEventListener("click", () => this.load());

@@ -36,7 +36,7 @@ export function regroup(lines, speakers) {
 /** Change the lines of a scrolled element so that what is read stays at its place. */
 export function keepingPlace(root, lines, change) {
   const { top } = root.getBoundingClientRect();
-  const words = lines.filter(({ hidden }) => !hidden).map((line) => line.lastElementChild);
+  const words = lines.filter(({ hidden }) => !hidden).map((line) => line.querySelector(".said") ?? line.lastElementChild);
   const anchor = words.find((each) => each.getBoundingClientRect().bottom > top);
   const before = anchor?.getBoundingClientRect().top;
   change();
@@ -94,6 +94,7 @@ export class SpeakersPanel {
     for (const [part, text] of [[name, person.name], [figures, `${percent} %, ${turns}, ${clock(person.seconds)}`]]) {
       if (part.textContent !== text) part.textContent = text;
     }
+    name.title = person.score === undefined ? "" : `Recognised by the voice, score ${person.score.toFixed(2)}`;
     if (button) button.ariaLabel = `Rename ${person.name}`;
     return element;
   }

@@ -11,7 +11,8 @@ export class Speakers extends EventTarget {
   }
 
   clear() {
-    this.names = new Map(); // label → name
+    this.names = new Map(); // label → name that the speaker was given
+    this.recognised = new Map(); // label → {name, score} of a known speaker
     this.segments = new Map(); // number → {speaker, seconds}
     this.labels = new Set(); // in the order of their first segments
     this.hidden = new Set(); // labels that the filter leaves out
@@ -19,22 +20,35 @@ export class Speakers extends EventTarget {
   }
 
   /** Note who says a segment. */
-  say({ segment, speaker, start, end, text }) {
+  say({ segment, speaker, start, end, text, ...more }) {
     if (!text) return;
     this.segments.set(segment, { speaker, seconds: Math.max(0, end - start) });
     if (!speaker) return;
     this.labels.add(speaker);
+    this.recognise(speaker, more);
     this.dispatchEvent(new Event("said"));
   }
 
   /** Change the speakers of earlier segments. */
   revise(segments) {
-    for (const { segment, speaker } of segments) {
+    for (const { segment, speaker, ...more } of segments) {
+      if (speaker) this.recognise(speaker, more);
       const known = this.segments.get(segment);
       if (known) known.speaker = speaker;
       if (known && speaker) this.labels.add(speaker);
     }
     this.dispatchEvent(new Event("changed"));
+  }
+
+  /** Note which known speaker has a label, or that none has. Only names of known speakers have a score. */
+  recognise(label, { speaker_name: name, speaker_score: score }) {
+    if (score !== undefined) this.recognised.set(label, { name, score });
+    else if (!name) this.recognised.delete(label);
+  }
+
+  /** The name that a label was given, or that of the known speaker; undefined if it has none. */
+  givenTo(label) {
+    return this.names.get(label) ?? this.recognised.get(label)?.name;
   }
 
   /** Give the speaker with a label a name; null takes it away. */
@@ -61,12 +75,12 @@ export class Speakers extends EventTarget {
   /** What is shown for a label: the name, or "Speaker 1" for SPEAKER_00. */
   nameOf(label) {
     const [, number, rest] = NUMBERED.exec(label) ?? [];
-    return this.names.get(label) ?? (number ? `Speaker ${Number(number) + 1}${rest}` : label);
+    return this.givenTo(label) ?? (number ? `Speaker ${Number(number) + 1}${rest}` : label);
   }
 
   /** Labels with the same name are one person. */
   personOf(label) {
-    return this.names.get(label) ?? label;
+    return this.givenTo(label) ?? label;
   }
 
   /** The number of a person's colour, the same on all pages: it depends on the label. */
@@ -90,7 +104,7 @@ export class Speakers extends EventTarget {
     this.dispatchEvent(new Event("changed"));
   }
 
-  /** The people so far: {labels, name, colour, seconds, share, turns, shown}. A turn is what one says in a row. */
+  /** The people so far: {labels, name, score (of a known speaker), colour, seconds, share, turns, shown}. A turn is what one says in a row. */
   people() {
     const found = new Map();
     let before;
@@ -113,6 +127,8 @@ export class Speakers extends EventTarget {
   described(labels, { seconds, turns, total }) {
     const [first] = labels;
     const share = total ? seconds / total : 0;
-    return { labels, name: this.nameOf(first), colour: this.colourOf(first), seconds, share, turns, shown: !this.isHidden(first) };
+    const score = this.names.has(first) ? undefined : this.recognised.get(first)?.score;
+    const shown = !this.isHidden(first);
+    return { labels, name: this.nameOf(first), score, colour: this.colourOf(first), seconds, share, turns, shown };
   }
 }

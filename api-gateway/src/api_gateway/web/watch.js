@@ -2,6 +2,7 @@
 
 import { $, GATEWAY, applyTheme, explain } from "./dom.js";
 import { ClearTimer, overlayOptions, showOverlay } from "./overlay.js";
+import { Corrections } from "./corrections.js";
 import { ParlandoClient } from "./parlando.js";
 import { Speakers } from "./speakers.js";
 import { SpeakersPanel } from "./speakers-view.js";
@@ -15,7 +16,9 @@ const stored = { size: "parlando.watch.size", theme: "parlando.theme" };
 
 const client = new ParlandoClient(GATEWAY, { apiKey: localStorage.getItem("parlando.key") ?? "" });
 const speakers = new Speakers();
-const view = new TranscriptView($("watch-transcript"), { maxFinals: overlay ? overlay.lines : Infinity, speakers });
+const corrections = new Corrections();
+const maxFinals = overlay ? overlay.lines : Infinity;
+const view = new TranscriptView($("watch-transcript"), { maxFinals, speakers, corrections });
 const timer = new ClearTimer(overlay?.clear ?? 0, () => view.clear());
 if (!overlay) $("watch-speakers").append(new SpeakersPanel(speakers).element);
 
@@ -51,21 +54,23 @@ size(1);
 const HANDLERS = {
   closed: () => {
     state("idle", "Ended");
-    loadNames(); // those given after the end don't come as events
-    addEventListener("focus", loadNames);
+    loadChanges(); // those made after the end don't come as events
+    addEventListener("focus", loadChanges);
   },
   revoked: () => state("failed", "This link has been revoked"),
   partial: (event) => (view.partial(event), timer.shown(event.text)),
   final: (event) => (view.final(event), timer.shown(event.text)),
   restarted: () => view.restart(),
   speakers_revised: ({ segments }) => speakers.revise(segments),
-  annotation: (annotation) => speakers.annotated(annotation),
+  annotation: (annotation) => (speakers.annotated(annotation), corrections.annotated(annotation)),
   status: ({ status, ms }) => status === "lost" && view.remark(`${(ms / 1000).toFixed(1)} s of audio were lost.`),
 };
 
-async function loadNames() {
+async function loadChanges() {
   const names = await client.speakerNames(session, { token }).catch(() => null); // it may have expired
   if (names) speakers.setNames(names);
+  const found = await client.corrections(session, { token }).catch(() => null);
+  if (found) corrections.setTexts(found);
 }
 
 function connection(connected) {

@@ -7,29 +7,39 @@ from typing import Annotated, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from parlando.cli import (
     analyze,
+    audit,
     deliveries,
     follow,
     jobs,
+    keys,
     listen,
     live,
     models,
+    owners,
+    services,
     songs,
+    speakers,
     status,
     tail,
     transcribe,
     up,
+    usage,
     watch,
 )
 from parlando.cli.conform import run as conform
 from parlando.cli.conform.drivers.base import Target
 from parlando.cli.conform.drivers.table import DRIVERS
-from parlando.cli.options import HERE, Key, Speakers, Url
+from parlando.cli.doctor import run as doctor
+from parlando.cli.options import HERE, Key, Recognise, Speakers, Url
 from parlando.client import ClientError, Parlando
 from parlando.domain.subtitles import Format
 from parlando.errors import ParlandoError
+from parlando.models.selection import ClusterEngines
+from parlando.models.store import ModelStore
 
 LANGUAGE: Final = (
     "Code, tag or English name; several, separated by commas, to detect it among these; none for any."
@@ -49,6 +59,10 @@ app = typer.Typer(
 app.add_typer(models.app, name="models", help="Model weights: list, path, pull, convert, extras.")
 
 app.add_typer(jobs.app, name="jobs", help="Jobs: list, show, cancel.")
+app.add_typer(keys.app, name="keys", help="API keys: create, list, show, rotate, revoke; tokens.")
+app.command("usage")(usage.usage_command)
+app.add_typer(owners.app, name="owners", help="Owners and their data: list, show, export, delete, retention.")
+app.add_typer(speakers.app, name="speakers", help="Known speakers: add, list, remove.")
 app.add_typer(songs.app, name="songs", help="Songs: register, list, remove, recognise.")
 app.add_typer(deliveries.app, name="deliveries", help="Undelivered results: list, retry, drop.")
 
@@ -72,6 +86,7 @@ def transcribe_command(
     translate: Annotated[bool, typer.Option("--translate", help="Translate into English.")] = False,
     split: Annotated[bool, typer.Option("--split", help="Treat each channel as a separate speaker.")] = False,
     speakers: Speakers = False,
+    recognise: Recognise = False,
     track: Annotated[
         int | None, typer.Option(min=1, help="Audio track, from 1, of files with several.")
     ] = None,
@@ -104,7 +119,8 @@ def transcribe_command(
         "words": str(words or form in TIMED_WORDS).lower(),
         "task": "translate" if translate else "transcribe",
         "channels": "split" if split else "mix",
-        **({"diarize": "true"} if speakers else {}),
+        **({"diarize": "true"} if speakers or recognise else {}),
+        **({"known_speakers": "true"} if recognise else {}),
         **({"analyze": steps} if steps else {}),
         **({"track": str(track)} if track else {}),
     }
@@ -154,9 +170,12 @@ def live_command(
     hotwords: Annotated[str, typer.Option(help=HOTWORDS)] = "",
     translate: Annotated[bool, typer.Option("--translate", help="Translate into English.")] = False,
     speakers: Speakers = False,
+    recognise: Recognise = False,
 ) -> None:
     """Stream a file as live audio. Stable text is bold; the rest may still change."""
-    options = live.options(language, prompt, hotwords, translate=translate, speakers=speakers)
+    options = live.options(
+        language, prompt, hotwords, translate=translate, speakers=speakers, recognise=recognise
+    )
     asyncio.run(live.run(file, url=url, key=key, fast=fast, options=options))
 
 
@@ -169,9 +188,12 @@ def listen_command(
     hotwords: Annotated[str, typer.Option(help=HOTWORDS)] = "",
     translate: Annotated[bool, typer.Option("--translate", help="Translate into English.")] = False,
     speakers: Speakers = False,
+    recognise: Recognise = False,
 ) -> None:
     """Transcribe the microphone live until Ctrl-C. Requires the package sounddevice."""
-    options = live.options(language, prompt, hotwords, translate=translate, speakers=speakers)
+    options = live.options(
+        language, prompt, hotwords, translate=translate, speakers=speakers, recognise=recognise
+    )
     asyncio.run(listen.run(url=url, key=key, options=options))
 
 
@@ -199,9 +221,24 @@ def tail_command(
 
 
 @app.command("status")
-def status_command(url: Url = HERE) -> None:
+def status_command(url: Url = HERE, key: Key = None) -> None:
     """Show the health of the cluster: Redis, engine, workers, lag."""
-    raise typer.Exit(status.run(url))
+    raise typer.Exit(status.run(url, key))
+
+
+app.command("audit")(audit.audit_command)
+
+
+@app.command("doctor")
+def doctor_command(
+    url: Annotated[
+        str | None, typer.Option(help="Check the cluster behind this gateway too: http://host:8000.")
+    ] = None,
+    key: Key = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+) -> None:
+    """Check software, models, Redis, ports, folders and keys. Exits with 1 if something can't work."""
+    raise typer.Exit(doctor.run(url, key, as_json=as_json))
 
 
 @app.command("up")
@@ -210,7 +247,13 @@ def up_command(
         int, typer.Option(envvar="STREAMING_WORKERS", min=0, help="Worker processes; 0 for one per core.")
     ] = 0,
 ) -> None:
-    """Run the whole cluster on this machine until Ctrl-C (used by `make run`)."""
+    """Run the whole cluster on this machine until Ctrl-C. Models that are missing are fetched first."""
+    settings = ClusterEngines()
+    services.check_packages(settings)
+    store = ModelStore()
+    for model in services.models(settings):
+        if not store.has(model):
+            models.fetch(store, model)
     raise typer.Exit(asyncio.run(up.run(transcribers)))
 
 
@@ -239,12 +282,13 @@ def follow_command(
     raise typer.Exit(follow.run(followers, metrics_port=metrics_port))
 
 
-def main() -> None:
+def run() -> None:
     """The entry point. Prints Parlando's own errors as one sentence, without a traceback."""
     try:
         app()
     except (ParlandoError, ClientError) as error:
         why = error.reason if isinstance(error, ClientError) else error.message
-        hint = "; start one with: make run" if getattr(error, "code", "") == "unreachable" else ""
-        Console(stderr=True).print(f"[red]parlando:[/red] {why}{hint}", highlight=False, soft_wrap=True)
+        hint = "; start one with: parlando up" if getattr(error, "code", "") == "unreachable" else ""
+        said = escape(f"{why}{hint}")
+        Console(stderr=True).print(f"[red]parlando:[/red] {said}", highlight=False, soft_wrap=True)
         sys.exit(1)

@@ -41,7 +41,9 @@ class Captions:
                     "[yellow]Too much audio is unsettled: if Redis lost its data, part of it would be lost[/]"
                 )
             case "status":
-                self._console.print(f"[yellow]{event['status']}: {event['ms']} ms ({event['reason']})[/]")
+                self._console.print(
+                    Text(f"{event['status']}: {event['ms']} ms ({event['reason']})", "yellow")
+                )
 
 
 def _speaker(event: dict[str, Any]) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from parlando.cli.cells import cells
 from parlando.cli.options import HERE, Key, Url
 from parlando.client.http import refusal
 from parlando.errors import UnavailableError
@@ -16,7 +17,7 @@ MAX_PAGE = 1000  # maximum deliveries that a gateway lists at once
 
 app = typer.Typer(no_args_is_help=True)
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids of deliveries, as `list` shows them.")]
-All = Annotated[bool, typer.Option("--all", help="All dead letters of this key.")]
+All = Annotated[bool, typer.Option("--all", help="All dead letters of the key's owner.")]
 
 
 def _ask(method: str, path: str, url: str, key: str | None, **params: Any) -> dict[str, Any]:
@@ -26,7 +27,9 @@ def _ask(method: str, path: str, url: str, key: str | None, **params: Any) -> di
     try:
         answer = httpx.request(method, address, params=params, headers=headers, timeout=TIMEOUT_S)
     except httpx.HTTPError as error:
-        raise UnavailableError(f"No gateway answers at {url} ({error}); start one with: make run") from error
+        raise UnavailableError(
+            f"No gateway answers at {url} ({error}); start one with: parlando up"
+        ) from error
     if answer.is_error:
         raise refusal(answer)
     found: dict[str, Any] = answer.json()
@@ -57,20 +60,21 @@ def list_command(
     ] = False,
     limit: Annotated[int, typer.Option(min=1, max=MAX_PAGE, help="Maximum number, newest first.")] = 100,
 ) -> None:
-    """List the dead letters of this key: deliveries that are no longer retried."""
+    """List the dead letters of the key's owner: deliveries that are no longer retried."""
     table = Table("delivery", "to", "about", "attempts", "queued", "next attempt", "error", box=None)
     table.columns[0].no_wrap = True
     state = "waiting" if waiting else "dead"
     for each in _ask("GET", "", url, key, state=state, limit=limit)["deliveries"]:
-        table.add_row(
+        row = (
             each["id"],
             each["destination"],
             each["job_id"] or each["session_id"] or "",
-            str(each["attempts"]),
+            each["attempts"],
             each["queued_at"],
             each["next_attempt_at"] or "",
             f"{each['error']['code']}: {each['error']['message']}" if each["error"] else "",
         )
+        table.add_row(*cells(*row))
     Console().print(table)
 
 

@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from parlando.cli.cells import cells
 from parlando.cli.options import HERE, Key, Url
 from parlando.client import Parlando
 
@@ -30,13 +31,13 @@ def list_command(
     key: Key = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="Maximum number, newest first.")] = 20,
 ) -> None:
-    """List the newest jobs of this key."""
+    """List the newest jobs of the key's owner."""
     table = Table("job", "status", "done", "audio", "file", box=None)
     table.columns[0].no_wrap = True
     table.columns[0].min_width = 32
     with Parlando(url, api_key=key) as parlando:
         for job in parlando.list(limit=limit):
-            table.add_row(*_row(job))
+            table.add_row(*cells(*_row(job)))
     Console().print(table)
 
 

@@ -51,7 +51,13 @@ async def _send(session: ClientSession, recording: LocalFile, *, fast: bool) -> 
 
 
 def options(
-    language: str | None, prompt: str, hotwords: str, *, translate: bool, speakers: bool = False
+    language: str | None,
+    prompt: str,
+    hotwords: str,
+    *,
+    translate: bool,
+    speakers: bool = False,
+    recognise: bool = False,
 ) -> dict[str, str | None]:
     """The options of a session from those of the command; None where none is given."""
     return {
@@ -59,7 +65,8 @@ def options(
         "prompt": prompt or None,
         "hotwords": hotwords or None,
         "task": "translate" if translate else None,
-        "diarize": "true" if speakers else None,
+        "diarize": "true" if speakers or recognise else None,
+        "known_speakers": "true" if recognise else None,
     }
 
 

@@ -54,7 +54,7 @@ def pull(
     """Download models, unless they are on this machine."""
     store = ModelStore()
     for model in [find(name) for name in names] if names else _selected().models:
-        _pull(store, model)
+        fetch(store, model)
 
 
 @app.command()
@@ -92,8 +92,8 @@ def _selected() -> Needs:
     return needs(selections(settings), analyzer=settings.analyzer)
 
 
-def _pull(store: ModelStore, model: Model) -> None:
-    """Download a model with bars on a terminal, lines elsewhere."""
+def fetch(store: ModelStore, model: Model) -> None:
+    """Download a model unless it is here, with bars on a terminal, lines elsewhere. Raises `ModelError`."""
     if store.has(model):
         print(f"{model.name} is in {store.folder(model)}")
         return

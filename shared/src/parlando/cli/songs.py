@@ -3,16 +3,18 @@
 import asyncio
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import soundfile
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from parlando.cli.cells import cells
 from parlando.cli.media import AUDIO
 from parlando.cli.microphone import recorded
 from parlando.cli.options import HERE, Key, Url
@@ -21,6 +23,8 @@ from parlando.domain.audio import SAMPLE_RATE
 from parlando.domain.songs import label
 
 LISTENS_S: Final = 10
+TOLD_EVERY: Final = 50
+"""Files after which the progress is printed where there is no terminal."""
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -34,7 +38,10 @@ def register_command(
     key: Key = None,
     parallel: Annotated[int, typer.Option(min=1, max=16, help="Files sent at a time.")] = 2,
 ) -> None:
-    """Register songs. Files that are registered already are skipped. Exits with 1 if a file failed."""
+    """Register songs. Files that are registered already are skipped: an interrupted command can be repeated.
+
+    Exits with 1 if a file failed.
+    """
     raise typer.Exit(asyncio.run(_register(paths, url=url, key=key, parallel=parallel)))
 
 
@@ -111,6 +118,10 @@ async def _register(paths: Sequence[Path], *, url: str, key: str | None, paralle
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
+
+    def tell(text: str) -> None:
+        errors.print(text, highlight=False, soft_wrap=True)
+
     async with SongsClient(url, api_key=key) as songs:
         with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
             bar = progress.add_task("songs", total=len(files))
@@ -123,12 +134,23 @@ async def _register(paths: Sequence[Path], *, url: str, key: str | None, paralle
                     except (ClientError, OSError) as error:
                         counts["failed"] += 1
                         reason = error.reason if isinstance(error, ClientError) else str(error)
-                        errors.print(f"[red]{file}:[/red] {reason}", highlight=False, soft_wrap=True)
+                        tell(f"[red]{escape(str(file))}:[/red] {escape(reason)}")
                     progress.advance(bar)
+                    done = sum(counts.values())
+                    if not errors.is_terminal and done % TOLD_EVERY == 0:
+                        tell(f"{done} of {len(files)}: {_told(counts)}")
 
-            await asyncio.gather(*(one(file) for file in files))
-    typer.echo(", ".join(f"{count} {what}" for what, count in counts.items()))
+            try:
+                await asyncio.gather(*(one(file) for file in files))
+            except asyncio.CancelledError:
+                tell(f"interrupted: {_told(counts)} of {len(files)}; repeat the command to continue")
+                raise
+    typer.echo(_told(counts))
     return 1 if counts["failed"] else 0
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in counts.items())
 
 
 async def _send(songs: SongsClient, file: Path) -> str:
@@ -150,9 +172,8 @@ async def _list(url: str, key: str | None) -> None:
     async with SongsClient(url, api_key=key) as songs:
         async for song in songs.list():
             minutes, seconds = divmod(round(song["duration"]), 60)
-            table.add_row(
-                str(song["id"]), song["artist"], song["album"], song["title"], f"{minutes}:{seconds:02}"
-            )
+            names = (song["artist"], song["album"], song["title"])
+            table.add_row(*cells(song["id"], *names, f"{minutes}:{seconds:02}"))
     Console().print(table)
 
 

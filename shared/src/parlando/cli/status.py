@@ -6,11 +6,12 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from parlando.cli.cells import cells
 from parlando.domain.pools import MANY
 from parlando.errors import UnavailableError
 
 
-def run(url: str) -> int:
+def run(url: str, key: str | None = None) -> int:
     """Print the health. Returns 0 if the cluster is healthy, else 1.
 
     Raises
@@ -20,21 +21,25 @@ def run(url: str) -> int:
 
     """
     try:
-        report = httpx.get(f"{url.rstrip('/')}/health", timeout=5).raise_for_status().json()
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        address = f"{url.rstrip('/')}/health"
+        report = httpx.get(address, headers=headers, timeout=5).raise_for_status().json()
     except httpx.HTTPError as error:
-        raise UnavailableError(f"No gateway answers at {url} ({error}); start one with: make run") from error
+        raise UnavailableError(
+            f"No gateway answers at {url} ({error}); start one with: parlando up"
+        ) from error
     table = Table(show_header=False, box=None)
     healthy = report["status"] == "healthy"
     table.add_row("status", f"[{'green' if healthy else 'red'}]{report['status']}[/]")
-    table.add_row("redis", report["services"]["redis"])
+    if services := report.get("services"):
+        table.add_row(*cells("redis", services["redis"]))
+    else:
+        table.add_row("details", "need a key with the scope read: --key")
     for engine in report.get("engines", []):
-        table.add_row("engine", f"{engine['engine']} {engine['model']} ({engine['why']})")
+        table.add_row(*cells("engine", f"{engine['engine']} {engine['model']} ({engine['why']})"))
     for pool in report.get("pools", []):
-        table.add_row(
-            "pool",
-            f"{pool['name']}: {_languages(pool['languages'])}, {pool['workers']} transcribers, "
-            f"{pool['sessions']} of {pool['capacity']} sessions",
-        )
+        load = f"{pool['workers']} transcribers, {pool['sessions']} of {pool['capacity']} sessions"
+        table.add_row(*cells("pool", f"{pool['name']}: {_languages(pool['languages'])}, {load}"))
     if waiting := _unassigned(report):
         table.add_row("unassigned", f"{waiting} (no running transcriber can do them yet)")
     if workers := report.get("workers"):

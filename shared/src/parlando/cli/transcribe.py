@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from parlando.cli.media import AUDIO, VIDEO
 from parlando.client import AnalysisClient, ClientError, JobsClient
+from parlando.client.upload_journal import cache_folder
+from parlando.client.uploads import RESUMABLE_FROM
 from parlando.domain.subtitles import Format
 from parlando.tasks import end
 
@@ -95,17 +98,25 @@ def progress_bars(console: Console) -> Progress:
 
 
 async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | None, parallel: int) -> int:
-    """Transcribe files. Returns 0, or 1 if a file failed."""
+    """Transcribe files. Returns 0, or 1 if a file failed.
+
+    Raises `ClientError` for a binary format without a folder.
+    """
+    if order.form is Format.DOCX and order.folder is None:
+        raise ClientError("no_folder", "A DOCX can't be printed; name a folder for it with --out")
     files = files_of(patterns)
     console, errors = Console(), Console(stderr=True)
     room = asyncio.Semaphore(parallel)
     failures = 0
     if order.folder is not None:
         order.folder.mkdir(parents=True, exist_ok=True)
-    async with JobsClient(url, api_key=key) as gateway, AnalysisClient(url, api_key=key) as analyses:
+    async with (
+        JobsClient(url, api_key=key, uploads=cache_folder()) as gateway,
+        AnalysisClient(url, api_key=key) as analyses,
+    ):
         with progress_bars(errors) as progress:
 
-            async def one(file: Path) -> tuple[Path, str | ClientError]:
+            async def one(file: Path) -> tuple[Path, bytes | ClientError]:
                 async with room:
                     bar = progress.add_task(file.name, total=1.0)
                     try:
@@ -121,22 +132,27 @@ async def run(patterns: Sequence[str], order: Order, *, url: str, key: str | Non
                 file, result = await task
                 if isinstance(result, ClientError):
                     failures += 1
-                    errors.print(f"[red]{file}:[/red] {result.reason}", highlight=False, soft_wrap=True)
+                    errors.print(
+                        f"[red]{escape(str(file))}:[/red] {escape(result.reason)}",
+                        highlight=False,
+                        soft_wrap=True,
+                    )
                 elif order.folder is not None:
                     target = targets[file]
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_text(result)
-                    errors.print(f"{file} → {target}", highlight=False, soft_wrap=True)
+                    target.write_bytes(result)
+                    errors.print(f"{file} → {target}", highlight=False, markup=False, soft_wrap=True)
                 else:
                     if len(files) > 1:
-                        errors.print(f"[bold]{file}[/bold]", highlight=False)
-                    console.file.write(result if result.endswith("\n") else f"{result}\n")
+                        errors.print(f"[bold]{escape(str(file))}[/bold]", highlight=False)
+                    text = result.decode()
+                    console.file.write(text if text.endswith("\n") else f"{text}\n")
     return 1 if failures else 0
 
 
 async def transcribe_file(
     gateway: JobsClient, analyses: AnalysisClient, file: Path, order: Order, progress: Progress, bar: TaskID
-) -> str:
+) -> bytes:
     """Upload a file, follow its job, and fetch the result. On cancellation (Ctrl-C) the job is cancelled."""
     analyzed = "analyze" in order.fields
     job = await _submitted(gateway, file, order, progress, bar)
@@ -151,7 +167,7 @@ async def transcribe_file(
         await gateway.cancel(job["job_id"])
         raise
     annotations = analyzed and order.form is Format.JSON
-    return await gateway.result(job["job_id"], order.form, annotations=annotations, **order.rules)
+    return await gateway.written(job["job_id"], order.form, annotations=annotations, **order.rules)
 
 
 async def _submitted(
@@ -165,7 +181,8 @@ async def _submitted(
         uploaded = count >= size
         progress.update(bar, description=f"{file.name} ↑", completed=count / size)
 
-    submitting = asyncio.create_task(gateway.submit(file, sent=sent, **order.fields))
+    fields: dict[str, Any] = dict(order.fields)
+    submitting = asyncio.create_task(gateway.submit(file, sent=sent, **fields))
     try:
         return await asyncio.shield(submitting)
     except asyncio.CancelledError:
@@ -174,6 +191,12 @@ async def _submitted(
         if submitting.done() and not submitting.cancelled() and submitting.exception() is None:
             await gateway.cancel(submitting.result()["job_id"])
         await end(submitting)
+        if not uploaded and size >= RESUMABLE_FROM:
+            progress.console.print(
+                f"The upload of {file} is interrupted; the same command continues it within a day",
+                highlight=False,
+                soft_wrap=True,
+            )
         raise
 
 

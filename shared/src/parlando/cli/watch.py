@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from parlando.cli.hot_folder import JOURNAL, Journal, Settling, Version, free_name, recordings
 from parlando.cli.transcribe import SUFFIXES, Order, progress_bars, transcribe_file
 from parlando.client import AnalysisClient, ClientError, JobsClient
+from parlando.client.upload_journal import cache_folder
 
 POLL_S: Final = 1.0  # between two looks at the folder
 END_S: Final = 10.0  # for cancelling the jobs at the end
@@ -75,7 +77,7 @@ class Watcher:
         failure = self._failures.get(name)
         return failure is not None and failure.version == version and now < failure.again_at
 
-    def finish(self, name: str, version: Version, text: str) -> None:
+    def finish(self, name: str, version: Version, content: bytes) -> None:
         """Write the result of a recording, unless that has changed meanwhile.
 
         Raises
@@ -94,7 +96,7 @@ class Watcher:
         written = target.with_name(f".{target.name}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            written.write_text(text, encoding="utf-8")
+            written.write_bytes(content)
             os.replace(written, target)
             self._journal.add(name, version, result=result)
         except OSError as error:
@@ -129,7 +131,7 @@ class Watcher:
         elif error.code not in BUSY and tries >= TRIES:
             pause_s, what = float("inf"), "; not tried again until it changes, or until the next start"
         self._failures[name] = _Failure(version, tries, now + pause_s)
-        self._say(f"[red]{self._watched.folder / name}:[/red] {error.reason}{what}")
+        self._say(f"[red]{escape(str(self._watched.folder / name))}:[/red] {escape(error.reason)}{what}")
 
     def _say(self, text: str) -> None:
         self._errors.print(text, highlight=False, soft_wrap=True)
@@ -151,7 +153,10 @@ async def run(watched: Watched, *, url: str, key: str | None, parallel: int) -> 
         errors.print(
             f"Watching {folder}; results go to {out}. Ctrl-C ends it.", highlight=False, soft_wrap=True
         )
-        async with JobsClient(url, api_key=key) as gateway, AnalysisClient(url, api_key=key) as analyses:
+        async with (
+            JobsClient(url, api_key=key, uploads=cache_folder()) as gateway,
+            AnalysisClient(url, api_key=key) as analyses,
+        ):
             with progress_bars(errors) as progress:
                 await _watch(watcher, watched, gateway, analyses, progress, stop, parallel)
     return 0
@@ -192,8 +197,8 @@ async def _watch(
         path = watched.folder / name
         bar = progress.add_task(name, total=1.0)
         try:
-            text = await transcribe_file(gateway, analyses, path, watched.order, progress, bar)
-            watcher.finish(name, version, text)
+            content = await transcribe_file(gateway, analyses, path, watched.order, progress, bar)
+            watcher.finish(name, version, content)
         except ClientError as error:
             watcher.fail(name, version, error, time.monotonic())
         except OSError as error:  # it can't be read; if it is gone, nothing is left to try again

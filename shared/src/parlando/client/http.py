@@ -35,7 +35,7 @@ def refusal(answer: httpx.Response) -> ClientError:
 class RestClient:
     """A client of one gateway. Its calls raise `ClientError` if the gateway refuses or is unreachable.
 
-    `read_s`: seconds within which a response must come.
+    `api_key`: an API key, or a token. `read_s`: seconds within which a response must come.
     """
 
     def __init__(self, url: str, *, api_key: str | None, read_s: float) -> None:

@@ -9,7 +9,7 @@ async with connect("ws://127.0.0.1:8000") as session:
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -33,6 +33,8 @@ KEEP_S: Final = 600.0  # maximum unsettled audio kept for resending
 KEEP_MB: Final = 64.0
 
 Event = dict[str, Any]
+Token = str | Callable[[], Awaitable[str]]
+"""A token in place of a key, or what returns a fresh one for each connection."""
 
 
 class ClientError(Exception):
@@ -56,6 +58,7 @@ class ClientSession:
         connect_s: float | None = None,
         keep_s: float = KEEP_S,
         keep_mb: float = KEEP_MB,
+        token: Token | None = None,
     ) -> None:
         self._urls = [url.rstrip("/") for url in urls]
         self._options = options
@@ -64,7 +67,7 @@ class ClientSession:
         second = self._format.bytes_per_second
         limit = keep_mb * 1e6 if second is None else min(keep_mb * 1e6, keep_s * second)
         self._unsettled = Unsettled(limit=int(limit), whole=second is None)
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._token: Token | None = token or api_key
         self._give_up_s = give_up_s
         self._connect_s = give_up_s if connect_s is None else connect_s
         self._socket: ClientConnection | None = None
@@ -202,11 +205,21 @@ class ClientSession:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
 
+    async def _credentials(self) -> dict[str, str]:
+        """The header with the key or token. Raises `OSError` if there is no token now."""
+        if not callable(self._token):
+            return {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        try:
+            return {"Authorization": f"Bearer {await self._token()}"}
+        except Exception as error:
+            raise OSError(f"no token: {error}") from error
+
     async def _once(self, url: str) -> None:
         """Run one connection, from the handshake to the session's `closed`."""
         target = f"{url}/v1/stt/stream?{urlencode(self._query())}"
+        headers = await self._credentials()
         async with open_socket(
-            target, additional_headers=self._headers, max_size=None, ping_interval=None
+            target, additional_headers=headers, max_size=None, ping_interval=None
         ) as socket:
             self._throttled = False
             self._tasks = [asyncio.create_task(self._ping(socket))]
@@ -332,6 +345,7 @@ async def connect(
     url: str | Sequence[str] = "ws://127.0.0.1:8000",
     *,
     api_key: str | None = None,
+    token: Token | None = None,
     give_up_s: float = 60.0,
     connect_s: float | None = None,
     keep_s: float = KEEP_S,
@@ -339,6 +353,9 @@ async def connect(
     **options: Any,
 ) -> AsyncIterator[ClientSession]:
     """Open a session at one gateway, or at one of several (each attempt tries the next).
+
+    `token`: of `KeysClient.token`, in place of `api_key`; or an async function that returns one, which is
+    called for each connection, because a token expires.
 
     `options` are the protocol's query fields: language, task, translations, prompt, hotwords, words, interim,
     vad_silence_ms, session_id, encoding, sample_rate, channels, channel, normalize, uid, annotations, songs,
@@ -350,7 +367,7 @@ async def connect(
     reports that unsettled audio is no longer kept.
     """
     urls = [url] if isinstance(url, str) else list(url)
-    session = ClientSession(urls, _flat(options), api_key, give_up_s, connect_s, keep_s, keep_mb)
+    session = ClientSession(urls, _flat(options), api_key, give_up_s, connect_s, keep_s, keep_mb, token)
     running = asyncio.create_task(session.run())
     try:
         yield session

@@ -99,15 +99,19 @@ class Parlando:
         return self._runner.run(self._jobs.wait(job_id))
 
     def result(self, job_id: str, form: str = "text") -> str:
-        """A completed job's result as `json`, `text`, `srt`, `vtt` or `tsv`."""
+        """A completed job's result as `json`, `text`, `srt`, `vtt`, `ass`, `karaoke`, `tsv` or `csv`."""
         return self._runner.run(self._jobs.result(job_id, form))
+
+    def written(self, job_id: str, form: str) -> bytes:
+        """A completed job's result as a file in a format of `result`, or as `docx`."""
+        return self._runner.run(self._jobs.written(job_id, form))
 
     def job(self, job_id: str) -> Document:
         """A job, with its result if it is completed."""
         return self._runner.run(self._jobs.job(job_id))
 
     def list(self, *, limit: int = 20, before: str | None = None) -> list[Document]:
-        """The newest jobs of this key."""
+        """The newest jobs of the key's owner."""
         return self._runner.run(self._jobs.list(limit=limit, before=before))
 
     def cancel(self, job_id: str) -> Document:

@@ -1,10 +1,11 @@
 """Options that live sessions and jobs have in common. Pure."""
 
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from parlando.domain.analysis import STEPS_PATTERN, step_names
+from parlando.domain.known_speakers import wanted
 from parlando.domain.languages import LanguageChoice, codes
 
 ENGLISH: Final = "en"
@@ -46,6 +47,12 @@ class DecodeOptions(BaseModel):
     )
     max_speakers: int | None = Field(
         None, ge=1, le=MOST_SPEAKERS, description="At most this many people speak"
+    )
+    known_speakers: Annotated[str, BeforeValidator(wanted)] = Field(
+        "",
+        max_length=2000,
+        description="With `diarize`: known speakers to recognise, as names separated by commas; `true` for "
+        "all (docs/speakers.md)",
     )
     analyze: str = Field(
         "",

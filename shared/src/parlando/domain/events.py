@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from parlando.domain.transcript import FinalSegment, TimedWord
+from parlando.domain.known_speakers import Recognised
+from parlando.domain.transcript import FinalSegment, TimedWord, named_fields
 
 
 def now() -> str:
@@ -66,6 +67,7 @@ class Partial(Event):
     confidence: float | None = None
     language: str | None = None
     speaker: str | None = None
+    speaker_name: str | None = None
     paused: Literal[True] | None = None
     lag_ms: int | None = None
 
@@ -79,6 +81,7 @@ class Partial(Event):
             confidence=self.confidence,
             language=self.language,
             speaker=self.speaker,
+            speaker_name=self.speaker_name,
         )
 
 
@@ -87,7 +90,8 @@ class FinalTranscript(Persisted):
 
     `language` (ISO 639-1) is the spoken one, also if `text` is a translation; it and `speaker` are None if
     unknown. `translations`: language → text. `continues`: True if a long segment was cut here although the
-    speaker hasn't paused for as long as a segment's end needs.
+    speaker hasn't paused for as long as a segment's end needs. `speaker_name`: the known speaker who was
+    recognised, with `speaker_score`. `recognised`: of all labels, for segments into which it is divided.
     """
 
     type: Literal["final"] = "final"
@@ -98,10 +102,13 @@ class FinalTranscript(Persisted):
     confidence: float | None = None
     language: str | None = None
     speaker: str | None = None
+    speaker_name: str | None = None
+    speaker_score: float | None = None
     translations: dict[str, str] | None = None
     words: list[TimedWord] | None = None
     reason: str | None = None
     continues: Literal[True] | None = None
+    recognised: dict[str, Recognised] = Field({}, exclude=True)
 
     def settled(self) -> FinalSegment:
         """The final as a part of a transcript."""
@@ -113,6 +120,8 @@ class FinalTranscript(Persisted):
             confidence=self.confidence,
             language=self.language,
             speaker=self.speaker,
+            speaker_name=self.speaker_name,
+            speaker_score=self.speaker_score,
             translations=self.translations,
             words=tuple(self.words or ()),
             reason=self.reason,
@@ -144,10 +153,24 @@ class LanguageFound(Persisted):
 
 
 class SpeakerOfSegment(BaseModel):
-    """The speaker of a segment; None if it is unknown."""
+    """The speaker of a segment; None if it is unknown. Name and score are those of a known one."""
 
     segment: int
     speaker: str | None = None
+    speaker_name: str | None = None
+    speaker_score: float | None = None
+
+    @classmethod
+    def of(cls, segment: int, speaker: str | None, recognised: Recognised | None) -> "SpeakerOfSegment":
+        """The speaker of a segment, who may be a known one."""
+        return cls(segment=segment, speaker=speaker, **named_fields(recognised))
+
+    @property
+    def recognised(self) -> Recognised | None:
+        """The known speaker."""
+        if self.speaker_name is None or self.speaker_score is None:
+            return None
+        return Recognised(name=self.speaker_name, score=self.speaker_score)
 
 
 class SpeakersRevised(Persisted):
@@ -195,7 +218,7 @@ def settled(events: Iterable[SessionEvent]) -> list[FinalSegment]:
         elif isinstance(event, SpeakersRevised):
             for each in event.segments:
                 if each.segment in found:
-                    found[each.segment] = found[each.segment].spoken_by(each.speaker)
+                    found[each.segment] = found[each.segment].spoken_by(each.speaker, each.recognised)
     return list(found.values())
 
 

@@ -4,9 +4,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from parlando.domain.known_speakers import VoiceClip
 from parlando.domain.transcript import SpeakerRun
 
-JobEventType = Literal["progress", "segments", "speakers", "completed", "failed", "cancelled"]
+JobEventType = Literal["progress", "segments", "speakers", "voice", "completed", "failed", "cancelled"]
 
 
 class JobEvent(BaseModel):
@@ -16,6 +17,7 @@ class JobEvent(BaseModel):
     `segments`: results that follow those of earlier events, in order, each a `FinalSegment` without its
     number.
     `speakers`: for each segment so far, in order, the runs of its words with one speaker.
+    `voice`: of a job that enrols a speaker.
     """
 
     type: JobEventType
@@ -26,4 +28,5 @@ class JobEvent(BaseModel):
     progress: float
     segments: tuple[dict[str, Any], ...] = ()
     speakers: tuple[tuple[SpeakerRun, ...], ...] = ()
+    voice: VoiceClip | None = None
     error: dict[str, str] | None = None

@@ -10,7 +10,7 @@ from parlando.domain.languages import LanguageCode
 
 LONGEST_CHUNK_S: Final = 28
 """Maximum length of a chunk in seconds; an engine's window is 30 s."""
-INTERNAL_FIELDS: Final = frozenset({"eager", "presentation"})
+INTERNAL_FIELDS: Final = frozenset({"eager", "enrol", "presentation"})
 """Fields of `JobOptions` that clients can't set."""
 MAX_TRACK: Final = 1000
 """Highest number of an audio track that can be asked for."""
@@ -52,6 +52,7 @@ class JobOptions(DecodeOptions):
     """The options of a job.
 
     `eager`: end a chunk at every pause, so that the first results come early; else chunks are long.
+    `enrol`: the file is a clip of one person, whose voice is the result; nothing is transcribed.
     `presentation`: how another service's API shows the result to `callback_url`; empty for our own document.
     """
 
@@ -78,6 +79,7 @@ class JobOptions(DecodeOptions):
     )
     priority: Priority = Field(Priority.NORMAL, description="Among all jobs of all keys")
     eager: bool = False
+    enrol: bool = False
     presentation: str = Field("", max_length=20_000)
 
     @property

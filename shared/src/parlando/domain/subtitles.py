@@ -1,11 +1,12 @@
-"""Transcripts as plain text or subtitles. No I/O."""
+"""The formats of transcripts: plain text, subtitles, tables and documents. No I/O."""
 
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
 from parlando.domain.cues import DEFAULT, Cue, CueRules, Token, cues_of, text_of
-from parlando.domain.transcript import FinalSegment, Transcript
+from parlando.domain.documents import DOCX_TYPE, csv_of, docx_of
+from parlando.domain.transcript import FinalSegment, Transcript, unbroken
 
 
 class Format(StrEnum):
@@ -18,6 +19,8 @@ class Format(StrEnum):
     TSV = "tsv"
     ASS = "ass"
     KARAOKE = "karaoke"
+    CSV = "csv"
+    DOCX = "docx"
 
 
 def _clock(seconds: float, mark: str) -> str:
@@ -29,7 +32,7 @@ def _clock(seconds: float, mark: str) -> str:
 
 
 def _spoken(transcript: Transcript) -> list[FinalSegment]:
-    return [segment for segment in transcript.segments if segment.text]
+    return unbroken([segment for segment in transcript.segments if segment.text])
 
 
 def _line(segment: FinalSegment) -> str:
@@ -133,7 +136,15 @@ def tsv(transcript: Transcript, rules: CueRules = DEFAULT) -> str:
     return "".join(["start\tend\ttext\n", *rows])
 
 
-Writer = Callable[[Transcript, CueRules], str]
+def _csv(transcript: Transcript, rules: CueRules = DEFAULT) -> str:
+    return csv_of(_spoken(transcript))
+
+
+def _docx(transcript: Transcript, rules: CueRules = DEFAULT) -> bytes:
+    return docx_of(_spoken(transcript), title=transcript.title or "", language=transcript.language)
+
+
+Writer = Callable[[Transcript, CueRules], str | bytes]
 FORMATS: Final[dict[Format, tuple[str, Writer]]] = {
     Format.TEXT: ("text/plain; charset=utf-8", text),
     Format.SRT: ("application/x-subrip; charset=utf-8", srt),
@@ -141,6 +152,8 @@ FORMATS: Final[dict[Format, tuple[str, Writer]]] = {
     Format.TSV: ("text/tab-separated-values; charset=utf-8", tsv),
     Format.ASS: ("text/x-ssa; charset=utf-8", ass),
     Format.KARAOKE: ("text/vtt; charset=utf-8", karaoke),
+    Format.CSV: ("text/csv; charset=utf-8; header=present", _csv),
+    Format.DOCX: (DOCX_TYPE, _docx),
     Format.JSON: ("application/json", lambda t, _: t.model_dump_json(exclude_none=True)),
 }
 """Format → media type and writer."""

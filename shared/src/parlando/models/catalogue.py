@@ -73,6 +73,7 @@ class Model:
 
 WHISPER: Final = "faster-whisper"  # the engine that reads the Whisper models of the catalogue as they are
 ANALYZER: Final = "analyzer"  # no engine of speech recognition: its models are those of the analysis of texts
+VAD: Final = "vad"  # nor is this one: voice activity detection
 
 _JS: Final = "@moonshine-ai/moonshine-js@0.1.29"
 _HUB: Final = "UsefulSensors/moonshine"
@@ -244,6 +245,23 @@ SENTENCES: Final = Model(
 )
 
 
+SILERO_VAD: Final = Model(
+    name="silero-vad",
+    engine=VAD,
+    languages="any",
+    licence="MIT",
+    files=(
+        ModelFile(
+            "silero_vad_16k_sequence.onnx",
+            1246165,
+            "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
+            (PypiSource("silero-vad==6.2.3", "silero_vad/data/silero_vad_16k_sequence.onnx"),),
+        ),
+    ),
+)
+"""For where the package silero-vad isn't installed, which requires torch."""
+
+
 def _from_the_hub(size: str, repository: str) -> Model:
     """A Whisper size that only the hub has."""
     hugging_face_format = size in {"large-v3", "turbo"} or size.startswith("distil")
@@ -285,6 +303,7 @@ MODELS: Final[dict[str, Model]] = {
         WHISPER_BASE,
         ENTITIES_EN,
         SENTENCES,
+        SILERO_VAD,
         *(_from_the_hub(size, repository) for size, repository in _HUB_SIZES.items()),
     )
 }

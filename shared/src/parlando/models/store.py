@@ -53,6 +53,8 @@ class ModelStore:
 
         """
         folder = self.folder(model)
+        if self.has(model):
+            return folder  # also from a file system that is read-only
         self.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.cache) as scratch:
             download = Download(Path(scratch), self._hub, progress, note)

@@ -9,6 +9,8 @@ from parlando.domain.annotations import Annotation
 from parlando.errors import ConflictError, FencedError, JobNotFoundError, SessionNotFoundError
 from parlando.store.connection import Redis, Scripts, retried
 from parlando.store.keys import AnnotationKeys, JobKeys, SessionKeys, feed
+from parlando.store.usage import NOTHING, Spent
+from parlando.store.usage_keys import day, usage
 
 MAX_ANNOTATIONS: Final = 10_000
 """Maximum annotations of one session or job."""
@@ -48,11 +50,13 @@ class Annotations:
         data: dict[str, Any],
         fence: tuple[str, int] | None = None,
         announced: bool = False,
+        spent: Spent = NOTHING,
     ) -> int:
         """Add an annotation; returns its number. Idempotent for the same `name`.
 
         `fence`: field of the session's hash and the value that it must have, such as an owner's epoch.
         `announced`: whether the feed has an entry for it, for deliveries and followers.
+        `spent`: what a language model has used for it; counted if this call adds the annotation.
 
         Raises
         ------
@@ -68,13 +72,21 @@ class Annotations:
         number = int(
             await self._scripts.run(
                 "annotate",
-                [keys.subject, keys.stream, keys.names, keys.channel, feed(keys.partition)],
+                [
+                    keys.subject,
+                    keys.stream,
+                    keys.names,
+                    keys.channel,
+                    feed(keys.partition),
+                    usage(keys.partition, day()),
+                ],
                 [
                     f"{by}:{name}",
                     *_without_number(annotation),
                     MAX_ANNOTATIONS,
                     *(fence or ("", "")),
                     int(announced),
+                    *spent.arguments,
                 ],
             )
         )

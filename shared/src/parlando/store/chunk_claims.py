@@ -10,6 +10,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict
 
 from parlando.domain.job_options import MAX_ATTEMPTS, JobOptions
+from parlando.domain.known_speakers import VoiceClip
 from parlando.domain.transcript import FinalSegment, SpeakerRun
 from parlando.errors import EngineError
 from parlando.store import keys as names
@@ -173,7 +174,12 @@ class ChunkClaims(Claims[ChunkClaim, Renewal]):
     async def label(self, claim: ChunkClaim, speakers: Sequence[Sequence[SpeakerRun]]) -> None:
         """Store the speakers of all segments, which completes the job. Safe to repeat."""
         body = orjson.dumps([[run.model_dump(exclude_none=True) for run in runs] for runs in speakers])
-        await self._scripts.run("label_job", claim.keys.all(claim.key, self._pool), [body])
+        await self._scripts.run("label_job", claim.keys.all(claim.key, self._pool), ["speakers", body])
+
+    async def enrol(self, claim: ChunkClaim, voice: VoiceClip) -> None:
+        """Store the voice of a clip, which completes the job. Safe to repeat."""
+        body = voice.model_dump_json()
+        await self._scripts.run("label_job", claim.keys.all(claim.key, self._pool), ["voice", body])
 
     async def hand_back(self, claim: ChunkClaim) -> None:
         """Queue a chunk again, so that another worker of the pool can take it at once."""

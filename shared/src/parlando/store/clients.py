@@ -20,18 +20,50 @@ ANSWER_S: Final = 5.0
 """Time-out of a call, including the wait for a free connection. Blocking reads must block for less."""
 CONNECT_S: Final = 2.0
 PIPELINES: Final = 32  # connections per cluster node reserved for pipelines
+REFUSED: Final = "MISCONF"
+"""In answers of a Redis that can't write its append-only file or snapshot."""
 SENTINEL_S: Final = 1.0  # time-out of one sentinel, before the next one is asked
 
 T = TypeVar("T")
 
 
+class WritesRefusedError(broken.ReadOnlyError):
+    """Redis can't write its file, usually because the disk is full, and therefore refuses writes."""
+
+
 async def answered(call: Awaitable[T], within_s: float = ANSWER_S) -> T:
-    """Await `call`. Raises redis-py's `TimeoutError` after `within_s` seconds."""
+    """Await `call`.
+
+    Raises
+    ------
+    TimeoutError
+        redis-py's, after `within_s` seconds.
+    WritesRefusedError
+        if Redis can't write to its disk.
+
+    """
     try:
         async with asyncio.timeout(within_s):
             return await call
     except TimeoutError as error:
         raise broken.TimeoutError(f"Redis gave no answer within {within_s:g} s") from error
+    except broken.ResponseError as error:
+        _check_refused(error)
+        raise
+
+
+def _check_refused(answer: object) -> None:
+    """Raises `WritesRefusedError` if Redis has answered that it can't write to its disk."""
+    if isinstance(answer, broken.ResponseError) and REFUSED in str(answer):
+        raise WritesRefusedError(f"Redis can't write to its disk; make room there ({answer})") from answer
+
+
+async def _all_answered(call: Awaitable[list[Any]]) -> list[Any]:
+    """As `answered`, also if the errors of a pipeline are among its answers."""
+    answers = await answered(call)
+    for answer in answers:
+        _check_refused(answer)
+    return answers
 
 
 class _Waiting(ConnectionPool):
@@ -71,7 +103,7 @@ class _WaitingSentinel(_Waiting, SentinelConnectionPool):
 
 class _Pipeline(Pipeline):
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
-        return await answered(super().execute(raise_on_error))
+        return await _all_answered(super().execute(raise_on_error))
 
 
 class Client(aioredis.Redis):
@@ -101,7 +133,7 @@ class _SentinelClient(Client):
 
 class _ClusterPipeline(ClusterPipeline):
     async def execute(self, raise_on_error: bool = True, allow_redirections: bool = True) -> list[Any]:
-        return await answered(super().execute(raise_on_error, allow_redirections))
+        return await _all_answered(super().execute(raise_on_error, allow_redirections))
 
 
 class ClusterClient(aioredis.RedisCluster):

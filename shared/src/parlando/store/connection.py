@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar, cast
 
 import redis.asyncio as aioredis
@@ -17,6 +17,7 @@ from redis.exceptions import AuthenticationError, NoScriptError
 from parlando.errors import UnavailableError
 from parlando.metrics import REDIS_RETRIES
 from parlando.store import addresses, clients
+from parlando.store.batches import Batches, Call
 from parlando.store.keys import answer as answer_of
 from parlando.store.script_sources import REMEMBERED, SOURCES
 
@@ -36,7 +37,7 @@ BROKEN: Final = (
     broken.RedisClusterException,
     OSError,
 )
-"""Exceptions during a restart or failover of Redis."""
+"""Exceptions during a restart or failover of Redis, or while its disk is full."""
 
 
 def connect(url: str, *, connections: int = 256) -> Redis:
@@ -99,11 +100,17 @@ async def once(call: Callable[[], Awaitable[T]]) -> T:
     except BROKEN as error:
         raise UnavailableError(f"Redis can't be reached: {error}") from error
     except broken.ResponseError as error:
-        if "command not allowed when used memory" not in str(error):
+        explained = _explained(error)
+        if explained is error:
             raise
-        raise UnavailableError(
-            "Redis is out of memory; raise its maxmemory, or wait until queued work is done"
-        ) from error
+        raise explained from error
+
+
+def _explained(error: broken.ResponseError) -> Exception:
+    """`UnavailableError` if Redis is out of memory, otherwise the error itself."""
+    if "command not allowed when used memory" not in str(error):
+        return error
+    return UnavailableError("Redis is out of memory; raise its maxmemory, or wait until queued work is done")
 
 
 async def retried(call: Callable[[], Awaitable[T]], *, within: float = 8.0) -> T:
@@ -149,7 +156,21 @@ async def of_all_partitions(redis: Redis, partitions: int, ask: Callable[[Any, i
 
 
 DURABLE: Final = frozenset(
-    {"append", "append_raw", "body", "commit", "control", "forward", "open", "part", "submit_job"}
+    {
+        "append",
+        "append_raw",
+        "audit",
+        "body",
+        "claim_upload",
+        "commit",
+        "control",
+        "create_upload",
+        "forward",
+        "key_put",
+        "open",
+        "part",
+        "submit_job",
+    }
 )
 """Scripts whose effect is acknowledged to a client: they wait until the replicas have it."""
 REPLICATED_MS: Final = 100  # maximum wait for the replicas …
@@ -170,6 +191,7 @@ class Scripts:
         self._scripts: dict[str, Any] = {
             name: redis.register_script(source) for name, source in SOURCES.items()
         }
+        self._batches: dict[tuple[str, int], Batches] = {}
 
     async def run(self, name: str, keys: list[str], args: list[Any], *, within: float = 8.0) -> Any:
         """Run script `name`, retrying while Redis is unreachable. A repeat returns the first run's answer."""
@@ -199,24 +221,52 @@ class Scripts:
             self._alone_until = time.monotonic() + ALONE_S
         return answer
 
-    async def run_many(self, name: str, calls: list[tuple[list[str], list[Any]]]) -> list[Any]:
+    async def run_many(self, name: str, calls: Sequence[Call]) -> list[Any]:
         """Run script `name` once for each (keys, args), in one round trip. The script must be idempotent."""
-        script = self._scripts[name]
 
-        async def once(calls: list[tuple[list[str], list[Any]]]) -> list[Any]:
-            async with self.redis.pipeline(transaction=False) as pipe:
-                for keys, args in calls:
-                    pipe.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
-                results: list[Any] = await pipe.execute(raise_on_error=False)
-            # Another client may have loaded the script between two of the calls.
-            missing = [at for at, result in enumerate(results) if isinstance(result, NoScriptError)]
-            if missing:
-                await self.redis.script_load(SOURCES[name])
-                for at, result in zip(missing, await once([calls[at] for at in missing]), strict=True):
-                    results[at] = result
+        async def all_or_none() -> list[Any]:
+            results = await self._pipelined(name, calls)
             for result in results:
                 if isinstance(result, Exception):
                     raise result
             return results
 
-        return await retried(lambda: once(calls))
+        return await retried(all_or_none)
+
+    async def run_together(self, name: str, group: int, keys: list[str], args: list[Any]) -> Any:
+        """As `run`, in one round trip with the calls that other tasks make for `group`, a partition.
+
+        The script must be idempotent.
+        """
+        if self._replicas:
+            return await self.run(name, keys, args)
+        batches = self._batches.get((name, group))
+        if batches is None:
+            batches = Batches(lambda calls: retried(lambda: self._each(name, calls)))
+            self._batches[name, group] = batches
+        return await batches.run(keys, args)
+
+    async def _each(self, name: str, calls: Sequence[Call]) -> list[Any]:
+        """Each call's answer or exception. Raises if a call failed that may succeed in a repetition."""
+        results = await self._pipelined(name, calls)
+        for at, result in enumerate(results):
+            if isinstance(result, BROKEN):
+                raise result
+            if isinstance(result, broken.ResponseError):
+                results[at] = _explained(result)
+        return results
+
+    async def _pipelined(self, name: str, calls: Sequence[Call]) -> list[Any]:
+        sha = self._scripts[name].sha
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for keys, args in calls:
+                pipe.execute_command("EVALSHA", sha, len(keys), *keys, *args)
+            results: list[Any] = await pipe.execute(raise_on_error=False)
+        # Another client may have loaded the script between two of the calls.
+        missing = [at for at, result in enumerate(results) if isinstance(result, NoScriptError)]
+        if missing:
+            await self.redis.script_load(SOURCES[name])
+            again = await self._pipelined(name, [calls[at] for at in missing])
+            for at, result in zip(missing, again, strict=True):
+                results[at] = result
+        return results

@@ -6,14 +6,14 @@ survives the death of a gateway. A consumer group would hand out entries in thei
 delivery is chosen by lane (owner and destination), so the ready ones are kept in a sorted set.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import orjson
 
-from parlando.errors import DeliveryNotFoundError
-from parlando.store.connection import Redis, Scripts, retried
+from parlando.errors import DeliveryNotFoundError, UnavailableError
+from parlando.store.connection import BROKEN, Redis, Scripts, retried
 from parlando.store.keys import LONG_TTL_S, DeliveryKeys
 from parlando.store.slots import DeliveryLane, Slots
 
@@ -245,6 +245,15 @@ class Deliveries:
             return [member.rpartition(b":")[2] for member in members]
         page: Any = await retried(lambda: self._redis.zrevrange(index, start, end))
         return list(page)
+
+    async def all(self) -> AsyncIterator[Delivery]:
+        """All deliveries of all owners, in any state and in no order."""
+        for partition, keys in enumerate(self._keys):
+            try:
+                async for name, record in self._redis.hscan_iter(keys.records, count=1000):
+                    yield Delivery.read(name, partition, record)
+            except BROKEN as error:
+                raise UnavailableError(f"Redis can't be reached: {error}") from error
 
     async def retry(self, delivery: Delivery) -> str:
         """Make a delivery ready now; returns its state before. Raises `DeliveryNotFoundError`."""

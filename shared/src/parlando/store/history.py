@@ -1,4 +1,4 @@
-"""Read access to sessions: records, kept events, lists, usage."""
+"""Read access to sessions: records, kept events, lists."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 
 from parlando.domain.config import SessionConfig
+from parlando.domain.corrections import CORRECTION, latest
 from parlando.domain.pools import UNASSIGNED
 from parlando.domain.wallclock import Burst
 from parlando.errors import SessionNotFoundError
@@ -130,10 +131,27 @@ class History:
                 yield event
                 after = seq
 
-    async def _page(self, key: str, after: int, count: int) -> list[tuple[int, bytes]]:
-        """Up to `count` events after seq `after`, oldest first, each with its seq; seqs may have gaps."""
+    async def corrections(self, sid: str) -> list[dict[str, Any]]:
+        """The data of all corrections of a session, in their order."""
+        found: list[dict[str, Any]] = []
+        after, key = 0, self.keys(sid).annotations.stream
+        while page := await self._page(key, after, PAGE, "a"):
+            notes = [orjson.loads(note) for _, note in page if CORRECTION.encode() in note]
+            found += [note["data"] for note in notes if (note["kind"], note["by"]) == (CORRECTION, "owner")]
+            after = page[-1][0]
+        return found
+
+    async def corrected(self, sid: str) -> dict[int, str]:
+        """Segment → its correction."""
+        return latest(await self.corrections(sid))
+
+    async def _page(self, key: str, after: int, count: int, name: str = "e") -> list[tuple[int, bytes]]:
+        """Up to `count` entries after number `after`, oldest first, each with its number; there may be gaps.
+
+        `name`: the field of an entry that has its JSON.
+        """
         entries: Any = await retried(lambda: self._redis.xrange(key, min=f"({after}-0", count=count))
-        return [(int(identifier.partition(b"-")[0]), fields[b"e"]) for identifier, fields in entries]
+        return [(int(identifier.partition(b"-")[0]), fields[name.encode()]) for identifier, fields in entries]
 
     async def arrivals(self, sid: str) -> list[Burst]:
         """The arrival times of a session's audio; empty unless it was sent as HTTP audio."""
@@ -180,17 +198,6 @@ class History:
         found = await retried(hashes)
         records = [SessionRecord.of(sid, each) for sid, each in zip(sids, found, strict=True) if each]
         return sorted(records, key=lambda record: record.opened_ms, reverse=True)
-
-    async def usage(self, key: str, month: str) -> tuple[int, int]:
-        """Number of files (or HTTP bodies) and milliseconds of audio of a key (hashed) in a month."""
-        found = await self._of_all_partitions(
-            lambda pipe, p: pipe.hmget(names.usage(p, key, month), "files", "audio_ms")
-        )
-        return sum(int(files or 0) for files, _ in found), sum(int(ms or 0) for _, ms in found)
-
-    async def billed_ms(self, month: str) -> int:
-        """Milliseconds of audio billed to the whole cluster by a paid engine in a month."""
-        return int(await retried(lambda: self._redis.get(names.billed(month))) or 0)
 
     async def active_users(self, within_s: float, key: str | None = None) -> int:
         """Number of users of a key (hashed), or of all keys, with audio in the last `within_s` seconds."""

@@ -22,10 +22,11 @@ from parlando.errors import (
     SessionLostError,
     UnavailableError,
 )
-from parlando.ids import fingerprint, new_session_id
+from parlando.ids import new_session_id
 from parlando.store.connection import Scripts, retried
-from parlando.store.keys import LONG_TTL_S, SessionKeys, UserKeys, month, usage
+from parlando.store.keys import LONG_TTL_S, SessionKeys, UserKeys
 from parlando.store.sessions import Sessions, SessionWriter
+from parlando.store.usage_keys import day, usage
 
 MAX_NAMES: Final = 20_000
 """Maximum bodies of a user within `KEY_KEPT_S` seconds, for which their names are kept."""
@@ -80,7 +81,7 @@ class HttpAudio:
         self._idle_s = idle_s
 
     def _keys(self, key: str, uid: str) -> UserKeys:
-        return UserKeys.of(fingerprint(key), uid, self._sessions.partitions)
+        return UserKeys.of(key, uid, self._sessions.partitions)
 
     async def take(
         self, key: str, uid: str, rate: int, body: bytes, *, name: str, named: bool, opening: Open
@@ -137,7 +138,7 @@ class HttpAudio:
                 keys.pcm if form.direct else keys.raw,
                 keys.arrivals,
                 user.users,
-                usage(user.partition, user.key, month()),
+                usage(user.partition, day()),
             ],
             [
                 sid,

@@ -10,9 +10,9 @@ from parlando.domain.audio import seconds
 from parlando.domain.decode_options import written_in
 from parlando.domain.job_events import JobEvent
 from parlando.domain.job_options import JobOptions, JobStatus
+from parlando.domain.known_speakers import VoiceClip
 from parlando.domain.transcript import FinalSegment, SpeakerRun, Transcript
 from parlando.errors import AtCapacityError, ConflictError, JobNotFoundError
-from parlando.ids import fingerprint
 from parlando.store import keys as names
 from parlando.store.connection import Redis, Scripts, of_all_partitions, retried
 from parlando.store.keys import LONG_TTL_S, JobKeys
@@ -124,9 +124,19 @@ class Jobs:
         return JobKeys.of(job, self._partitions)
 
     async def submit(
-        self, job: str, source: Source, options: JobOptions, *, pool: str, key: str, listed: bool = True
+        self,
+        job: str,
+        source: Source,
+        options: JobOptions,
+        *,
+        pool: str,
+        key: str,
+        listed: bool = True,
+        api_key: str = "",
     ) -> bool:
         """Queue a job for a pool. Returns False if it was submitted before with the same audio.
+
+        `api_key`: id of the stored key, for which the usage is counted as well.
 
         Raises
         ------
@@ -135,7 +145,6 @@ class Jobs:
         AtCapacityError, UnavailableError
 
         """
-        owner = fingerprint(key)
         fields = {
             "blob": source.blob,
             "name": source.name,
@@ -143,15 +152,17 @@ class Jobs:
             "digest": source.digest,
             "url": source.url,
         }
+        if api_key:
+            fields["api_key"] = api_key
         if options.only_language:
             fields["language"] = options.only_language
         if options.labels_speakers:
             fields["diarize"] = 1
         answer: Any = await self._scripts.run(
             "submit_job",
-            self.keys(job).all(owner, pool),
+            self.keys(job).all(key, pool),
             [
-                owner,
+                key,
                 options.model_dump_json(exclude_none=True),
                 options.priority.value,
                 options.priority.weight,
@@ -171,7 +182,7 @@ class Jobs:
                 raise AtCapacityError(
                     f"{self._limit} jobs are waiting, which is the maximum; try again later"
                 )
-            case _ if answer[1].decode() == owner and answer[2].decode() == source.digest:
+            case _ if answer[1].decode() == key and answer[2].decode() == source.digest:
                 return False
             case _:
                 raise ConflictError("This Idempotency-Key was used before, with another file")
@@ -190,6 +201,20 @@ class Jobs:
         if not await retried(lambda: self._redis.exists(name)):
             raise unknown(job)
         return True
+
+    async def still_waiting(self, jobs: Sequence[str]) -> dict[str, bool]:
+        """Whether jobs wait until their file is decoded, of those that are known."""
+
+        async def ask() -> list[Any]:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for job in jobs:
+                    pipe.hget(self.keys(job).record, "state")
+                found: list[Any] = await pipe.execute()
+            return found
+
+        states = await retried(ask) if jobs else []
+        pairs = zip(jobs, states, strict=True)
+        return {job: state.decode() == JobStatus.UPLOADED for job, state in pairs if state}
 
     async def segments(self, job: str) -> AsyncIterator[FinalSegment]:
         """Yield the results so far, in the order of the audio (with split channels: of the chunks)."""
@@ -240,27 +265,33 @@ class Jobs:
 
     async def _speakers(self, record: JobRecord) -> Sequence[Sequence[SpeakerRun]]:
         """The speakers of the segments; empty before they are known."""
+        event = await self._last(record, "speakers")
+        return event.speakers if event else ()
+
+    async def voice(self, record: JobRecord) -> VoiceClip | None:
+        """The voice of a completed job that enrols a speaker; None if there was no speech."""
+        event = await self._last(record, "voice")
+        return event.voice if event else None
+
+    async def _last(self, record: JobRecord, kind: str) -> JobEvent | None:
+        """The event of a kind among the last ones."""
         name = self.keys(record.job).events
         page: Any = await retried(lambda: self._redis.xrevrange(name, count=LAST_EVENTS))
-        for _, fields in page:
-            event = JobEvent.model_validate_json(fields[b"e"])
-            if event.type == "speakers":
-                return event.speakers
-        return ()
+        events = [JobEvent.model_validate_json(fields[b"e"]) for _, fields in page]
+        return next((event for event in events if event.type == kind), None)
 
     async def newest(self, key: str, *, before: str | None, limit: int) -> JobPage:
         """Up to `limit` jobs of a key, newest first. `before`: the `next` of the previous page."""
-        owner = fingerprint(key)
         found: list[tuple[int, str]] = []
         for partition in range(self._partitions):
-            found += await self._listed(names.job_list(partition, owner), before, limit)
+            found += await self._listed(names.job_list(partition, key), before, limit)
         page = sorted(found, reverse=True)[:limit]
         records = []
         for _, job in page:
             try:
                 records.append(await self.record(job))
             except JobNotFoundError:
-                listed = names.job_list(self.keys(job).partition, owner)
+                listed = names.job_list(self.keys(job).partition, key)
                 await retried(lambda listed=listed, job=job: self._redis.zrem(listed, job))  # type: ignore[misc]
         more = len(page) == limit  # also if some of them have expired
         return JobPage(records, f"{page[-1][0]}-{page[-1][1]}" if more else None)
@@ -288,6 +319,11 @@ class Jobs:
     async def forget(self, record: JobRecord) -> None:
         """Delete the data of an ended job."""
         await self._scripts.run("forget_job", self.keys(record.job).all(record.key, record.pool), [])
+
+    async def exists(self, job: str) -> bool:
+        """Whether a job exists."""
+        name = self.keys(job).record
+        return bool(await retried(lambda: self._redis.exists(name)))
 
     async def waiting(self) -> int:
         """The number of jobs that are not admitted yet, without those of `unassigned`."""

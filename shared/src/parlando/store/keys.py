@@ -1,4 +1,4 @@
-"""The names of all Redis keys. No other module builds key names.
+"""The names of Redis keys; more in `song_keys.py`, `upload_keys.py`, `usage_keys.py`, `live_places.py`.
 
 The keys of one session or job share the hash tag `{p}` of its partition, so that each script uses one slot.
 
@@ -21,7 +21,6 @@ The keys of one session or job share the hash tag `{p}` of its partition, so tha
 | stt:{p}:feed            | stream           | changes of sessions and jobs; one group per follower       |
 | stt:{p}:annotations:<id>| stream           | annotations of a session or job, id = number               |
 | stt:{p}:annotation-names:<id> | hash       | annotation names → numbers                                 |
-| stt:{p}:usage:<key>:<m> | hash             | usage of a key in month <m>                                |
 | stt:{p}:waiting         | sorted set       | jobs not admitted yet, in the order of admission           |
 | …:waiting:unassigned    | sorted set       | jobs submitted while no pool was known, by time            |
 | stt:{p}:flows           | hash             | virtual times of that order, one per key and priority      |
@@ -39,7 +38,6 @@ The keys of one session or job share the hash tag `{p}` of its partition, so tha
 | …:later, …:working      | sorted sets      | by the time of their next attempt; by the end of the lease |
 | …:dead                  | sorted set       | dead letters, by time; the operator may retry them         |
 | …:owners                | hash             | how many deliveries each owner has                         |
-| stt:billed:<m>          | string           | audio billed by a paid engine in month <m>, milliseconds   |
 | stt:workers             | hash             | worker id → heartbeat (JSON)                               |
 | stt:presence:<worker>   | channel          | the worker is subscribed to it; see `presence.py`          |
 | stt:pools               | hash             | pool → what its transcribers can do, and when one was alive|
@@ -54,21 +52,21 @@ The keys of one session or job share the hash tag `{p}` of its partition, so tha
 | …:removed               | set              | numbers of removed songs that the shards still contain     |
 | …:requests              | stream           | group `recognizers`; files to register or to recognise     |
 | …:reply:<request>       | string           | the reply to a request                                     |
+| stt:{p}:known-speakers:…| hash             | a key's known speakers: name → clips of the voice          |
 | stt:{analysis}:requests | stream           | group `analyzers`; digests of sessions. Replies: `…:reply:`|
 | stt:{p}:answer:<call>   | string           | a script's answer, for a repeat of the same call           |
 
 Every key has a lifetime, except the queues of audio-processors, song recognizers and analyzers (entries are
-removed when their work is done), the feed (bounded in length), the schema version, the secret of access
-tokens, the hashes of workers and pools (readers remove old reports), and the index of songs. The queues of a
-pool live `LONG_TTL_S` after the last write to them and after its last transcriber.
+removed when their work is done), the feed (bounded), the schema version, the secret of access tokens, API
+keys, workers and pools (readers remove old reports), songs, known speakers. Queues of a pool live longer.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from parlando.domain.pools import UNASSIGNED
 from parlando.ids import partition_of
+from parlando.store.usage_keys import day, usage
 
 TRANSCRIBERS: Final = "transcribers"
 PROCESSORS: Final = "processors"
@@ -81,8 +79,6 @@ ACCESS_SECRET: Final = "stt:token-secret"  # noqa: S105 the name of a key
 DELIVERY_STATES: Final = ("ready", "later", "working", "dead")
 LONG_TTL_S: Final = 7 * 24 * 3600
 """Lifetime in seconds of inactive users, of unfinished jobs, of sessions not archived yet, and of pools."""
-USAGE_TTL_S: Final = 400 * 24 * 3600
-"""Lifetime in seconds of a month's usage after its last change: a year and a month."""
 MAX_FEED: Final = 20_000
 """Approximate maximum length of a partition's feed. A follower further behind misses the oldest entries."""
 ANSWER_TTL_S: Final = 60
@@ -154,25 +150,10 @@ def job_list(partition: int, key: str) -> str:
     return f"stt:{{{partition}}}:job-list:{key[:16]}"
 
 
-def usage(partition: int, key: str, month: str) -> str:
-    """The usage of an API key (hashed) in a month."""
-    return f"stt:{{{partition}}}:usage:{key[:16]}:{month}"
-
-
-def billed(month: str) -> str:
-    """Milliseconds of audio billed to the whole cluster by a paid engine in a month."""
-    return f"stt:billed:{month}"
-
-
 def answer(beside: str, call: str) -> str:
     """A script's answer to call `call`, in the slot of key `beside`."""
     tag = beside[beside.index("{") + 1 : beside.index("}")] if "{" in beside else beside
     return f"stt:{{{tag}}}:answer:{call}"
-
-
-def month() -> str:
-    """The current month in UTC, `2026-11`."""
-    return datetime.now(UTC).strftime("%Y-%m")
 
 
 def user_sessions(partition: int, key: str, uid: str) -> str:
@@ -392,7 +373,7 @@ class JobKeys:
             flows(self.partition),
             shares(self.partition, pool),
             feed(self.partition),
-            usage(self.partition, key, month()),
+            usage(self.partition, day()),
             job_list(self.partition, key),
             *self.annotations.beside_hash,
             self.updates,

@@ -25,6 +25,7 @@ class NumberedMessages:
         self.behind = False
         """Whether Redis has messages that must be read from there."""
         self._highest = sent  # the highest number received, whether the message was queued or not
+        self._unread = False  # a message was left to the next read, which may have begun before it
         self._waiting: deque[tuple[int, Envelope]] = deque()
 
     @property
@@ -35,10 +36,10 @@ class NumberedMessages:
     def put(self, number: int, message: Envelope) -> bool:
         """Queue a message of the channel. Returns False if it is a duplicate, or must be read from Redis."""
         self._highest = max(self._highest, number)
-        if number <= self.newest or self.behind:
+        if number <= self.newest:
             return False
-        if number != self.newest + 1 or len(self._waiting) >= MAX_WAITING:
-            self.behind = True
+        if self.behind or number != self.newest + 1 or len(self._waiting) >= MAX_WAITING:
+            self.behind = self._unread = True
             return False
         self._waiting.append((number, message))
         return True
@@ -53,8 +54,9 @@ class NumberedMessages:
             if number > self.newest:
                 self._waiting.append((number, message))
                 new.append(message)
-        if complete and not messages:
+        if complete and not messages and not self._unread:
             self._highest = self.newest  # Redis has lost the messages in between
+        self._unread = False
         self.behind = not complete or self._highest > self.newest
         return new
 

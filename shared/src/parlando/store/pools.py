@@ -19,10 +19,29 @@ ABILITIES: Final = ("pool", "engine", "model", "languages", "tasks", "stages", "
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A pool that may get a session. `limit`: maximum open sessions of it in a partition, -1 for none."""
+    """A pool that may get a session, and how many it may have.
+
+    `limit`: maximum open sessions of it, -1 for none. `open`: how many each partition has. `own_limit`:
+    maximum open sessions of the owner, -1 for none. `own`: how many of those each partition has. Without
+    `open` and `own` the limits are those of a single partition.
+    """
 
     pool: str
     limit: int = -1
+    open: tuple[int, ...] = ()
+    own_limit: int = -1
+    own: tuple[int, ...] = ()
+
+    def limits_in(self, partition: int) -> tuple[int, int]:
+        """The maximum open sessions in one partition: of all owners, and of this one."""
+        return _rest(self.limit, self.open, partition), _rest(self.own_limit, self.own, partition)
+
+
+def _rest(limit: int, counts: tuple[int, ...], partition: int) -> int:
+    """What the other partitions leave of a limit."""
+    if limit < 0:
+        return limit
+    return max(0, limit - sum(counts) + (counts[partition] if counts else 0))
 
 
 def remembered(report: dict[str, Any], at: float) -> bytes:

@@ -15,8 +15,10 @@ import orjson
 import structlog
 
 from parlando.errors import AtCapacityError, ParlandoError
-from parlando.store.connection import Redis, clock, retried
+from parlando.store.connection import Redis, Scripts, clock, retried
 from parlando.store.heartbeat import alive
+from parlando.store.usage import Spent
+from parlando.store.usage_keys import ANALYSIS, day, usage
 from parlando.store.work_queue import Delivered
 
 MAX_WAITING: Final = 64
@@ -26,8 +28,21 @@ POLL_S: Final = (0.02, 0.2)
 
 log = structlog.get_logger(part="requests")
 
-Process = Callable[["Request"], Awaitable[dict[str, Any]]]
-"""Returns the reply to a request. A `ParlandoError` is replied too, any other exception as `internal`."""
+
+@dataclass(frozen=True, slots=True)
+class CountedReply:
+    """A reply for which a language model was used, on behalf of `owner` (a fingerprint)."""
+
+    body: dict[str, Any]
+    owner: str
+    spent: Spent
+
+
+Process = Callable[["Request"], Awaitable[dict[str, Any] | CountedReply]]
+"""Returns the reply to a request. A `ParlandoError` is replied too, any other exception as `internal`.
+
+Only replies of a queue in the slot of `usage_keys.ANALYSIS` can be counted.
+"""
 
 
 class ReplyError(ParlandoError):
@@ -124,6 +139,7 @@ class Responder:
 
     def __init__(self, redis: Redis, queue: RequestQueue, process: Process) -> None:
         self._redis = redis
+        self._scripts = Scripts(redis)
         self._queue = queue
         self._process = process
 
@@ -133,7 +149,14 @@ class Responder:
         if request is not None and (left_s := await self._left_s(delivered, request)) > 0:
             reply, lasts_s = await self._processed(request, left_s), max(1, round(request.timeout_s))
             key = self._queue.reply + request.id
-            await retried(lambda: self._redis.set(key, orjson.dumps(reply), ex=lasts_s))
+            if isinstance(reply, CountedReply):
+                await self._scripts.run(
+                    "reply",
+                    [key, usage(ANALYSIS, day())],
+                    [orjson.dumps(reply.body), lasts_s, reply.owner, *reply.spent.arguments],
+                )
+            else:
+                await retried(lambda: self._redis.set(key, orjson.dumps(reply), ex=lasts_s))
         return True
 
     async def _left_s(self, delivered: Delivered, request: Request) -> float:
@@ -142,7 +165,7 @@ class Responder:
         added_ms = int(delivered.entry.partition("-")[0])
         return request.timeout_s - (seconds + micros / 1e6 - added_ms / 1000)
 
-    async def _processed(self, request: Request, within_s: float) -> dict[str, Any]:
+    async def _processed(self, request: Request, within_s: float) -> dict[str, Any] | CountedReply:
         try:
             async with asyncio.timeout(within_s):
                 return await self._process(request)

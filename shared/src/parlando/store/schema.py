@@ -8,7 +8,7 @@ from parlando.errors import ParlandoError
 from parlando.store.connection import Redis, clock, once
 from parlando.store.keys import SCHEMA, WORKERS
 
-VERSION: Final = 3
+VERSION: Final = 4
 ALIVE_S: Final = 5.0
 
 

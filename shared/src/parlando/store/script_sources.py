@@ -2,11 +2,10 @@
 
 The first line of a script may be `-- with <name> …`:
 
-- `expiry`, `feed`, `annotation`, `job`, `delivery`: that file, after the files that it includes itself, is
-  prepended;
+- `expiry`, `feed`, `usage`, `annotation`, `job`, `delivery`, `pending`: that file, after the files that it
+  includes itself, is prepended;
 - `once`: the script is safe to repeat because its answer is stored with its effect (see `lua/once.lua`).
-Scripts
-  without it are safe to repeat because they compare the stored state with the call.
+  Scripts without it are safe to repeat because they compare the stored state with the call.
 
 All scripts begin with the lifetimes of `keys.py`, in seconds, and the maximum length of the feed.
 """
@@ -14,10 +13,11 @@ All scripts begin with the lifetimes of `keys.py`, in seconds, and the maximum l
 from importlib.resources import files
 from typing import Final
 
-from parlando.store.keys import ANSWER_TTL_S, LONG_TTL_S, MAX_FEED, USAGE_TTL_S
+from parlando.store.keys import ANSWER_TTL_S, LONG_TTL_S, MAX_FEED
+from parlando.store.usage_keys import USAGE_TTL_S
 
 ONCE: Final = "once"
-_SHARED: Final = frozenset({"annotation", "delivery", "expiry", "feed", "job", ONCE})
+_SHARED: Final = frozenset({"annotation", "delivery", "expiry", "feed", "job", "pending", "usage", ONCE})
 """Files that are only included in scripts."""
 _CONSTANTS: Final = (
     f"local LONG_TTL_S, USAGE_TTL_S, ANSWER_TTL_S = {LONG_TTL_S}, {USAGE_TTL_S}, {ANSWER_TTL_S}\n"

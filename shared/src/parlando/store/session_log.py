@@ -21,6 +21,7 @@ from parlando.store.audio_streams import MAX_CONTROLS
 from parlando.store.connection import Redis, Scripts, retried
 from parlando.store.keys import PROCESSORS, TRANSCRIBERS
 from parlando.store.session_claims import RoleClaims, SessionClaim, recognition
+from parlando.store.usage_keys import day, usage
 
 log = structlog.get_logger(part="owner")
 
@@ -74,7 +75,6 @@ class SessionLog:
         self._keys = claim.keys
         self._epoch = claim.epoch
         self._entry = claim.entry
-        self._key = claim.key
         self._pool = claim.pool
         self._ttl_s = ttl_s
         self._events_epoch = claim.events_epoch
@@ -119,8 +119,11 @@ class SessionLog:
         segments: int,
         checkpoint: Checkpoint | None = None,
         close: bool = False,
+        counted: int | None = None,
     ) -> None:
         """Number, append and publish `events`, and move the checkpoint, atomically.
+
+        `counted`: the audio before this sample belongs to the usage of its owner; it is counted once.
 
         If another process has appended an event concurrently, these events are renumbered after it.
 
@@ -157,6 +160,7 @@ class SessionLog:
                     self._ttl_s,
                     PROCESSORS,
                     "" if checkpoint is None else checkpoint.settled,
+                    "" if counted is None else counted,
                     *bodies,
                 ],
             )
@@ -179,7 +183,7 @@ class SessionLog:
             keys.raw,
             keys.intake,
             names.feed(keys.partition),
-            names.usage(keys.partition, self._key, names.month()),
+            usage(keys.partition, day()),
             keys.arrivals,
         ]
 

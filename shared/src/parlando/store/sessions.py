@@ -31,6 +31,7 @@ from parlando.store.connection import Redis, Scripts
 from parlando.store.keys import PROCESSORS, SessionKeys, feed, user_sessions
 from parlando.store.keys import sessions as queue_of
 from parlando.store.pools import Place, open_sessions
+from parlando.store.usage_keys import day, usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +126,9 @@ class SessionWriter:
 
         """
         direct = self.format.direct
-        answer = await self._scripts.run(
+        answer = await self._scripts.run_together(
             "append" if direct else "append_raw",
+            self._keys.partition,
             [self._keys.session, self._keys.pcm if direct else self._keys.raw],
             [self._writer, self.received, data, max_backlog],
         )
@@ -253,13 +255,15 @@ class Sessions:
         metered: bool = False,
         continued: Continued | None = None,
         replace: bool = True,
+        api_key: str = "",
     ) -> SessionWriter:
         """Open session `sid`, queue it for a transcriber and, to be converted, for an audio-processor.
 
         `places`: pools in the order of preference; the first one with a free place gets the session.
-        `token`: resume token; `key`: the client's API key; only hashes of both are stored.
+        `token`: resume token, of which only a hash is stored; `key`: the owner, a fingerprint.
         `uid`: user of the session, for the archive. `push`: whether its finals are sent to the webhook.
-        `metered`: its audio is added to the month's usage when it is received, not when the session closes.
+        `api_key`: id of the stored key, for which the usage is counted as well.
+        `metered`: its audio is added to the day's usage when it is received, not with the finals.
         `settle_s`: seconds without audio after which the open segment is settled (0: the gateway settles it).
         `continued`: continues a session that Redis has lost, or of which it holds an older state.
         `replace`: whether it may replace a closed session with the same id and key.
@@ -273,6 +277,7 @@ class Sessions:
         at = continued or Continued()
         start, input_start = at.start(form), 0 if form.whole else at.start(form)
         for place in places:
+            limit, own_limit = place.limits_in(keys.partition)
             answer = await self._scripts.run(
                 "open",
                 [
@@ -282,20 +287,21 @@ class Sessions:
                     queue_of(keys.partition, place.pool),
                     keys.raw,
                     keys.intake,
-                    user_sessions(keys.partition, fingerprint(key), uid),
+                    user_sessions(keys.partition, key, uid),
                     keys.arrivals,
                     feed(keys.partition),
                     *keys.annotations.beside_hash,
                     keys.songs,
+                    usage(keys.partition, day()),
                 ],
                 [
                     sid,
-                    place.limit,
+                    limit,
                     self._ttl_s,
                     int(replace and bool(key)),
                     orjson.dumps(config),
                     fingerprint(token),
-                    fingerprint(key),
+                    key,
                     self._window_s if window_s is None else window_s,
                     "" if form.direct else form.model_dump_json(exclude_none=True),
                     settle_s,
@@ -312,11 +318,17 @@ class Sessions:
                     form.model_dump_json(exclude_none=True),
                     place.pool,
                     int(bool(config.get("songs"))),
+                    api_key,
+                    own_limit,
                 ],
             )
-            if answer[0] != b"full":
+            if answer[0] not in (b"full", b"share"):
                 break
         else:
+            if answer[0] == b"share":
+                raise AtCapacityError(
+                    "You have your share of places, and others wait; try again in a few seconds"
+                )
             raise AtCapacityError("All transcribers are busy; try again in a few seconds")
         if answer[0] == b"taken":
             raise SessionTakenError(
@@ -340,7 +352,7 @@ class Sessions:
         return SessionWriter(self._scripts, self.keys(sid), 1, 0, self._ttl_s, form)
 
     async def attach(self, sid: str, *, token: str = "", key: str = "") -> Attached:
-        """Attach to session `sid` with its token or the API key that opened it.
+        """Attach to session `sid` with its token or as its owner, `key`.
 
         Raises
         ------
@@ -351,7 +363,7 @@ class Sessions:
         answer = await self._scripts.run(
             "attach",
             [keys.session, *keys.beside_hash],
-            [fingerprint(token), fingerprint(key), self._ttl_s],
+            [fingerprint(token), key, self._ttl_s],
         )
         match answer[0]:
             case b"missing":

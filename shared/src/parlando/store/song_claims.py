@@ -1,7 +1,8 @@
 """A song recognizer's claims on the sessions in which songs are to be recognised.
 
-The recognition of songs reads the audio that the transcriber reads. It never delays or keeps anything of the
-session: what the transcriber has trimmed before it was read is skipped.
+The recognition of songs reads the audio that the transcriber reads, and never delays it. `commit.lua` keeps
+up to 60 s that the transcriber doesn't need any more, also of a session that has closed; older audio is
+skipped.
 """
 
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class SongClaims(RoleClaims[SongClaim]):
         """End the recognition of a session's songs: it is not claimed again."""
         await self.scripts.run(
             "song_leave",
-            [claim.keys.session, claim.keys.songs],
+            [claim.keys.session, claim.keys.songs, claim.keys.pcm],
             [claim.epoch, claim.entry, RECOGNIZERS],
         )
 

@@ -147,6 +147,11 @@ class SongIndex:
 
     # --- recognising --------------------------------------------------------------------------
 
+    async def removed(self) -> frozenset[int]:
+        """The removed songs whose records may still be in the index."""
+        members: Any = await retried(lambda: self._redis.smembers(names.REMOVED))
+        return frozenset(map(int, members))
+
     async def records(self, hashes: Iterable[int]) -> dict[int, bytes]:
         """The records of hashes; those without records are missing."""
         batches = [

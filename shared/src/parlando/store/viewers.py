@@ -37,7 +37,8 @@ class Viewer:
 TOKEN_PATTERN: Final = rf"^{_PREFIX}[0-9a-f]{{12}}_[A-Za-z0-9_-]{{32}}$"
 
 
-def _viewer_of(token: str) -> str:
+def viewer_of(token: str) -> str:
+    """The id of the viewer in a token, which may be wrong."""
     return token.removeprefix(_PREFIX).partition("_")[0]
 
 
@@ -68,7 +69,7 @@ class Viewers:
 
         """
         token = token or f"{_PREFIX}{secrets.token_hex(6)}_{secrets.token_urlsafe(24)}"
-        viewer = Viewer(_viewer_of(token), label, int(time.time()))
+        viewer = Viewer(viewer_of(token), label, int(time.time()))
         known = {"token": fingerprint(token), "label": label, "created": viewer.created}
         answer = await self._scripts.run(
             "add_viewer", [self._keys(sid).session], [_FIELD + viewer.id, orjson.dumps(known), MAX_VIEWERS]
@@ -100,7 +101,7 @@ class Viewers:
         UnavailableError
 
         """
-        name = _viewer_of(token)
+        name = viewer_of(token)
         if not is_viewer_token(token) or not name:
             return False
         key = self._keys(sid).session

@@ -14,35 +14,42 @@ import onnxruntime as ort
 
 from parlando.domain.audio import Float32
 from parlando.errors import ModelError
+from parlando.models.catalogue import SILERO_VAD
+from parlando.models.store import ModelStore
 from parlando.vad import FRAME
 
+FILE: Final = "silero_vad_16k_sequence.onnx"
 CONTEXT: Final = 64  # samples of the previous frame at the beginning of each row
 STATE: Final = (1, 1, 128)
 
 
-def _weights() -> Path:
+def _weights() -> tuple[Path, str]:
+    """The ONNX file, and where it is: in the installed package, else in the model store."""
     spec = find_spec("silero_vad")
-    if spec is None or not spec.submodule_search_locations:
-        raise ModelError("The package silero-vad isn't installed: pip install --no-deps silero-vad")
-    path = Path(spec.submodule_search_locations[0]) / "data" / "silero_vad_16k_sequence.onnx"
-    if not path.exists():
-        raise ModelError(
-            "The installed silero-vad has no silero_vad_16k_sequence.onnx; install version 6 or newer"
-        )
-    return path
+    if spec is not None and spec.submodule_search_locations:
+        path = Path(spec.submodule_search_locations[0]) / "data" / FILE
+        if not path.exists():
+            raise ModelError(f"The installed silero-vad has no {FILE}; install version 6 or newer")
+        return path, "silero-vad is installed"
+    store = ModelStore()
+    if store.has(SILERO_VAD):
+        return store.path(SILERO_VAD) / FILE, "silero-vad is in the model store"
+    raise ModelError(
+        "silero-vad isn't installed: pip install --no-deps silero-vad, or parlando models pull silero-vad"
+    )
 
 
 class SileroModel:
     """The weights, in a single-threaded onnxruntime session."""
 
     name = "silero"
-    why = "silero-vad is installed"
 
     def __init__(self) -> None:
+        path, self.why = _weights()
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = ort.InferenceSession(str(_weights()), options, providers=["CPUExecutionProvider"])
+        self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def stream(self) -> "SileroStream":
         """A detector for one session."""

@@ -15,7 +15,7 @@ import structlog
 import uvloop
 from prometheus_client import start_http_server
 
-from parlando import gc_tuning, logs
+from parlando import gc_tuning, logs, tracing
 from parlando.errors import ParlandoError, UnavailableError
 from parlando.ids import new_worker_id
 from parlando.settings import ServiceSettings
@@ -160,8 +160,16 @@ def run_worker(
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     logs.configure(name, level=settings.log_level, form=settings.log_format)
-    if metrics_port:
-        start_http_server(metrics_port)
+    tracing.configure(
+        name, endpoint=settings.otel_exporter_otlp_endpoint, share=settings.otel_traces_sampler_arg
+    )
+    try:
+        if metrics_port:
+            start_http_server(metrics_port)
+    except OSError as error:
+        do = "give each process of this machine its own port (make run does so)"
+        log.error("metrics.port_taken", port=metrics_port, error=str(error), do=do)
+        return 1
     try:
         uvloop.run(_run_until_signal(make))
     except Exception as error:

@@ -1,7 +1,7 @@
 """The speakers of a job: each chunk's voices are embedded beside it, and clustered in the last step."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -9,10 +9,13 @@ import numpy as np
 
 from parlando.domain.audio import SAMPLE_RATE, Float32
 from parlando.domain.job_options import JobOptions
+from parlando.domain.known_speakers import Recognised, VoiceClip
 from parlando.domain.transcript import FinalSegment, SpeakerRun
 from parlando.store.chunk_claims import ChunkSpec
 from transcriber.speakers.attribution import attribute
-from transcriber.speakers.clustering import SpeakerCount, name
+from transcriber.speakers.clustering import SpeakerCount, centroids, name
+from transcriber.speakers.embedding import is_narrow
+from transcriber.speakers.known import NOBODY, KnownVoices, clip_of
 from transcriber.speakers.recording import speakers_of
 from transcriber.speakers.thread import embedded
 from transcriber.speakers.voices import Voices
@@ -21,26 +24,60 @@ from transcriber.speakers.windows import Span, changes, spans
 APART_S: Final = 0.3  # shortest silence between two stretches of speech
 
 
-async def voices_of(work: ChunkSpec, pcm: Float32) -> bytes:
-    """The voices of a chunk, packed. `pcm`: its float32 samples at 16 kHz."""
+async def voices_of(work: ChunkSpec, pcm: Float32, *, enrol: bool = False) -> bytes:
+    """The voices of a chunk, packed. `pcm`: its float32 samples at 16 kHz.
+
+    `enrol`: tell too whether it is a telephone's, which takes some time; only `clip` needs it.
+    """
     windows, groups, places = _windows(work, pcm)
     if not windows:
         return b""
     origin = work.start / SAMPLE_RATE
     clips = [pcm[_sample(w.start - origin) : _sample(w.end - origin)] for w in windows]
     vectors = await asyncio.gather(*(asyncio.wrap_future(embedded(clip)) for clip in clips))
-    return Voices(windows, groups, places, np.stack(vectors)).pack()
+    narrow = enrol and await asyncio.to_thread(is_narrow, pcm)
+    return Voices(windows, groups, places, np.stack(vectors), narrow).pack()
 
 
 async def runs_of(
-    results: AsyncIterator[tuple[list[FinalSegment], bytes]], options: JobOptions
+    results: AsyncIterator[tuple[list[FinalSegment], bytes]], options: JobOptions, known: KnownVoices | None
 ) -> list[list[SpeakerRun]]:
-    """The speakers of all segments of a job. `results`: segments with words, and voices, of each chunk."""
+    """The speakers of all segments of a job.
+
+    `results`: segments with words, and voices, of each chunk. `known`: the known speakers to recognise.
+    """
     chunks = [(segments, Voices.unpack(packed)) async for segments, packed in results]
-    return await asyncio.to_thread(_runs, chunks, _count(options))
+    return await asyncio.to_thread(_runs, chunks, _count(options), known or NOBODY)
 
 
-def _runs(chunks: Sequence[tuple[list[FinalSegment], Voices]], count: SpeakerCount) -> list[list[SpeakerRun]]:
+async def clip(results: AsyncIterator[tuple[list[FinalSegment], bytes]]) -> VoiceClip:
+    """The voice of a job whose file is a clip of one person."""
+    chunks = [Voices.unpack(packed) async for _, packed in results]
+    spoken = [voices for voices in chunks if voices.windows]
+    if not spoken:
+        return VoiceClip(seconds=0.0, vector="")
+    vectors, weights = _joined(spoken)
+    seconds = [_spoken_s(voices) for voices in spoken]
+    narrow = sum(each for each, voices in zip(seconds, spoken, strict=True) if voices.narrow)
+    return clip_of(vectors, weights, seconds=sum(seconds), narrow=narrow > sum(seconds) / 2)
+
+
+def _spoken_s(voices: Voices) -> float:
+    """How long the stretches of speech are together, in seconds."""
+    numbered = zip(voices.groups, voices.windows, strict=True)
+    stretches = [[w for _, w in same] for _, same in groupby(numbered, lambda pair: pair[0])]
+    return sum(stretch[-1].end - stretch[0].start for stretch in stretches)
+
+
+def _joined(chunks: Sequence[Voices]) -> tuple[Float32, Float32]:
+    """The vectors and the seconds of the windows of all chunks."""
+    seconds = np.array([window.seconds for voices in chunks for window in voices.windows], np.float32)
+    return np.concatenate([voices.vectors for voices in chunks]), seconds
+
+
+def _runs(
+    chunks: Sequence[tuple[list[FinalSegment], Voices]], count: SpeakerCount, known: KnownVoices
+) -> list[list[SpeakerRun]]:
     all_voices = [voices for _, voices in chunks if voices.windows]
     if not all_voices:
         return [[SpeakerRun(words=len(s.words))] for segments, _ in chunks for s in segments]
@@ -48,20 +85,20 @@ def _runs(chunks: Sequence[tuple[list[FinalSegment], Voices]], count: SpeakerCou
     for voices in all_voices:
         groups += [first + group for group in voices.groups]
         first = groups[-1] + 1
-    labels = speakers_of(
-        np.concatenate([voices.vectors for voices in all_voices]),
-        np.array([w.seconds for voices in all_voices for w in voices.windows], np.float32),
-        np.array(groups),
-        count=count,
-    ).tolist()
-    found: list[list[SpeakerRun]] = []
+    vectors, seconds = _joined(all_voices)
+    found = speakers_of(vectors, seconds, np.array(groups), count=count)
+    people = known.recognised(centroids(vectors, seconds, found), np.bincount(found, seconds).tolist())
+    labels = found.tolist()
+    runs: list[list[SpeakerRun]] = []
     for segments, voices in chunks:
         own, labels = labels[: len(voices.windows)], labels[len(voices.windows) :]
-        found += _of_chunk(segments, voices, own)
-    return found
+        runs += _of_chunk(segments, voices, own, people)
+    return runs
 
 
-def _of_chunk(segments: list[FinalSegment], voices: Voices, labels: list[int]) -> list[list[SpeakerRun]]:
+def _of_chunk(
+    segments: list[FinalSegment], voices: Voices, labels: list[int], people: Mapping[int, Recognised]
+) -> list[list[SpeakerRun]]:
     words = [word for segment in segments for word in segment.words]
     speakers: list[int | None] = (
         [*attribute(words, labels, voices.changes)] if labels else [None] * len(words)
@@ -70,7 +107,16 @@ def _of_chunk(segments: list[FinalSegment], voices: Voices, labels: list[int]) -
     for segment in segments:
         own, speakers = speakers[: len(segment.words)], speakers[len(segment.words) :]
         runs = [(speaker, len(list(same))) for speaker, same in groupby(own)]
-        found.append([SpeakerRun(words=length, speaker=name(speaker)) for speaker, length in runs])
+        found.append(
+            [
+                SpeakerRun(
+                    words=length,
+                    speaker=name(speaker),
+                    recognised=None if speaker is None else people.get(speaker),
+                )
+                for speaker, length in runs
+            ]
+        )
     return found
 
 

@@ -18,6 +18,7 @@ from parlando.store.leases import LeasePool, PoolMetrics, Renewal
 from transcriber import metrics
 from transcriber.chunks.segments import language_segment, segments
 from transcriber.engines.base import Hypothesis, Window
+from transcriber.known_speakers import KnownSpeakersCache
 from transcriber.pipeline.language import detected
 from transcriber.recognition.deadlines import Lane
 from transcriber.recognition.scheduler import Scheduler
@@ -29,10 +30,13 @@ WAITING: Final = 1  # chunks claimed in advance, so that the engine doesn't wait
 class ChunkWork:
     """A claimed chunk. If `run` raises, the pool counts a failed attempt, and another worker may retry."""
 
-    def __init__(self, claim: ChunkClaim, claims: ChunkClaims, scheduler: Scheduler) -> None:
+    def __init__(
+        self, claim: ChunkClaim, claims: ChunkClaims, scheduler: Scheduler, known: KnownSpeakersCache
+    ) -> None:
         self._claim = claim
         self._claims = claims
         self._scheduler = scheduler
+        self._known = known
 
     async def run(self) -> None:
         """Decode the chunk and store its segments.
@@ -44,8 +48,7 @@ class ChunkWork:
         """
         claim = self._claim
         if claim.labels_speakers:
-            runs = await _speakers().runs_of(self._claims.results(claim), claim.options)
-            await self._claims.label(claim, runs)
+            await self._label()
             return
         try:
             (hypothesis, found), voices = await asyncio.gather(self._decode(), self._voices())
@@ -57,16 +60,29 @@ class ChunkWork:
         metrics.CHUNKS.labels("done").inc()
         self._scheduler.note_settled(len(claim.pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE, live=False)
 
+    async def _label(self) -> None:
+        """The last step of a job with voices: who says which word, or how the enrolled person sounds."""
+        claim, results = self._claim, self._claims.results(self._claim)
+        if claim.options.enrol:
+            await self._claims.enrol(claim, await _speakers().clip(results))
+            return
+        option = claim.options.known_speakers
+        known = await self._known.voices(claim.key, option, newest=True) if option else None
+        await self._claims.label(claim, await _speakers().runs_of(results, claim.options, known))
+
     async def _voices(self) -> bytes:
         """The voices of the chunk, if its job labels speakers."""
         claim = self._claim
         if not claim.options.labels_speakers:
             return b""
-        return bytes(await _speakers().voices_of(claim.work, _samples(claim)))
+        enrol = claim.options.enrol
+        return bytes(await _speakers().voices_of(claim.work, _samples(claim), enrol=enrol))
 
     async def _decode(self) -> tuple[Hypothesis, Sequence[FinalSegment]]:
         claim, info = self._claim, self._scheduler.engine.info
         options = claim.options
+        if options.enrol:
+            return Hypothesis(()), ()
         if options.required_task not in info.tasks:
             raise EngineError(f"the engine {info.name} can't {options.required_task}")
         answer = await self._scheduler.submit(Lane.CHUNK, lambda: _window(claim)).answer
@@ -102,14 +118,16 @@ def _speakers() -> ModuleType:
     return import_module("transcriber.chunks.speakers")
 
 
-def chunk_pool(claims: ChunkClaims, scheduler: Scheduler) -> LeasePool[ChunkClaim, Renewal, ChunkWork]:
+def chunk_pool(
+    claims: ChunkClaims, scheduler: Scheduler, known: KnownSpeakersCache
+) -> LeasePool[ChunkClaim, Renewal, ChunkWork]:
     """The pool of one process: one chunk more than the engine decodes at once; 0 while live windows wait."""
     info = scheduler.engine.info
     limit = info.batch * info.parallel + WAITING
     return LeasePool(
         claims,
         noun="chunk",
-        begin=lambda claim: ChunkWork(claim, claims, scheduler),
+        begin=lambda claim: ChunkWork(claim, claims, scheduler, known),
         room=lambda held: 0 if scheduler.waiting else limit - held,
         metrics=PoolMetrics(metrics.CHUNKS_HELD, metrics.CHUNK_CLAIMS, metrics.CHUNKS_FENCED),
     )

@@ -4,10 +4,11 @@ An engine turns windows of audio into hypotheses; it depends on neither sessions
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from parlando.domain.audio import Float32
+from parlando.domain.transcript import bare
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,14 @@ def load_words(words: Sequence[dict[str, Any]]) -> tuple[Word, ...]:
     return tuple(Word(**{**word, "tokens": tuple(word["tokens"])}) for word in words)
 
 
+def with_first_as(words: tuple[Word, ...], text: str) -> tuple[Word, ...]:
+    """`words` whose first one begins with a small letter if it is the word `text`, and that one does."""
+    first = words[0].text if words else ""
+    if bare(first) != bare(text) or first[:1].lower() != text[:1]:
+        return words
+    return (replace(words[0], text=text[:1] + first[1:]), *words[1:])
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """Audio to decode, and the options of the decode.
@@ -42,6 +51,8 @@ class Window:
     `samples`: float32 of shape (n,), 16 kHz, in [-1, 1).
     `context`: final words of the first `context_samples` samples, which belong to earlier segments; the
     hypothesis and its times begin behind these samples. Only where `info.context_s` is not 0.
+    `goes_on_below`: if a sentence ends between the context and the segment with a lower probability, the
+    first word is written as inside the context's last sentence. 0 to write it as the first of a sentence.
     `prefix`: words already committed; the hypothesis begins with them where `info.primes`.
     `draft`: the previous hypothesis behind the prefix, which some engines verify faster than they decode.
     `language`: None to detect it, among `languages` if any are given (ISO 639-1).
@@ -57,6 +68,7 @@ class Window:
     samples: Float32
     context: tuple[Word, ...] = ()
     context_samples: int = 0
+    goes_on_below: float = 0.0
     prefix: tuple[Word, ...] = ()
     draft: tuple[Word, ...] = ()
     language: str | None = None
@@ -79,7 +91,7 @@ class Hypothesis:
     `confidence`: in [0, 1]. `reason`: why there are no words: `no_speech`, `suppressed` or `too_short`.
     `language_probability`: of a detected language, in [0, 1]; None if the window gave the language or the
     engine doesn't detect it. `improvable`: whether a further call with the window (`Window.earlier`) may give
-    a better one.
+    a better one. `goes_on`: whether its first word goes on the context's last sentence; None if unknown.
     """
 
     words: tuple[Word, ...]
@@ -88,6 +100,7 @@ class Hypothesis:
     reason: str | None = None
     language_probability: float | None = None
     improvable: bool = False
+    goes_on: bool | None = None
 
     @property
     def text(self) -> str:

@@ -18,8 +18,9 @@ import onnxruntime as ort
 import structlog
 
 from parlando.domain.audio import SAMPLE_RATE, Float32
+from parlando.domain.transcript import bare
 from parlando.errors import EngineError
-from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window, Word
+from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window, Word, with_first_as
 from transcriber.engines.guards import truncate_repetition
 from transcriber.engines.word_times import align
 
@@ -36,6 +37,8 @@ MIN_SAMPLES: Final = SAMPLE_RATE // 2  # shorter windows are padded with silence
 PARTIAL_PADDING: Final = SAMPLE_RATE // 5  # samples of silence appended to a partial's window
 REDECODE_CONFIDENCE: Final = 0.95  # a final below this confidence is decoded again
 MIN_VOICED_S: Final = 0.5  # seconds of detected speech from which an empty final is decoded again
+SENTENCE_ENDS: Final = (".", "?", "!", "..", "...")
+SURE_END: Final = 0.5  # from this probability on, a sentence ends before a segment
 MIN_LOGPROB: Final = -1.0  # mean per token; a hypothesis below it is suppressed
 
 
@@ -74,7 +77,7 @@ class _Decoded:
     """The result of decoding one variant.
 
     `states`: the encoder's output. `tokens`: those of `context` and `words`. `start`: where the segment
-    begins in the variant, in seconds.
+    begins in the variant, in seconds. `goes_on`: see `Hypothesis`.
     """
 
     words: tuple[Word, ...]
@@ -84,6 +87,21 @@ class _Decoded:
     tokens: list[int]
     context: tuple[Word, ...]
     start: float
+    goes_on: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """Decoded tokens and the log-probability of each.
+
+    `ends`: probability that a sentence ends before the new ones; None if that wasn't asked. `otherwise`: the
+    first token of the most probable word if none ends.
+    """
+
+    ids: list[int]
+    logprobs: list[float]
+    ends: float | None = None
+    otherwise: int = EOS
 
 
 _PAST: Final = tuple(
@@ -105,6 +123,8 @@ class Vocabulary:
         pieces: dict[str, int] = json.loads(tokenizer.read_text(encoding="utf-8"))["model"]["vocab"]
         self._bytes: list[bytes] = [b""] * len(pieces)
         self.begins_word = np.zeros(32_768, bool)
+        self.ends_sentence = [token for piece, token in pieces.items() if piece in SENTENCE_ENDS]
+        self.full_stop = pieces["."]
         for piece, token in pieces.items():
             if token <= EOS:
                 continue
@@ -132,6 +152,15 @@ class Vocabulary:
 def _log_softmax(row: Float32) -> Float32:
     shifted = row - row.max()
     return shifted - np.log(np.exp(shifted).sum())  # type: ignore[no-any-return]
+
+
+def _as_in_sentence(word: Word, other: str) -> Word:
+    """`word` with a small letter if `other`, the word inside a sentence, is the same one with a small letter.
+
+    `other` is one token. A word of several tokens stays: another word may begin with the first one.
+    """
+    small = word.text[:1].lower() + word.text[1:]
+    return replace(word, text=small) if other.islower() and bare(small) == bare(other) else word
 
 
 class MoonshineEngine(Engine):
@@ -218,14 +247,19 @@ class MoonshineEngine(Engine):
         found = earlier
         if decoded.confidence > (earlier.confidence or 0.0):
             found = self._hypothesis(window, decoded)
+            if earlier.goes_on:  # this variant is decoded without the context
+                found = replace(found, words=with_first_as(found.words, earlier.words[0].text))
+        goes_on = earlier.goes_on if bare(found.words[0].text) == bare(earlier.words[0].text) else None
         left = window.attempt < len(UNCERTAIN_FINAL_VARIANTS)
-        return replace(found, improvable=left and (found.confidence or 0.0) < REDECODE_CONFIDENCE)
+        improvable = left and (found.confidence or 0.0) < REDECODE_CONFIDENCE
+        return replace(found, improvable=improvable, goes_on=goes_on)
 
     def _hypothesis(self, window: Window, decoded: _Decoded, *, improvable: bool = False) -> Hypothesis:
         if not decoded.words:
             return Hypothesis((), "en", None, decoded.reason)
         words = self._timed(decoded) if window.words and not self._merged else decoded.words
-        return Hypothesis(tuple(words), "en", round(decoded.confidence, 4), improvable=improvable)
+        confidence = round(decoded.confidence, 4)
+        return Hypothesis(tuple(words), "en", confidence, improvable=improvable, goes_on=decoded.goes_on)
 
     @staticmethod
     def _variants_of_empty(window: Window) -> tuple[_Variant, ...]:
@@ -246,16 +280,23 @@ class MoonshineEngine(Engine):
         states = self._encoder.run(None, {"input_values": padded[None]})[0]
         forced = [token for word in (*context, *window.prefix) for token in word.tokens]
         draft = [token for word in expected[len(window.prefix) :] for token in word.tokens]
-        tokens, logprobs = self._decode(states, len(samples) / SAMPLE_RATE, forced, draft)
-        tokens = truncate_repetition(tokens, keep=len(forced))
-        words = self._words(tokens, logprobs)[len(context) :]
-        new = logprobs[len(forced) : len(tokens)] or logprobs
+        at_seam = bool(context) and not window.prefix and forced[-1] == self._vocabulary.full_stop
+        goes_on_below = window.goes_on_below if at_seam else 0.0
+        decoded = self._decode(states, len(samples) / SAMPLE_RATE, forced, draft, ask=goes_on_below > 0)
+        goes_on = None
+        if decoded.ends is not None and not goes_on_below <= decoded.ends < SURE_END:
+            goes_on = decoded.ends < goes_on_below
+        tokens = truncate_repetition(decoded.ids, keep=len(forced))
+        words = self._words(tokens, decoded.logprobs)[len(context) :]
+        if goes_on and words:
+            words[0] = _as_in_sentence(words[0], self._vocabulary.text([decoded.otherwise]))
+        new = decoded.logprobs[len(forced) : len(tokens)] or decoded.logprobs
         mean = float(np.mean(new)) if new else -np.inf
         if not words or mean < MIN_LOGPROB:
             reason = "suppressed" if words else "no_speech"
             return _Decoded(window.prefix, 0.0, reason, states, tokens, context, 0.0)
         start = (window.context_samples - begin) / SAMPLE_RATE
-        return _Decoded(tuple(words), float(np.exp(mean)), None, states, tokens, context, start)
+        return _Decoded(tuple(words), float(np.exp(mean)), None, states, tokens, context, start, goes_on)
 
     def _words(self, tokens: list[int], logprobs: list[float]) -> list[Word]:
         words, at = [], 0
@@ -268,12 +309,13 @@ class MoonshineEngine(Engine):
         return words
 
     def _decode(
-        self, states: Float32, seconds: float, prefix: list[int], draft: list[int]
-    ) -> tuple[list[int], list[float]]:
+        self, states: Float32, seconds: float, prefix: list[int], draft: list[int], *, ask: bool
+    ) -> _Tokens:
         """Greedily decoded tokens, which begin with `prefix`, and the log-probability of each.
 
         `states`: float32 of shape (1, frames, 288). The first token behind the prefix must begin a word, so
-        that no committed word changes.
+        that no committed word changes. `ask`: the prefix ends with a full stop; find out how probable it is,
+        with the audio behind it, and what would follow without it.
         """
         limit = max(int(seconds * TOKENS_PER_SECOND) + 2, len(prefix) + 2)
         draft = draft.copy()
@@ -281,6 +323,11 @@ class MoonshineEngine(Engine):
         logits, past = self._first_step(given, states)
         tokens = list(prefix)
         logprobs = [float(_log_softmax(logits[at])[token]) for at, token in enumerate(prefix)]
+        ends, otherwise = None, EOS
+        if ask:
+            row = _log_softmax(logits[len(prefix) - 1])
+            ends = float(np.exp(row[self._vocabulary.ends_sentence]).sum())
+            otherwise = int(np.where(self._vocabulary.begins_word, row, -np.inf).argmax())
         base = 0  # row `len(tokens) - base` of the logits predicts the next token
         while True:
             row = _log_softmax(logits[len(tokens) - base])
@@ -288,7 +335,7 @@ class MoonshineEngine(Engine):
                 row = np.where(self._may_follow_prefix, row, -np.inf)
             token = int(row.argmax())
             if token == EOS or len(tokens) >= limit:
-                return tokens, logprobs
+                return _Tokens(tokens, logprobs, ends, otherwise)
             tokens.append(token)
             logprobs.append(float(row[token]))
             if token in draft[:4]:

@@ -1,19 +1,27 @@
 """The finals of a live session: from the last hypothesis of an utterance to its events."""
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from parlando.domain.audio import milliseconds, seconds, to_float
 from parlando.domain.config import SessionConfig
 from parlando.domain.events import FinalTranscript, PersistedEvent, Status
+from parlando.store.session_log import RecognitionClaim
 from transcriber import metrics
 from transcriber.engines.base import Hypothesis
+from transcriber.known_speakers import KnownSpeakersCache
 from transcriber.pipeline.audio_input import AudioInput
 from transcriber.pipeline.open_segment import OpenSegment
 from transcriber.pipeline.segmenter import Utterance
 from transcriber.pipeline.session_events import language_event
-from transcriber.pipeline.speaker_runs import divided
+from transcriber.pipeline.speaker_runs import divided, named
 from transcriber.pipeline.stages.base import StageAudio
 from transcriber.pipeline.stages.chain import StageChain
 from transcriber.recognition.recognizer import Recognizer
 from transcriber.recognition.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from transcriber.speakers.known import KnownVoices
 
 
 class Finals:
@@ -21,13 +29,16 @@ class Finals:
 
     def __init__(
         self,
-        sid: str,
+        claim: RecognitionClaim,
         source: AudioInput,
         scheduler: Scheduler,
         recognizer: Recognizer,
         stages: StageChain,
+        known: KnownSpeakersCache | None,
     ) -> None:
-        self._sid = sid
+        self._sid = claim.keys.sid
+        self._owner = claim.key
+        self._known = known
         self._source = source
         self._scheduler = scheduler
         self._recognizer = recognizer
@@ -46,8 +57,9 @@ class Finals:
             status = Status(session_id=self._sid, status="lost", ms=lost, reason="engine_failed")
             metrics.SETTLED.labels("engine_failed").inc()
             return [status, *await self._staged(final, segment, utterance, config)]
+        hypothesis = segment.in_sentence(hypothesis)
         final = segment.final(self._sid, utterance, hypothesis, config)
-        self._recognizer.context.add(segment.start, utterance.end, segment.agreement.settle(hypothesis.words))
+        self._recognizer.context.add(segment.start, utterance.end, segment.settled(hypothesis))
         metrics.SETTLED.labels(final.reason or "text").inc()
         changes = self._language_changes(segment, utterance, hypothesis, config)
         if final.text:
@@ -69,6 +81,16 @@ class Finals:
         pcm = to_float(self._source.segmenter.audio.slice(start, end))
         return StageAudio(pcm, seconds(start), config, self._scheduler.cadence.hurried)
 
+    async def end(self, config: SessionConfig) -> list[PersistedEvent]:
+        """The events of the stages at the end of the session."""
+        return await self._stages.end(config, await self._voices(config))
+
+    async def _voices(self, config: SessionConfig) -> "KnownVoices | None":
+        """Those of the known speakers that the session asks for."""
+        if self._known is None or not config.diarize or not config.known_speakers:
+            return None
+        return await self._known.voices(self._owner, config.known_speakers)
+
     async def _staged(
         self, final: FinalTranscript, segment: OpenSegment, utterance: Utterance, config: SessionConfig
     ) -> list[PersistedEvent]:
@@ -76,9 +98,10 @@ class Finals:
         if not stages:
             return [_stripped(final, config)]
         audio = self.audio(segment.start, utterance.end, config)
+        audio = replace(audio, known=await self._voices(config))
         final = await self._stages.final(final, stages, audio)
         events = await self._stages.after_final(final, stages)
-        return [*(_stripped(part, config) for part in divided(final, config.task)), *events]
+        return [*(_stripped(named(part), config) for part in divided(final, config.task)), *events]
 
 
 def _stripped(final: FinalTranscript, config: SessionConfig) -> FinalTranscript:

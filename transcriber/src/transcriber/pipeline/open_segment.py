@@ -4,16 +4,16 @@
 stable stays the beginning of the final.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from parlando.domain.audio import SAMPLE_RATE, seconds
 from parlando.domain.config import SessionConfig
 from parlando.domain.decode_options import written_in
 from parlando.domain.events import FinalTranscript, Partial
-from parlando.domain.transcript import TimedWord, join
+from parlando.domain.transcript import TimedWord, bare, join
 from parlando.domain.word_spans import with_lengths
-from transcriber.engines.base import Hypothesis, Word, dump_words, load_words
+from transcriber.engines.base import Hypothesis, dump_words, load_words, with_first_as
 from transcriber.pipeline.agreement import LocalAgreement, Words
 from transcriber.pipeline.language import Detected, detected
 from transcriber.pipeline.segmenter import Utterance
@@ -25,6 +25,8 @@ class OpenSegment:
     `spoken`: its language, once detected from enough speech, or that of its stable text. It doesn't change
     then, except that the whole segment's is detected again if no text is stable.
     `doubted`: whether the session's locked language was checked in this segment.
+    `first_word`: how its first word is written if it goes on the sentence of the segment before; "" if it
+    begins a sentence; None if that is unknown. `asked`: whether a partial was decoded to tell it.
     """
 
     def __init__(self, index: int, start: int, onset: int) -> None:
@@ -38,12 +40,25 @@ class OpenSegment:
         self.language: str | None = None
         self.spoken: Detected | None = None
         self.doubted = False
+        self.first_word: str | None = None
+        self.asked = False
         self._task = "transcribe"
 
     @property
     def has_words(self) -> bool:
         """Whether any word has been recognised in it."""
         return bool(self.agreement.committed or self.agreement.tail)
+
+    def in_sentence(self, hypothesis: Hypothesis) -> Hypothesis:
+        """The hypothesis, written as the rest of a sentence if it is that.
+
+        What one hypothesis with audio of the segment before tells is kept for those without.
+        """
+        if hypothesis.goes_on is not None and hypothesis.words:
+            self.first_word = hypothesis.words[0].text if hypothesis.goes_on else ""
+        if not self.first_word or not hypothesis.words:
+            return hypothesis
+        return replace(hypothesis, words=with_first_as(hypothesis.words, self.first_word))
 
     def speech(self, end: int) -> int:
         """Samples of speech up to sample `end`, short silences included."""
@@ -66,6 +81,7 @@ class OpenSegment:
         self.end = end
         if hypothesis is not self.speculation:
             self.speculation = None
+        hypothesis = self.in_sentence(hypothesis)
         self.confidence, self.language = hypothesis.confidence, hypothesis.language
         self._task = task
         self.agreement.insert(hypothesis.words, end, hold=end - self.start > hold_from, primes=primes)
@@ -104,11 +120,31 @@ class OpenSegment:
     def _stable(self) -> str:
         return join([word.text for word in self.agreement.committed], written_in(self.language, self._task))
 
+    def settled(self, hypothesis: Hypothesis) -> Words:
+        """The stable words, then the rest of the last hypothesis.
+
+        Stable words have the times that this hypothesis has for them. If it has other words, only those
+        behind the difference have times.
+        """
+        settled = list(self.agreement.settle(hypothesis.words))
+        alike = len(settled) == len(hypothesis.words)
+        for back, timed in enumerate(reversed(hypothesis.words[-len(settled) :]), start=1):
+            word = settled[-back]
+            if not alike and bare(word.text) != bare(timed.text):
+                break
+            settled[-back] = replace(
+                word,
+                start=timed.start,
+                end=timed.end,
+                probability=timed.probability if alike else word.probability,
+            )
+        return tuple(settled)
+
     def final(
         self, sid: str, utterance: Utterance, hypothesis: Hypothesis, config: SessionConfig
     ) -> FinalTranscript:
         """The final: the stable words, then the rest of the last hypothesis."""
-        settled = self.agreement.settle(hypothesis.words)
+        settled = self.settled(hypothesis)
         return FinalTranscript(
             session_id=sid,
             segment=self.index,
@@ -118,18 +154,13 @@ class OpenSegment:
             confidence=hypothesis.confidence if settled else None,
             language=hypothesis.language,
             speaker=config.speaker or None,
-            words=self._timed(settled, hypothesis.words, utterance) if config.timed else None,
+            words=self._timed(settled, utterance) if config.timed else None,
             reason=None if settled else hypothesis.reason or "no_speech",
             continues=True if utterance.cut else None,
         )
 
-    def _timed(self, settled: Words, detected: Words, utterance: Utterance) -> list[TimedWord]:
+    def _timed(self, settled: Words, utterance: Utterance) -> list[TimedWord]:
         """Words with increasing times inside the segment; estimated from their length where unknown."""
-        if len(settled) == len(detected):  # the last hypothesis has times for the committed words, too
-            settled = tuple(
-                Word(word.text, timed.start, timed.end, timed.probability)
-                for word, timed in zip(settled, detected, strict=True)
-            )
         first, last = utterance.onset / SAMPLE_RATE, utterance.speech_end / SAMPLE_RATE
         offset = self.start / SAMPLE_RATE
         letters = sum(len(word.text) + 1 for word in settled)
@@ -161,6 +192,7 @@ class OpenSegment:
             "language": self.language,
             "spoken": self.spoken and asdict(self.spoken),
             "doubted": self.doubted,
+            "first_word": self.first_word,
             "task": self._task,
             "stable": self._stable,
             "speculation": speculation
@@ -170,6 +202,7 @@ class OpenSegment:
                 "confidence": speculation.confidence,
                 "reason": speculation.reason,
                 "language_probability": speculation.language_probability,
+                "goes_on": speculation.goes_on,
             },
         }
 
@@ -186,6 +219,7 @@ class OpenSegment:
         segment.confidence, segment.language = state["confidence"], state["language"]
         segment.spoken = Detected(**state["spoken"]) if state.get("spoken") else None
         segment.doubted, segment._task = state.get("doubted", False), state.get("task", "transcribe")
+        segment.first_word = state.get("first_word")
         if saved := state["speculation"]:
             segment.speculation = Hypothesis(**{**saved, "words": load_words(saved["words"])})
         return segment

@@ -8,12 +8,14 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 
+from parlando import tracing
 from parlando.domain.audio import samples
 from parlando.store.audio_streams import Entry
 from parlando.store.session_claims import SessionRenewal
 from parlando.store.session_log import RecognitionClaim, SessionLog
 from parlando.tasks import end
 from parlando.vad import VadStream
+from transcriber.known_speakers import KnownSpeakersCache
 from transcriber.pipeline.audio_input import AudioInput
 from transcriber.pipeline.batching import BatchOptions
 from transcriber.pipeline.context import SettledContext
@@ -41,6 +43,7 @@ class LiveSession:
         options: SegmenterOptions,
         batch: BatchOptions,
         stages: Sequence[Stage] = (),
+        known: KnownSpeakersCache | None = None,
         fixed_interval: int | None = None,
     ) -> None:
         self.claim = claim
@@ -76,6 +79,7 @@ class LiveSession:
             scheduler=scheduler,
             recognizer=recognizer,
             stages=StageChain(self.sid, stages, snapshot.get("stages")),
+            known=known,
             hold_from=options.hard - options.lookback,
             fixed_interval=fixed_interval,
             divided_before=snapshot.get("divided", 0),
@@ -124,8 +128,9 @@ class LiveSession:
         FencedError, UnavailableError
 
         """
-        reading = asyncio.create_task(self._input.run())
-        working = asyncio.create_task(self._output.run())
+        with tracing.session(self.sid):
+            reading = asyncio.create_task(self._input.run())
+            working = asyncio.create_task(self._output.run())
         try:
             await asyncio.wait((reading, working), return_when=asyncio.FIRST_COMPLETED)
             (working if working.done() else reading).result()

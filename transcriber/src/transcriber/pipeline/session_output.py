@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from parlando import tracing
 from parlando.domain.audio import seconds
 from parlando.domain.commands import End, Flush
 from parlando.domain.config import SessionConfig
@@ -25,6 +26,7 @@ from parlando.errors import EngineError
 from parlando.store.session_log import RecognitionClaim, SessionLog
 from transcriber import metrics
 from transcriber.engines.base import Hypothesis, Window
+from transcriber.known_speakers import KnownSpeakersCache
 from transcriber.pipeline.audio_input import AudioInput
 from transcriber.pipeline.finals import Finals
 from transcriber.pipeline.open_segment import OpenSegment
@@ -62,6 +64,7 @@ class SessionOutput:
         stages: StageChain,
         hold_from: int,
         fixed_interval: int | None,
+        known: KnownSpeakersCache | None = None,
         divided_before: int = 0,
     ) -> None:
         self._sid = claim.keys.sid
@@ -70,7 +73,7 @@ class SessionOutput:
         self._scheduler = scheduler
         self._recognizer = recognizer
         self._stages = stages
-        self._finals = Finals(self._sid, source, scheduler, recognizer, stages)
+        self._finals = Finals(claim, source, scheduler, recognizer, stages, known)
         self._divided = divided_before  # how many more segments than utterances there are
         self._hold_from = hold_from
         self._fixed_interval = fixed_interval
@@ -313,7 +316,7 @@ class SessionOutput:
             case Flush():
                 events.append(Flushed(session_id=self._sid))
             case End() as end:
-                events += await self._stages.end(step.config)
+                events += await self._finals.end(step.config)
                 events += closing_events(self._sid, end, received=step.received, segments=self._segments)
                 self._segments = max(1, self._segments)
         self._decoded = max(self._decoded, utterance.end if utterance else step.checkpoint.offset)
@@ -334,9 +337,14 @@ class SessionOutput:
             segments=self._segments,
             checkpoint=replace(step.checkpoint, snapshot=state),
             close=isinstance(step.command, End),
+            counted=step.received if isinstance(step.command, End) else covers,
         )
         if utterance is not None:
-            metrics.LATENCIES.observe("final", time.monotonic() - step.detected_at)
+            took = time.monotonic() - step.detected_at
+            metrics.LATENCIES.observe("final", took)
+            tracing.note(
+                "final", took, segment=self._segments - 1, audio_s=seconds(utterance.end - utterance.start)
+            )
 
     async def _final(self, utterance: Utterance, config: SessionConfig) -> list[PersistedEvent]:
         segment = self._current

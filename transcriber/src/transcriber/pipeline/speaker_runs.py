@@ -4,7 +4,7 @@ from itertools import groupby
 
 from parlando.domain.decode_options import written_in
 from parlando.domain.events import FinalTranscript
-from parlando.domain.transcript import join
+from parlando.domain.transcript import join, named_fields
 
 
 def divided(final: FinalTranscript, task: str = "transcribe") -> list[FinalTranscript]:
@@ -35,3 +35,9 @@ def divided(final: FinalTranscript, task: str = "transcribe") -> list[FinalTrans
             )
         )
     return parts
+
+
+def named(final: FinalTranscript) -> FinalTranscript:
+    """The segment with the name and the score of its speaker, if that is a known one."""
+    found = final.recognised.get(final.speaker or "")
+    return final.model_copy(update=named_fields(found)) if found else final

@@ -2,22 +2,27 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
-from parlando.domain.audio import seconds, to_float
+from parlando.domain.audio import SAMPLE_RATE, samples, seconds, to_float
 from parlando.domain.config import SessionConfig
 from parlando.domain.decode_options import ENGLISH
 from parlando.errors import EngineError
 from transcriber import metrics
-from transcriber.engines.base import Hypothesis, Window
+from transcriber.engines.base import Hypothesis, Window, Word
 from transcriber.pipeline.context import SettledContext
 from transcriber.pipeline.language import LanguageTracker, detected
 from transcriber.pipeline.open_segment import OpenSegment
 from transcriber.pipeline.segmenter import Segmenter, Utterance
 from transcriber.recognition.deadlines import Lane
 from transcriber.recognition.scheduler import Scheduler
+
+SENTENCE_PAUSE: Final = SAMPLE_RATE  # a longer silence between two segments always ends a sentence
+SEAM_SPEECH: Final = samples(600)  # speech of a segment that tells whether it begins a sentence
+GOES_ON_BELOW: Final = 0.1  # probability below which no sentence ends before a segment, in a partial …
+FINAL_GOES_ON_BELOW: Final = 0.3  # … and in a final, which has all audio behind the place
 
 log = structlog.get_logger(part="recognizer")
 
@@ -168,9 +173,16 @@ class Recognizer:
             self._segmenter.audio,
             self._options(segment, end, config, final=utterance is not None),
         )
+        begin, context = self._context(segment)
         if utterance is None:
+            if not (context and context[-1].text.endswith(".") and self._tells_sentence(segment, end)):
+                begin, context = segment.start, ()
+            segment.asked = segment.asked or bool(context)
             return Window(
-                to_float(audio.slice(segment.start, end)),
+                to_float(audio.slice(begin, end)),
+                context=context,
+                context_samples=segment.start - begin,
+                goes_on_below=GOES_ON_BELOW,
                 prefix=committed if self._scheduler.engine.info.primes else (),
                 draft=tail,
                 redecode=self._always_redecode or self._scheduler.cadence.allows_redecode,
@@ -181,19 +193,44 @@ class Recognizer:
         redecode = self._always_redecode or not (
             scheduler.engine.info.improves or scheduler.has_queued_finals
         )
-        begin, context = self.context.before(segment.start)
-        if begin < audio.start or not (self._always_redecode or scheduler.cadence.allows_context):
-            begin, context = segment.start, ()
+        goes_on = self.context.ends_before(segment.onset, SENTENCE_PAUSE)
         return Window(
             to_float(audio.slice(begin, end)),
             context=context,
             context_samples=segment.start - begin,
+            goes_on_below=FINAL_GOES_ON_BELOW if goes_on else 0.0,
             draft=committed + tail,
-            words=config.timed,
+            words=config.timed or (self._allows_context and self.context.needs_times(end - segment.start)),
             final=True,
             voiced_s=seconds(utterance.voiced),
             redecode=redecode,
             **options,
+        )
+
+    def _context(self, segment: OpenSegment) -> tuple[int, tuple[Word, ...]]:
+        """The context of the segment, if there is time for it: its first sample, and its words."""
+        begin, context = self.context.before(segment.start)
+        if begin < self._segmenter.audio.start or not self._allows_context:
+            return segment.start, ()
+        return begin, context
+
+    @property
+    def _allows_context(self) -> bool:
+        """Whether there is time to decode with the audio before a segment."""
+        return self._always_redecode or self._scheduler.cadence.allows_context
+
+    def _tells_sentence(self, segment: OpenSegment, end: int) -> bool:
+        """Whether a partial is decoded with the context, to tell whether the segment begins a sentence.
+
+        That is needed once, when enough has been said and before the first word becomes stable.
+        """
+        return (
+            segment.first_word is None
+            and not segment.asked
+            and segment.has_words
+            and not segment.agreement.committed
+            and segment.speech(end) >= SEAM_SPEECH
+            and self.context.ends_before(segment.onset, SENTENCE_PAUSE)
         )
 
     def _options(

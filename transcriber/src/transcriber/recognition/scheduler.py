@@ -16,6 +16,7 @@ from typing import Final
 
 import structlog
 
+from parlando import tracing
 from parlando.background import background_thread
 from parlando.domain.audio import SAMPLE_RATE
 from parlando.errors import EngineError
@@ -32,13 +33,14 @@ log = structlog.get_logger(part="scheduler")
 class Ticket:
     """A queued window. Await `answer`: the hypothesis, or None if the ticket was cancelled."""
 
-    __slots__ = ("_started", "answer", "lane", "make_window", "queued_at")
+    __slots__ = ("_started", "answer", "lane", "make_window", "queued_at", "trace")
 
     def __init__(self, lane: Lane, make_window: Callable[[], Window]) -> None:
         self.lane = lane
         self.make_window = make_window
         self.queued_at = time.monotonic()
         self.answer: asyncio.Future[Hypothesis | None] = asyncio.get_running_loop().create_future()
+        self.trace = tracing.current()
         self._started = False
 
     def start(self) -> bool:
@@ -192,11 +194,22 @@ class Scheduler:
         if not cut:
             return
         windows = [(ticket.lane, window) for ticket, window in cut]
+        started = time.monotonic()
         try:
             answers: list[Hypothesis | EngineError] = [*await self._infer(windows)]
         except EngineError as error:
             answers = [error] if len(cut) == 1 else [await self._alone(*window) for window in windows]
-        for (ticket, _), answer in zip(cut, answers, strict=True):
+        for (ticket, window), answer in zip(cut, answers, strict=True):
+            if ticket.trace is not None:
+                tracing.note(
+                    "decode",
+                    time.monotonic() - started,
+                    within=ticket.trace,
+                    lane=ticket.lane.name.lower(),
+                    queued_s=started - ticket.queued_at,
+                    audio_s=len(window.samples) / SAMPLE_RATE,
+                    batch=len(cut),
+                )
             if ticket.answer.done():  # cancelled with its session
                 continue
             if isinstance(answer, EngineError):

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from parlando.domain.audio import Float32
+from parlando.domain.known_speakers import Recognised
 from transcriber.speakers.clustering import Labels, SpeakerCount, centroids, cluster, smoothed
 from transcriber.speakers.embedding import DIMENSIONS, unit
+from transcriber.speakers.known import KnownVoices
 from transcriber.speakers.voices import quantised, restored
 from transcriber.speakers.windows import Span
 
@@ -27,11 +29,15 @@ PIECES: Final = 2000
 
 @dataclass(slots=True)
 class _Piece:
-    """A published segment: its speaker now, and the one that clients know. None: unknown."""
+    """A published segment: its speaker now, and the one that clients know. None: unknown.
+
+    `shown_name`: the name of the known speaker whom clients know.
+    """
 
     segment: int
     speaker: int | None
     shown: int | None
+    shown_name: str | None = None
 
 
 class LiveSpeakers:
@@ -46,6 +52,7 @@ class LiveSpeakers:
         self._speakers = 0
         self._next_group = 0
         self._pieces: list[_Piece] = []
+        self._people: dict[int, Recognised] = {}  # the known speakers among the speakers
 
     @property
     def speakers(self) -> int:
@@ -66,18 +73,44 @@ class LiveSpeakers:
         self._take(smoothed(found, self._groups), count.most if count else None)
         return [int(label) for label in self._labels[len(self._labels) - added :]]
 
+    @property
+    def people(self) -> dict[int, Recognised]:
+        """The known speakers who were recognised, by the number of their speaker."""
+        return self._people
+
+    def recognise(self, known: KnownVoices | None) -> None:
+        """Compare the voices of the speakers with those of known speakers.
+
+        None: these are unknown at present, and who was recognised before keeps the name.
+        """
+        if known is None:
+            heard = set(self._labels.tolist())
+            self._people = {n: person for n, person in self._people.items() if n in heard}
+            return
+        if not known.names or not len(self._labels):
+            self._people = {}
+            return
+        present = np.unique(self._labels)
+        dense = np.searchsorted(present, self._labels)
+        voices = centroids(self._vectors, self._seconds, dense)
+        found = known.recognised(voices, np.bincount(dense, self._seconds).tolist())
+        self._people = {int(present[number]): person for number, person in found.items()}
+
     def place(self, segments: Sequence[tuple[int, Sequence[int]]]) -> None:
         """Note which windows of the last utterance became which segments: (segment, numbers of windows)."""
         utterance = np.flatnonzero(self._groups == self._next_group - 1)
         for segment, numbers in segments:
             self._places[utterance[list(numbers)]] = segment
             speaker = self._majority(self._places == segment)
-            self._pieces.append(_Piece(segment, speaker, speaker))
+            self._pieces.append(_Piece(segment, speaker, speaker, self._name(speaker)))
         self._thin()
 
-    def unplaced(self, segment: int) -> None:
-        """Note a published segment whose windows come later, with `add` and `belated`."""
-        self._pieces.append(_Piece(segment, None, None))
+    def unplaced(self, segment: int, speaker: int | None = None) -> None:
+        """Note a published segment whose windows come later, with `add` and `belated`.
+
+        `speaker`: the one that was published with it.
+        """
+        self._pieces.append(_Piece(segment, speaker, speaker, self._name(speaker)))
 
     def belated(self, segment: int) -> None:
         """Note that the windows added last are those of a segment that was published without a speaker."""
@@ -88,11 +121,16 @@ class LiveSpeakers:
         self._thin()
 
     def revisions(self) -> list[tuple[int, int | None]]:
-        """Segments whose speakers differ from those that clients know, and counts them as known."""
-        changed = [piece for piece in self._pieces if piece.speaker != piece.shown]
-        for piece in changed:
-            piece.shown = piece.speaker
-        return [(piece.segment, piece.speaker) for piece in changed]
+        """Segments whose speakers, or their names, differ from what clients know; counts them as known."""
+        now = [(piece, piece.speaker, self._name(piece.speaker)) for piece in self._pieces]
+        changed = [each for each in now if each[1:] != (each[0].shown, each[0].shown_name)]
+        for piece, speaker, name in changed:
+            piece.shown, piece.shown_name = speaker, name
+        return [(piece.segment, speaker) for piece, speaker, _ in changed]
+
+    def _name(self, speaker: int | None) -> str | None:
+        person = None if speaker is None else self._people.get(speaker)
+        return person.name if person else None
 
     def nearest(self, vectors: Float32) -> tuple[int, float]:
         """The speaker whose voice is nearest to the mean of unit vectors, and the cosine; (-1, 0) if none."""
@@ -181,6 +219,8 @@ class LiveSpeakers:
             "speakers": self._speakers,
             "next_group": self._next_group,
             "pieces": [[piece.segment, piece.speaker, piece.shown] for piece in self._pieces],
+            "shown_names": {str(p.segment): p.shown_name for p in self._pieces if p.shown_name},
+            "people": {str(number): person.model_dump() for number, person in self._people.items()},
         }
 
     @classmethod
@@ -195,5 +235,10 @@ class LiveSpeakers:
             found._labels = np.array(state["labels"], np.int64)
             found._speakers = state["speakers"]
             found._next_group = state["next_group"]
-            found._pieces = [_Piece(*piece) for piece in state["pieces"]]
+            names, people = state.get("shown_names", {}), state.get("people", {})  # 0.1 stored none
+            found._pieces = [
+                _Piece(segment, speaker, shown, names.get(str(segment)))
+                for segment, speaker, shown in state["pieces"]
+            ]
+            found._people = {int(number): Recognised(**person) for number, person in people.items()}
         return found

@@ -1,7 +1,7 @@
 """The voices of one chunk of a recording, as they are stored until the whole recording is clustered. Pure."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -18,12 +18,14 @@ class Voices:
     """Windows in the order of the audio, with their unit embeddings, shape (windows, 192).
 
     `groups`: the number of the stretch of speech of each, in the chunk. `changes`: see `windows.changes`.
+    `narrow`: whether the chunk is a telephone's; told in enrolments only.
     """
 
     windows: list[Span]
     groups: list[int]
     changes: list[float]
     vectors: Float32
+    narrow: bool = False
 
     def pack(self) -> bytes:
         """Encode: 192 bytes for each vector, and some 30 for its window."""
@@ -31,18 +33,20 @@ class Voices:
             [round(w.start, 3), round(w.end, 3), round(w.seconds, 3), group, round(change, 3)]
             for w, group, change in zip(self.windows, self.groups, self.changes, strict=True)
         ]
-        return orjson.dumps(rows) + _END + quantised(self.vectors)
+        return orjson.dumps({"windows": rows, "narrow": self.narrow}) + _END + quantised(self.vectors)
 
     @classmethod
     def unpack(cls, packed: bytes) -> "Voices":
         """Decode; none for b""."""
         head, _, rest = packed.partition(_END)
-        rows = orjson.loads(head) if head else []
+        found: dict[str, Any] = orjson.loads(head) if head else {"windows": [], "narrow": False}
+        rows = found["windows"]
         return cls(
             [Span(start, end, seconds) for start, end, seconds, _, _ in rows],
             [group for _, _, _, group, _ in rows],
             [change for *_, change in rows],
             restored(rest),
+            found["narrow"],
         )
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from websockets.exceptions import WebSocketException
 
+from parlando.cli.cells import cells
 from parlando.cli.conform.checks import Result, checked
 from parlando.cli.conform.drivers.base import Driver, Target
 from parlando.cli.conform.drivers.table import DRIVERS
@@ -73,6 +74,6 @@ def _show(title: str, results: list[Result], texts: list[str]) -> None:
         table.add_column(column, overflow="fold")
     names = {True: "[green]passed[/green]", False: "[red]failed[/red]", None: "not applicable"}
     for result in results:
-        table.add_row(result.check, names[result.passed], result.detail)
+        table.add_row(result.check, names[result.passed], *cells(result.detail))
     console.print(table)
     console.print(f"received: {' '.join(texts)}", highlight=False, markup=False, soft_wrap=True)

@@ -1,6 +1,6 @@
--- with expiry once
+-- with expiry usage once
 -- Append one HTTP body to a user's running session: exactly once, complete, and in order.
--- KEYS  1 user hash   2 seen bodies   3 session hash   4 pcm or raw stream   5 arrivals   6 users   7 usage
+-- KEYS  1 user hash   2 seen bodies   3 session hash   4 pcm or raw stream   5 arrivals   6 users   7 usage of the day
 -- ARGV  1 session id   2 sample rate, Hz   3 name of the body (equal for a repeat)   4 window for detecting repeats, ms
 --       5 body   6 maximum backlog: samples of PCM, or bytes to be converted by FFmpeg   7 body is PCM (1/0)
 --       8 user name   9 maximum bytes per entry   10 lifetime of a name, seconds   11 TTL, seconds
@@ -21,7 +21,7 @@ if before and now - tonumber(before) < tonumber(ARGV[4]) then
   return {'repeat'}
 end
 if u[1] ~= ARGV[1] or u[2] ~= ARGV[2] then return {'other'} end
-local s = redis.call('HMGET', KEYS[3], 'state', 'received', 'checkpoint', 'raw', 'raw_done')
+local s = redis.call('HMGET', KEYS[3], 'state', 'received', 'checkpoint', 'raw', 'raw_done', 'key', 'api_key')
 if not s[1] then
   if time[1] - tonumber(u[4]) < 5 then return {'wait'} end
   return {'ended'}
@@ -76,7 +76,6 @@ else
 end
 redis.call('HSET', KEYS[1], 'last', stamp, 'carry', pcm and string.sub(data, whole + 1) or '')
 redis.call('HINCRBY', KEYS[1], 'bodies', 1)
-redis.call('HINCRBY', KEYS[7], 'files', 1)
-redis.call('HINCRBY', KEYS[7], 'audio_ms', math.floor(length_ms))
-redis.call('EXPIRE', KEYS[7], USAGE_TTL_S)
+count_usage(KEYS[7], s[6], 'files', 1)
+count_audio(KEYS[7], s[6], s[7], 'omi_ms', math.floor(length_ms))
 return {'ok', math.floor(stream_ms + length_ms)}

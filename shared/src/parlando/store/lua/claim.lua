@@ -7,7 +7,8 @@
 -- ended, or was opened again and has another entry, maybe in another pool.
 local s = redis.call('HMGET', KEYS[1], 'state', ARGV[4] .. 'entry', 'pool')
 local elsewhere = ARGV[5] ~= '' and s[3] ~= ARGV[5]
-if not s[1] or s[1] == 'closed' or s[2] ~= ARGV[2] or elsewhere then
+local ended = s[1] == 'closed' and ARGV[4] ~= 'songs_'  -- songs are recognised in what is left of a closed session
+if not s[1] or ended or s[2] ~= ARGV[2] or elsewhere then
   redis.call('XACK', KEYS[2], ARGV[3], ARGV[2])
   redis.call('XDEL', KEYS[2], ARGV[2])
   return nil

@@ -11,7 +11,7 @@ for i = 5, #ARGV, 2 do
     local id = ms .. '-' .. string.format('%05d', number)  -- zero-padded: lexicographic order is order of time
     local record = cjson.decode(ARGV[i + 1])
     if redis.call('HINCRBY', OWNERS, owner_of(record), 1) > tonumber(ARGV[4]) then
-      record.error, record.detail = 'too_many', 'More than ' .. ARGV[4] .. ' deliveries of this key are kept'
+      record.error, record.detail = 'too_many', 'More than ' .. ARGV[4] .. ' deliveries of this owner are kept'
       move(id, record, 'dead', now())
     else
       move(id, record, 'ready')

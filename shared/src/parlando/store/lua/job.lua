@@ -1,4 +1,4 @@
--- with feed
+-- with feed usage
 -- Definitions shared by the job scripts; prepended to the scripts that name it.
 -- KEYS  1 job hash   2 chunks: e<n> queue entry of chunk n, a<n> its attempts, w<n> reason of its last failure,
 --         r<n> its result while results of earlier chunks are missing, v<n> its voices
@@ -6,7 +6,7 @@
 --       3 events stream and channel   4 jobs stream   5 chunks stream of its pool   6 waiting jobs (of a job without a pool: the unassigned jobs)
 --       7 virtual times of the waiting jobs   8 shares of its pool: job:<key> and chunk:<key> count admitted jobs and queued
 --         chunks, `keys` the number of keys that have admitted jobs
---       9 feed   10 usage hash of the month   11 list of the key's jobs
+--       9 feed   10 usage of the day   11 list of the key's jobs
 --       12 annotations   13 annotation names   14 updates of its analysis   15 queue of jobs to be analysed
 local JOB, PARTS, EVENTS, JOBS, CHUNKS, WAITING, FLOWS, SHARES, FEED, USAGE, LIST, NOTES, NOTE_NAMES, UPDATES, TASKS =
   unpack(KEYS)
@@ -86,7 +86,7 @@ end
 -- End the job. `why`: JSON of the error, or ''. Its entry in the jobs queue stays with the audio-processor that owns
 -- it, which has to delete the audio.
 local function finish(state, why)
-  local j = redis.call('HMGET', JOB, 'key', 'audio', 'ttl', 'callback')
+  local j = redis.call('HMGET', JOB, 'key', 'audio', 'ttl', 'callback', 'api_key')
   local parts = redis.call('HGETALL', PARTS)
   for i = 1, #parts, 2 do
     if string.sub(parts[i], 1, 1) == 'e' then
@@ -99,9 +99,9 @@ local function finish(state, why)
   redis.call('HSET', JOB, 'state', state, 'ended', now(), 'error', why)
   if state == 'cancelled' then redis.call('DEL', EVENTS) end
   if state == 'completed' then
-    redis.call('HINCRBY', USAGE, 'files', 1)
-    redis.call('HINCRBY', USAGE, 'audio_ms', math.floor(tonumber(j[2]) / 16))
-    redis.call('EXPIRE', USAGE, USAGE_TTL_S)
+    count_usage(USAGE, j[1], 'jobs', 1)
+    count_usage(USAGE, j[1], 'files', 1)
+    count_audio(USAGE, j[1], j[5], 'job_ms', math.floor(tonumber(j[2]) / 16))
   end
   emit(state, why ~= '' and ',"error":' .. why or '')
   redis.call('EXPIRE', JOB, j[3])
@@ -127,12 +127,17 @@ local function complete()
   more('chunk:' .. string.sub(j[2], 1, 16))
 end
 
--- Attempts at a chunk are used up: the job fails. Without the step that labels the speakers it is complete.
+-- Attempts at a chunk are used up: the job fails. Without the step that labels the speakers it is complete, unless
+-- it enrols a speaker: the voice, which this step computes, is its only result.
 local function give_up(index, attempts, why)
+  local step = 'Chunk ' .. index
   if index == '-1' then
-    finish('completed', '')
-  else
-    finish('failed', cjson.encode({code = 'chunk_failed',
-      message = 'Chunk ' .. index .. ' failed ' .. attempts .. ' times: ' .. why}))
+    if not cjson.decode(redis.call('HGET', JOB, 'options')).enrol then
+      finish('completed', '')
+      return
+    end
+    step = 'The computation of the voice'
   end
+  finish('failed', cjson.encode({code = 'chunk_failed',
+    message = step .. ' failed ' .. attempts .. ' times: ' .. why}))
 end

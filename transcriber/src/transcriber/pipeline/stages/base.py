@@ -7,11 +7,14 @@ state, which is stored with the session's checkpoint, so that another worker can
 from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from parlando.domain.audio import Float32
 from parlando.domain.config import SessionConfig
 from parlando.domain.events import FinalTranscript, Partial, PersistedEvent
+
+if TYPE_CHECKING:
+    from transcriber.speakers.known import KnownVoices
 
 State = dict[str, Any]
 """A stage's state of one session: JSON-able values, empty at the session's beginning."""
@@ -21,13 +24,15 @@ State = dict[str, Any]
 class StageAudio:
     """A segment's audio. `pcm`: float32 of shape (n,), 16 kHz, in [-1, 1). `start`: seconds since the
     session's beginning. `config`: the session's. `hurried`: whether the engine has hardly time for partials;
-    a stage should then do less.
+    a stage should then do less. `known`: the voices of known speakers, of finals in sessions that ask for it;
+    None if they are unknown at present.
     """
 
     pcm: Float32
     start: float
     config: SessionConfig = field(default_factory=SessionConfig)
     hurried: bool = False
+    known: "KnownVoices | None" = None
 
 
 class Stage(ABC):
@@ -64,6 +69,8 @@ class Stage(ABC):
         """Events that are published behind a final, with it. `segment`: as all stages have changed it."""
         return ()
 
-    async def on_end(self, sid: str, config: SessionConfig, state: State) -> Sequence[PersistedEvent]:
-        """Events that are published before `closed`, behind the last final."""
+    async def on_end(
+        self, sid: str, config: SessionConfig, state: State, known: "KnownVoices | None" = None
+    ) -> Sequence[PersistedEvent]:
+        """Events that are published before `closed`, behind the last final. `known`: see `StageAudio`."""
         return ()

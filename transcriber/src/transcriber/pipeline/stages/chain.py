@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from copy import deepcopy
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import orjson
 import structlog
@@ -14,9 +14,12 @@ from parlando.domain.events import FinalTranscript, Partial, PersistedEvent
 from transcriber import metrics
 from transcriber.pipeline.stages.base import Stage, StageAudio, State
 
-OF_PARTIALS: Final = ("speaker", "language")
+if TYPE_CHECKING:
+    from transcriber.speakers.known import KnownVoices
+
+OF_PARTIALS: Final = ("speaker", "speaker_name", "language")
 """Fields of a partial that a stage may change."""
-OF_FINALS: Final = (*OF_PARTIALS, "translations", "words")
+OF_FINALS: Final = (*OF_PARTIALS, "translations", "words", "recognised")
 """Fields of a final that a stage may change."""
 
 log = structlog.get_logger(part="stages")
@@ -71,12 +74,13 @@ class StageChain:
                 events += found
         return events
 
-    async def end(self, config: SessionConfig) -> list[PersistedEvent]:
-        """The events of the stages at the end of the session."""
+    async def end(self, config: SessionConfig, known: "KnownVoices | None" = None) -> list[PersistedEvent]:
+        """The events of the stages at the end of the session. `known`: see `Stage.on_end`."""
         events: list[PersistedEvent] = []
         for stage in self.wanted(config):
             state = deepcopy(self._states.get(stage.name, {}))
-            found = await self._guarded(stage, "end", stage.on_end(self._sid, config, state), state)
+            ending = stage.on_end(self._sid, config, state, known)
+            found = await self._guarded(stage, "end", ending, state)
             events += found or ()
         return events
 

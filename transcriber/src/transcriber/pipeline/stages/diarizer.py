@@ -1,7 +1,8 @@
 """Embeds the voices of live sessions in a thread, and labels their finals.
 
 While a segment is open, its complete windows are embedded already, so that a final waits for its last ones
-only. A final whose windows aren't ready in time is published without a speaker; a revision adds it later.
+only; under load for none, so that labels don't delay captions. A final whose windows aren't ready has the
+speaker of those that are, or none; a revision follows.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from transcriber.pipeline.speaker_runs import divided
 from transcriber.pipeline.stages.base import StageAudio, State
 from transcriber.speakers.attribution import attribute
 from transcriber.speakers.clustering import SpeakerCount, name
+from transcriber.speakers.known import NOBODY, KnownVoices
 from transcriber.speakers.live import LiveSpeakers
 from transcriber.speakers.thread import embedded
 from transcriber.speakers.windows import HOP_S, Span, changes, spans
@@ -78,29 +80,34 @@ class Diarizer:
             return partial
         windows = spans(partial.start, partial.end, complete=False)
         vectors = [self._vector(voices, window, audio) for window in windows]
-        ready = [vector.result() for vector in vectors if vector.done() and not vector.exception()]
+        ready = _ready(vectors)
         if not ready or "live" not in state:
             return partial
         if voices.loaded != state["live"]:
             voices.loaded, voices.speakers = state["live"], _speakers(state)
         speaker, cosine = voices.speakers.nearest(np.stack(ready[-1:]))
-        return partial.model_copy(update={"speaker": name(speaker) if cosine >= SURE else None})
+        if cosine < SURE:
+            return partial.model_copy(update={"speaker": None})
+        person = voices.speakers.people.get(speaker)
+        found = {"speaker": name(speaker), "speaker_name": person.name if person else None}
+        return partial.model_copy(update=found)
 
     async def final(self, final: FinalTranscript, audio: StageAudio, state: State) -> FinalTranscript:
         """The final with a speaker for each word, and for itself the one of most of its speech."""
         speakers = _speakers(state)
         voices = self._voices(final.session_id, final.start)
+        known = _wanted(audio.known, audio.config)
         count = counted(audio.config)
         self._take_late(voices, speakers, count)
         windows = spans(final.start, final.end, hop=HOP_S * (COARSE if audio.hurried else 1))
         vectors = [self._vector(voices, window, audio) for window in windows]
         voices.vectors = {}
-        if await _done(vectors, self._wait_s):
-            final = _labelled(final, audio, speakers, windows, _stacked(vectors))
+        if await _done(vectors, 0.0 if audio.hurried else self._wait_s):
+            final = _labelled(final, audio, speakers, windows, _stacked(vectors), known)
         else:
             voices.late = [*voices.late[1 - LATE :], _Late(final.segment, windows, vectors)]
-            speakers.unplaced(final.segment)
-            final = final.model_copy(update={"speaker": None})
+            speakers.recognise(known)
+            final = _provisional(final, speakers, vectors)
         _keep(speakers, state)
         return final
 
@@ -112,15 +119,22 @@ class Diarizer:
         found = speakers.revisions()
         if found:
             _keep(speakers, state)
-        return [SpeakerOfSegment(segment=segment, speaker=name(speaker)) for segment, speaker in found]
+        people = speakers.people
+        return [
+            SpeakerOfSegment.of(segment, name(speaker), None if speaker is None else people.get(speaker))
+            for segment, speaker in found
+        ]
 
-    async def end(self, sid: str, state: State, config: SessionConfig) -> list[SpeakerOfSegment]:
-        """The revisions at the end of a session, with those of late finals."""
+    async def end(
+        self, sid: str, state: State, config: SessionConfig, known: KnownVoices | None
+    ) -> list[SpeakerOfSegment]:
+        """The revisions at the end of a session, with those of late finals. `known`: see `StageAudio`."""
         voices = self._sessions.pop(sid, None)
         if voices is not None and voices.late:
             await _done([vector for late in voices.late for vector in late.vectors], self._wait_s)
             speakers = _speakers(state)
             self._take_late(voices, speakers, counted(config))
+            speakers.recognise(_wanted(known, config))
             _keep(speakers, state)
         return self.revisions(state)
 
@@ -162,6 +176,16 @@ class Diarizer:
         voices.late = waiting
 
 
+def _wanted(known: KnownVoices | None, config: SessionConfig) -> KnownVoices | None:
+    """The voices to recognise: nobody's in a session that doesn't ask for it; None if they are unknown."""
+    return known if config.known_speakers else NOBODY
+
+
+def _ready(vectors: Sequence[Vector]) -> list[Float32]:
+    """The embeddings that are computed."""
+    return [vector.result() for vector in vectors if vector.done() and not vector.exception()]
+
+
 def _stacked(vectors: Sequence[Vector]) -> Float32:
     return np.stack([vector.result() for vector in vectors])
 
@@ -181,9 +205,11 @@ def _labelled(
     speakers: LiveSpeakers,
     windows: list[Span],
     vectors: Float32,
+    known: KnownVoices | None,
 ) -> FinalTranscript:
     """The final with its speakers, which are those of `speakers` with these windows."""
     found = speakers.add(windows, vectors, count=counted(audio.config))
+    speakers.recognise(known)
     words = final.words or []
     of_words = attribute(words, found, changes(audio.pcm, audio.start, windows))
     totals = np.bincount(found, weights=[window.seconds for window in windows])
@@ -191,11 +217,25 @@ def _labelled(
         word.model_copy(update={"speaker": name(speaker)})
         for word, speaker in zip(words, of_words, strict=True)
     ]
-    final = final.model_copy(update={"speaker": name(int(totals.argmax())), "words": labelled})
+    people = {str(name(number)): person for number, person in speakers.people.items()}
+    update = {"speaker": name(int(totals.argmax())), "words": labelled, "recognised": people}
+    final = final.model_copy(update=update)
     parts = divided(final)
     owners = np.searchsorted([part.end for part in parts[:-1]], [window.centre for window in windows])
     speakers.place([(part.segment, np.flatnonzero(owners == n).tolist()) for n, part in enumerate(parts)])
     return final
+
+
+def _provisional(
+    final: FinalTranscript, speakers: LiveSpeakers, vectors: Sequence[Vector]
+) -> FinalTranscript:
+    """The final with the known voice of the windows that are ready, if there are any. It may be revised."""
+    ready = _ready(vectors)
+    speaker, cosine = speakers.nearest(np.stack(ready)) if ready else (-1, 0.0)
+    found = speaker if cosine >= SURE else None
+    speakers.unplaced(final.segment, found)
+    people = {str(name(number)): person for number, person in speakers.people.items()}
+    return final.model_copy(update={"speaker": None if found is None else name(found), "recognised": people})
 
 
 async def _done(vectors: Sequence[Vector], within_s: float) -> bool:

@@ -21,6 +21,7 @@ from transcriber.pipeline.stages.base import Stage, StageAudio, State
 
 if TYPE_CHECKING:
     from transcriber.pipeline.stages.diarizer import Diarizer
+    from transcriber.speakers.known import KnownVoices
 
 
 OVERHEAD_S: Final = 1.5  # for all but the wait
@@ -67,9 +68,11 @@ class SpeakersStage(Stage):
             events.append(Status(session_id=segment.session_id, status=status, reason="load"))
         return [*events, *self._revised(segment.session_id, self._diarizer.revisions(state))]
 
-    async def on_end(self, sid: str, config: SessionConfig, state: State) -> Sequence[PersistedEvent]:
+    async def on_end(
+        self, sid: str, config: SessionConfig, state: State, known: "KnownVoices | None" = None
+    ) -> Sequence[PersistedEvent]:
         """See `Stage`."""
-        return self._revised(sid, await self._diarizer.end(sid, state, config))
+        return self._revised(sid, await self._diarizer.end(sid, state, config, known))
 
     @staticmethod
     def _revised(sid: str, found: Sequence[SpeakerOfSegment]) -> list[PersistedEvent]:

@@ -1,0 +1,118 @@
+"""Shares of the places for live sessions among owners, when more sessions are wanted than fit.
+
+A place that no other owner wants is lent. An owner that is refused below its share gets the next free places,
+and after `SHARE_RECLAIM_S` places that others hold beyond theirs.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Final, TypeVar
+
+import structlog
+
+from api_gateway import metrics
+from api_gateway.coalesced import CoalescedRead
+from parlando.domain.commands import EndError
+from parlando.domain.shares import Standing
+from parlando.errors import AtCapacityError
+from parlando.store.live_places import Held, LivePlaces, Wanted
+from parlando.store.pools import Place
+
+WAITS_S: Final = 8.0
+"""Seconds after a refusal in which the owner is expected to try again; clients are asked to do so after 5."""
+FRESH_S: Final = 0.2  # how long what is known about a pool is cached
+READ_TIMEOUT_S: Final = 5.0
+RECLAIMED: Final = EndError(
+    code="at_capacity",
+    message="The place of this session was lent by another owner, who needs it now; open a new session in a "
+    "few seconds and continue after the audio that was acknowledged",
+    retryable=True,
+)
+
+log = structlog.get_logger()
+T = TypeVar("T")
+Read = tuple[Held, Wanted]
+
+
+class FairShares:
+    """Limits each owner to its share while others wait. `reclaim_s`: see `SHARE_RECLAIM_S`; 0 for never."""
+
+    def __init__(self, places: LivePlaces, *, reclaim_s: float) -> None:
+        self._places = places
+        self._reclaim_s = reclaim_s
+        self._reads: dict[str, CoalescedRead[Read]] = {}
+
+    async def opened(
+        self, owner: str, places: Sequence[Place], opening: Callable[[Sequence[Place]], Awaitable[T]]
+    ) -> T:
+        """What `opening` returns: it opens a session in the first of the places with room for the owner.
+
+        Raises
+        ------
+        AtCapacityError
+            if all places are taken, or the owner has its share and others wait.
+        UnavailableError
+            and what `opening` raises.
+
+        """
+        limited = [await self._limited(owner, place) for place in places]
+        try:
+            result = await opening([place for place, _ in limited])
+        except AtCapacityError:
+            await self._refused(owner, places[0])
+            raise
+        pool, (first, wanted) = places[0].pool, limited[0]
+        if entries := wanted.entries.get(owner, ()):
+            await self._places.grant(pool, entries[0])
+        if entries or len(first.open) > 1:  # a partition alone doesn't count the sessions of the others
+            for place in places:
+                self._reads.pop(place.pool, None)
+        return result
+
+    async def _limited(self, owner: str, place: Place) -> tuple[Place, Wanted]:
+        if place.limit < 0:
+            return place, Wanted()
+        held, wanted = await self._read(place.pool)
+        standing = Standing(place.limit, held.counts(), wanted.recent(WAITS_S))
+        limited = replace(
+            place,
+            open=tuple(sum(map(len, owners.values())) for owners in held.partitions),
+            own_limit=standing.limit(owner) if standing.wanted.keys() - {owner} else -1,
+            own=tuple(len(owners.get(owner, ())) for owners in held.partitions),
+        )
+        return limited, wanted
+
+    async def _read(self, pool: str) -> Read:
+        read = self._reads.get(pool)
+        if read is None:
+
+            async def both() -> Read:
+                return await self._places.held(pool), await self._places.wanted(pool)
+
+            read = self._reads[pool] = CoalescedRead(both, fresh_s=FRESH_S, within_s=READ_TIMEOUT_S)
+        return await read.get()
+
+    async def _refused(self, owner: str, place: Place) -> None:
+        """Remember the refusal; take lent places back for owners that have been waiting for long enough."""
+        await self._places.refuse(place.pool, owner)
+        self._reads.pop(place.pool, None)
+        if not self._reclaim_s:
+            return
+        held, wanted = await self._read(place.pool)
+        standing = Standing(place.limit, held.counts(), wanted.recent(WAITS_S))
+        owed = {
+            name: count
+            for name, count in standing.owed().items()
+            if wanted.waiting_s(name, WAITS_S) >= self._reclaim_s
+        }
+        needed = sum(owed.values()) - max(0, standing.free)
+        if needed <= 0 or not await self._places.lock(place.pool):
+            return
+        for lender, count in sorted(standing.lent().items(), key=lambda each: -each[1]):
+            taken = await self._places.reclaim(held.of(lender), min(count, needed), RECLAIMED)
+            if taken:
+                log.info("places.reclaimed", pool=place.pool, owner=lender, sessions=taken)
+                metrics.RECLAIMED.inc(taken)
+            needed -= min(count, needed)
+            if needed <= 0:
+                return

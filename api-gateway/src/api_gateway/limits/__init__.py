@@ -1,0 +1,1 @@
+"""Limits and quotas of keys and owners (docs/security.md)."""
