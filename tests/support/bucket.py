@@ -1,7 +1,8 @@
-"""A bucket of an S3 service on this machine, as blob store."""
+"""An S3 service on this machine, and a bucket of it as blob store."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import boto3
 from moto.server import ThreadedMotoServer
@@ -13,13 +14,31 @@ KEYS = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_n
 
 
 @contextmanager
-def bucket() -> Iterator[Blobs]:
+def s3(*buckets: str) -> Iterator[tuple[str, Any]]:
+    """An S3 service with these buckets: its URL, and a client of boto3."""
     port = free_port()
-    server = ThreadedMotoServer("127.0.0.1", port)
+    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
     server.start()
     endpoint = f"http://127.0.0.1:{port}"
-    boto3.client("s3", endpoint_url=endpoint, **KEYS).create_bucket(Bucket="audio")
     try:
+        client = boto3.client("s3", endpoint_url=endpoint, **KEYS)
+        for name in buckets:
+            client.create_bucket(Bucket=name)
+        yield endpoint, client
+    finally:
+        server.stop()
+
+
+def objects(client: Any, name: str) -> Iterator[tuple[str, bytes]]:
+    """The key and the content of each object of a bucket."""
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
+        for each in page.get("Contents", []):
+            yield each["Key"], client.get_object(Bucket=name, Key=each["Key"])["Body"].read()
+
+
+@contextmanager
+def bucket() -> Iterator[Blobs]:
+    with s3("audio") as (endpoint, _):
         yield Blobs.of(
             BlobSettings(
                 blob_url="s3://audio/parlando",
@@ -29,5 +48,3 @@ def bucket() -> Iterator[Blobs]:
                 blob_secret_access_key=KEYS["aws_secret_access_key"],
             )
         )
-    finally:
-        server.stop()

@@ -3,9 +3,11 @@
 import asyncio
 import time
 from base64 import b64encode
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, Protocol
 
 import httpx
 import numpy as np
@@ -15,6 +17,7 @@ from parlando.domain.known_speakers import VoiceClip
 from parlando.store.audit import AUDIT
 from parlando.store.connection import connect as connect_redis
 from parlando.store.known_speakers import KnownSpeakers
+from support.bucket import objects
 from support.cluster import Cluster
 from support.jobs import submit, wait, wav
 from support.perfect import script, silence, speak
@@ -49,7 +52,34 @@ class Filled:
         return " ".join(script(self.first, WORDS))
 
 
-async def fill(cluster: Cluster, archive: Path, filled: Filled) -> None:
+class Files(Protocol):
+    """Where the archive and the blobs of a cluster are."""
+
+    def contents(self) -> Iterator[tuple[str, bytes]]:
+        """The name and the content of each file."""
+
+
+class Folders:
+    def __init__(self, *folders: Path) -> None:
+        self._folders = folders
+
+    def contents(self) -> Iterator[tuple[str, bytes]]:
+        for path in (path for folder in self._folders for path in folder.rglob("*")):
+            yield str(path), path.read_bytes() if path.is_file() else b""
+
+
+class Buckets:
+    """`client`: of boto3."""
+
+    def __init__(self, client: Any, *buckets: str) -> None:
+        self._client, self._buckets = client, buckets
+
+    def contents(self) -> Iterator[tuple[str, bytes]]:
+        for bucket in self._buckets:
+            yield from objects(self._client, bucket)
+
+
+async def fill(cluster: Cluster, files: Files, filled: Filled) -> None:
     """Make sessions, a user, jobs, an upload, a delivery, a viewer, names, a known speaker and a token."""
     base, first = cluster.http(), filled.first
     async with httpx.AsyncClient(base_url=base, headers=filled.headers, timeout=WITHIN_S) as http:
@@ -90,7 +120,7 @@ async def fill(cluster: Cluster, archive: Path, filled: Filled) -> None:
         await KnownSpeakers(redis, partitions=PARTITIONS).add(filled.owner, filled.person, clip)
         await redis.aclose()
         until = time.monotonic() + WITHIN_S
-        while not _archived(archive, filled.owner):
+        while not _archived(files, filled.owner):
             assert time.monotonic() < until, "the user's session is archived"
             await asyncio.sleep(0.05)
         while not (await http.get("/v1/deliveries?state=waiting&queue=callback")).json()["deliveries"]:
@@ -107,11 +137,13 @@ async def fill(cluster: Cluster, archive: Path, filled: Filled) -> None:
     }
 
 
-def _archived(archive: Path, owner: str) -> list[Path]:
-    return list(archive.glob(f"owner={owner[:16]}/uid=u1/*/*/*/*.json"))
+def _archived(files: Files, owner: str) -> bool:
+    return any(
+        f"owner={owner[:16]}/uid=u1/" in name for name, _ in files.contents() if name.endswith(".json")
+    )
 
 
-async def left_of(cluster: Cluster, folders: list[Path], filled: Filled) -> list[str]:
+async def left_of(cluster: Cluster, files: Files, filled: Filled) -> list[str]:
     """Lines of Redis, and files, with one of the needles; without the audit log, which stays.
 
     Answers of scripts are left out: they are kept for a minute, for calls that are repeated.
@@ -123,13 +155,5 @@ async def left_of(cluster: Cluster, folders: list[Path], filled: Filled) -> list
         if AUDIT not in line and not (":answer:" in line and "'expires'" in line)
     ]
     await redis.aclose()
-    lines += [line for folder in folders for line in _files(folder)]
+    lines += [f"{name} {content.decode('utf-8', 'replace')}" for name, content in files.contents()]
     return [line[:400] for line in lines if any(needle in line for needle in filled.needles)]
-
-
-def _files(folder: Path) -> list[str]:
-    """The names and contents of what is in a folder."""
-    return [
-        f"{path} {path.read_bytes().decode('utf-8', 'replace') if path.is_file() else ''}"
-        for path in folder.rglob("*")
-    ]

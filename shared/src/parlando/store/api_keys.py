@@ -156,8 +156,8 @@ class ApiKeys:
                 pipe.zremrangebyscore(API_KEYS_REMOVED, "-inf", now - REMOVED_KEPT_S)
                 pipe.zremrangebyrank(API_KEYS_REMOVED, 0, -MAX_REMOVED - 1)
                 pipe.expire(API_KEYS_REMOVED, REMOVED_KEPT_S)
-                pipe.publish(API_KEY_CHANNEL, key_ids[0])
                 await pipe.execute()
+            await self._redis.publish(API_KEY_CHANNEL, key_ids[0])  # a Redis Cluster has it in no pipeline
 
         if key_ids:
             await retried(remove)
