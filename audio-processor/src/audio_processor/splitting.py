@@ -144,11 +144,13 @@ class JobSplitter:
             raise JobFailedError("url_failed", f"The URL can't be fetched: {error.message}") from error
 
     async def _limited(self, answer: Download) -> AsyncIterator[bytes]:
-        size = 0
+        size, limit, raised_by = 0, self._deps.max_bytes, "MAX_UPLOAD_MB"
+        if 0 < self._record.source.max_bytes < limit:
+            limit, raised_by = self._record.source.max_bytes, "`upload_mb` of the key or owner"
         async for part in answer.parts():
             size += len(part)
-            if size > self._deps.max_bytes:
-                raise TooBigError(f"The URL has more than {self._deps.max_bytes >> 20} MB (MAX_UPLOAD_MB)")
+            if size > limit:
+                raise TooBigError(f"The URL has more than {limit >> 20} MB ({raised_by})")
             yield part
 
     # --- cutting ------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from api_gateway.doors.deepgram_options import (
     style_of,
     vocabulary,
 )
+from api_gateway.http.job_admission import source_at
 from api_gateway.http.job_answers import ended, remove_later, submitted
 from api_gateway.http.job_uploads import receive_body
 from api_gateway.http.uploads import body_of, model_of
@@ -34,7 +35,6 @@ from parlando.domain.audio import Encoding
 from parlando.domain.formats import AudioFormat
 from parlando.domain.job_options import JobOptions, Priority
 from parlando.errors import InvalidRequestError
-from parlando.ids import file_name, new_job_id
 from parlando.store.job_store import Source
 
 MAX_JSON: Final = 1 << 16  # bytes of a request with a URL
@@ -160,7 +160,7 @@ async def listen(request: Request, caller: PrincipalDep, services: ServicesDep) 
         await services.outbound.check(callback)
     pool = (await services.admission.choose(params.options.languages))[0].name
     if request.headers.get("content-type", "").startswith("application/json"):
-        source = await _from_url(request, services)
+        source = await _from_url(request, services, caller)
     else:
         source = await _from_body(request, services, caller, params)
     job = await submitted(
@@ -195,7 +195,7 @@ class _Url(BaseModel):
     url: str = Field(max_length=2000)
 
 
-async def _from_url(request: Request, services: Services) -> Source:
+async def _from_url(request: Request, services: Services, caller: Principal) -> Source:
     try:
         url = _Url.model_validate(orjson.loads(await body_of(request, MAX_JSON))).url
     except orjson.JSONDecodeError as error:
@@ -206,8 +206,7 @@ async def _from_url(request: Request, services: Services) -> Source:
         raise InvalidRequestError(
             "Expected audio in the body, but got a URL; this gateway fetches URLs only with ALLOW_URL_FETCH=1"
         )
-    await services.outbound.check(url)
-    return Source(new_job_id(), file_name(url), digest=url, url=url)
+    return await source_at(url, services, caller)
 
 
 class _GrantRequest(BaseModel):

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from api_gateway.auth import Principal
 from api_gateway.dependencies import PrincipalDep, Services, ServicesDep, TranslationQuery, note_of
-from api_gateway.http.job_admission import REFUSED, submit_admitted
+from api_gateway.http.job_admission import REFUSED, source_at, submit_admitted
 from api_gateway.http.job_uploads import discard, receive
 from api_gateway.http.sse import annotations_from, respond, start_of
 from api_gateway.http.subtitle_rules import CueRulesDep, SpeakersQuery, written
@@ -29,7 +29,6 @@ from parlando.ids import (
     JOB_CURSOR_PATTERN,
     JOB_ID_PATTERN,
     UPLOAD_ID_PATTERN,
-    file_name,
     job_id_for,
     new_job_id,
 )
@@ -134,7 +133,7 @@ async def submit(
         if wanted.upload:
             record = await _of_upload(services, caller, wanted.upload, options, idempotency_key)
             return JSONResponse(job_of(record, base=str(request.base_url).rstrip("/")), 202)
-        source = await _from_url(wanted.url or "", services)
+        source = await _from_url(wanted.url or "", services, caller)
     else:
         source, options = await _from_form(request, services, caller, repeats=bool(idempotency_key))
     options = options.with_default_language(services.settings.default_language)
@@ -202,13 +201,12 @@ async def _of_upload(
     )
 
 
-async def _from_url(url: str, services: Services) -> Source:
+async def _from_url(url: str, services: Services, caller: Principal) -> Source:
     if not services.settings.allow_url_fetch:
         raise InvalidRequestError(
             "Expected a file, but got a URL; this gateway fetches URLs only with ALLOW_URL_FETCH=1"
         )
-    await services.outbound.check(url)
-    return Source(new_job_id(), file_name(url), digest=url, url=url)
+    return await source_at(url, services, caller)
 
 
 def _options(fields: dict[str, str]) -> JobOptions:

@@ -1,6 +1,6 @@
 """A gateway's access to jobs: submit, read, list, cancel."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -32,13 +32,23 @@ def unknown(job: str) -> JobNotFoundError:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The source of a job's audio. `blob`: path in the blob store. `url`: URL to download it from, or ""."""
+    """The source of a job's audio. `blob`: path in the blob store. `url`: URL to download it from, or "".
+
+    `max_bytes`: of what is downloaded; 0 if only `MAX_UPLOAD_MB` limits it.
+    """
 
     blob: str
     name: str
     size: int = 0
     digest: str = ""
     url: str = ""
+    max_bytes: int = 0
+
+    @classmethod
+    def of(cls, h: Mapping[str, str]) -> "Source":
+        """Decode the fields of a job's hash."""
+        size, max_bytes = (int(h.get(name, 0)) for name in ("size", "max_bytes"))
+        return cls(h["blob"], h["name"], size, h.get("digest", ""), h.get("url", ""), max_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,7 @@ class JobRecord:
             key=h["key"],
             status=JobStatus(h["state"]),
             options=JobOptions.model_validate_json(h["options"]),
-            source=Source(h["blob"], h["name"], int(h.get("size", 0)), h.get("digest", ""), h.get("url", "")),
+            source=Source.of(h),
             created_ms=int(h["created"]),
             started_ms=int(h.get("started", 0)),
             ended_ms=int(h.get("ended", 0)),
@@ -151,6 +161,7 @@ class Jobs:
             "size": source.size,
             "digest": source.digest,
             "url": source.url,
+            "max_bytes": source.max_bytes,
         }
         if api_key:
             fields["api_key"] = api_key
