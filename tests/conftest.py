@@ -10,6 +10,7 @@ from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from hypothesis import settings
 
 from parlando.store.connection import connect
+from support.cluster import Process
 from support.redis_server import RedisServer
 from support.speech import MICRO
 
@@ -19,6 +20,9 @@ MICRO_SHA256 = "2caee35ab5632ac1dbb0264d57c103dca7c968e0aa992b29f0025cbe559e0e08
 # httpx gives up after 5 s, which a busy machine exceeds; a test that hangs is ended by pytest-timeout.
 for _phase in ("connect", "read", "write", "pool"):
     setattr(DEFAULT_TIMEOUT_CONFIG, _phase, 600.0)
+
+
+Process.forks = True
 
 
 # By default Hypothesis fails an example that takes 200 ms, which a busy machine exceeds.

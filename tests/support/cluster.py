@@ -13,6 +13,7 @@ from types import TracebackType
 import httpx
 import redis as redis_client
 
+from support.forkserver import forked
 from support.ports import free_port
 from support.redis_server import RedisServer
 from support.redis_topologies import RedisClusterServers, SentinelServers
@@ -23,16 +24,15 @@ TESTS = Path(__file__).parents[1]
 class Process:
     """One service process, which logs to a file."""
 
+    forks = False
+    """Whether processes are forked from one that has imported the service. Measurements start new ones."""
+
     def __init__(self, module: str, environment: dict[str, str], log: Path) -> None:
         self.log = log
-        with log.open("ab") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", module],
-                env={**os.environ, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-            )
+        environment = {**os.environ, **environment}
+        self.process = (forked(module, environment, log) if self.forks else None) or started(
+            module, environment, log
+        )
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
@@ -41,10 +41,18 @@ class Process:
         self.process.kill()
         self.process.wait()
 
-    def terminate(self, timeout: float = 15) -> int:
+    def terminate(self, timeout: float = 600) -> int:
         """Send SIGTERM and wait. Returns the exit status."""
         self.process.terminate()
         return self.process.wait(timeout)
+
+
+def started(module: str, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """A new process that runs `module`, with exactly this environment."""
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", module], env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
 
 
 class Cluster:
