@@ -5,7 +5,7 @@ from typing import Any
 from redis import exceptions
 
 from parlando.store.connection import Redis
-from parlando.store.script_sources import SOURCES
+from parlando.store.script_sources import SOURCES, TOGETHER
 
 
 class LostAnswer:
@@ -14,14 +14,15 @@ class LostAnswer:
     def __init__(self, client: Redis, script: str) -> None:
         self.armed = False
         self.lost = False
-        self._sha = client.register_script(SOURCES[script]).sha
+        sources = (each[script] for each in (SOURCES, TOGETHER) if script in each)
+        self._shas = [client.register_script(source).sha for source in sources]
         self._execute = client.execute_command
         self._pipeline = client.pipeline
         client.execute_command = self._lossy  # type: ignore[method-assign]
         client.pipeline = self._lossy_pipeline  # type: ignore[method-assign]
 
     def _loses(self, command: tuple[Any, ...]) -> bool:
-        return self.armed and not self.lost and command[:2] == ("EVALSHA", self._sha)
+        return self.armed and not self.lost and command[0] == "EVALSHA" and command[1] in self._shas
 
     def _lose(self) -> None:
         self.lost = True

@@ -9,19 +9,15 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from uvicorn.server import ServerState
-from websockets.frames import Frame, Opcode
 
 from api_gateway import metrics
 from api_gateway.deliveries.signature import verify
 from api_gateway.live.connection import SessionFinished
 from api_gateway.live.serve import counted
 from api_gateway.live.transport import ClientDisconnected
-from api_gateway.server.config import ServerConfig
 from api_gateway.server.connections import CLOSING_S, STALLED_S, Connections, client_of, max_connections
 from api_gateway.server.header_values import host_name, origin_name, whole_number
 from api_gateway.server.request_limits import RequestLimits
-from api_gateway.server.websocket_protocol import WebSocketProtocol
 from parlando.errors import AtCapacityError, InvalidRequestError
 from parlando.ids import file_name, is_session_id, is_uid, one_line
 from support.events import native
@@ -280,98 +276,3 @@ async def test_a_stream_that_watches_for_its_client_is_not_ended_by_a_body_that_
 
     await RequestLimits(app, silent_s=0.05)(scope, came.get, send)
     assert watched.is_set()
-
-
-# --- what a WebSocket takes at a time ---------------------------------------------------------------
-
-
-class Wire:
-    """A transport that keeps what is written."""
-
-    def __init__(self) -> None:
-        self.reading, self.closed, self.written = True, False, b""
-
-    def get_extra_info(self, name: str, default: object = None) -> object:
-        return default
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-
-    def write_eof(self) -> None:
-        self.write(b"<EOF>")
-
-    def close(self) -> None:
-        self.closed = True
-
-
-async def upgraded(app) -> tuple[WebSocketProtocol, Wire]:
-    """A WebSocket whose handshake has come."""
-    limits = Connections(limit=9, max_per_client=9)
-    config = ServerConfig(app, connections=limits, head_timeout_s=10, lifespan="off")
-    config.load()
-    protocol, wire = WebSocketProtocol(config, ServerState(), {}), Wire()
-    protocol.connection_made(wire)
-    lines = ("GET / HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: Upgrade")
-    keys = ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")
-    protocol.data_received("\r\n".join([*lines, *keys, "", ""]).encode())
-    return protocol, wire
-
-
-def framed(opcode: Opcode, data: bytes) -> bytes:
-    return Frame(opcode, data).serialize(mask=True, extensions=[])
-
-
-async def test_messages_are_parsed_as_they_are_taken_and_all_of_them_in_order():
-    """A single read of a quarter of a megabyte may hold forty thousand, or 256 MB once inflated."""
-    taken, waiting = [], []
-
-    async def app(scope, receive, send):
-        await receive()
-        await send({"type": "websocket.accept"})
-        await asyncio.sleep(0)
-        while (message := await receive())["type"] != "websocket.disconnect":
-            taken.append(int(message["text"]))
-            waiting.append(protocol.queue.qsize())
-
-    protocol, wire = await upgraded(app)
-    numbers = range(20_000)
-    await asyncio.sleep(0)
-    protocol.data_received(b"".join(framed(Opcode.TEXT, b"%d" % number) for number in numbers))
-    assert not wire.reading
-    while len(taken) < len(numbers):
-        await asyncio.sleep(0)
-    assert taken == list(numbers)
-    assert max(waiting) < 3000
-    assert wire.reading
-    protocol.connection_lost(None)
-
-
-async def test_a_text_that_is_not_utf8_is_closed_with_1007_even_behind_a_close_frame():
-    for before in (b"", framed(Opcode.CLOSE, b"\x03\xe8")):
-        ended = asyncio.Event()
-
-        async def app(scope, receive, send, ended=ended):
-            await receive()
-            await send({"type": "websocket.accept"})
-            while (await receive())["type"] != "websocket.disconnect":
-                pass
-            ended.set()
-
-        protocol, wire = await upgraded(app)
-        await asyncio.sleep(0)
-        start = len(wire.written)
-        protocol.data_received(framed(Opcode.TEXT, b"\xff") + before + framed(Opcode.PING, b"x"))
-        await asyncio.wait_for(ended.wait(), 60)
-        assert wire.written[start:].endswith(b"<EOF>")
-        assert b"\x88" in wire.written[start:]
-        assert before or b"\x03\xef" in wire.written[start:]  # 1007
-        protocol.connection_lost(None)

@@ -1,7 +1,7 @@
 """Makes calls of one kind, which many tasks make at the same time, in few round trips to Redis.
 
-A call of redis-py costs about as much as all else that a gateway does with a frame of audio; in a pipeline it
-costs a third of that. While one pipeline is on its way, the calls that arrive wait for the next one.
+A call of redis-py costs more than all else that a gateway does with a frame of audio; one call for many of
+them costs a small part of that. While one is on its way, the calls that arrive wait for the next one.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ Call = tuple[list[str], list[Any]]
 
 MOST_CALLS: Final = 128
 MOST_BYTES: Final = 1 << 20
-"""Limits of a pipeline: a larger one would delay the answers to its first calls."""
+"""Limits of a batch: a larger one would delay the answers to its first calls, and other clients of Redis."""
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class _Waiting:
 class Batches:
     """`run_all` runs calls in one round trip: it returns each one's answer, or the exception that it raised.
 
-    What `run_all` itself raises is raised by all calls of the pipeline.
+    What `run_all` itself raises is raised by all calls of the batch.
     """
 
     def __init__(self, run_all: Callable[[Sequence[Call]], Awaitable[Sequence[Any]]]) -> None:

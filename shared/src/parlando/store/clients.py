@@ -166,6 +166,8 @@ class ClusterClient(aioredis.RedisCluster):
         if command in ("XREAD", "XREADGROUP"):
             first = next(n for n, each in enumerate(args) if each in (b"STREAMS", "STREAMS")) + 1
             return self.keyslot(args[first])  # all keys are in one partition
+        if command == "EVALSHA" and int(args[1]):
+            return self.keyslot(args[2])  # the same; there may be hundreds
         return await super()._determine_slot(command, *args)
 
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> ClusterPipeline:

@@ -19,7 +19,7 @@ from parlando.metrics import REDIS_RETRIES
 from parlando.store import addresses, clients
 from parlando.store.batches import Batches, Call
 from parlando.store.keys import answer as answer_of
-from parlando.store.script_sources import REMEMBERED, SOURCES
+from parlando.store.script_sources import REMEMBERED, SOURCES, TOGETHER
 
 log = structlog.get_logger(part="redis")
 
@@ -191,6 +191,9 @@ class Scripts:
         self._scripts: dict[str, Any] = {
             name: redis.register_script(source) for name, source in SOURCES.items()
         }
+        self._together: dict[str, Any] = {
+            name: redis.register_script(source) for name, source in TOGETHER.items()
+        }
         self._batches: dict[tuple[str, int], Batches] = {}
 
     async def run(self, name: str, keys: list[str], args: list[Any], *, within: float = 8.0) -> Any:
@@ -236,15 +239,32 @@ class Scripts:
     async def run_together(self, name: str, group: int, keys: list[str], args: list[Any]) -> Any:
         """As `run`, in one round trip with the calls that other tasks make for `group`, a partition.
 
-        The script must be idempotent.
+        The script must be one of `TOGETHER`, and idempotent.
         """
         if self._replicas:
             return await self.run(name, keys, args)
         batches = self._batches.get((name, group))
         if batches is None:
-            batches = Batches(lambda calls: retried(lambda: self._each(name, calls)))
+            batches = Batches(lambda calls: self._all(name, calls))
             self._batches[name, group] = batches
         return await batches.run(keys, args)
+
+    async def _all(self, name: str, calls: Sequence[Call]) -> list[Any]:
+        """Each call's answer or exception."""
+        if len(calls) > 1:
+            first_keys, first_args = calls[0]
+            keys = [key for keys, _ in calls for key in keys]
+            args = [arg for _, args in calls for arg in args]
+            script = self._together[name]
+            try:
+                answers: list[Any] = await once(
+                    lambda: script(keys=keys, args=[len(first_keys), len(first_args), *args])
+                )
+            except (UnavailableError, broken.ResponseError):
+                pass  # each is made again: a repetition changes nothing, and says which of them has failed
+            else:
+                return answers
+        return await retried(lambda: self._each(name, calls))
 
     async def _each(self, name: str, calls: Sequence[Call]) -> list[Any]:
         """Each call's answer or exception. Raises if a call failed that may succeed in a repetition."""

@@ -183,9 +183,8 @@ class SessionWriter:
 
     async def touch(self) -> None:
         """Record that the client is connected. Raises as `append`."""
-        answer = await self._scripts.run(
-            "touch", [self._keys.session, *self._keys.beside_hash], [self._writer, self._ttl_s]
-        )
+        keys, args = [self._keys.session, *self._keys.beside_hash], [self._writer, self._ttl_s]
+        answer = await self._scripts.run_together("touch", self._keys.partition, keys, args)
         if answer != b"ok":
             raise _refusal(self.sid, answer.decode())
 
