@@ -51,6 +51,10 @@ JOINED = {
     + made("ogg", "-i", "JFK", "-c:a", "libopus"),
     "FLAC in Ogg of two rates": made("oga", "-i", "JFK", "-c:a", "flac")
     + made("oga", "-i", "JFK", "-c:a", "flac", "-ar", "22050"),
+    "FLAC of two rates": made("flac", "-i", "JFK") + made("flac", "-i", "JFK", "-ar", "44100"),
+    "FLAC of two rates, the lower one first": made("flac", "-i", "JFK", "-ar", "48000")
+    + made("flac", "-i", "JFK", "-ar", "8000"),
+    "FLAC, then WAV": made("flac", "-i", "JFK") + wav(SPEECH),
     "WebM": made("webm", "-i", "JFK", "-c:a", "libopus") * 2,
     "Ogg": made("ogg", "-i", "JFK", "-c:a", "libopus") * 2,
     "MP3": made("mp3", "-i", "JFK") * 2,

@@ -39,11 +39,16 @@ def _ogg(head: bytes) -> bytes:
     return _page(head, first=True) + _page(b"tags" * 9) + _page(bytes(250)) + _page(b"OggS" * 9)
 
 
+FRAMES = np.random.default_rng(2).integers(0, 256, 3000).astype("u1").tobytes()
+WHOLE_FLAC = b"fLaC\0\0\0\x22" + bytes(34) + b"\x84\0\1\0" + b"fLaC" * 64 + FRAMES
+
 FIRST = {
     "WAV": wav(SAMPLES),
     "WAV with a chunk behind its samples": wav(SAMPLES) + b"LIST" + struct.pack("<I", 40) + b"ID3 " * 10,
     "WAV without a length": wav(SAMPLES, size=0),
     "MP4": MP4,
+    "FLAC": WHOLE_FLAC,
+    "FLAC with a tag": b"ID3\4\0\0\0\0\1\x0a" + bytes(138) + WHOLE_FLAC,
 }
 TAGGED = ("WAV", "MP4")
 """Those behind which an MP3 is found: its tag is looked for only directly behind the samples."""
@@ -104,7 +109,7 @@ def test_two_streams_of_an_ogg_at_the_same_time_are_one_recording():
 
 def test_what_was_decided_to_belong_to_a_recording_does():
     """A flush passes the bytes on that might begin another one."""
-    for data in (wav(SAMPLES), MP4, _ogg(VORBIS)):
+    for data in (wav(SAMPLES), MP4, _ogg(VORBIS), WHOLE_FLAC):
         layout = sniff(data, complete=True)
         assert layout is not None
         parts = parts_of(layout)

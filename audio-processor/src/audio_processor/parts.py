@@ -1,8 +1,9 @@
 """Finds where another recording begins in a stream of several that were joined byte by byte. Pure.
 
 FFmpeg's demuxers of WAV and MP4 end with the first recording, so behind these any format of `_MARKS` is
-looked for. That of Ogg goes on, but its decoders keep the rate, channels or sizes of the first stream. Those
-of WebM, MP3, AAC and FLAC go on with recordings of their own format, so these need nothing here.
+looked for. That of FLAC goes on, but counts time at the first rate. That of Ogg goes on, but its decoders
+keep the rate, channels or sizes of the first stream. Those of WebM, MP3 and AAC go on with recordings of
+their own format, so these need nothing here.
 """
 
 import re
@@ -66,8 +67,8 @@ class NoParts(Parts):
         return None
 
 
-class WavParts(Parts):
-    """A WAV whose samples end at `end`, after which another may begin; None if any byte may be the end."""
+class SearchedParts(Parts):
+    """Samples that end at `end`, behind which another recording may begin; None if they may end anywhere."""
 
     best = SEARCHED
 
@@ -117,7 +118,7 @@ class ChunkParts(Parts):
     def __init__(self) -> None:
         self._at = 12
         self._kept = b""
-        self._behind: WavParts | None = None
+        self._behind: SearchedParts | None = None
 
     @property
     def wanted(self) -> int:  # type: ignore[override]
@@ -142,9 +143,60 @@ class ChunkParts(Parts):
             behind = self._at + 8 + size + size % 2
             if name == b"data":
                 endless = size in (0, 0xFFFFFFFF) or size > 0x7FFFFFFF
-                self._behind = WavParts(self._at + 8, None if endless else behind - size % 2)
+                self._behind = SearchedParts(self._at + 8, None if endless else behind - size % 2)
             self._at, self._kept = behind, b""
         return self._behind.push(start, data)
+
+
+class FlacParts(Parts):
+    """A FLAC: behind its metadata, another recording may begin at any byte, as frames have no length.
+
+    See RFC 9639, 8.1.
+    """
+
+    best = SEARCHED
+
+    def __init__(self) -> None:
+        self._at = 0
+        self._kept = b""
+        self._in_tag = False
+        self._behind: SearchedParts | None = None
+
+    @property
+    def wanted(self) -> int:  # type: ignore[override]
+        """See `Parts`."""
+        return self._behind.wanted if self._behind else self._at + len(self._kept)
+
+    @property
+    def undecided(self) -> int | None:  # type: ignore[override]
+        """See `Parts`."""
+        return self._behind.undecided if self._behind else None
+
+    def push(self, start: int, data: bytes) -> int | None:
+        """See `Parts`."""
+        while self._behind is None:
+            if start <= self.wanted:
+                self._kept += data[self.wanted - start :][: 4 - len(self._kept)]
+            if len(self._kept) < 4:
+                return None
+            head, self._kept = self._kept, b""
+            if self._in_tag:  # the size of an ID3 tag, four times 7 bits
+                size = sum((byte & 0x7F) << shift for byte, shift in zip(head, (21, 14, 7, 0), strict=True))
+                self._at, self._in_tag = self._at + 4 + size, False
+            elif not self._at and head.startswith(b"ID3"):
+                self._at, self._in_tag = 6, True
+            elif head == b"fLaC":
+                self._at += 4
+            else:  # the head of a block of metadata
+                self._at += 4 + int.from_bytes(head[1:], "big")
+                if head[0] & 0x80:
+                    self._behind = SearchedParts(self._at, None)
+        return self._behind.push(start, data)
+
+    def decide(self) -> None:
+        """See `Parts`."""
+        if self._behind:
+            self._behind.decide()
 
 
 def _is_head(data: bytes) -> bool:
@@ -267,10 +319,10 @@ def parts_of(layout: Layout) -> Parts:
     if isinstance(layout, PcmLayout):
         if not layout.skip:
             return NoParts()
-        return WavParts(layout.skip, None if layout.size is None else layout.skip + layout.size)
+        return SearchedParts(layout.skip, None if layout.size is None else layout.skip + layout.size)
     if layout.demuxer == "wav":
         return ChunkParts()
-    made = {"mov": BoxParts, "ogg": OggParts}.get(layout.demuxer or "", NoParts)
+    made = {"mov": BoxParts, "ogg": OggParts, "flac": FlacParts}.get(layout.demuxer or "", NoParts)
     return made()
 
 
