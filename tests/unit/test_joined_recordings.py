@@ -107,6 +107,14 @@ def test_two_streams_of_an_ogg_at_the_same_time_are_one_recording():
     assert _end(both, 1, before=len(both)) is None
 
 
+@pytest.mark.parametrize("name", ["WAV without a length", "FLAC"])
+def test_whoever_takes_over_a_live_recording_finds_the_next_one(name):
+    data = FIRST[name]
+    layout = sniff(data, complete=True)
+    assert layout is not None
+    assert parts_of(layout).push(1000, (data + data)[1000:]) == len(data)
+
+
 def test_what_was_decided_to_belong_to_a_recording_does():
     """A flush passes the bytes on that might begin another one."""
     for data in (wav(SAMPLES), MP4, _ogg(VORBIS), WHOLE_FLAC):

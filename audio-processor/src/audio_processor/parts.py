@@ -174,9 +174,10 @@ class FlacParts(Parts):
 
     def push(self, start: int, data: bytes) -> int | None:
         """See `Parts`."""
+        if self._behind is None and start > self.wanted:  # an earlier owner has looked at what is before
+            self._behind = SearchedParts(start, None)
         while self._behind is None:
-            if start <= self.wanted:
-                self._kept += data[self.wanted - start :][: 4 - len(self._kept)]
+            self._kept += data[self.wanted - start :][: 4 - len(self._kept)]
             if len(self._kept) < 4:
                 return None
             head, self._kept = self._kept, b""

@@ -7,7 +7,8 @@ BINARY: Final = 0x82
 """First bytes of whole messages that no extension has changed."""
 MASKED: Final = 0x80
 MASK_BYTES: Final = 4
-_TWO_BYTES, _EIGHT_BYTES = 126, 127  # values of the length that say where it is
+_TWO_BYTES: Final = 126
+"""A length that says that the next two bytes have it; 127: the next eight."""
 
 
 class Head(NamedTuple):

@@ -42,14 +42,15 @@ class WebSocketProtocol(CountedProtocol, KeepaliveProtocol):
             self.transport.abort()
 
     def send_receive_event_to_app(self) -> None:
-        """Pass a message to the app. Text that isn't UTF-8 closes the connection with 1007.
-
-        uvicorn stops reading after each message and goes on when the app has received it: two system calls.
-        """
+        """Pass a message that the library has parsed to the app."""
         parts, self.frames = self.frames, []
         self._pass_on(b"".join(parts), text=self.curr_msg_data_type == "text")
 
     def _pass_on(self, data: bytes, *, text: bool) -> None:
+        """Queue a message for the app. Text that isn't UTF-8 closes the connection with 1007.
+
+        Reading stops when `QUEUED_BYTES` wait. In uvicorn it stops after each message, by two system calls.
+        """
         if self.close_sent:
             return
         if not text:
@@ -148,7 +149,7 @@ class WebSocketProtocol(CountedProtocol, KeepaliveProtocol):
             super().data_received(part)
 
     def _is_plain(self, head: Head) -> bool:
-        """Whether it is a short message, as most are. The library's parser would take a third of the time."""
+        """Whether it is a short, whole message, as most are. docs/performance.md says what that saves."""
         return (
             head.first in (BINARY, TEXT)
             and head.masked
