@@ -1,7 +1,9 @@
 """What is particular to Whisper: contexts, attempts, batches with prompts, languages, times of words."""
 
 import json
+import math
 from difflib import SequenceMatcher
+from types import SimpleNamespace
 
 import jiwer
 import numpy as np
@@ -15,7 +17,7 @@ from transcriber.engines import faster_whisper
 from transcriber.engines.base import Window
 from transcriber.engines.faster_whisper import FasterWhisperEngine
 from transcriber.engines.registry import load as load_engine
-from transcriber.engines.whisper_attempts import FULL, Attempt
+from transcriber.engines.whisper_attempts import FULL, TEMPERATURES, Attempt
 from transcriber.settings import TranscriberSettings
 
 SPEECH = FIXTURES / "speech"
@@ -62,11 +64,77 @@ def test_an_implausible_final_is_decoded_again_in_the_full_context(tiny, monkeyp
     [hypothesis] = tiny.transcribe([Window(samples, final=True)])
     assert len(frames) == 2, "the states of the full context are encoded once for all its attempts"
     assert frames[1] == 3000
-    assert hypothesis.words, "the last attempt counts whatever it is"
+    assert hypothesis.words, "if no attempt is plausible, the best one counts"
 
     frames.clear()
     tiny.transcribe([Window(samples, final=True, redecode=False), Window(samples)])
     assert 3000 not in frames
+
+
+def _decodes(engine, monkeypatch) -> list:
+    """The decodes among which `engine` chooses, as it makes them."""
+    decodes, choose = [], engine._choose
+
+    def note(job, decode):
+        decodes.append(decode)
+        return choose(job, decode)
+
+    monkeypatch.setattr(engine, "_choose", note)
+    return decodes
+
+
+def test_the_best_of_the_attempts_counts_if_none_is_plausible(monkeypatch):
+    engine = FasterWhisperEngine(str(whisper_base()), device="cpu")
+    decodes = _decodes(engine, monkeypatch)
+    monkeypatch.setattr(faster_whisper, "is_plausible", lambda text, logprob: False)
+    # Whisper base isn't sure of this translation. At high temperatures it says anything.
+    window = Window(_samples("multilingual/de.flac"), final=True, language="de", task="translate")
+    [hypothesis] = engine.transcribe([window])
+
+    assert len(decodes) == 2 + len(TEMPERATURES)
+    best = max(decodes, key=lambda decode: decode.logprob)
+    assert (hypothesis.text, hypothesis.confidence) == (best.text, round(math.exp(best.logprob), 4))
+
+
+def test_the_best_of_openai_whispers_decodes_counts_if_none_is_plausible(micro_checkpoint, monkeypatch):
+    from transcriber.engines.whisper import TEMPERATURES, WhisperEngine
+
+    texts = iter(
+        [("first", -2.0), ("best", -1.5), *[("worse", -3.0 - n) for n in range(len(TEMPERATURES) - 1)]]
+    )
+
+    def decode(features, options, *, temperature):
+        text, logprob = next(texts)
+        return [SimpleNamespace(text=text, avg_logprob=logprob, no_speech_prob=0.0, tokens=[])]
+
+    engine = WhisperEngine(str(micro_checkpoint), device="cpu")
+    monkeypatch.setattr(engine, "_decode", decode)
+    [hypothesis] = engine.transcribe([Window(_samples(CLIPS[0]), final=True)])
+    assert next(texts, None) is None
+    assert (hypothesis.text, hypothesis.confidence) == ("best", round(math.exp(-1.5), 4))
+
+
+def test_an_empty_text_that_was_sampled_does_not_win(tiny, monkeypatch):
+    decodes = _decodes(tiny, monkeypatch)
+    monkeypatch.setattr(faster_whisper, "is_plausible", lambda text, logprob: logprob > -0.001)
+    generate = tiny._model.generate
+
+    def empty_at_a_temperature(*args, **options):
+        results = generate(*args, **options)
+        if "sampling_temperature" not in options:
+            return results
+        empty = {"sequences_ids": [[]], "scores": [0.0], "no_speech_prob": results[0].no_speech_prob}
+        return [SimpleNamespace(**empty) for _ in results]
+
+    monkeypatch.setattr(
+        tiny,
+        "_model",
+        SimpleNamespace(generate=empty_at_a_temperature, encode=tiny._model.encode, device="cpu"),
+    )
+    [hypothesis] = tiny.transcribe([Window(_samples(CLIPS[0]), final=True)])
+
+    assert [not decode.text for decode in decodes] == [False, False] + [True] * len(TEMPERATURES)
+    assert hypothesis.text in [decode.text for decode in decodes[:2]]
 
 
 def test_a_final_that_repeats_itself_in_a_short_context_is_decoded_once_more(tiny, monkeypatch):

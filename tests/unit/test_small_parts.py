@@ -186,20 +186,47 @@ def test_the_median_of_seven_is_numpys():
     assert (word_times._median_filtered(rows[:, :3]) == rows[:, :3]).all()
 
 
-def test_under_load_windows_are_decoded_once_and_without_context():
-    cadence = Cadence(8000)
+def _recognizer(*, reproducible):
+    """A recognizer with one earlier segment, and its scheduler."""
     engine = SimpleNamespace(info=SimpleNamespace(primes=True, improves=False))
     audio = AudioBuffer()
     audio.append(np.zeros(5 * 16_000, np.int16))
-    scheduler = SimpleNamespace(engine=engine, cadence=cadence, has_queued_finals=False)
+    scheduler = SimpleNamespace(engine=engine, cadence=Cadence(8000), has_queued_finals=False)
     recognizer = Recognizer(
         scheduler,
         SimpleNamespace(audio=audio),
         SettledContext(8 * 16_000),
         LanguageTracker(),
-        always_redecode=False,
+        reproducible=reproducible,
     )
     recognizer.context.add(0, 30_000, (Word("before"),))
+    return recognizer, scheduler
+
+
+def test_a_reproducible_final_does_not_depend_on_partials_or_on_the_load():
+    utterance = Utterance(1, 32_000, 33_000, 79_000, 40_000, 80_000)
+
+    def final(*, reproducible, partials, load):
+        recognizer, scheduler = _recognizer(reproducible=reproducible)
+        scheduler.has_queued_finals = load > 0
+        for second in range(60):
+            scheduler.cadence.observe(load, float(second))
+        segment = OpenSegment(1, 32_000, 33_000)
+        segment.agreement.tail = partials
+        window = recognizer.window(segment, 80_000, SessionConfig(), utterance)
+        return len(window.samples), window.context_samples, window.draft, window.redecode
+
+    heard = (Word("ask"), Word("not"))
+    assert final(reproducible=False, partials=heard, load=0.0) == (80_000, 32_000, heard, True)
+    assert final(reproducible=False, partials=heard, load=1.0) == (48_000, 0, heard, False)
+    for partials in ((), heard):
+        for load in (0.0, 1.0):
+            assert final(reproducible=True, partials=partials, load=load) == (80_000, 32_000, (), True)
+
+
+def test_under_load_windows_are_decoded_once_and_without_context():
+    recognizer, scheduler = _recognizer(reproducible=False)
+    cadence, engine = scheduler.cadence, scheduler.engine
     segment, utterance = OpenSegment(1, 32_000, 33_000), Utterance(1, 32_000, 33_000, 79_000, 40_000, 80_000)
 
     calm = recognizer.window(segment, 80_000, SessionConfig(), utterance)

@@ -36,7 +36,9 @@ class TranscriberSettings(EngineSettings):
         None, ge=0.2, le=5, description="Replaces `PARTIAL_INTERVAL_MS` if set; in seconds"
     )
     partial_cadence: Literal["adaptive", "fixed"] = Field(
-        "adaptive", description="`fixed` counts partials in samples: the same audio gives the same partials"
+        "adaptive",
+        description="`fixed` counts partials in samples and decodes finals without what partials gave: "
+        "the same audio gives the same partials and finals",
     )
     openai_base_url: str = Field(
         "https://api.groq.com/openai/v1",

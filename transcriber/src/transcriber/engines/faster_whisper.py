@@ -23,7 +23,13 @@ from parlando.errors import EngineError, ModelError
 from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window
 from transcriber.engines.guards import MAX_COMPRESSION, compression, repeats_phrase, truncate_repetition
 from transcriber.engines.whisper_attempts import FULL, FULL_CONTEXT_S, SAMPLES, Attempt, Context, attempts
-from transcriber.engines.whisper_text import empty_hypothesis, is_plausible, is_silent, parts_of
+from transcriber.engines.whisper_text import (
+    empty_hypothesis,
+    is_plausible,
+    is_silent,
+    parts_of,
+    plausibility,
+)
 from transcriber.engines.whisper_words import with_probabilities, with_times, word_delay_s, words_of_tokens
 
 BATCH: Final = {"cpu": 4, "cuda": 32}  # windows decoded in one call
@@ -37,12 +43,23 @@ MAX_TOKENS_PER_S: Final = {True: 25, False: 10}  # multilingual or English; Engl
 MULTILINGUAL_TASKS: Final = ("transcribe", "translate", "detect_language")
 
 
+@dataclass(frozen=True, slots=True)
+class _Decode:
+    """What one attempt has decoded. `logprob`: the mean of the tokens' log-probabilities."""
+
+    tokens: list[int]
+    text: str
+    logprob: float
+    context: Context
+
+
 @dataclass(slots=True)
 class _Job:
     """A window on its way through its attempts.
 
     `mel`: shape (bands, frames), of the samples alone. `prompt`: tokens before the text. `states`: of the
-    encoder by context, shape (positions, width). `hypothesis`: None while attempts are needed.
+    encoder by context, shape (positions, width). `rejected`: decodes that aren't plausible. `hypothesis`:
+    None while attempts are needed.
     """
 
     window: Window
@@ -52,6 +69,7 @@ class _Job:
     language: str
     language_probability: float | None = None
     states: dict[Context, Float32] = field(default_factory=dict)
+    rejected: list[_Decode] = field(default_factory=list)
     hypothesis: Hypothesis | None = None
 
 
@@ -201,45 +219,56 @@ class FasterWhisperEngine(Engine):
             suppress_tokens=[-1],
             **sampled,
         )
-        timed = []
+        timed: dict[Context, list[_Job]] = defaultdict(list)
         for job, result in zip(batch, results, strict=True):
             tokens = result.sequences_ids[0]
             logprob = result.scores[0] * len(tokens) / (len(tokens) + 1)  # the end token counts as one
-            job.hypothesis = self._judge(job, attempt, tokens, logprob, result.no_speech_prob)
-            if job.hypothesis is None or not job.hypothesis.words:
+            if attempt.temperature and not tokens:
+                logprob = -math.inf  # CTranslate2 gives no score to an empty text; a sampled one mustn't win
+            if is_silent(result.no_speech_prob, logprob):
+                job.hypothesis = empty_hypothesis(job.language, "no_speech")
                 continue
+            text = self._tokenizer(job.language, job.window.task).decode(tokens).strip()
+            chosen = self._choose(job, _Decode(tokens, text, logprob, attempt.context))
+            if chosen is None:
+                continue
+            job.hypothesis = self._hypothesis(job, chosen)
             if not job.window.final:
                 rated = with_probabilities(job.hypothesis.words, _probabilities(tokens, result.logits[0]))
                 job.hypothesis = replace(job.hypothesis, words=rated)
-            elif job.window.words:
-                timed.append(job)
-        if timed:
-            self._add_times(timed, attempt.context)
+            elif job.window.words and job.hypothesis.words:
+                timed[chosen.context].append(job)
+        for context, jobs in timed.items():
+            self._add_times(jobs, context)
 
-    def _judge(
-        self, job: _Job, attempt: Attempt, tokens: list[int], logprob: float, no_speech_prob: float
-    ) -> Hypothesis | None:
-        """The hypothesis of a decode; None if it isn't plausible and other attempts are left."""
-        if is_silent(no_speech_prob, logprob):
-            return empty_hypothesis(job.language, "no_speech")
-        tokenizer = self._tokenizer(job.language, job.window.task)
-        text = tokenizer.decode(tokens).strip()
-        written = written_in(job.language, job.window.task)
+    def _choose(self, job: _Job, decode: _Decode) -> _Decode | None:
+        """The decode that counts: a plausible one, or the best if no attempt is left; None before that."""
         # In a short context, Whisper sometimes repeats a short utterance.
-        doubtful = attempt.context != FULL and repeats_phrase(parts_of(text, written))
-        if job.attempts and (doubtful or not is_plausible(text, logprob)):
+        doubtful = decode.context != FULL and repeats_phrase(parts_of(decode.text, self._written(job)))
+        if not doubtful and is_plausible(decode.text, decode.logprob):
+            return decode
+        if not doubtful or not job.attempts:
+            job.rejected.append(decode)
+        if job.attempts:
             return None
-        if job.window.final and compression(text) > MAX_COMPRESSION:
+        return max(job.rejected, key=lambda each: plausibility(each.text, each.logprob))
+
+    def _written(self, job: _Job) -> str | None:
+        return written_in(job.language, job.window.task)
+
+    def _hypothesis(self, job: _Job, decode: _Decode) -> Hypothesis:
+        if job.window.final and compression(decode.text) > MAX_COMPRESSION:
             return empty_hypothesis(job.language, "suppressed")
-        kept = truncate_repetition([token for token in tokens if token < tokenizer.eot])
+        tokenizer = self._tokenizer(job.language, job.window.task)
+        kept = truncate_repetition([token for token in decode.tokens if token < tokenizer.eot])
         split = tokenizer.split_tokens_on_spaces
-        if written in UNSPACED:
+        if self._written(job) in UNSPACED:
             split = tokenizer.split_tokens_on_unicode
-        words = words_of_tokens(split, kept, written)
+        words = words_of_tokens(split, kept, self._written(job))
         return Hypothesis(
             words,
             job.language,
-            round(math.exp(logprob), 4),
+            round(math.exp(decode.logprob), 4),
             None if words else "no_speech",
             language_probability=job.language_probability,
         )

@@ -35,6 +35,7 @@ from transcriber.engines.whisper_text import (
     empty_hypothesis,
     is_plausible,
     is_silent,
+    plausibility,
     words_of,
 )
 from transcriber.engines.whisper_words import word_delay_s
@@ -181,14 +182,14 @@ class WhisperEngine(Engine):
         return results
 
     def _at_higher_temperatures(self, feature: torch.Tensor, options: dict[str, Any], result: Any) -> Any:
-        """`result`, or the first plausible one at a higher temperature; the last if none is."""
+        """`result`, or the first plausible one at a higher temperature; the best one if none is."""
+        results = [result]
         for temperature in TEMPERATURES:
-            if is_plausible(result.text, result.avg_logprob) or is_silent(
-                result.no_speech_prob, result.avg_logprob
-            ):
-                break
-            [result] = self._decode(feature, options, temperature=temperature)
-        return result
+            text, avg_logprob = results[-1].text, results[-1].avg_logprob
+            if is_plausible(text, avg_logprob) or is_silent(results[-1].no_speech_prob, avg_logprob):
+                return results[-1]
+            results += self._decode(feature, options, temperature=temperature)
+        return max(results, key=lambda each: plausibility(each.text, each.avg_logprob))
 
     def _hypothesis(self, window: Window, mel: torch.Tensor, result: Any, language: str) -> Hypothesis:
         if is_silent(result.no_speech_prob, result.avg_logprob):

@@ -49,7 +49,7 @@ class Attempt:
 
 
 def attempts(window: Window) -> Iterator[Attempt]:
-    """The decodes of a window in their order; the result of the last one counts whatever it is."""
+    """The decodes of a window in their order, until the result of one is plausible."""
     short = short_context(window)
     if not window.final:
         yield Attempt(short)

@@ -45,6 +45,11 @@ def is_plausible(text: str, avg_logprob: float) -> bool:
     return avg_logprob >= WORST_LOGPROB and compression(text) <= MAX_COMPRESSION
 
 
+def plausibility(text: str, avg_logprob: float) -> tuple[bool, float]:
+    """A key that orders results: without much repetition before repetitive ones, then by probability."""
+    return compression(text) <= MAX_COMPRESSION, avg_logprob
+
+
 def is_silent(no_speech_prob: float, avg_logprob: float) -> bool:
     """Whether Whisper's own probabilities say that the window holds no speech.
 

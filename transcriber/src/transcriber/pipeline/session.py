@@ -70,7 +70,7 @@ class LiveSession:
             self._input.segmenter,
             SettledContext(reach, snapshot.get("context", ())),
             LanguageTracker(snapshot.get("languages")),
-            always_redecode=fixed_interval is not None,
+            reproducible=fixed_interval is not None,
         )
         self._output = SessionOutput(
             claim,

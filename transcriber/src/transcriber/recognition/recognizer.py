@@ -39,7 +39,7 @@ def _given(window: Window) -> Callable[[], Window]:
 
 class Recognizer:
     """One session's access to the engine. `context`: the earlier segments. `languages`: their languages.
-    `always_redecode`: windows may be decoded again even under load.
+    `reproducible`: what is decoded, and how, doesn't depend on the load or on which partials were in time.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class Recognizer:
         context: SettledContext,
         languages: LanguageTracker,
         *,
-        always_redecode: bool,
+        reproducible: bool,
     ) -> None:
         self._scheduler = scheduler
         self._segmenter = segmenter
-        self._always_redecode = always_redecode
+        self._reproducible = reproducible
         self.context = context
         self.languages = languages
 
@@ -185,21 +185,20 @@ class Recognizer:
                 goes_on_below=GOES_ON_BELOW,
                 prefix=committed if self._scheduler.engine.info.primes else (),
                 draft=tail,
-                redecode=self._always_redecode or self._scheduler.cadence.allows_redecode,
+                redecode=self._reproducible or self._scheduler.cadence.allows_redecode,
                 **options,
             )
         # A final has no prefix, so that a wrongly committed word doesn't affect the words that follow it.
         scheduler = self._scheduler
-        redecode = self._always_redecode or not (
-            scheduler.engine.info.improves or scheduler.has_queued_finals
-        )
+        redecode = self._reproducible or not (scheduler.engine.info.improves or scheduler.has_queued_finals)
         goes_on = self.context.ends_before(segment.onset, SENTENCE_PAUSE)
         return Window(
             to_float(audio.slice(begin, end)),
             context=context,
             context_samples=segment.start - begin,
             goes_on_below=FINAL_GOES_ON_BELOW if goes_on else 0.0,
-            draft=committed + tail,
+            # Int8 engines scale the draft's tokens together: another draft may give other punctuation.
+            draft=() if self._reproducible else committed + tail,
             words=config.timed or (self._allows_context and self.context.needs_times(end - segment.start)),
             final=True,
             voiced_s=seconds(utterance.voiced),
@@ -217,7 +216,7 @@ class Recognizer:
     @property
     def _allows_context(self) -> bool:
         """Whether there is time to decode with the audio before a segment."""
-        return self._always_redecode or self._scheduler.cadence.allows_context
+        return self._reproducible or self._scheduler.cadence.allows_context
 
     def _tells_sentence(self, segment: OpenSegment, end: int) -> bool:
         """Whether a partial is decoded with the context, to tell whether the segment begins a sentence.
