@@ -37,8 +37,7 @@ class TranscriberSettings(EngineSettings):
     )
     partial_cadence: Literal["adaptive", "fixed"] = Field(
         "adaptive",
-        description="`fixed` counts partials in samples and decodes finals without what partials gave: "
-        "the same audio gives the same partials and finals",
+        description="`fixed` counts partials in samples: the same audio gives the same partials and finals",
     )
     openai_base_url: str = Field(
         "https://api.groq.com/openai/v1",

@@ -193,6 +193,7 @@ class OpenSegment:
             "spoken": self.spoken and asdict(self.spoken),
             "doubted": self.doubted,
             "first_word": self.first_word,
+            "asked": self.asked,
             "task": self._task,
             "stable": self._stable,
             "speculation": speculation
@@ -219,7 +220,7 @@ class OpenSegment:
         segment.confidence, segment.language = state["confidence"], state["language"]
         segment.spoken = Detected(**state["spoken"]) if state.get("spoken") else None
         segment.doubted, segment._task = state.get("doubted", False), state.get("task", "transcribe")
-        segment.first_word = state.get("first_word")
+        segment.first_word, segment.asked = state.get("first_word"), state.get("asked", False)
         if saved := state["speculation"]:
             segment.speculation = Hypothesis(**{**saved, "words": load_words(saved["words"])})
         return segment

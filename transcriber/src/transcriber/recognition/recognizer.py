@@ -39,7 +39,7 @@ def _given(window: Window) -> Callable[[], Window]:
 
 class Recognizer:
     """One session's access to the engine. `context`: the earlier segments. `languages`: their languages.
-    `reproducible`: what is decoded, and how, doesn't depend on the load or on which partials were in time.
+    `reproducible`: what is decoded, and how, doesn't depend on the load.
     """
 
     def __init__(
@@ -197,8 +197,7 @@ class Recognizer:
             context=context,
             context_samples=segment.start - begin,
             goes_on_below=FINAL_GOES_ON_BELOW if goes_on else 0.0,
-            # Int8 engines scale the draft's tokens together: another draft may give other punctuation.
-            draft=() if self._reproducible else committed + tail,
+            draft=committed + tail,
             words=config.timed or (self._allows_context and self.context.needs_times(end - segment.start)),
             final=True,
             voiced_s=seconds(utterance.voiced),
