@@ -103,8 +103,10 @@ def test_only_the_word_that_was_written_small_is_written_small():
 def test_a_takeover_keeps_what_is_known_of_the_sentence():
     before = OpenSegment(1, 0, 0)
     before.take(heard("ask what you", goes_on=True), S, hold_from=8 * S)
+    before.asked = True
     after = OpenSegment.load(before.dump())
     assert after is not None
+    assert after.asked, "no second partial is decoded with the context"
     assert after.in_sentence(heard("Ask what you can")).text == "ask what you can"
 
 
