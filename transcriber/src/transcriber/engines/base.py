@@ -51,6 +51,7 @@ class Window:
     `samples`: float32 of shape (n,), 16 kHz, in [-1, 1).
     `context`: final words of the first `context_samples` samples, which belong to earlier segments; the
     hypothesis and its times begin behind these samples. Only where `info.context_s` is not 0.
+    `lead_samples`: samples of the segment before its speech, of a live window.
     `goes_on_below`: if a sentence ends between the context and the segment with a lower probability, the
     first word is written as inside the context's last sentence. 0 to write it as the first of a sentence.
     `prefix`: words already committed; the hypothesis begins with them where `info.primes`.
@@ -68,6 +69,7 @@ class Window:
     samples: Float32
     context: tuple[Word, ...] = ()
     context_samples: int = 0
+    lead_samples: int = 0
     goes_on_below: float = 0.0
     prefix: tuple[Word, ...] = ()
     draft: tuple[Word, ...] = ()

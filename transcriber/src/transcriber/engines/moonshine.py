@@ -35,6 +35,7 @@ DRAFT_TOKENS: Final = 8  # draft tokens verified by one forward pass after the f
 FRAME_S: Final = 384 / SAMPLE_RATE  # seconds per encoder frame
 MIN_SAMPLES: Final = SAMPLE_RATE // 2  # shorter windows are padded with silence
 PARTIAL_PADDING: Final = SAMPLE_RATE // 5  # samples of silence appended to a partial's window
+LEAD: Final = SAMPLE_RATE * 4 // 10  # samples before the speech from which on some of them are left out
 REDECODE_CONFIDENCE: Final = 0.95  # a final below this confidence is decoded again
 MIN_VOICED_S: Final = 0.5  # seconds of detected speech from which an empty final is decoded again
 SENTENCE_ENDS: Final = (".", "?", "!", "..", "...")
@@ -57,7 +58,9 @@ class _Variant:
     padding: int = SAMPLE_RATE * 3 // 10
 
 
-FIRST_VARIANT: Final = _Variant(context=True, padding=SAMPLE_RATE * 8 // 10)
+WITH_CONTEXT: Final = _Variant(context=True, padding=SAMPLE_RATE * 8 // 10)
+WITHOUT_CONTEXT: Final = _Variant(padding=SAMPLE_RATE // 5)
+WITHOUT_CONTEXT_OR_LEAD: Final = _Variant(skip=SAMPLE_RATE // 10, padding=SAMPLE_RATE // 5)
 UNCERTAIN_FINAL_VARIANTS: Final = (
     _Variant(skip=SAMPLE_RATE // 5, padding=SAMPLE_RATE * 8 // 10),
     _Variant(peak=0.25),
@@ -226,9 +229,10 @@ class MoonshineEngine(Engine):
         """
         if window.earlier is not None:
             return self._improved(window, window.earlier)
-        best = self._decode_variant(window, FIRST_VARIANT, window.prefix + window.draft)
+        first, *others = self._variants(window)
+        best = self._decode_variant(window, first, window.prefix + window.draft)
         if not best.words:
-            for variant in self._variants_of_empty(window):
+            for variant in others:
                 best = self._decode_variant(window, variant, ())
                 if best.words:
                     break
@@ -262,11 +266,16 @@ class MoonshineEngine(Engine):
         return Hypothesis(tuple(words), "en", confidence, improvable=improvable, goes_on=decoded.goes_on)
 
     @staticmethod
-    def _variants_of_empty(window: Window) -> tuple[_Variant, ...]:
-        """The variants to decode of a window that gave no words."""
-        if not window.final:
-            return EMPTY_PARTIAL_VARIANTS if window.redecode else ()
-        return EMPTY_FINAL_VARIANTS if window.voiced_s >= MIN_VOICED_S else ()
+    def _variants(window: Window) -> tuple[_Variant, ...]:
+        """The variants of a window to decode until one gives words."""
+        has_lead = window.lead_samples >= LEAD
+        if window.final:
+            first = WITHOUT_CONTEXT_OR_LEAD if has_lead else WITHOUT_CONTEXT
+            first = WITH_CONTEXT if window.context else first
+            return first, *(EMPTY_FINAL_VARIANTS if window.voiced_s >= MIN_VOICED_S else ())
+        begins = has_lead and not (window.context or window.prefix or window.draft)
+        variants = (() if begins else (WITH_CONTEXT,)) + EMPTY_PARTIAL_VARIANTS
+        return variants if window.redecode else variants[:1]
 
     def _decode_variant(self, window: Window, variant: _Variant, expected: Sequence[Word]) -> _Decoded:
         """Decode one variant. `expected`: the probable words of the result, used as a draft."""

@@ -229,9 +229,9 @@ class SessionOutput:
             return
         segment.end = utterance.end
         segment.speculation = hypothesis
-        settled = not hypothesis.improvable
-        await self._publish(segment, hypothesis, utterance.end, config, Lane.FINAL, paused=settled)
-        if hypothesis.improvable and segment.speculation is hypothesis:
+        improving = self._recognizer.should_improve(hypothesis)
+        await self._publish(segment, hypothesis, utterance.end, config, Lane.FINAL, paused=not improving)
+        if improving and segment.speculation is hypothesis:
             deadline = time.monotonic() + self._until_endpoint(utterance) + IMPROVED_BY_S
             self._improving = asyncio.create_task(
                 self._recognizer.improve(segment, utterance, config, hypothesis, deadline)
