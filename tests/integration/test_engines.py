@@ -105,6 +105,31 @@ def test_improving_a_final_call_by_call_gives_what_one_call_gives(engine, spoken
     assert improved, "no clip is uncertain enough to be decoded again"
 
 
+def test_silence_before_the_speech_hides_fewer_beginnings_if_the_window_tells_its_length(engine, spoken):
+    if engine.info.name != "moonshine":
+        pytest.skip("the other engines don't depend on it")
+    lead, begun = SAMPLE_RATE // 2, SAMPLE_RATE * 45 // 100
+    with_words = {0: 0, lead: 0}
+    for samples, _ in spoken:
+        speech = samples[np.flatnonzero(np.abs(samples) > 0.1 * np.abs(samples).max())[0] :]
+        beginning = np.concatenate([np.zeros(lead, np.float32), speech[:begun]])
+        for told in with_words:
+            window = Window(beginning, lead_samples=told, redecode=False)
+            with_words[told] += bool(engine.transcribe([window])[0].words)
+    assert with_words[lead] > with_words[0]
+
+
+def test_only_silence_is_left_out_of_a_final_without_context(engine, spoken):
+    """The first word of a clip that begins with speech is recognised, whatever the window says of silence."""
+    if engine.info.name != "moonshine":
+        pytest.skip("the other engines leave nothing out")
+    for samples, _ in spoken:
+        speech = samples[np.flatnonzero(np.abs(samples) > 0.1 * np.abs(samples).max())[0] :]
+        short = engine.transcribe([Window(speech, final=True, lead_samples=1000, redecode=False)])
+        unknown = engine.transcribe([Window(speech, final=True, redecode=False)])
+        assert short == unknown
+
+
 def test_words_rise_in_time_and_lie_in_the_window(engine, spoken):
     for samples, _ in spoken:
         words = engine.transcribe([Window(samples, words=True, final=True, voiced_s=1.0)])[0].words

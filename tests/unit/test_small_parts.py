@@ -24,7 +24,7 @@ from parlando.errors import EngineError, InvalidAudioError
 from parlando.store.history import SessionRecord
 from support.perfect import PerfectEngine, speak
 from transcriber.engines import word_times
-from transcriber.engines.base import Window, Word
+from transcriber.engines.base import Hypothesis, Window, Word
 from transcriber.engines.guards import compression, repeats_phrase, truncate_repetition
 from transcriber.engines.word_times import align
 from transcriber.pipeline.context import SettledContext
@@ -217,6 +217,20 @@ def test_a_reproducible_final_does_not_depend_on_the_load():
     assert final(reproducible=False, load=0.0) == (80_000, 32_000, True)
     assert final(reproducible=False, load=1.0) == (48_000, 0, False)
     assert final(reproducible=True, load=0.0) == final(reproducible=True, load=1.0) == (80_000, 32_000, True)
+
+
+def test_under_load_only_doubtful_finals_are_decoded_again():
+    def improves(confidence, *, reproducible, load, improvable=True):
+        recognizer, scheduler = _recognizer(reproducible=reproducible)
+        for second in range(60):
+            scheduler.cadence.observe(load, float(second))
+        return recognizer.should_improve(Hypothesis((), confidence=confidence, improvable=improvable))
+
+    assert improves(0.9, reproducible=False, load=0.0)
+    assert not improves(0.9, reproducible=False, load=1.0)
+    assert improves(0.8, reproducible=False, load=1.0)
+    assert improves(0.9, reproducible=True, load=1.0)
+    assert not improves(0.8, reproducible=False, load=0.0, improvable=False)
 
 
 def test_under_load_windows_are_decoded_once_and_without_context():

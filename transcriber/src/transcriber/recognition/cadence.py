@@ -15,7 +15,7 @@ LOAD_S: Final = 2.0  # time constant of the smoothed load
 DELAY_WEIGHT: Final = 0.1  # weight of a new observation in the smoothed queue delay
 CONTEXT_UP_TO: Final = 1.0  # interval, relative to the configured one, up to which finals have context, …
 HURRIED_FROM: Final = 0.8  # … from which speculations wait for more silence, …
-REDECODE_UP_TO: Final = 2.0  # … and up to which windows are decoded more than once
+REDECODE_UP_TO: Final = 3.0  # … and up to which windows are decoded more than once
 
 
 class Cadence:
