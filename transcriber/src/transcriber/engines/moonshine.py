@@ -59,8 +59,8 @@ class _Variant:
 
 
 WITH_CONTEXT: Final = _Variant(context=True, padding=SAMPLE_RATE * 8 // 10)
-WITHOUT_CONTEXT: Final = _Variant(padding=SAMPLE_RATE // 5)
-WITHOUT_CONTEXT_OR_LEAD: Final = _Variant(skip=SAMPLE_RATE // 10, padding=SAMPLE_RATE // 5)
+WITHOUT_CONTEXT: Final = _Variant(padding=SAMPLE_RATE * 4 // 10)
+WITHOUT_CONTEXT_OR_LEAD: Final = _Variant(skip=SAMPLE_RATE // 10, padding=SAMPLE_RATE * 4 // 10)
 UNCERTAIN_FINAL_VARIANTS: Final = (
     _Variant(skip=SAMPLE_RATE // 5, padding=SAMPLE_RATE * 8 // 10),
     _Variant(peak=0.25),
