@@ -59,8 +59,7 @@ class _Variant:
 
 
 WITH_CONTEXT: Final = _Variant(context=True, padding=SAMPLE_RATE * 8 // 10)
-WITHOUT_CONTEXT: Final = _Variant(padding=SAMPLE_RATE * 4 // 10)
-WITHOUT_CONTEXT_OR_LEAD: Final = _Variant(skip=SAMPLE_RATE // 10, padding=SAMPLE_RATE * 4 // 10)
+WITHOUT_CONTEXT_OR_LEAD: Final = _Variant(skip=SAMPLE_RATE // 10, padding=SAMPLE_RATE // 5)
 UNCERTAIN_FINAL_VARIANTS: Final = (
     _Variant(skip=SAMPLE_RATE // 5, padding=SAMPLE_RATE * 8 // 10),
     _Variant(peak=0.25),
@@ -270,8 +269,7 @@ class MoonshineEngine(Engine):
         """The variants of a window to decode until one gives words."""
         has_lead = window.lead_samples >= LEAD
         if window.final:
-            first = WITHOUT_CONTEXT_OR_LEAD if has_lead else WITHOUT_CONTEXT
-            first = WITH_CONTEXT if window.context else first
+            first = WITHOUT_CONTEXT_OR_LEAD if has_lead and not window.context else WITH_CONTEXT
             return first, *(EMPTY_FINAL_VARIANTS if window.voiced_s >= MIN_VOICED_S else ())
         begins = has_lead and not (window.context or window.prefix or window.draft)
         variants = (() if begins else (WITH_CONTEXT,)) + EMPTY_PARTIAL_VARIANTS

@@ -207,7 +207,7 @@ class Recognizer:
             context=context,
             context_samples=segment.start - begin,
             goes_on_below=FINAL_GOES_ON_BELOW if goes_on else 0.0,
-            lead_samples=segment.onset - segment.start,
+            lead_samples=0 if self._allows_context else segment.onset - segment.start,
             draft=committed + tail,
             words=config.timed or (self._allows_context and self.context.needs_times(end - segment.start)),
             final=True,
