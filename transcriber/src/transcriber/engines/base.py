@@ -51,7 +51,8 @@ class Window:
     `samples`: float32 of shape (n,), 16 kHz, in [-1, 1).
     `context`: final words of the first `context_samples` samples, which belong to earlier segments; the
     hypothesis and its times begin behind these samples. Only where `info.context_s` is not 0.
-    `lead_samples`: samples of the segment before its speech, of a live window.
+    `lead_samples`: samples of the segment before its speech, of which an engine may leave out some; 0 if
+    it may not, or if their number is unknown.
     `goes_on_below`: if a sentence ends between the context and the segment with a lower probability, the
     first word is written as inside the context's last sentence. 0 to write it as the first of a sentence.
     `prefix`: words already committed; the hypothesis begins with them where `info.primes`.

@@ -35,7 +35,7 @@ DRAFT_TOKENS: Final = 8  # draft tokens verified by one forward pass after the f
 FRAME_S: Final = 384 / SAMPLE_RATE  # seconds per encoder frame
 MIN_SAMPLES: Final = SAMPLE_RATE // 2  # shorter windows are padded with silence
 PARTIAL_PADDING: Final = SAMPLE_RATE // 5  # samples of silence appended to a partial's window
-LEAD: Final = SAMPLE_RATE * 4 // 10  # samples before the speech from which on some of them are left out
+LEAD: Final = SAMPLE_RATE * 4 // 10  # from so many samples before the speech on, some are left out
 REDECODE_CONFIDENCE: Final = 0.95  # a final below this confidence is decoded again
 MIN_VOICED_S: Final = 0.5  # seconds of detected speech from which an empty final is decoded again
 SENTENCE_ENDS: Final = (".", "?", "!", "..", "...")
@@ -58,8 +58,8 @@ class _Variant:
     padding: int = SAMPLE_RATE * 3 // 10
 
 
-WITH_CONTEXT: Final = _Variant(context=True, padding=SAMPLE_RATE * 8 // 10)
-WITHOUT_CONTEXT_OR_LEAD: Final = _Variant(skip=SAMPLE_RATE // 10, padding=SAMPLE_RATE // 5)
+FIRST_VARIANT: Final = _Variant(context=True, padding=SAMPLE_RATE * 8 // 10)
+WITHOUT_LEAD: Final = _Variant(skip=SAMPLE_RATE // 10, padding=SAMPLE_RATE // 5)
 UNCERTAIN_FINAL_VARIANTS: Final = (
     _Variant(skip=SAMPLE_RATE // 5, padding=SAMPLE_RATE * 8 // 10),
     _Variant(peak=0.25),
@@ -269,10 +269,10 @@ class MoonshineEngine(Engine):
         """The variants of a window to decode until one gives words."""
         has_lead = window.lead_samples >= LEAD
         if window.final:
-            first = WITHOUT_CONTEXT_OR_LEAD if has_lead and not window.context else WITH_CONTEXT
+            first = FIRST_VARIANT if window.context or not has_lead else WITHOUT_LEAD
             return first, *(EMPTY_FINAL_VARIANTS if window.voiced_s >= MIN_VOICED_S else ())
         begins = has_lead and not (window.context or window.prefix or window.draft)
-        variants = (() if begins else (WITH_CONTEXT,)) + EMPTY_PARTIAL_VARIANTS
+        variants = (() if begins else (FIRST_VARIANT,)) + EMPTY_PARTIAL_VARIANTS
         return variants if window.redecode else variants[:1]
 
     def _decode_variant(self, window: Window, variant: _Variant, expected: Sequence[Word]) -> _Decoded:

@@ -207,6 +207,7 @@ class Recognizer:
             context=context,
             context_samples=segment.start - begin,
             goes_on_below=FINAL_GOES_ON_BELOW if goes_on else 0.0,
+            # Finals decoded once have fewer errors without it; with further decodes, plurals are lost.
             lead_samples=0 if self._allows_context else segment.onset - segment.start,
             draft=committed + tail,
             words=config.timed or (self._allows_context and self.context.needs_times(end - segment.start)),
