@@ -17,7 +17,7 @@ from parlando import vad
 from parlando.domain.audio import SAMPLE_RATE, seconds, to_float
 from parlando.vad import FRAME
 from transcriber.engines.base import Engine, Window
-from transcriber.pipeline.partial_timing import FIRST_PARTIAL, partial_due
+from transcriber.pipeline.partial_timing import EARLY_PARTIAL, partial_due
 from transcriber.pipeline.segmenter import Ended, Paused, Resumed, Segmenter, Started
 from transcriber.pipeline.session_output import IMPROVED_BY_S, OVERDUE_S
 from transcriber.recognition.cadence import Cadence
@@ -186,7 +186,7 @@ class Worker:
     def _happens(self, segments: list[_Segment], moment: Moment, now: float) -> None:
         if moment.what == "Started":
             segments[:] = [_Segment(moment.start, now)]
-            self._at(now + seconds(FIRST_PARTIAL), lambda at, it=segments[0]: self._want_partial(it, at))
+            self._at(now + seconds(EARLY_PARTIAL), lambda at, it=segments[0]: self._want_partial(it, at))
         elif segments:
             self._goes_on(segments[0], moment, now)
 
@@ -260,6 +260,7 @@ class Worker:
             None if segment.resumed is None else _samples(segment.resumed),
             interval=self._cadence.interval,
             words=segment.decoded is not None,
+            hurried=self._cadence.hurried,
         )
         if _samples(now) < place:
             self._at(place / SAMPLE_RATE, lambda at: self._want_partial(segment, at))

@@ -42,7 +42,7 @@ def test_the_decoder_writes_the_rest_of_a_sentence_with_a_small_letter(engine):
     window = Window(pcm, context=before, context_samples=BEFORE_WHAT, final=True, redecode=False, words=True)
     [new] = engine.transcribe([window])
     assert new.goes_on is None
-    [ongoing] = engine.transcribe([replace(window, goes_on_below=0.3)])
+    [ongoing] = engine.transcribe([replace(window, tells_sentence=True)])
     assert ongoing.goes_on is True
     assert ongoing.words[0].text == "what"
     assert [bare(word.text) for word in ongoing.words] == [bare(word.text) for word in new.words]

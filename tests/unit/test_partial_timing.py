@@ -2,21 +2,31 @@
 
 import pytest
 
-from transcriber.pipeline.partial_timing import FIRST_PARTIAL, RETRY_PARTIAL, partial_due
+from transcriber.pipeline.partial_timing import (
+    EARLY_PARTIAL,
+    EARLY_RETRY,
+    FIRST_PARTIAL,
+    RETRY_PARTIAL,
+    partial_due,
+)
 
 ONSET, INTERVAL = 100_000, 16_000
 
 
-def due(decoded: int, resumed: int | None = None, *, words: bool = True) -> tuple[int, bool]:
-    return partial_due(ONSET, decoded, resumed, interval=INTERVAL, words=words)
+def due(
+    decoded: int, resumed: int | None = None, *, words: bool = True, hurried: bool = True
+) -> tuple[int, bool]:
+    return partial_due(ONSET, decoded, resumed, interval=INTERVAL, words=words, hurried=hurried)
 
 
-def test_the_first_one_comes_after_enough_speech_and_is_urgent():
-    assert due(0, words=False) == (ONSET + FIRST_PARTIAL, True)
+@pytest.mark.parametrize(("hurried", "speech"), [(True, FIRST_PARTIAL), (False, EARLY_PARTIAL)])
+def test_the_first_one_comes_after_enough_speech_and_is_urgent(hurried, speech):
+    assert due(0, words=False, hurried=hurried) == (ONSET + speech, True)
 
 
-def test_without_words_it_is_tried_again_soon():
-    assert due(ONSET + 6000, words=False) == (ONSET + 6000 + RETRY_PARTIAL, True)
+@pytest.mark.parametrize(("hurried", "wait"), [(True, RETRY_PARTIAL), (False, EARLY_RETRY)])
+def test_without_words_it_is_tried_again_soon(hurried, wait):
+    assert due(ONSET + 6000, words=False, hurried=hurried) == (ONSET + 6000 + wait, True)
 
 
 @pytest.mark.parametrize(

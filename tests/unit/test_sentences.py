@@ -8,6 +8,7 @@ from parlando.domain.config import SessionConfig
 from parlando.domain.transcript import FinalSegment, TimedWord, Transcript, unbroken
 from transcriber.engines.base import Hypothesis, Word
 from transcriber.engines.moonshine import _as_in_sentence
+from transcriber.engines.whisper_sentences import Ways, ways_of
 from transcriber.pipeline.context import SettledContext
 from transcriber.pipeline.open_segment import OpenSegment
 
@@ -64,6 +65,46 @@ def test_a_word_is_small_only_if_the_same_word_is_small_inside_the_sentence():
         ("Paris", "Paris", "Paris"),
     ):
         assert _as_in_sentence(Word(word), other).text == written
+
+
+def tokens(text: str) -> list[int]:
+    """A token for each word and for the punctuation behind it; capitals make another one."""
+    parts = text.replace(".", " .").replace(",", " ,").split()
+    return [sum(ord(letter) * 7**place for place, letter in enumerate(part)) for part in parts]
+
+
+def spoken(text: str) -> tuple[Word, ...]:
+    return tuple(Word(word, tokens=tuple(tokens(word))) for word in text.split())
+
+
+def test_whisper_compares_a_full_stop_with_a_sentence_that_goes_on():
+    ways = ways_of(spoken("Ask not."), spoken("What your country"), tokens)
+    assert [*ways.texts] == [
+        tokens("Ask not. What your country"),
+        tokens("Ask not what your country"),
+        tokens("Ask not, what your country"),
+    ]
+    assert (ways.first.text, list(ways.first.tokens)) == ("what", tokens("what"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("Ask not", "What"),
+        ("Ask not?", "What"),
+        ("", "What"),
+        *(("So.", after) for after in ("I am", "I'm", "USA", "what", "1963", "")),
+    ],
+)
+def test_whisper_compares_nothing_where_only_one_way_is_possible(before, after):
+    assert ways_of(spoken(before), spoken(after), tokens) is None
+
+
+def test_the_probability_of_an_end_is_that_of_its_text_among_all_ways():
+    ways = Ways(([1, 2, 3], [1, 3], [1, 4, 3]), Word("what"))
+    assert ways.ends([[0.5, 0.4], [0.5, 0.3], [0.5, 0.1]]) == pytest.approx(0.5)
+    assert ways.ends([[0.5, 0.0], [0.5, 0.3], [0.5, 0.1]]) == pytest.approx(0.0, abs=1e-8)
+    assert ways.ends([[1e-300] * 9, [1e-300] * 9, [1e-300] * 9]) == pytest.approx(1 / 3)
 
 
 def test_documents_have_whole_sentences_and_finals_stay_as_they_were_sent():

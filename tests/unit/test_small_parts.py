@@ -4,8 +4,10 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from types import SimpleNamespace
 
 import httpx
@@ -26,6 +28,7 @@ from support.perfect import PerfectEngine, speak
 from transcriber.engines import word_times
 from transcriber.engines.base import Hypothesis, Window, Word
 from transcriber.engines.guards import compression, repeats_phrase, truncate_repetition
+from transcriber.engines.moonshine_variants import further_variants, variants_of
 from transcriber.engines.word_times import align
 from transcriber.pipeline.context import SettledContext
 from transcriber.pipeline.language import LanguageTracker
@@ -255,6 +258,41 @@ def test_under_load_windows_are_decoded_once_and_without_context():
     assert (len(loaded.samples), loaded.context_samples, len(loaded.context)) == (48_000, 0, 0)
     assert (calm.lead_samples, loaded.lead_samples) == (0, 1_000), "the engine may leave out silence"
     assert not recognizer.window(segment, 80_000, SessionConfig()).redecode
+    further = recognizer.window(segment, 80_000, SessionConfig(), utterance, improves=True)
+    assert (further.context_samples, further.lead_samples) == (32_000, 1_000), "in a further decode"
+
+
+async def test_a_doubtful_final_is_decoded_again_soon_and_a_rather_sure_one_when_there_is_time():
+    recognizer, scheduler = _recognizer(reproducible=False)
+    segment, utterance = OpenSegment(1, 32_000, 33_000), Utterance(1, 32_000, 33_000, 79_000, 40_000, 80_000)
+    asked = []
+
+    def submit(lane, make_window, *, audio, deadline, expires):
+        asked.append((make_window().attempt, deadline, expires))
+        answer = asyncio.get_running_loop().create_future()
+        answer.set_result(None)
+        return SimpleNamespace(answer=answer)
+
+    scheduler.submit, scheduler.withdraw = submit, lambda ticket: None
+    for confidence in (0.5, 0.93):
+        latest = time.monotonic() + 1000
+        before = Hypothesis((Word("so"),), confidence=confidence, improvable=True)
+        assert await recognizer.improve(segment, utterance, SessionConfig(), before, latest) is before
+        attempt, deadline, expires = asked.pop()
+        assert (attempt, expires) == (1, latest)
+        assert deadline == latest if confidence > 0.9 else deadline < latest - 700
+
+
+def test_moonshine_decodes_an_uncertain_final_without_context_again_with_it():
+    context = (Word("before"),)
+    quick = Window(np.zeros(80_000, np.float32), context=context, context_samples=32_000, lead_samples=8000)
+    quick = replace(quick, final=True)
+    assert not variants_of(quick)[0].context
+    assert further_variants(quick)[0].context
+    calm = replace(quick, lead_samples=0)
+    assert variants_of(calm)[0].context
+    assert not any(each.context for each in further_variants(calm))
+    assert not any(each.context for each in further_variants(replace(quick, context=())))
 
 
 @pytest.mark.parametrize(

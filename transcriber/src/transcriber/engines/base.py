@@ -51,10 +51,10 @@ class Window:
     `samples`: float32 of shape (n,), 16 kHz, in [-1, 1).
     `context`: final words of the first `context_samples` samples, which belong to earlier segments; the
     hypothesis and its times begin behind these samples. Only where `info.context_s` is not 0.
-    `lead_samples`: samples of the segment before its speech, of which an engine may leave out some; 0 if
-    it may not, or if their number is unknown.
-    `goes_on_below`: if a sentence ends between the context and the segment with a lower probability, the
-    first word is written as inside the context's last sentence. 0 to write it as the first of a sentence.
+    `lead_samples`: samples of the segment before its speech, of which an engine may leave out some, and with
+    them the context in a final's first decode; 0 if it may not, or if their number is unknown.
+    `tells_sentence`: whether to tell if the segment goes on the context's last sentence, and to write its
+    first word so; else it is written as the first of a sentence.
     `prefix`: words already committed; the hypothesis begins with them where `info.primes`.
     `draft`: the previous hypothesis behind the prefix, which some engines verify faster than they decode.
     `language`: None to detect it, among `languages` if any are given (ISO 639-1).
@@ -71,7 +71,7 @@ class Window:
     context: tuple[Word, ...] = ()
     context_samples: int = 0
     lead_samples: int = 0
-    goes_on_below: float = 0.0
+    tells_sentence: bool = False
     prefix: tuple[Word, ...] = ()
     draft: tuple[Word, ...] = ()
     language: str | None = None

@@ -22,7 +22,16 @@ from parlando.domain.transcript import UNSPACED
 from parlando.errors import EngineError, ModelError
 from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window
 from transcriber.engines.guards import MAX_COMPRESSION, compression, repeats_phrase, truncate_repetition
-from transcriber.engines.whisper_attempts import FULL, FULL_CONTEXT_S, SAMPLES, Attempt, Context, attempts
+from transcriber.engines.whisper_attempts import (
+    FULL,
+    FULL_CONTEXT_S,
+    SAMPLES,
+    Attempt,
+    Context,
+    attempts,
+    short_context,
+)
+from transcriber.engines.whisper_sentences import GOES_ON_BELOW, SURE_END, ways_of
 from transcriber.engines.whisper_text import (
     empty_hypothesis,
     is_plausible,
@@ -38,6 +47,7 @@ FRAME: Final = SAMPLE_RATE // FRAMES_PER_S
 FFT: Final = 400  # samples of a frame's Fourier transform
 LOG_FLOOR: Final = -10.0  # smallest power, as a decimal logarithm …
 LOG_RANGE: Final = 8.0  # … and smallest power below the largest one of the window
+CONTEXT_S: Final = 8.0  # audio before a segment that tells whether a sentence goes on
 MIN_TOKENS: Final = 16  # of a text, however short the window
 MAX_TOKENS_PER_S: Final = {True: 25, False: 10}  # multilingual or English; English speech needs 3 to 6
 MULTILINGUAL_TASKS: Final = ("transcribe", "translate", "detect_language")
@@ -102,6 +112,7 @@ class FasterWhisperEngine(Engine):
             batch=BATCH[self._model.device],
             word_times=True,
             primes=False,
+            context_s=CONTEXT_S,
             details={"device": self._model.device, "compute_type": self._model.compute_type},
         )
 
@@ -120,14 +131,14 @@ class FasterWhisperEngine(Engine):
             raise EngineError(f"faster-whisper failed on a window: {error}") from error
 
     def _transcribe(self, windows: Sequence[Window]) -> list[Hypothesis]:
-        jobs = [self._job(window) for window in windows]
+        jobs = [self._job(_without_context(window)) for window in windows]
         while waiting := [job for job in jobs if job.hypothesis is None]:
             alike: dict[tuple[Attempt, int], list[_Job]] = defaultdict(list)
             for job in waiting:
                 alike[job.attempts.popleft(), len(job.prompt)].append(job)
             for (attempt, _), batch in alike.items():
                 self._attempt(attempt, batch)
-        return [job.hypothesis for job in jobs if job.hypothesis is not None]
+        return [self._in_sentence(window, job) for window, job in zip(windows, jobs, strict=True)]
 
     def _job(self, window: Window) -> _Job:
         language = (window.language or "").split("-")[0] if self._multilingual else "en"
@@ -160,16 +171,20 @@ class FasterWhisperEngine(Engine):
         )
         return np.array(states)
 
+    def _encode_in(self, mels: Sequence[Float32], context: Context) -> list[Float32]:
+        """The states of log-mels in a context: (positions, width) of each."""
+        frames = int(context.seconds * FRAMES_PER_S)
+        found = self._encode([_padded(mel, frames) for mel in mels])
+        silence = self._silence[len(self._silence) - context.positions + found.shape[1] :]
+        return [np.concatenate([states, silence]) for states in found]
+
     def _states(self, batch: Sequence[_Job], context: Context) -> StorageView:
         """The states that the batch's decodes attend to: (batch, positions, width)."""
         fresh = [job for job in batch if context not in job.states]
         if fresh:
-            frames = int(context.seconds * FRAMES_PER_S)
-            for job, states in zip(
-                fresh, self._encode([_padded(job.mel, frames) for job in fresh]), strict=True
-            ):
-                silence = self._silence[len(self._silence) - context.positions + len(states) :]
-                job.states[context] = np.concatenate([states, silence])
+            found = self._encode_in([job.mel for job in fresh], context)
+            for job, states in zip(fresh, found, strict=True):
+                job.states[context] = states
         return StorageView.from_array(np.stack([job.states[context] for job in batch]))
 
     def _detect_languages(self, batch: Sequence[_Job], states: StorageView) -> None:
@@ -291,6 +306,33 @@ class FasterWhisperEngine(Engine):
                 seconds = len(job.window.samples) / SAMPLE_RATE
                 timed = with_times(rated, found.alignments, seconds, delay_s=self._word_delay_s)
                 job.hypothesis = replace(hypothesis, words=timed)
+
+    def _in_sentence(self, window: Window, job: _Job) -> Hypothesis:
+        """The job's hypothesis, written as the rest of the context's last sentence if it goes on there."""
+        hypothesis = job.hypothesis
+        assert hypothesis is not None
+        tokenizer = self._tokenizer(job.language or "en", window.task)
+        ways = ways_of(window.context, hypothesis.words, tokenizer.encode) if window.tells_sentence else None
+        if ways is None:
+            return hypothesis
+        [states] = self._encode_in([self._mel(window.samples)], short_context(window))
+        alignments = self._model.align(
+            StorageView.from_array(np.stack([states] * len(ways.texts))),
+            tokenizer.sot_sequence,
+            list(ways.texts),
+            len(window.samples) // FRAME,
+        )
+        ends = ways.ends([each.text_token_probs for each in alignments])
+        if ends < GOES_ON_BELOW[window.final]:
+            first, *rest = hypothesis.words
+            written = replace(first, text=ways.first.text, tokens=ways.first.tokens)
+            return replace(hypothesis, words=(written, *rest), goes_on=True)
+        return replace(hypothesis, goes_on=False if ends >= SURE_END else None)
+
+
+def _without_context(window: Window) -> Window:
+    """The window without the audio before its segment."""
+    return replace(window, samples=window.samples[window.context_samples :], context_samples=0)
 
 
 def _probabilities(tokens: Sequence[int], logits: Sequence[StorageView]) -> list[float]:

@@ -22,6 +22,7 @@ from parlando.domain.transcript import bare
 from parlando.errors import EngineError
 from transcriber.engines.base import Engine, EngineInfo, Hypothesis, Window, Word, with_first_as
 from transcriber.engines.guards import truncate_repetition
+from transcriber.engines.moonshine_variants import Variant, further_variants, variants_of
 from transcriber.engines.word_times import align
 
 LAYERS: Final = 6
@@ -35,43 +36,13 @@ DRAFT_TOKENS: Final = 8  # draft tokens verified by one forward pass after the f
 FRAME_S: Final = 384 / SAMPLE_RATE  # seconds per encoder frame
 MIN_SAMPLES: Final = SAMPLE_RATE // 2  # shorter windows are padded with silence
 PARTIAL_PADDING: Final = SAMPLE_RATE // 5  # samples of silence appended to a partial's window
-LEAD: Final = SAMPLE_RATE * 4 // 10  # from so many samples before the speech on, some are left out
 REDECODE_CONFIDENCE: Final = 0.95  # a final below this confidence is decoded again
-MIN_VOICED_S: Final = 0.5  # seconds of detected speech from which an empty final is decoded again
 SENTENCE_ENDS: Final = (".", "?", "!", "..", "...")
-SURE_END: Final = 0.5  # from this probability on, a sentence ends before a segment
+GOES_ON_BELOW: Final = {False: 0.1, True: 0.3}
+"""Probability below which no sentence ends before a segment, in a partial and in a final, which has all audio
+behind the place."""
+SURE_END: Final = 0.5  # from this probability on, one does
 MIN_LOGPROB: Final = -1.0  # mean per token; a hypothesis below it is suppressed
-
-
-@dataclass(frozen=True, slots=True)
-class _Variant:
-    """A variant of a window's audio to decode.
-
-    `context`: whether the samples and words of earlier segments are included. `skip`: samples left out at
-    the segment's beginning, if not. `peak`: peak level to scale to; 0 leaves the level unchanged. `padding`:
-    samples of silence appended for a final.
-    """
-
-    context: bool = False
-    skip: int = 0
-    peak: float = 0.0
-    padding: int = SAMPLE_RATE * 3 // 10
-
-
-FIRST_VARIANT: Final = _Variant(context=True, padding=SAMPLE_RATE * 8 // 10)
-WITHOUT_LEAD: Final = _Variant(skip=SAMPLE_RATE // 10, padding=SAMPLE_RATE // 5)
-UNCERTAIN_FINAL_VARIANTS: Final = (
-    _Variant(skip=SAMPLE_RATE // 5, padding=SAMPLE_RATE * 8 // 10),
-    _Variant(peak=0.25),
-)
-EMPTY_FINAL_VARIANTS: Final = (
-    _Variant(skip=SAMPLE_RATE * 3 // 10, padding=0),
-    _Variant(peak=0.25),
-)
-EMPTY_PARTIAL_VARIANTS: Final = (
-    _Variant(skip=SAMPLE_RATE * 3 // 10),
-    _Variant(skip=SAMPLE_RATE * 4 // 10),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +199,7 @@ class MoonshineEngine(Engine):
         """
         if window.earlier is not None:
             return self._improved(window, window.earlier)
-        first, *others = self._variants(window)
+        first, *others = variants_of(window)
         best = self._decode_variant(window, first, window.prefix + window.draft)
         if not best.words:
             for variant in others:
@@ -245,15 +216,18 @@ class MoonshineEngine(Engine):
 
     def _improved(self, window: Window, earlier: Hypothesis) -> Hypothesis:
         """The one of a higher confidence: `earlier`, or the hypothesis of the window's next variant."""
-        variant = UNCERTAIN_FINAL_VARIANTS[window.attempt - 1]
+        variants = further_variants(window)
+        variant = variants[window.attempt - 1]
         decoded = self._decode_variant(window, variant, earlier.words)
         found = earlier
         if decoded.confidence > (earlier.confidence or 0.0):
             found = self._hypothesis(window, decoded)
-            if earlier.goes_on:  # this variant is decoded without the context
+            if earlier.goes_on and found.goes_on is None:  # this variant is decoded without the context
                 found = replace(found, words=with_first_as(found.words, earlier.words[0].text))
-        goes_on = earlier.goes_on if bare(found.words[0].text) == bare(earlier.words[0].text) else None
-        left = window.attempt < len(UNCERTAIN_FINAL_VARIANTS)
+        goes_on = found.goes_on
+        if goes_on is None and bare(found.words[0].text) == bare(earlier.words[0].text):
+            goes_on = earlier.goes_on
+        left = window.attempt < len(variants)
         improvable = left and (found.confidence or 0.0) < REDECODE_CONFIDENCE
         return replace(found, improvable=improvable, goes_on=goes_on)
 
@@ -264,18 +238,7 @@ class MoonshineEngine(Engine):
         confidence = round(decoded.confidence, 4)
         return Hypothesis(tuple(words), "en", confidence, improvable=improvable, goes_on=decoded.goes_on)
 
-    @staticmethod
-    def _variants(window: Window) -> tuple[_Variant, ...]:
-        """The variants of a window to decode until one gives words."""
-        has_lead = window.lead_samples >= LEAD
-        if window.final:
-            first = FIRST_VARIANT if window.context or not has_lead else WITHOUT_LEAD
-            return first, *(EMPTY_FINAL_VARIANTS if window.voiced_s >= MIN_VOICED_S else ())
-        begins = has_lead and not (window.context or window.prefix or window.draft)
-        variants = (() if begins else (FIRST_VARIANT,)) + EMPTY_PARTIAL_VARIANTS
-        return variants if window.redecode else variants[:1]
-
-    def _decode_variant(self, window: Window, variant: _Variant, expected: Sequence[Word]) -> _Decoded:
+    def _decode_variant(self, window: Window, variant: Variant, expected: Sequence[Word]) -> _Decoded:
         """Decode one variant. `expected`: the probable words of the result, used as a draft."""
         begin = 0 if variant.context else min(window.context_samples + variant.skip, len(window.samples))
         samples = window.samples[begin:]
@@ -288,11 +251,11 @@ class MoonshineEngine(Engine):
         forced = [token for word in (*context, *window.prefix) for token in word.tokens]
         draft = [token for word in expected[len(window.prefix) :] for token in word.tokens]
         at_seam = bool(context) and not window.prefix and forced[-1] == self._vocabulary.full_stop
-        goes_on_below = window.goes_on_below if at_seam else 0.0
-        decoded = self._decode(states, len(samples) / SAMPLE_RATE, forced, draft, ask=goes_on_below > 0)
+        ask = window.tells_sentence and at_seam
+        decoded = self._decode(states, len(samples) / SAMPLE_RATE, forced, draft, ask=ask)
         goes_on = None
-        if decoded.ends is not None and not goes_on_below <= decoded.ends < SURE_END:
-            goes_on = decoded.ends < goes_on_below
+        if decoded.ends is not None and not GOES_ON_BELOW[window.final] <= decoded.ends < SURE_END:
+            goes_on = decoded.ends < SURE_END
         tokens = truncate_repetition(decoded.ids, keep=len(forced))
         words = self._words(tokens, decoded.logprobs)[len(context) :]
         if goes_on and words:

@@ -40,7 +40,7 @@ from transcriber.recognition.recognizer import Recognizer, note_failure
 from transcriber.recognition.scheduler import Scheduler, Ticket
 
 OVERDUE_S: Final = 0.1  # deadline of a final whose endpoint has been detected, after it
-IMPROVED_BY_S: Final = 0.6  # … and of its further decodes
+IMPROVED_BY_S: Final = 0.8  # … and of its further decodes
 
 log = structlog.get_logger(part="session")
 
@@ -161,7 +161,12 @@ class SessionOutput:
         ):
             return
         due, urgent = partial_due(
-            utterance.onset, segment.end, self._resumed, interval=interval, words=segment.has_words
+            utterance.onset,
+            segment.end,
+            self._resumed,
+            interval=interval,
+            words=segment.has_words,
+            hurried=self._scheduler.cadence.hurried,
         )
         if source.segmenter.detected >= due:
             self._resumed = None
@@ -375,7 +380,9 @@ class SessionOutput:
         )
         if hypothesis is None:
             return None
-        return await self._recognizer.improve(segment, utterance, config, hypothesis, now + IMPROVED_BY_S)
+        # A segment that is cut because of its length has less silence behind it than an endpoint needs.
+        deadline = now + self._until_endpoint(utterance) + IMPROVED_BY_S
+        return await self._recognizer.improve(segment, utterance, config, hypothesis, deadline)
 
 
 async def _answer(ticket: Ticket) -> Hypothesis | None:

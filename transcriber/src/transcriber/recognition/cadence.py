@@ -9,11 +9,11 @@ import math
 from typing import Final
 
 LEAST, MOST = 0.5, 4.0  # limits of the interval, relative to the configured one
-TARGET_LOAD: Final = 0.85  # share of the engine's time; the rest keeps the queue short
+TARGET_LOAD: Final = 0.8  # share of the engine's time; the rest keeps the queue short
 GAIN: Final = 0.5  # change of the interval's logarithm in a second, per unit of load above the target
 LOAD_S: Final = 2.0  # time constant of the smoothed load
 DELAY_WEIGHT: Final = 0.1  # weight of a new observation in the smoothed queue delay
-CONTEXT_UP_TO: Final = 1.0  # interval, relative to the configured one, up to which finals have context, …
+CONTEXT_UP_TO: Final = 0.7  # interval, relative to the configured one, up to which finals have context, …
 HURRIED_FROM: Final = 0.8  # … from which speculations wait for more silence, …
 REDECODE_UP_TO: Final = 3.0  # … and up to which windows are decoded more than once
 

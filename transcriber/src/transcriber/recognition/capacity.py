@@ -1,9 +1,10 @@
 """How many live sessions a worker can own, estimated from the engine time that its sessions take. Pure.
 
-Finals and first partials are needed; further partials take what time is left, at an interval that may grow
-to `FULL_INTERVAL_S`. So the capacity is the number of sessions whose needed windows and partials at that
-interval keep the engine busy for `TARGET_LOAD` of the time. Costs are in wall time and measured under load,
-because a window takes several times as long when other processes use the same cores.
+Finals, with their further decodes, and first partials are needed; further partials take what time is left,
+at an interval that may grow to `FULL_INTERVAL_S`. So the capacity is the number of sessions whose needed
+windows and partials at that interval keep the engine busy for `TARGET_LOAD` of the time. Costs are in wall
+time and measured under load, because a window takes several times as long when other processes use the same
+cores.
 
 The estimate falls slowly, so that neither a burst nor another program's load lowers it. If the engine is
 overloaded all the same, the worker takes no more sessions than it has.
@@ -19,13 +20,13 @@ INITIAL_SESSIONS: Final = 12
 MAX_SESSIONS: Final = 256
 """The greatest capacity, whatever the measured cost."""
 
-FULL_INTERVAL_S: Final = 0.8  # interval of partials at capacity
+FULL_INTERVAL_S: Final = 1.2  # interval of partials at capacity
 MIN_LOAD: Final = 0.5  # below this load of the engine, costs aren't representative
 MIN_AUDIO_S: Final = 40.0  # seconds of audio before the measured cost is used
 DECAY: Final = 0.97  # weight of earlier observations at each heartbeat: a half-life of 23 s
 RISE: Final = 1.06  # greatest growth of the estimate at a heartbeat, as a factor
 FALL: Final = 0.995  # … and greatest decline
-OVERLOADED_S: Final = 1.2  # an interval of partials that is longer …
+OVERLOADED_S: Final = 1.6  # an interval of partials that is longer …
 OVERLOADED_BEATS: Final = 5  # … for so many heartbeats in a row means overload, …
 CALM_BEATS: Final = 5  # … until it has been shorter for so many
 

@@ -1,13 +1,15 @@
 """The order in which windows are decoded: by the time until which each is useful. Pure: no clock, no I/O.
 
 Earliest deadline first is optimal as long as all deadlines can be met. A window that only improves a result
-(`Lane.REDECODE`) is decoded if all windows in the queue still meet their deadlines then, else dropped.
+(`Lane.REDECODE`) is decoded if all windows in the queue still meet their deadlines then, else dropped; one
+that expires later than its deadline is decoded in its turn, and dropped only when it expires.
 
 Source: Liu, Layland, "Scheduling Algorithms for Multiprogramming in a Hard-Real-Time Environment" (1973).
 """
 
 from bisect import insort
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import count
 from typing import Final, Generic, TypeVar
@@ -50,31 +52,50 @@ class Costs:
         return rate * (audio_s + FIXED_S)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class _Entry(Generic[Item]):
+    """A window in the queue. Ordered by its deadline, then by the order of arrival."""
+
+    deadline: float
+    number: int
+    lane: Lane = field(compare=False)
+    audio_s: float = field(compare=False)
+    expires: float = field(compare=False)
+    item: Item = field(compare=False)
+
+
 class Waiting(Generic[Item]):
     """The queue of live windows. `now` and deadlines are seconds of one clock."""
 
     def __init__(self, costs: Costs) -> None:
         self._costs = costs
-        self._queue: list[tuple[float, int, Lane, float, Item]] = []
+        self._queue: list[_Entry[Item]] = []
         self._numbers = count()
 
     def __len__(self) -> int:
         return len(self._queue)
 
     def __iter__(self) -> Iterator[Item]:
-        return (entry[-1] for entry in self._queue)
+        return (entry.item for entry in self._queue)
 
     def has(self, lane: Lane) -> bool:
         """Whether a window of `lane` waits."""
-        return any(entry[2] is lane for entry in self._queue)
+        return any(entry.lane is lane for entry in self._queue)
 
-    def add(self, item: Item, lane: Lane, deadline: float, audio_s: float) -> None:
-        """Add a window of `audio_s` seconds."""
-        insort(self._queue, (deadline, next(self._numbers), lane, audio_s, item))
+    def add(
+        self, item: Item, lane: Lane, deadline: float, audio_s: float, *, expires: float | None = None
+    ) -> None:
+        """Add a window of `audio_s` seconds. `expires`: when it is of no use; None: at `deadline`."""
+        insort(
+            self._queue,
+            _Entry(
+                deadline, next(self._numbers), lane, audio_s, deadline if expires is None else expires, item
+            ),
+        )
 
     def discard(self, item: Item) -> None:
         """Remove a window, if it waits."""
-        self._queue = [entry for entry in self._queue if entry[-1] is not item]
+        self._queue = [entry for entry in self._queue if entry.item is not item]
 
     def next(self, now: float, *, redecode: bool, drop: Callable[[Item], None]) -> Item | None:
         """Remove and return the window to decode next; None if none waits.
@@ -84,30 +105,30 @@ class Waiting(Generic[Item]):
         """
         self._drop_late(now, drop)
         while self._queue:
-            lane, item = self._queue[0][2], self._queue[0][4]
-            if lane is Lane.REDECODE and not (redecode and self._all_in_time(now)):
-                del self._queue[0]
-                drop(item)
-                continue
+            entry = self._queue[0]
+            improves = entry.lane is Lane.REDECODE
+            wanted = entry.deadline < entry.expires or self._all_in_time(now)
             del self._queue[0]
-            return item
+            if not improves or (redecode and wanted):
+                return entry.item
+            drop(entry.item)
         return None
 
     def _drop_late(self, now: float, drop: Callable[[Item], None]) -> None:
         late = [
             entry
             for entry in self._queue
-            if entry[2] is Lane.REDECODE and now + self._costs.predict(Lane.REDECODE, entry[3]) > entry[0]
+            if entry.lane is Lane.REDECODE
+            and now + self._costs.predict(Lane.REDECODE, entry.audio_s) > entry.expires
         ]
-        if late:
-            self._queue = [entry for entry in self._queue if entry not in late]
-            for entry in late:
-                drop(entry[-1])
+        for entry in late:
+            self._queue.remove(entry)
+            drop(entry.item)
 
     def _all_in_time(self, now: float) -> bool:
         """Whether all waiting windows, decoded in their order, meet their deadlines."""
-        for deadline, _, lane, audio_s, _ in self._queue:
-            now += self._costs.predict(lane, audio_s)
-            if now > deadline:
+        for entry in self._queue:
+            now += self._costs.predict(entry.lane, entry.audio_s)
+            if now > entry.expires:
                 return False
         return True

@@ -1,5 +1,6 @@
 """Cuts a session's windows with their context, prefix and draft, and has the engine decode them."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -21,9 +22,8 @@ from transcriber.recognition.scheduler import Scheduler
 
 SENTENCE_PAUSE: Final = SAMPLE_RATE  # a longer silence between two segments always ends a sentence
 SEAM_SPEECH: Final = samples(600)  # speech of a segment that tells whether it begins a sentence
-GOES_ON_BELOW: Final = 0.1  # probability below which no sentence ends before a segment, in a partial …
-FINAL_GOES_ON_BELOW: Final = 0.3  # … and in a final, which has all audio behind the place
-DOUBTFUL: Final = 0.85  # confidence below which a final is decoded again under load, too
+DOUBTFUL: Final = 0.9  # confidence below which a final is decoded again under load, too, …
+WANTED_WITHIN: Final = 0.2  # … as soon as the windows that are due in this share of the time left
 
 log = structlog.get_logger(part="recognizer")
 
@@ -89,11 +89,16 @@ class Recognizer:
         Cancel the task that runs it if the result is no longer needed.
         """
         best, attempt = hypothesis, 0
-        window = self.window(segment, utterance.end, config, utterance)
+        if not self.should_improve(best):
+            return best
+        window = self.window(segment, utterance.end, config, utterance, improves=True)
         while self.should_improve(best):
             attempt += 1
             again = _given(replace(window, earlier=best, attempt=attempt))
-            answer = await self._decode(Lane.REDECODE, again, len(window.samples), deadline)
+            now = time.monotonic()
+            # Decoded just before `deadline`, one further decode would leave no time for the next.
+            soon = now + (deadline - now) * WANTED_WITHIN if self._is_doubtful(best) else deadline
+            answer = await self._decode(Lane.REDECODE, again, len(window.samples), soon, expires=deadline)
             if answer is None:
                 break
             best = answer
@@ -104,8 +109,11 @@ class Recognizer:
 
         Under load only the doubtful ones are: there, half of the decodes bring nearly all of the gain.
         """
-        doubtful = hypothesis.confidence is None or hypothesis.confidence < DOUBTFUL
-        return hypothesis.improvable and (doubtful or self._allows_context)
+        return hypothesis.improvable and (self._is_doubtful(hypothesis) or self._allows_context)
+
+    @staticmethod
+    def _is_doubtful(hypothesis: Hypothesis) -> bool:
+        return hypothesis.confidence is None or hypothesis.confidence < DOUBTFUL
 
     async def has_other_language(
         self, segment: OpenSegment, hypothesis: Hypothesis, end: int, config: SessionConfig, lane: Lane
@@ -162,9 +170,15 @@ class Recognizer:
         return {ENGLISH: hypothesis.text} if hypothesis is not None and hypothesis.words else None
 
     async def _decode(
-        self, lane: Lane, window: Callable[[], Window], audio: int, deadline: float | None = None
+        self,
+        lane: Lane,
+        window: Callable[[], Window],
+        audio: int,
+        deadline: float | None = None,
+        *,
+        expires: float | None = None,
     ) -> Hypothesis | None:
-        ticket = self._scheduler.submit(lane, window, audio=audio, deadline=deadline)
+        ticket = self._scheduler.submit(lane, window, audio=audio, deadline=deadline, expires=expires)
         try:
             return await ticket.answer
         except EngineError as error:
@@ -174,15 +188,24 @@ class Recognizer:
             self._scheduler.withdraw(ticket)
 
     def window(
-        self, segment: OpenSegment, end: int, config: SessionConfig, utterance: Utterance | None = None
+        self,
+        segment: OpenSegment,
+        end: int,
+        config: SessionConfig,
+        utterance: Utterance | None = None,
+        *,
+        improves: bool = False,
     ) -> Window:
-        """The segment's window up to sample `end`; for a final if `utterance` is given."""
+        """The segment's window up to sample `end`; for a final if `utterance` is given.
+
+        `improves`: for further decodes, which have the context under load, too.
+        """
         committed, tail = segment.agreement.committed, segment.agreement.tail
         audio, options = (
             self._segmenter.audio,
             self._options(segment, end, config, final=utterance is not None),
         )
-        begin, context = self._context(segment)
+        begin, context = self._context(segment) if improves or self._allows_context else (segment.start, ())
         if utterance is None:
             if not (context and context[-1].text.endswith(".") and self._tells_sentence(segment, end)):
                 begin, context = segment.start, ()
@@ -192,7 +215,7 @@ class Recognizer:
                 context=context,
                 context_samples=segment.start - begin,
                 lead_samples=segment.onset - segment.start,
-                goes_on_below=GOES_ON_BELOW,
+                tells_sentence=bool(context),
                 prefix=committed if self._scheduler.engine.info.primes else (),
                 draft=tail,
                 redecode=self._reproducible or self._scheduler.cadence.allows_redecode,
@@ -201,12 +224,11 @@ class Recognizer:
         # A final has no prefix, so that a wrongly committed word doesn't affect the words that follow it.
         scheduler = self._scheduler
         redecode = self._reproducible or not (scheduler.engine.info.improves or scheduler.has_queued_finals)
-        goes_on = self.context.ends_before(segment.onset, SENTENCE_PAUSE)
         return Window(
             to_float(audio.slice(begin, end)),
             context=context,
             context_samples=segment.start - begin,
-            goes_on_below=FINAL_GOES_ON_BELOW if goes_on else 0.0,
+            tells_sentence=bool(context) and self.context.ends_before(segment.onset, SENTENCE_PAUSE),
             # Finals decoded once have fewer errors without it; with further decodes, plurals are lost.
             lead_samples=0 if self._allows_context else segment.onset - segment.start,
             draft=committed + tail,
@@ -218,11 +240,9 @@ class Recognizer:
         )
 
     def _context(self, segment: OpenSegment) -> tuple[int, tuple[Word, ...]]:
-        """The context of the segment, if there is time for it: its first sample, and its words."""
+        """The context of the segment, if its audio is kept: its first sample, and its words."""
         begin, context = self.context.before(segment.start)
-        if begin < self._segmenter.audio.start or not self._allows_context:
-            return segment.start, ()
-        return begin, context
+        return (begin, context) if begin >= self._segmenter.audio.start else (segment.start, ())
 
     @property
     def _allows_context(self) -> bool:

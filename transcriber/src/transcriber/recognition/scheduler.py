@@ -63,7 +63,7 @@ class Scheduler:
         self.busy_s = 0.0
         """Seconds of engine time …"""
         self.needed_s = 0.0
-        """… of these, for finals and first partials of live sessions …"""
+        """… of these, for finals, with their further decodes, and first partials of live sessions …"""
         self.partials_s = 0.0
         """… for further partials."""
         self.settled_s = 0.0
@@ -89,11 +89,13 @@ class Scheduler:
         *,
         audio: int = 0,
         deadline: float | None = None,
+        expires: float | None = None,
     ) -> Ticket:
         """Queue a window; `make_window` is called when the engine is ready to decode it.
 
         `audio`: the window's length in samples, from which its cost is predicted. `deadline`: in seconds of
-        `time.monotonic`; None for that of the lane.
+        `time.monotonic`; None for that of the lane. `expires`: when the window is of no use any more, if not
+        at its deadline.
         """
         ticket = Ticket(lane, make_window)
         if lane is Lane.CHUNK:
@@ -101,7 +103,7 @@ class Scheduler:
         else:
             if deadline is None:
                 deadline = ticket.queued_at + SLACK_S[lane]
-            self._live.add(ticket, lane, deadline, audio / SAMPLE_RATE)
+            self._live.add(ticket, lane, deadline, audio / SAMPLE_RATE, expires=expires)
         self._wake.set()
         return ticket
 
@@ -254,11 +256,11 @@ class Scheduler:
         self._live_busy_s += each * len(windows)
         for lane, window in windows:
             self._costs.observe(lane, len(window.samples) / SAMPLE_RATE, each)
-            if lane in (Lane.FINAL, Lane.FIRST_PARTIAL):
-                self.needed_s += each
-            elif lane is Lane.PARTIAL:
+            if lane is Lane.PARTIAL:
                 self.partials_s += each
             else:
+                self.needed_s += each
+            if lane is Lane.REDECODE:
                 metrics.REDECODES.labels("done").inc()
 
     def close(self) -> None:
