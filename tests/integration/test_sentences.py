@@ -16,17 +16,25 @@ from parlando.models.store import ModelStore
 from support.cues import violations
 from support.in_process import recognise
 from support.jobs_in_process import planned, transcribed
+from support.models import whisper_tiny_en
 from support.speech import JFK, clips, load
 from transcriber.engines.base import Window
+from transcriber.engines.faster_whisper import FasterWhisperEngine
 from transcriber.engines.moonshine import MoonshineEngine
 
 S = 16_000
+BEFORE_ASK = int(2.9 * S)  # in jfk.flac: "fellow Americans" has ended, "ask not" hasn't begun
 BEFORE_WHAT = int(5.4 * S)  # in jfk.flac: "ask not" has ended, "what your country" hasn't begun
 
 
 @pytest.fixture(scope="module")
 def engine():
     return MoonshineEngine(ModelStore().path(MOONSHINE_TINY))
+
+
+@pytest.fixture(scope="module")
+def whisper():
+    return FasterWhisperEngine(str(whisper_tiny_en()), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +61,26 @@ def _with_full_stop(engine, word):
     stop = engine._vocabulary.full_stop
     bare_tokens = [token for token in word.tokens if token not in engine._vocabulary.ends_sentence]
     return replace(word, text=bare(word.text) + ".", tokens=(*bare_tokens, stop))
+
+
+def test_whisper_writes_the_rest_of_a_sentence_with_a_small_letter_and_changes_no_word(whisper):
+    pcm = to_float(load(JFK))[: int(5.4 * S)]
+    [before] = whisper.transcribe([Window(pcm[:BEFORE_ASK], final=True)])
+    assert before.text.endswith(".")
+    window = Window(pcm, context=before.words, context_samples=BEFORE_ASK, final=True, words=True)
+    [new] = whisper.transcribe([window])
+    [alone] = whisper.transcribe([Window(pcm[BEFORE_ASK:], final=True, words=True)])
+    assert new == alone, "without a reason to tell, the context changes nothing"
+    [ongoing] = whisper.transcribe([replace(window, tells_sentence=True)])
+    assert (new.words[0].text, ongoing.words[0].text) == ("Ask", "ask")
+    assert (new.goes_on, ongoing.goes_on) == (None, True)
+    assert ongoing.words[1:] == new.words[1:]
+    assert (ongoing.words[0].start, ongoing.words[0].end) == (new.words[0].start, new.words[0].end)
+
+
+async def test_a_live_sentence_of_whisper_goes_on_behind_a_pause(whisper, detector):
+    found = await recognise(np.r_[load(JFK), np.zeros(S, np.int16)], whisper, detector, frame_ms=100)
+    assert any(text.startswith("ask not") for text in found.finals), found.finals
 
 
 async def test_a_live_sentence_goes_on_behind_a_pause(engine, detector):

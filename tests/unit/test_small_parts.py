@@ -223,15 +223,19 @@ def test_a_reproducible_final_does_not_depend_on_the_load():
 
 
 def test_under_load_only_doubtful_finals_are_decoded_again():
-    def improves(confidence, *, reproducible, load, improvable=True):
+    def improves(confidence, attempts=0, *, reproducible, load, improvable=True):
         recognizer, scheduler = _recognizer(reproducible=reproducible)
         for second in range(60):
             scheduler.cadence.observe(load, float(second))
-        return recognizer.should_improve(Hypothesis((), confidence=confidence, improvable=improvable))
+        before = Hypothesis((), confidence=confidence, improvable=improvable)
+        return recognizer.should_improve(before, attempts)
 
     assert improves(0.9, reproducible=False, load=0.0)
     assert not improves(0.9, reproducible=False, load=1.0)
-    assert improves(0.8, reproducible=False, load=1.0)
+    assert improves(0.85, reproducible=False, load=1.0)
+    assert not improves(0.85, 1, reproducible=False, load=1.0), "once is enough"
+    assert improves(0.75, 1, reproducible=False, load=1.0)
+    assert improves(0.85, 1, reproducible=False, load=0.0)
     assert improves(0.9, reproducible=True, load=1.0)
     assert not improves(0.8, reproducible=False, load=0.0, improvable=False)
 
@@ -280,7 +284,7 @@ async def test_a_doubtful_final_is_decoded_again_soon_and_a_rather_sure_one_when
         assert await recognizer.improve(segment, utterance, SessionConfig(), before, latest) is before
         attempt, deadline, expires = asked.pop()
         assert (attempt, expires) == (1, latest)
-        assert deadline == latest if confidence > 0.9 else deadline < latest - 700
+        assert deadline == latest if confidence > 0.9 else deadline < latest - 500
 
 
 def test_moonshine_decodes_an_uncertain_final_without_context_again_with_it():

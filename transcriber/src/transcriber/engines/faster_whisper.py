@@ -313,7 +313,7 @@ class FasterWhisperEngine(Engine):
         assert hypothesis is not None
         tokenizer = self._tokenizer(job.language or "en", window.task)
         ways = ways_of(window.context, hypothesis.words, tokenizer.encode) if window.tells_sentence else None
-        if ways is None:
+        if ways is None or len(window.samples) > FULL_CONTEXT_S * SAMPLE_RATE:
             return hypothesis
         [states] = self._encode_in([self._mel(window.samples)], short_context(window))
         alignments = self._model.align(

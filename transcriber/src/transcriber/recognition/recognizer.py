@@ -22,8 +22,8 @@ from transcriber.recognition.scheduler import Scheduler
 
 SENTENCE_PAUSE: Final = SAMPLE_RATE  # a longer silence between two segments always ends a sentence
 SEAM_SPEECH: Final = samples(600)  # speech of a segment that tells whether it begins a sentence
-DOUBTFUL: Final = 0.9  # confidence below which a final is decoded again under load, too, …
-WANTED_WITHIN: Final = 0.2  # … as soon as the windows that are due in this share of the time left
+DOUBTFUL: Final = (0.88, 0.8)  # confidence below which a final is decoded again under load, and once more, …
+WANTED_WITHIN: Final = 0.35  # … due after this share of the time that is left
 
 log = structlog.get_logger(part="recognizer")
 
@@ -32,6 +32,12 @@ def note_failure(error: EngineError) -> None:
     """Count and log that the engine failed on a window."""
     metrics.ENGINE_ERRORS.inc()
     log.error("engine.failed", error=str(error))
+
+
+def is_doubtful(hypothesis: Hypothesis, attempts: int) -> bool:
+    """Whether a final is so uncertain, after some further decodes, that another one is due soon."""
+    limit = DOUBTFUL[min(attempts, len(DOUBTFUL) - 1)]
+    return hypothesis.confidence is None or hypothesis.confidence < limit
 
 
 def _given(window: Window) -> Callable[[], Window]:
@@ -92,28 +98,25 @@ class Recognizer:
         if not self.should_improve(best):
             return best
         window = self.window(segment, utterance.end, config, utterance, improves=True)
-        while self.should_improve(best):
+        while self.should_improve(best, attempt):
             attempt += 1
             again = _given(replace(window, earlier=best, attempt=attempt))
             now = time.monotonic()
             # Decoded just before `deadline`, one further decode would leave no time for the next.
-            soon = now + (deadline - now) * WANTED_WITHIN if self._is_doubtful(best) else deadline
+            soon = now + (deadline - now) * WANTED_WITHIN if is_doubtful(best, attempt - 1) else deadline
             answer = await self._decode(Lane.REDECODE, again, len(window.samples), soon, expires=deadline)
             if answer is None:
                 break
             best = answer
         return best
 
-    def should_improve(self, hypothesis: Hypothesis) -> bool:
-        """Whether a final's hypothesis is to be decoded in further ways, if there is time before a deadline.
+    def should_improve(self, hypothesis: Hypothesis, attempts: int = 0) -> bool:
+        """Whether a final's hypothesis is to be decoded in a further way, if there is time before a deadline.
 
         Under load only the doubtful ones are: there, half of the decodes bring nearly all of the gain.
+        `attempts`: further decodes so far.
         """
-        return hypothesis.improvable and (self._is_doubtful(hypothesis) or self._allows_context)
-
-    @staticmethod
-    def _is_doubtful(hypothesis: Hypothesis) -> bool:
-        return hypothesis.confidence is None or hypothesis.confidence < DOUBTFUL
+        return hypothesis.improvable and (is_doubtful(hypothesis, attempts) or self._allows_context)
 
     async def has_other_language(
         self, segment: OpenSegment, hypothesis: Hypothesis, end: int, config: SessionConfig, lane: Lane
