@@ -86,12 +86,8 @@ class Waiting(Generic[Item]):
         self, item: Item, lane: Lane, deadline: float, audio_s: float, *, expires: float | None = None
     ) -> None:
         """Add a window of `audio_s` seconds. `expires`: when it is of no use; None: at `deadline`."""
-        insort(
-            self._queue,
-            _Entry(
-                deadline, next(self._numbers), lane, audio_s, deadline if expires is None else expires, item
-            ),
-        )
+        expires = deadline if expires is None else expires
+        insort(self._queue, _Entry(deadline, next(self._numbers), lane, audio_s, expires, item))
 
     def discard(self, item: Item) -> None:
         """Remove a window, if it waits."""
@@ -106,10 +102,11 @@ class Waiting(Generic[Item]):
         self._drop_late(now, drop)
         while self._queue:
             entry = self._queue[0]
-            improves = entry.lane is Lane.REDECODE
-            wanted = entry.deadline < entry.expires or self._all_in_time(now)
+            decoded = entry.lane is not Lane.REDECODE or (
+                redecode and (entry.expires > entry.deadline or self._all_in_time(now))
+            )
             del self._queue[0]
-            if not improves or (redecode and wanted):
+            if decoded:
                 return entry.item
             drop(entry.item)
         return None
