@@ -198,7 +198,7 @@ async def connected_with_room(url, headers):
 
 
 async def test_each_channel_takes_a_place():
-    with Cluster(transcribers=1, API_KEYS="key", WORKER_SESSIONS="2", **PERFECT) as cluster:
+    with Cluster(transcribers=1, API_KEYS="key", WORKER_SESSIONS="2", PLACE_WAIT_S="0", **PERFECT) as cluster:
         headers = {"Authorization": "Token key"}
         query = f"{cluster.url()}/v1/listen?{RAW}&multichannel=true&channels="
         with pytest.raises(websockets.InvalidStatus) as refused:

@@ -308,7 +308,7 @@ def test_a_wrong_key_is_closed_as_by_openai(perfect, tmp_path):
 
 
 def test_a_full_cluster_says_try_again(tmp_path):
-    with Cluster(transcribers=1, WORKER_SESSIONS="1", **PERFECT) as cluster:
+    with Cluster(transcribers=1, WORKER_SESSIONS="1", PLACE_WAIT_S="0", **PERFECT) as cluster:
 
         async def both() -> tuple:
             async with websockets.connect(f"{cluster.url()}/v1/stt/stream?session_id=first") as first:

@@ -210,7 +210,9 @@ async def test_memory_in_redis_holds_only_what_is_not_settled(cluster):
 
 
 async def test_a_full_cluster_refuses_with_1013_and_the_others_are_served():
-    with Cluster(STT_ENGINE="support.perfect:engine", VAD="rms", WORKER_SESSIONS="2") as small:
+    with Cluster(
+        STT_ENGINE="support.perfect:engine", VAD="rms", WORKER_SESSIONS="2", PLACE_WAIT_S="0"
+    ) as small:
         pcm = speak(12)
         serving = [asyncio.create_task(stream(small.url(), pcm)) for _ in range(2)]
         await asyncio.sleep(1)
@@ -224,6 +226,20 @@ async def test_a_full_cluster_refuses_with_1013_and_the_others_are_served():
         assert socket.close_code == 1013
         for heard in await asyncio.gather(*serving):
             assert heard.words == script(0, 12)
+
+
+async def test_a_session_waits_for_a_place_and_loses_nothing():
+    with Cluster(STT_ENGINE="support.perfect:engine", VAD="rms", WORKER_SESSIONS="1") as small:
+        first = await websockets.connect(f"{small.url()}/v1/stt/stream")
+        await first.recv()
+        second = asyncio.create_task(stream(small.url(), speak(12)))
+        async with asyncio.timeout(60):
+            while not list(small.store().scan_iter("stt:wanted:*")):
+                await asyncio.sleep(0.01)
+        await first.send('{"type":"end"}')
+        heard = await second
+        await first.close()
+    assert heard.words == script(0, 12)
 
 
 async def test_how_many_fit_is_measured():

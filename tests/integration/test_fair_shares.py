@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from api_gateway import fair_shares
 from api_gateway.fair_shares import WAITS_S, FairShares
 from parlando.domain.commands import End
 from parlando.domain.pools import UNASSIGNED
@@ -23,12 +24,13 @@ OWNERS = ("alice", "bob", "carol")
 class Room:
     """Sessions of some owners in a pool of `PLACES`. They end at once, as if a worker had closed them."""
 
-    def __init__(self, redis, partitions: int, *, reclaim_s: float = 0.0) -> None:
+    def __init__(self, redis, partitions: int, *, reclaim_s: float = 0.0, wait_s: float = 0.0) -> None:
         self.redis = redis
         self.sessions = Sessions(redis, partitions=partitions, ttl_s=100)
-        kept_s = WAITS_S + reclaim_s
+        kept_s = WAITS_S + reclaim_s + wait_s
         self.places = LivePlaces(redis, partitions=partitions, ttl_s=100, kept_s=kept_s)
-        self.shares = FairShares(self.places, reclaim_s=reclaim_s)
+        self.shares = FairShares(self.places, reclaim_s=reclaim_s, wait_s=wait_s)
+        self.count = PLACES
         self.number = 0
 
     async def open(self, owner: str) -> str | None:
@@ -38,12 +40,16 @@ class Room:
         try:
             await self.shares.opened(
                 owner,
-                [Place(POOL, PLACES)],
+                self.find,
                 lambda limited: self.sessions.open(sid, places=limited, config={}, token="t", key=owner),
+                wait=True,
             )
         except AtCapacityError:
             return None
         return sid
+
+    async def find(self) -> list[Place]:
+        return [Place(POOL, self.count)]
 
     async def close(self, sid: str) -> None:
         """End a session, with its entry in the queue."""
@@ -96,6 +102,52 @@ async def test_without_others_who_wait_a_free_place_is_anybodys(redis):
     mine = await _opened(room, "alice", PLACES)
     await room.close(mine[0])
     assert await room.open("alice")
+
+
+async def _refusals(room: Room) -> int:
+    return await room.redis.zcard(f"stt:wanted:{POOL}")
+
+
+async def test_an_opening_waits_for_a_place_that_becomes_free(redis, partitions):
+    room = Room(redis, partitions, wait_s=300)
+    mine = await _opened(room, "alice", PLACES)
+    later = asyncio.create_task(room.open("alice"))
+    while not await _refusals(room):
+        await asyncio.sleep(0.01)
+    await room.close(mine[0])
+    assert await later
+    assert await _refusals(room) == 0, "it got what it waited for"
+
+
+async def test_an_opening_waits_for_capacity_that_grows(redis):
+    room = Room(redis, 1, wait_s=300)
+    await _opened(room, "alice", PLACES)
+    later = asyncio.create_task(room.open("alice"))
+    while not await _refusals(room):
+        await asyncio.sleep(0.01)
+    room.count += 1
+    assert await later
+
+
+async def test_an_opening_is_refused_once_if_no_place_becomes_free(redis):
+    room = Room(redis, 1, wait_s=1)
+    await _opened(room, "alice", PLACES)
+    begin = asyncio.get_running_loop().time()
+    assert await room.open("bob") is None
+    assert asyncio.get_running_loop().time() - begin > 0.5
+    assert await _refusals(room) == 1
+
+
+async def test_only_so_many_openings_wait(redis, monkeypatch):
+    monkeypatch.setattr(fair_shares, "MAX_WAITING", 2)
+    room = Room(redis, 1, wait_s=300)
+    await _opened(room, "alice", PLACES)
+    waiting = [asyncio.create_task(room.open("alice")) for _ in range(2)]
+    while await _refusals(room) < 2:
+        await asyncio.sleep(0.01)
+    assert await room.open("alice") is None, "at once"
+    room.count += 2
+    assert all(await asyncio.gather(*waiting))
 
 
 async def test_lent_places_are_taken_back_for_those_who_wait(redis, partitions):

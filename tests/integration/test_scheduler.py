@@ -89,6 +89,19 @@ async def test_a_decode_that_only_improves_a_final_is_dropped_if_it_would_be_lat
     serving.cancel()
 
 
+async def test_the_capacity_counts_no_decodes_that_only_use_free_time(scheduler):
+    serving = asyncio.create_task(scheduler.run())
+    now = time.monotonic()
+    free = scheduler.submit(Lane.REDECODE, lambda: window(0), deadline=now + 3600)
+    await asyncio.wait_for(free.answer, 60)
+    assert scheduler.busy_s > 0
+    assert scheduler.spent.finals == 0.0
+    doubtful = scheduler.submit(Lane.REDECODE, lambda: window(1), deadline=now + 3000, expires=now + 3600)
+    await asyncio.wait_for(doubtful.answer, 60)
+    assert scheduler.spent.finals > 0.0
+    serving.cancel()
+
+
 async def test_a_chunk_that_the_engine_fails_on_harms_none_in_its_batch():
     class Failing(PerfectEngine):
         def transcribe(self, windows):

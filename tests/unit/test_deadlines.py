@@ -11,6 +11,7 @@ from transcriber.recognition.capacity import (
     MAX_SESSIONS,
     OVERLOADED_BEATS,
     Capacity,
+    Spent,
 )
 from transcriber.recognition.deadlines import Costs, Lane, Waiting
 
@@ -163,14 +164,29 @@ def test_the_interval_has_limits_and_recovers():
 
 
 def observed(
-    capacity: Capacity, beats: int, *, needed=0.02, partial=0.02, interval=0.5, load=0.85, sessions=12
+    capacity: Capacity,
+    beats: int,
+    *,
+    needed=0.02,
+    partial=0.02,
+    interval=0.5,
+    load=0.85,
+    sessions=12,
+    open_s=0,
 ):
-    """Heartbeats of `sessions` sessions; costs are engine seconds per second of a session's audio."""
-    for _ in range(beats):
+    """Heartbeats of `sessions` sessions; costs are engine seconds per second of a session's audio.
+
+    `open_s`: seconds of each session's audio that have no final yet after the last heartbeat, from the start.
+    """
+    for beat in range(beats):
+        settled = sessions * (beat >= open_s)
         capacity.observe(
-            needed_s=needed * sessions,
-            partials_s=partial * sessions,
-            audio_s=sessions,
+            Spent(
+                finals=needed * settled,
+                partials=partial * sessions,
+                settled=settled,
+                received=sessions,
+            ),
             interval_s=interval,
             load=load,
         )
@@ -190,6 +206,18 @@ def test_the_capacity_is_what_fits_with_partials_at_their_longest_interval():
     assert capacity.reason == "measured"
     assert observed(Capacity(), 2000, needed=3.0).sessions(1) == 1, "a slow engine still takes one"
     assert observed(Capacity(), 2000, needed=1e-6, partial=1e-6).sessions(1) == MAX_SESSIONS
+
+
+def test_the_capacity_is_known_while_the_first_segments_are_open():
+    """In the first seconds there are partials of all audio, and finals of a part of it."""
+    exact = TARGET_LOAD / (0.02 + 0.02 * 0.5 / FULL_INTERVAL_S)
+    capacity = observed(Capacity(), 25, open_s=12)
+    assert abs(capacity.sessions(12) - exact) <= 1
+
+
+def test_one_session_that_keeps_a_slow_engine_busy_is_enough_to_measure():
+    capacity = observed(Capacity(), 1500, needed=0.7, partial=0.1, sessions=1)
+    assert (capacity.sessions(1), capacity.reason) == (1, "measured")
 
 
 def test_a_burst_does_not_lower_the_capacity_and_a_lasting_change_does():

@@ -30,8 +30,8 @@ class Writer:
         self.commands.append(command)
 
 
-async def _opened(_: str, places: list[Any], opening: Any) -> Writer:
-    return await opening(places)
+async def _opened(_: str, find: Any, opening: Any, *, wait: bool) -> Writer:
+    return await opening(await find())
 
 
 class Gateway:

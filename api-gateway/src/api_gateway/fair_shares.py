@@ -2,8 +2,13 @@
 
 A place that no other owner wants is lent. An owner that is refused below its share gets the next free places,
 and after `SHARE_RECLAIM_S` places that others hold beyond theirs.
+
+An opening waits for a place for a short time: places become free, and transcribers that measure what their
+sessions take raise their capacity every second.
 """
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
@@ -19,7 +24,11 @@ from parlando.store.live_places import Held, LivePlaces, Wanted
 from parlando.store.pools import Place
 
 WAITS_S: Final = 8.0
-"""Seconds after a refusal in which the owner is expected to try again; clients are asked to do so after 5."""
+"""Seconds after a refusal in which the owner is expected to try again, besides those that an opening waits;
+clients are asked to do so after 5."""
+RETRY_S: Final = 0.3  # between two attempts of an opening that waits
+MAX_WAITING: Final = 200
+"""Openings of a gateway that wait at a time; more are refused at once."""
 FRESH_S: Final = 0.2  # how long what is known about a pool is cached
 READ_TIMEOUT_S: Final = 5.0
 RECLAIMED: Final = EndError(
@@ -35,32 +44,73 @@ Read = tuple[Held, Wanted]
 
 
 class FairShares:
-    """Limits each owner to its share while others wait. `reclaim_s`: see `SHARE_RECLAIM_S`; 0 for never."""
+    """Limits each owner to its share while others wait.
 
-    def __init__(self, places: LivePlaces, *, reclaim_s: float) -> None:
+    `reclaim_s`: see `SHARE_RECLAIM_S`; 0 for never. `wait_s`: see `PLACE_WAIT_S`.
+    """
+
+    def __init__(self, places: LivePlaces, *, reclaim_s: float, wait_s: float = 0.0) -> None:
         self._places = places
         self._reclaim_s = reclaim_s
+        self._wait_s = wait_s
+        self._waits_s = WAITS_S + wait_s
+        self._waiting = 0
         self._reads: dict[str, CoalescedRead[Read]] = {}
 
     async def opened(
-        self, owner: str, places: Sequence[Place], opening: Callable[[Sequence[Place]], Awaitable[T]]
+        self,
+        owner: str,
+        find: Callable[[], Awaitable[Sequence[Place]]],
+        opening: Callable[[Sequence[Place]], Awaitable[T]],
+        *,
+        wait: bool = False,
     ) -> T:
         """What `opening` returns: it opens a session in the first of the places with room for the owner.
+
+        `find`: the places, as they are now. `wait`: whether to wait up to `wait_s` for room.
 
         Raises
         ------
         AtCapacityError
             if all places are taken, or the owner has its share and others wait.
         UnavailableError
-            and what `opening` raises.
+            and what `find` and `opening` raise.
 
         """
-        limited = [await self._limited(owner, place) for place in places]
+        places = await find()
         try:
-            result = await opening([place for place, _ in limited])
+            return await self._opened(owner, places, opening)
         except AtCapacityError:
             await self._refused(owner, places[0])
-            raise
+            if not wait or not self._wait_s or self._waiting >= MAX_WAITING:
+                raise
+        self._waiting += 1
+        try:
+            return await self._opened_later(owner, find, opening)
+        finally:
+            self._waiting -= 1
+
+    async def _opened_later(
+        self,
+        owner: str,
+        find: Callable[[], Awaitable[Sequence[Place]]],
+        opening: Callable[[Sequence[Place]], Awaitable[T]],
+    ) -> T:
+        """As `opened`, after a refusal."""
+        deadline = time.monotonic() + self._wait_s
+        while True:
+            await asyncio.sleep(RETRY_S)
+            try:
+                return await self._opened(owner, await find(), opening)
+            except AtCapacityError:
+                if time.monotonic() + RETRY_S > deadline:
+                    raise
+
+    async def _opened(
+        self, owner: str, places: Sequence[Place], opening: Callable[[Sequence[Place]], Awaitable[T]]
+    ) -> T:
+        limited = [await self._limited(owner, place) for place in places]
+        result = await opening([place for place, _ in limited])
         pool, (first, wanted) = places[0].pool, limited[0]
         if entries := wanted.entries.get(owner, ()):
             await self._places.grant(pool, entries[0])
@@ -73,7 +123,7 @@ class FairShares:
         if place.limit < 0:
             return place, Wanted()
         held, wanted = await self._read(place.pool)
-        standing = Standing(place.limit, held.counts(), wanted.recent(WAITS_S))
+        standing = Standing(place.limit, held.counts(), wanted.recent(self._waits_s))
         limited = replace(
             place,
             open=tuple(sum(map(len, owners.values())) for owners in held.partitions),
@@ -99,11 +149,11 @@ class FairShares:
         if not self._reclaim_s:
             return
         held, wanted = await self._read(place.pool)
-        standing = Standing(place.limit, held.counts(), wanted.recent(WAITS_S))
+        standing = Standing(place.limit, held.counts(), wanted.recent(self._waits_s))
         owed = {
             name: count
             for name, count in standing.owed().items()
-            if wanted.waiting_s(name, WAITS_S) >= self._reclaim_s
+            if wanted.waiting_s(name, self._waits_s) >= self._reclaim_s
         }
         needed = sum(owed.values()) - max(0, standing.free)
         if needed <= 0 or not await self._places.lock(place.pool):

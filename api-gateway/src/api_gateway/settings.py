@@ -170,6 +170,13 @@ class GatewaySettings(LimitSettings):
         "share gets places that others hold beyond theirs; the latest sessions end with `at_capacity`, and "
         "what they sent is transcribed. 0: it gets only places that become free",
     )
+    place_wait_s: float = Field(
+        3.0,
+        ge=0,
+        le=30,
+        description="If live sessions take all places: seconds that another session waits for one before it "
+        "is refused; meanwhile its audio waits in the connection",
+    )
     callback_secret: str = Field(
         "",
         description="Secret that signs requests to `callback_url`; if empty, the job's API key",

@@ -30,7 +30,7 @@ from transcriber.known_speakers import KnownSpeakersCache
 from transcriber.pipeline.session import LiveSession
 from transcriber.pipeline.stages import table as stages
 from transcriber.recognition.cadence import Cadence
-from transcriber.recognition.capacity import MAX_SESSIONS, Capacity
+from transcriber.recognition.capacity import MAX_SESSIONS, Capacity, Spent
 from transcriber.recognition.scheduler import Scheduler
 from transcriber.settings import TranscriberSettings
 
@@ -91,7 +91,7 @@ class Worker(WorkerService):
         )
         self._chunks = chunk_pool(self._chunk_claims, self._scheduler, self._known)
         self._capacity = Capacity(settings.worker_sessions or None)
-        self._cost_before = (0.0, 0.0, 0.0)  # scheduler's totals at the previous heartbeat
+        self._spent = Spent()  # the scheduler's at the previous heartbeat
         self._pace = deque([(0.0, 0.0)], maxlen=PACE_BEATS)  # (engine, audio) seconds at each heartbeat
         self._billed_ms = 0
 
@@ -193,13 +193,9 @@ class Worker(WorkerService):
 
     def _observe_cost(self) -> None:
         scheduler = self._scheduler
-        totals = (scheduler.needed_s, scheduler.partials_s, scheduler.live_settled_s)
-        needed, partials, audio = (now - then for now, then in zip(totals, self._cost_before, strict=True))
-        self._cost_before = totals
+        spent, self._spent = scheduler.spent.since(self._spent), scheduler.spent
         self._capacity.observe(
-            needed_s=needed,
-            partials_s=partials,
-            audio_s=audio,
+            spent,
             interval_s=scheduler.cadence.interval / SAMPLE_RATE,
             load=scheduler.cadence.load,
         )

@@ -92,12 +92,9 @@ async def transcribe_file(
         async with asyncio.timeout_at(asyncio.get_running_loop().time() + within_s):
             while True:
                 try:
-                    places = await services.admission.places(
-                        CONTAINER, config.languages, config.required_task
-                    )
                     writer = await services.shares.opened(
                         caller.owner,
-                        places,
+                        lambda: services.admission.places(CONTAINER, config.languages, config.required_task),
                         lambda limited: send_file(
                             services, data, places=limited, caller=caller, config=config
                         ),

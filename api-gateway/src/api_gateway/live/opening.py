@@ -3,7 +3,7 @@
 To reopen is to continue a session that Redis has lost, from the position that the client sends.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -114,15 +114,15 @@ class Opening:
         if request.preferred_language is not None:
             language = await self._services.admission.language_or_none(request.preferred_language)
             config = config.model_copy(update={"language": language})
-        places = await self._places(request, config)
+        await self._places(request, config)  # a request that no pool can do isn't counted
         name = request.session_id or new_session_id()
         await self._counted.count()
         try:
-            writer = await self._open(name, request, config, token, places)
+            writer = await self._open(name, request, config, token)
         except SessionTakenError:
             if request.must_be_new:
                 raise
-            writer = await self._open(new_session_id(), request, config, token, places)
+            writer = await self._open(new_session_id(), request, config, token)
         metrics.OPENED.labels("new").inc()
         return await self._opened(writer, token, writer.seq)
 
@@ -137,13 +137,12 @@ class Opening:
         request: SessionRequest,
         config: SessionConfig,
         token: str,
-        places: Sequence[Place],
         continued: Continued | None = None,
     ) -> SessionWriter:
         sessions = self._services.limits.sessions
         await sessions.admit(self._holder, sid, window_s=self._window_s(request))
         try:
-            return await self._made(sid, request, config, token, places, continued)
+            return await self._made(sid, request, config, token, continued)
         except SessionTakenError:
             if not await self._is_own(sid):  # otherwise another connection counts it
                 await sessions.release(self._holder, sid)
@@ -166,12 +165,11 @@ class Opening:
         request: SessionRequest,
         config: SessionConfig,
         token: str,
-        places: Sequence[Place],
         continued: Continued | None,
     ) -> SessionWriter:
         return await self._services.shares.opened(
             self._owner,
-            places,
+            lambda: self._places(request, config),
             lambda limited: self._services.sessions.open(
                 sid,
                 places=limited,
@@ -186,6 +184,7 @@ class Opening:
                 replace=not self._by_token,
                 api_key=self._holder.key_id,
             ),
+            wait=True,
         )
 
     async def _opened(self, writer: SessionWriter, token: str, seq: int, **resumed: Any) -> Opened:
@@ -240,10 +239,10 @@ class Opening:
         sid, token = request.session_id or "", request.resume or ""
         if len(token) < MIN_TOKEN:
             raise NotAllowedError("Expected the `resume_token` of the `connected` message")
-        places = await self._places(request, request.config)
+        await self._places(request, request.config)
         await self._counted.count()
         try:
-            writer = await self._open(sid, request, request.config, token, places, continued)
+            writer = await self._open(sid, request, request.config, token, continued)
         except SessionTakenError:  # another connection of the same client was faster
             await self._counted.release_last()
             attached = await self._attach(sid, request)

@@ -50,9 +50,9 @@ class AudioInput:
     `context`: samples before a segment that improve its recognition. `fixed_interval`: samples between two
     partials; None if the interval adapts to the load. `metered`: whether every window costs money.
     `hurried`: whether the load is so high that a speculation waits for more silence.
-    `on_drained` is called when all entries have been segmented; `on_endpoint` when a queued partial has
-    become superfluous because the segment may have ended; `on_resumed` when it hasn't, with the sample at
-    which speech goes on.
+    `on_received` is called with the number of samples that the segmenter gets; `on_drained` when all entries
+    have been segmented; `on_endpoint` when a queued partial has become superfluous because the segment may
+    have ended; `on_resumed` when it hasn't, with the sample at which speech goes on.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class AudioInput:
         fixed_interval: int | None,
         metered: bool,
         hurried: Callable[[], bool],
+        on_received: Callable[[int], None],
         on_drained: Callable[[], None],
         on_endpoint: Callable[[], None],
         on_resumed: Callable[[int], None],
@@ -82,6 +83,7 @@ class AudioInput:
         self._fixed_interval = fixed_interval
         self._metered = metered
         self._hurried = hurried
+        self._on_received = on_received
         self._on_drained = on_drained
         self._on_endpoint = on_endpoint
         self._on_resumed = on_resumed
@@ -160,6 +162,7 @@ class AudioInput:
     # --- audio --------------------------------------------------------------------------------
 
     def _segment(self, pcm: Pcm16) -> None:
+        self._on_received(len(pcm))
         for event in self.segmenter.push(pcm):
             match event:
                 case Started(utterance):

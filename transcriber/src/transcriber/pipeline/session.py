@@ -61,6 +61,7 @@ class LiveSession:
             fixed_interval=fixed_interval,
             metered=info.metered,
             hurried=lambda: scheduler.cadence.hurried,
+            on_received=scheduler.note_received,
             on_drained=lambda: self._output.request_partial(),
             on_endpoint=lambda: self._output.cancel_partial(),
             on_resumed=lambda sample: self._output.resume(sample),

@@ -23,6 +23,7 @@ from parlando.errors import EngineError
 from transcriber import metrics
 from transcriber.engines.base import Engine, Hypothesis, Window
 from transcriber.recognition.cadence import Cadence
+from transcriber.recognition.capacity import Spent
 from transcriber.recognition.deadlines import SLACK_S, Costs, Lane, Waiting
 
 ADAPT_EVERY_S: Final = 0.1  # between two adaptations of the interval of partials
@@ -33,11 +34,12 @@ log = structlog.get_logger(part="scheduler")
 class Ticket:
     """A queued window. Await `answer`: the hypothesis, or None if the ticket was cancelled."""
 
-    __slots__ = ("_started", "answer", "lane", "make_window", "queued_at", "trace")
+    __slots__ = ("_started", "answer", "lane", "make_window", "needed", "queued_at", "trace")
 
-    def __init__(self, lane: Lane, make_window: Callable[[], Window]) -> None:
+    def __init__(self, lane: Lane, make_window: Callable[[], Window], *, needed: bool = True) -> None:
         self.lane = lane
         self.make_window = make_window
+        self.needed = needed  # decoded in its turn, not only when all other windows have time for it
         self.queued_at = time.monotonic()
         self.answer: asyncio.Future[Hypothesis | None] = asyncio.get_running_loop().create_future()
         self.trace = tracing.current()
@@ -61,15 +63,12 @@ class Scheduler:
         self.engine = engine
         self.cadence = cadence
         self.busy_s = 0.0
-        """Seconds of engine time …"""
-        self.needed_s = 0.0
-        """… of these, for finals, with their further decodes, and first partials of live sessions …"""
-        self.partials_s = 0.0
-        """… for further partials."""
+        """Seconds of engine time."""
         self.settled_s = 0.0
-        """Seconds of audio with a final, as reported by `note_settled` …"""
-        self.live_settled_s = 0.0
-        """… of these, of live sessions."""
+        """Seconds of audio with a final, as reported by `note_settled`."""
+        self._live_settled_s = 0.0  # of these, of live sessions
+        self._live_received_s = 0.0
+        self._lanes_s = dict.fromkeys(Lane, 0.0)  # engine time of needed windows
         self._costs = Costs()
         self._live: Waiting[Ticket] = Waiting(self._costs)
         self._chunks: deque[Ticket] = deque()
@@ -97,7 +96,8 @@ class Scheduler:
         `time.monotonic`; None for that of the lane. `expires`: when the window is of no use any more, if not
         at its deadline.
         """
-        ticket = Ticket(lane, make_window)
+        in_turn = expires is not None and deadline is not None and expires > deadline
+        ticket = Ticket(lane, make_window, needed=lane is not Lane.REDECODE or in_turn)
         if lane is Lane.CHUNK:
             self._chunks.append(ticket)
         else:
@@ -116,7 +116,22 @@ class Scheduler:
         """Add `seconds` of audio whose transcript is final; the real-time factor is relative to these."""
         self.settled_s += seconds
         if live:
-            self.live_settled_s += seconds
+            self._live_settled_s += seconds
+
+    def note_received(self, audio: int) -> None:
+        """Add `audio` samples of a live session, which the segmenter has received."""
+        self._live_received_s += audio / SAMPLE_RATE
+
+    @property
+    def spent(self) -> Spent:
+        """Engine time of needed windows and audio, of live sessions since the start."""
+        return Spent(
+            finals=self._lanes_s[Lane.FINAL] + self._lanes_s[Lane.REDECODE],
+            first_partials=self._lanes_s[Lane.FIRST_PARTIAL],
+            partials=self._lanes_s[Lane.PARTIAL],
+            settled=self._live_settled_s,
+            received=self._live_received_s,
+        )
 
     @property
     def has_queued_finals(self) -> bool:
@@ -195,12 +210,11 @@ class Scheduler:
         cut = [(ticket, window) for ticket in tickets if (window := _cut(ticket)) is not None]
         if not cut:
             return
-        windows = [(ticket.lane, window) for ticket, window in cut]
         started = time.monotonic()
         try:
-            answers: list[Hypothesis | EngineError] = [*await self._infer(windows)]
+            answers: list[Hypothesis | EngineError] = [*await self._infer(cut)]
         except EngineError as error:
-            answers = [error] if len(cut) == 1 else [await self._alone(*window) for window in windows]
+            answers = [error] if len(cut) == 1 else [await self._alone(*each) for each in cut]
         for (ticket, window), answer in zip(cut, answers, strict=True):
             if ticket.trace is not None:
                 tracing.note(
@@ -219,17 +233,17 @@ class Scheduler:
             else:
                 ticket.answer.set_result(answer)
 
-    async def _alone(self, lane: Lane, window: Window) -> Hypothesis | EngineError:
+    async def _alone(self, ticket: Ticket, window: Window) -> Hypothesis | EngineError:
         """Decode one window of a failed batch, so that only the windows that cause the failure fail."""
         try:
-            return (await self._infer([(lane, window)]))[0]
+            return (await self._infer([(ticket, window)]))[0]
         except EngineError as error:
             return error
 
-    async def _infer(self, windows: Sequence[tuple[Lane, Window]]) -> list[Hypothesis]:
+    async def _infer(self, windows: Sequence[tuple[Ticket, Window]]) -> list[Hypothesis]:
         """Have the engine decode windows. Raises `EngineError` for every exception of the engine."""
         started = time.monotonic()
-        threads = self._background if windows[0][0] is Lane.CHUNK else self._threads
+        threads = self._background if windows[0][0].lane is Lane.CHUNK else self._threads
         try:
             loop = asyncio.get_running_loop()
             answers = await loop.run_in_executor(
@@ -246,21 +260,19 @@ class Scheduler:
             raise EngineError(f"The engine gave {len(answers)} answers to {len(windows)} windows")
         return answers
 
-    def _account(self, windows: Sequence[tuple[Lane, Window]], took: float) -> None:
+    def _account(self, windows: Sequence[tuple[Ticket, Window]], took: float) -> None:
         metrics.INFERENCE.observe(took)
         each = took / self.engine.info.parallel / len(windows)  # engine time of one window
         self.busy_s += each * len(windows)
-        if windows[0][0] is Lane.CHUNK:
+        if windows[0][0].lane is Lane.CHUNK:
             return
         metrics.LATENCIES.observe("engine", took)
         self._live_busy_s += each * len(windows)
-        for lane, window in windows:
-            self._costs.observe(lane, len(window.samples) / SAMPLE_RATE, each)
-            if lane is Lane.PARTIAL:
-                self.partials_s += each
-            else:
-                self.needed_s += each
-            if lane is Lane.REDECODE:
+        for ticket, window in windows:
+            self._costs.observe(ticket.lane, len(window.samples) / SAMPLE_RATE, each)
+            if ticket.needed:
+                self._lanes_s[ticket.lane] += each
+            if ticket.lane is Lane.REDECODE:
                 metrics.REDECODES.labels("done").inc()
 
     def close(self) -> None:
