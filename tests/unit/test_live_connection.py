@@ -251,3 +251,34 @@ async def test_a_gateway_that_stood_still_does_not_take_its_client_for_silent():
         await asyncio.sleep(0.01)
     assert controls == [Settle()]
     await ended(running)
+
+
+async def test_audio_that_is_not_stored_yet_is_not_settled():
+    """While Redis is slow, the client isn't silent; and the command would come before the audio."""
+    played, done = Played(), []
+    audio: asyncio.Queue[str] = asyncio.Queue()
+    redis_answers = asyncio.Event()
+
+    async def append(pcm: bytes, limit: int) -> SimpleNamespace:
+        await redis_answers.wait()
+        played.settled = (0, 0)
+        done.append("audio")
+        return SimpleNamespace(stored=True, backlog=0)
+
+    async def command(command: SessionCommand) -> None:
+        done.append(command)
+
+    played.receive, played.append, played.command = audio.get, append, command
+    relay = SimpleNamespace(batches=played.batches)
+    settings = GatewaySettings(stall_flush_s=0.3)
+    live = LiveConnection(played, played, relay, settings=settings, protocol=native())
+    running = asyncio.create_task(live.run())
+    audio.put_nowait('{"type":"audio","chunk":"AAAA","index":0}')
+    await asyncio.sleep(1)
+    assert done == []
+    redis_answers.set()
+    async with asyncio.timeout(60):
+        while len(done) < 2:
+            await asyncio.sleep(0.01)
+    assert done == ["audio", Settle()]
+    await ended(running)

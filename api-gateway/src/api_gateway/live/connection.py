@@ -29,7 +29,7 @@ from api_gateway.doors.base import (
 )
 from api_gateway.live.ends import IdleError, SessionFinished, primary_error
 from api_gateway.live.opening import received_by
-from api_gateway.live.queued import Chunk, Decoder, cost
+from api_gateway.live.queued import Chunk, Decoder, cost, max_backlog
 from api_gateway.live.quotas import QuotaWatch, no_quotas
 from api_gateway.live.transport import ClientDisconnected, Transport
 from api_gateway.settings import GatewaySettings
@@ -46,8 +46,6 @@ from parlando.store.sessions import SessionWriter
 
 LARGEST_ENTRY: Final = SAMPLE_RATE * BYTES_PER_SAMPLE  # bytes of one stream entry: a second of PCM
 MAX_BUFFERED: Final = 8 * LARGEST_ENTRY  # bytes read from the socket but not stored
-MAX_UNCONVERTED: Final = 4 << 20  # bytes of a container that may wait for FFmpeg
-MAX_UNCONVERTED_S: Final = 10  # seconds of raw audio that may wait for FFmpeg
 MAX_INVALID: Final = 20  # invalid messages after which the connection is closed
 REST_S: Final = 10.0  # to store what a client has sent before it disconnected
 FULL_RETRY_S: Final = 0.1  # while the backlog is full
@@ -137,6 +135,7 @@ class LiveConnection:
             while self._buffered >= MAX_BUFFERED:  # TCP then slows the client down
                 self._freed.clear()
                 await self._freed.wait()
+                self._received_at = self._audio_at = time.monotonic()  # not idle: the gateway wasn't reading
             try:
                 message = await self._transport.receive()
             except ClientDisconnected:
@@ -152,12 +151,17 @@ class LiveConnection:
                     raise
                 await self._send(MessageError(error))
 
+    @property
+    def _is_stored(self) -> bool:
+        """Whether all that was read from the socket is in Redis."""
+        return not (self._queue or self._storing)
+
     async def _store_rest(self) -> None:
         """Store what was received before the client disconnected: not every client resumes."""
         self._client_gone = True
         try:
             async with asyncio.timeout(REST_S):
-                while self._queue or self._storing:
+                while not self._is_stored:
                     self._freed.clear()
                     await self._freed.wait()
         except TimeoutError:
@@ -263,7 +267,7 @@ class LiveConnection:
         self._freed.set()
 
     async def _append(self, pcm: bytes) -> None:
-        throttled, limit = False, self._max_backlog
+        throttled, limit = False, max_backlog(self._writer.format, self._settings.buffer_max_s)
         bytes_per_second = self._writer.format.bytes_per_second
         started_at = time.monotonic()
         appended = await self._writer.append(pcm, limit)
@@ -281,15 +285,6 @@ class LiveConnection:
         metrics.BYTES.inc(len(pcm))
         if bytes_per_second is not None:
             metrics.AUDIO.inc(len(pcm) / bytes_per_second)
-
-    @property
-    def _max_backlog(self) -> int:
-        """Limit of the backlog in Redis: samples, or bytes if the audio-processor converts the audio."""
-        form = self._writer.format
-        if form.direct:
-            return int(self._settings.buffer_max_s * SAMPLE_RATE)
-        bytes_per_second = form.bytes_per_second
-        return MAX_UNCONVERTED if bytes_per_second is None else MAX_UNCONVERTED_S * bytes_per_second
 
     def _ms(self, backlog: int) -> int:
         """The duration of a backlog in milliseconds; 0 for a container, whose duration is unknown."""
@@ -372,7 +367,7 @@ class LiveConnection:
                 if now - touched >= touch_every_s and not self._ended:
                     await self._writer.touch()
                     touched = now
-                stalled = now - self._audio_at >= self._settings.stall_flush_s
+                stalled = self._is_stored and now - self._audio_at >= self._settings.stall_flush_s
                 if self._audio_open and not self._ended and stalled:
                     self._audio_open = False
                     await self._writer.command(Settle())

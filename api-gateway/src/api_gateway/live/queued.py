@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from api_gateway.doors.base import ClientCommand
-from parlando.domain.audio import PcmDecoder, WholeFrames
+from parlando.domain.audio import SAMPLE_RATE, PcmDecoder, WholeFrames
 from parlando.domain.formats import AudioFormat
 from parlando.domain.pcm_check import PcmCheck
 
 COMMAND_BYTES: Final = 4096  # that a queued command counts
 CHUNK_BYTES: Final = 512  # that a queued audio message counts in addition to its audio
+MAX_UNCONVERTED: Final = 4 << 20  # bytes of a container that may wait for FFmpeg
+MAX_UNCONVERTED_S: Final = 10  # seconds of raw audio that may wait for FFmpeg
 
 
 class Decoder:
@@ -44,3 +46,11 @@ class Chunk:
 def cost(item: Chunk | ClientCommand) -> int:
     """Bytes of the buffer that a queued item counts."""
     return CHUNK_BYTES + len(item.pcm) if isinstance(item, Chunk) else COMMAND_BYTES
+
+
+def max_backlog(form: AudioFormat, buffer_max_s: float) -> int:
+    """Limit of the backlog in Redis: samples, or bytes if the audio-processor converts the audio."""
+    if form.direct:
+        return int(buffer_max_s * SAMPLE_RATE)
+    bytes_per_second = form.bytes_per_second
+    return MAX_UNCONVERTED if bytes_per_second is None else MAX_UNCONVERTED_S * bytes_per_second
