@@ -242,6 +242,26 @@ async def test_a_session_waits_for_a_place_and_loses_nothing():
     assert heard.words == script(0, 12)
 
 
+async def test_a_client_that_leaves_while_it_waits_takes_no_place():
+    settings = {"WORKER_SESSIONS": "1", "PLACE_WAIT_S": "30", "RESUME_WINDOW_S": "600"}
+    with Cluster(STT_ENGINE="support.perfect:engine", VAD="rms", **settings) as small:
+        url = f"{small.url()}/v1/stt/stream?session_id="
+        first = await websockets.connect(url + "first")
+        await first.recv()
+        second = await websockets.connect(url + "second")
+        async with asyncio.timeout(60):
+            while not list(small.store().scan_iter("stt:wanted:*")):
+                await asyncio.sleep(0.01)
+            await second.close()
+            await first.send('{"type":"end"}')
+            while (state := httpx.get(f"{small.http()}/v1/stt/sessions/second")).status_code == 404:
+                await asyncio.sleep(0.1)
+            while state.json()["state"] != "closed":
+                await asyncio.sleep(0.1)
+                state = httpx.get(f"{small.http()}/v1/stt/sessions/second")
+        await first.close()
+
+
 async def test_how_many_fit_is_measured():
     slow = {"STT_ENGINE": "support.perfect:engine", "VAD": "rms", "PERFECT_DELAY_MS": "1500"}
     with Cluster(**slow, WORKER_SESSIONS="0") as cluster:

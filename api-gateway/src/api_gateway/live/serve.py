@@ -22,6 +22,7 @@ from api_gateway.doors.base import (
     SplitProtocol,
     Start,
 )
+from api_gateway.limits.sessions import SessionMeter
 from api_gateway.live.connection import LiveConnection
 from api_gateway.live.ends import IdleError, SessionFinished, primary_error
 from api_gateway.live.first_messages import channels_of, described, first_channels, first_commands
@@ -267,13 +268,12 @@ async def _run_session(
     transport: Transport, channel: _Channel, services: Services, first: Sequence[ClientCommand]
 ) -> None:
     protocol, request, session = channel.protocol, channel.request, channel.session
-    for message in protocol.greeting(session):
-        await transport.send(message)
+    meter = channel.opening.meter(session, request)
+    await _greet(transport, protocol, session, meter)
     annotations = None
     if request.annotations:
         keys = services.annotations.of_session(session.id)
         annotations = AnnotationsFrom(services.annotations, keys, request.last_annotation)
-    meter = channel.opening.meter(session, request)
     relay = Relay(services.history, services.channels, session.id, after=session.seq, annotations=annotations)
     async with relay:
         live = LiveConnection(
@@ -297,6 +297,21 @@ async def _run_session(
         except ClientDisconnected:
             await live.leave()
             raise
+
+
+async def _greet(transport: Transport, protocol: LiveProtocol, session: Opened, meter: SessionMeter) -> None:
+    """Send the greeting. If the client has left while it waited for a place, end the session.
+
+    Nobody knows the token with which it could be resumed, and others wait for its place.
+    """
+    try:
+        for message in protocol.greeting(session):
+            await transport.send(message)
+    except ClientDisconnected:
+        if not session.resumed:
+            await session.writer.command(End(reason="disconnected"))
+            await meter.release()
+        raise
 
 
 @asynccontextmanager
