@@ -229,21 +229,31 @@ async def test_a_full_cluster_refuses_with_1013_and_the_others_are_served():
 
 
 async def test_a_session_waits_for_a_place_and_loses_nothing():
-    with Cluster(STT_ENGINE="support.perfect:engine", VAD="rms", WORKER_SESSIONS="1") as small:
+    settings = {"WORKER_SESSIONS": "1", "PLACE_WAIT_S": "8"}
+    with Cluster(STT_ENGINE="support.perfect:engine", VAD="rms", **settings) as small:
+
+        async def say(socket: websockets.ClientConnection) -> None:
+            pcm = speak(12)
+            for at in range(0, len(pcm), 1600):
+                await socket.send(pcm[at : at + 1600].astype("<i2").tobytes())
+            await socket.send('{"type":"end"}')
+
         first = await websockets.connect(f"{small.url()}/v1/stt/stream")
         await first.recv()
-        second = asyncio.create_task(stream(small.url(), speak(12)))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(60), websockets.connect(f"{small.url()}/v1/stt/stream") as second:
+            saying = asyncio.create_task(say(second))  # without waiting for `connected`
             while not list(small.store().scan_iter("stt:wanted:*")):
                 await asyncio.sleep(0.01)
-        await first.send('{"type":"end"}')
-        heard = await second
+            await first.send('{"type":"end"}')
+            events = [json.loads(message) async for message in second]
+            await saying
         await first.close()
-    assert heard.words == script(0, 12)
+    finals = [event["text"] for event in events if event["type"] == "final"]
+    assert " ".join(finals).split() == script(0, 12)
 
 
 async def test_a_client_that_leaves_while_it_waits_takes_no_place():
-    settings = {"WORKER_SESSIONS": "1", "PLACE_WAIT_S": "30", "RESUME_WINDOW_S": "600"}
+    settings = {"WORKER_SESSIONS": "1", "PLACE_WAIT_S": "8", "RESUME_WINDOW_S": "600"}
     with Cluster(STT_ENGINE="support.perfect:engine", VAD="rms", **settings) as small:
         url = f"{small.url()}/v1/stt/stream?session_id="
         first = await websockets.connect(url + "first")

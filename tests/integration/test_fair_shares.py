@@ -139,15 +139,31 @@ async def test_an_opening_is_refused_once_if_no_place_becomes_free(redis):
 
 
 async def test_only_so_many_openings_wait(redis, monkeypatch):
-    monkeypatch.setattr(fair_shares, "MAX_WAITING", 2)
+    monkeypatch.setattr(fair_shares, "MAX_WAITING", 4)  # 2 of one owner
     room = Room(redis, 1, wait_s=300)
     await _opened(room, "alice", PLACES)
     waiting = [asyncio.create_task(room.open("alice")) for _ in range(2)]
     while await _refusals(room) < 2:
         await asyncio.sleep(0.01)
     assert await room.open("alice") is None, "at once"
-    room.count += 2
+    waiting += [asyncio.create_task(room.open("bob")) for _ in range(2)]
+    while await _refusals(room) < 5:
+        await asyncio.sleep(0.01)
+    assert await room.open("carol") is None, "at once"
+    room.count += 40
     assert all(await asyncio.gather(*waiting))
+    assert await _refusals(room) == 2, "of the two that were refused"
+
+
+async def test_an_opening_that_is_given_up_is_not_wanted_any_more(redis):
+    room = Room(redis, 1, wait_s=300)
+    await _opened(room, "alice", PLACES)
+    later = asyncio.create_task(room.open("bob"))
+    while not await _refusals(room):
+        await asyncio.sleep(0.01)
+    later.cancel()
+    await asyncio.wait([later])
+    assert await _refusals(room) == 0
 
 
 async def test_lent_places_are_taken_back_for_those_who_wait(redis, partitions):

@@ -16,7 +16,7 @@ from api_gateway.live.ends import SessionFinished
 from api_gateway.live.queued import COMMAND_BYTES
 from api_gateway.live.transport import ClientDisconnected
 from api_gateway.settings import GatewaySettings
-from parlando.domain.commands import Configure, SessionCommand, Settle
+from parlando.domain.commands import Configure, Flush, SessionCommand, Settle
 from parlando.errors import (
     InvalidRequestError,
 )
@@ -281,4 +281,36 @@ async def test_audio_that_is_not_stored_yet_is_not_settled():
         while len(done) < 2:
             await asyncio.sleep(0.01)
     assert done == ["audio", Settle()]
+    await ended(running)
+
+
+async def test_audio_behind_a_flush_is_settled():
+    """Both came while Redis was slow."""
+    played, done = Played(), []
+    audio: asyncio.Queue[str] = asyncio.Queue()
+    redis_answers = asyncio.Event()
+
+    async def append(pcm: bytes, limit: int) -> SimpleNamespace:
+        await redis_answers.wait()
+        played.settled = (0, 0)
+        done.append("audio")
+        return SimpleNamespace(stored=True, backlog=0)
+
+    async def command(command: SessionCommand) -> None:
+        done.append(command)
+
+    played.receive, played.append, played.command = audio.get, append, command
+    relay = SimpleNamespace(batches=played.batches)
+    settings = GatewaySettings(stall_flush_s=0.3)
+    live = LiveConnection(played, played, relay, settings=settings, protocol=native())
+    running = asyncio.create_task(live.run())
+    said = '{"type":"audio","chunk":"AAAA","index":0}'
+    for message in (said, '{"type":"flush"}', said):
+        audio.put_nowait(message)
+    await asyncio.sleep(0.1)
+    redis_answers.set()
+    async with asyncio.timeout(60):
+        while len(done) < 4:
+            await asyncio.sleep(0.01)
+    assert done == ["audio", Flush(), "audio", Settle()]
     await ended(running)

@@ -9,6 +9,7 @@ sessions take raise their capacity every second.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
@@ -24,11 +25,11 @@ from parlando.store.live_places import Held, LivePlaces, Wanted
 from parlando.store.pools import Place
 
 WAITS_S: Final = 8.0
-"""Seconds after a refusal in which the owner is expected to try again, besides those that an opening waits;
-clients are asked to do so after 5."""
+"""Seconds after an opening has been refused for good in which its owner is expected to try again; clients are
+asked to do so after 5."""
 RETRY_S: Final = 0.3  # between two attempts of an opening that waits
 MAX_WAITING: Final = 200
-"""Openings of a gateway that wait at a time; more are refused at once."""
+"""Openings of a gateway that wait at a time, half of them at most of one owner; more are refused at once."""
 FRESH_S: Final = 0.2  # how long what is known about a pool is cached
 READ_TIMEOUT_S: Final = 5.0
 RECLAIMED: Final = EndError(
@@ -41,6 +42,7 @@ RECLAIMED: Final = EndError(
 log = structlog.get_logger()
 T = TypeVar("T")
 Read = tuple[Held, Wanted]
+Refusal = tuple[str, bytes]  # the pool, and the entry in its refused openings
 
 
 class FairShares:
@@ -54,7 +56,7 @@ class FairShares:
         self._reclaim_s = reclaim_s
         self._wait_s = wait_s
         self._waits_s = WAITS_S + wait_s
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()
         self._reads: dict[str, CoalescedRead[Read]] = {}
 
     async def opened(
@@ -81,40 +83,61 @@ class FairShares:
         try:
             return await self._opened(owner, places, opening)
         except AtCapacityError:
-            await self._refused(owner, places[0])
-            if not wait or not self._wait_s or self._waiting >= MAX_WAITING:
+            refusal = await self._refused(owner, places[0])
+            if not wait or not self._may_wait(owner):
                 raise
-        self._waiting += 1
+        self._waiting[owner] += 1
         try:
-            return await self._opened_later(owner, find, opening)
+            return await self._opened_later(owner, find, opening, refusal)
         finally:
-            self._waiting -= 1
+            self._waiting -= Counter([owner])
+
+    def _may_wait(self, owner: str) -> bool:
+        return (
+            self._wait_s > 0
+            and self._waiting.total() < MAX_WAITING
+            and self._waiting[owner] < MAX_WAITING // 2
+        )
 
     async def _opened_later(
         self,
         owner: str,
         find: Callable[[], Awaitable[Sequence[Place]]],
         opening: Callable[[Sequence[Place]], Awaitable[T]],
+        refusal: Refusal,
     ) -> T:
-        """As `opened`, after a refusal."""
+        """As `opened`, after a refusal; it is remembered only if the opening is refused for good."""
         deadline = time.monotonic() + self._wait_s
-        while True:
-            await asyncio.sleep(RETRY_S)
-            try:
-                return await self._opened(owner, await find(), opening)
-            except AtCapacityError:
-                if time.monotonic() + RETRY_S > deadline:
-                    raise
+        try:
+            while True:
+                await asyncio.sleep(RETRY_S)
+                try:
+                    return await self._opened(owner, await find(), opening, refusal)
+                except AtCapacityError:
+                    if time.monotonic() + RETRY_S > deadline:
+                        raise
+        except AtCapacityError:
+            raise
+        except BaseException:  # the client has left, or asks for what can't be done any more
+            await self._places.grant(*refusal)
+            raise
 
     async def _opened(
-        self, owner: str, places: Sequence[Place], opening: Callable[[Sequence[Place]], Awaitable[T]]
+        self,
+        owner: str,
+        places: Sequence[Place],
+        opening: Callable[[Sequence[Place]], Awaitable[T]],
+        refusal: Refusal | None = None,
     ) -> T:
+        """Open a session; forgets its own `refusal`, or else the owner's oldest one."""
         limited = [await self._limited(owner, place) for place in places]
         result = await opening([place for place, _ in limited])
         pool, (first, wanted) = places[0].pool, limited[0]
-        if entries := wanted.entries.get(owner, ()):
-            await self._places.grant(pool, entries[0])
-        if entries or len(first.open) > 1:  # a partition alone doesn't count the sessions of the others
+        if refusal is None and (entries := wanted.entries.get(owner, ())):
+            refusal = pool, entries[0]
+        if refusal is not None:
+            await self._places.grant(*refusal)
+        if refusal is not None or len(first.open) > 1:  # a partition doesn't count the sessions of the others
             for place in places:
                 self._reads.pop(place.pool, None)
         return result
@@ -142,12 +165,15 @@ class FairShares:
             read = self._reads[pool] = CoalescedRead(both, fresh_s=FRESH_S, within_s=READ_TIMEOUT_S)
         return await read.get()
 
-    async def _refused(self, owner: str, place: Place) -> None:
+    async def _refused(self, owner: str, place: Place) -> Refusal:
         """Remember the refusal; take lent places back for owners that have been waiting for long enough."""
-        await self._places.refuse(place.pool, owner)
+        refusal = place.pool, await self._places.refuse(place.pool, owner)
         self._reads.pop(place.pool, None)
-        if not self._reclaim_s:
-            return
+        if self._reclaim_s:
+            await self._reclaim(place)
+        return refusal
+
+    async def _reclaim(self, place: Place) -> None:
         held, wanted = await self._read(place.pool)
         standing = Standing(place.limit, held.counts(), wanted.recent(self._waits_s))
         owed = {

@@ -173,9 +173,9 @@ class GatewaySettings(LimitSettings):
     place_wait_s: float = Field(
         3.0,
         ge=0,
-        le=30,
+        le=8,
         description="If live sessions take all places: seconds that another session waits for one before it "
-        "is refused; meanwhile its audio waits in the connection",
+        "is refused; meanwhile its audio waits in the connection. 0: it is refused at once",
     )
     callback_secret: str = Field(
         "",

@@ -153,7 +153,7 @@ class LiveConnection:
 
     @property
     def _is_stored(self) -> bool:
-        """Whether all that was read from the socket is in Redis."""
+        """Whether all that was read from the socket is in Redis, and acknowledged."""
         return not (self._queue or self._storing)
 
     async def _store_rest(self) -> None:
@@ -195,6 +195,7 @@ class LiveConnection:
         else:
             self._queue.append(command)
             self._ended = isinstance(command, End)
+            self._audio_open &= not isinstance(command, Flush | End)
         self._buffered += cost(self._queue[-1])
         self._queued.set()
 
@@ -324,7 +325,6 @@ class LiveConnection:
                 await self._writer.command(command)
             case Flush() | End():
                 await self._writer.command(command)
-                self._audio_open = False
 
     # --- to the client ----------------------------------------------------------------------------
 

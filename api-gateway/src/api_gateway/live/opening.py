@@ -65,11 +65,17 @@ class Opened:
 
 
 class Opening:
-    """Opens sessions for one caller. `counted`: where those that it makes are counted."""
+    """Opens sessions for one caller.
 
-    def __init__(self, services: Services, caller: Principal, counted: TokenSessions) -> None:
+    `counted`: where those that it makes are counted. `waits`: whether it waits for a place, if none is free.
+    """
+
+    def __init__(
+        self, services: Services, caller: Principal, counted: TokenSessions, *, waits: bool = True
+    ) -> None:
         self._services = services
         self._counted = counted
+        self._waits = waits
         self._owner = caller.owner
         self._holder = caller.holder
         self._by_token = caller.by_token
@@ -184,7 +190,7 @@ class Opening:
                 replace=not self._by_token,
                 api_key=self._holder.key_id,
             ),
-            wait=True,
+            wait=self._waits,
         )
 
     async def _opened(self, writer: SessionWriter, token: str, seq: int, **resumed: Any) -> Opened:

@@ -177,7 +177,8 @@ async def _open_all(
     try:
         for protocol in protocols:
             request = protocol.request(first)
-            opening = Opening(services, caller, counted_sessions)
+            # Only the first one waits for a place: the others would hold theirs meanwhile.
+            opening = Opening(services, caller, counted_sessions, waits=not opened)
             session = await opening.open(request)
             opened.append(_Channel(protocol, opening, request, session))
     except BaseException as error:
@@ -309,8 +310,9 @@ async def _greet(transport: Transport, protocol: LiveProtocol, session: Opened, 
             await transport.send(message)
     except ClientDisconnected:
         if not session.resumed:
-            await session.writer.command(End(reason="disconnected"))
-            await meter.release()
+            with suppress(ParlandoError):  # or it ends with its resume window
+                await session.writer.command(End(reason="disconnected"))
+                await meter.release()
         raise
 
 

@@ -114,8 +114,8 @@ class LivePlaces:
             now,
         )
 
-    async def refuse(self, pool: str, owner: str) -> None:
-        """Remember that an opening was refused. Raises `UnavailableError`."""
+    async def refuse(self, pool: str, owner: str) -> bytes:
+        """Remember that an opening was refused; returns its entry. Raises `UnavailableError`."""
         name, entry = wanted(pool), f"{owner}:{secrets.token_hex(8)}"
         seconds, micros = await retried(lambda: clock(self._redis, name))
         now = seconds + micros / 1e6
@@ -129,6 +129,7 @@ class LivePlaces:
                 await pipe.execute()
 
         await retried(write)
+        return entry.encode()
 
     async def grant(self, pool: str, entry: bytes) -> None:
         """Forget a refused opening, because the owner has got a place. Raises `UnavailableError`."""

@@ -34,12 +34,12 @@ log = structlog.get_logger(part="scheduler")
 class Ticket:
     """A queued window. Await `answer`: the hypothesis, or None if the ticket was cancelled."""
 
-    __slots__ = ("_started", "answer", "lane", "make_window", "needed", "queued_at", "trace")
+    __slots__ = ("_started", "answer", "in_turn", "lane", "make_window", "queued_at", "trace")
 
-    def __init__(self, lane: Lane, make_window: Callable[[], Window], *, needed: bool = True) -> None:
+    def __init__(self, lane: Lane, make_window: Callable[[], Window], *, in_turn: bool = True) -> None:
         self.lane = lane
         self.make_window = make_window
-        self.needed = needed  # decoded in its turn, not only when all other windows have time for it
+        self.in_turn = in_turn  # else it is decoded only when all other windows have time for it
         self.queued_at = time.monotonic()
         self.answer: asyncio.Future[Hypothesis | None] = asyncio.get_running_loop().create_future()
         self.trace = tracing.current()
@@ -68,7 +68,7 @@ class Scheduler:
         """Seconds of audio with a final, as reported by `note_settled`."""
         self._live_settled_s = 0.0  # of these, of live sessions
         self._live_received_s = 0.0
-        self._lanes_s = dict.fromkeys(Lane, 0.0)  # engine time of needed windows
+        self._lanes_s = dict.fromkeys(Lane, 0.0)  # engine time of windows that were decoded in their turn
         self._costs = Costs()
         self._live: Waiting[Ticket] = Waiting(self._costs)
         self._chunks: deque[Ticket] = deque()
@@ -96,8 +96,8 @@ class Scheduler:
         `time.monotonic`; None for that of the lane. `expires`: when the window is of no use any more, if not
         at its deadline.
         """
-        in_turn = expires is not None and deadline is not None and expires > deadline
-        ticket = Ticket(lane, make_window, needed=lane is not Lane.REDECODE or in_turn)
+        doubtful = expires is not None and deadline is not None and expires > deadline
+        ticket = Ticket(lane, make_window, in_turn=lane is not Lane.REDECODE or doubtful)
         if lane is Lane.CHUNK:
             self._chunks.append(ticket)
         else:
@@ -124,7 +124,7 @@ class Scheduler:
 
     @property
     def spent(self) -> Spent:
-        """Engine time of needed windows and audio, of live sessions since the start."""
+        """Engine time and audio of live sessions since the start, without decodes that only use free time."""
         return Spent(
             finals=self._lanes_s[Lane.FINAL] + self._lanes_s[Lane.REDECODE],
             first_partials=self._lanes_s[Lane.FIRST_PARTIAL],
@@ -270,7 +270,7 @@ class Scheduler:
         self._live_busy_s += each * len(windows)
         for ticket, window in windows:
             self._costs.observe(ticket.lane, len(window.samples) / SAMPLE_RATE, each)
-            if ticket.needed:
+            if ticket.in_turn:
                 self._lanes_s[ticket.lane] += each
             if ticket.lane is Lane.REDECODE:
                 metrics.REDECODES.labels("done").inc()
