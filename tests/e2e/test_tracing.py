@@ -49,6 +49,7 @@ async def test_one_trace_leads_from_the_frame_to_the_final():
         while (
             {service for service, _ in received.of(session.id)} < PROCESSES
             or not {"session", "convert"} <= {span.name for _, span in received.of(session.id)}
+            or not received.of(other.id)
         ) and time.monotonic() < deadline:
             await asyncio.sleep(0.1)
         spans = received.of(session.id)
