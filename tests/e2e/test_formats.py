@@ -161,7 +161,7 @@ async def test_a_killed_audio_processor_changes_no_letter(cluster):
 
     for name, before, after in zip(names, undisturbed, await disturbed, strict=True):
         check_promises(after)
-        bounds = [[(f["start"], f["end"]) for f in heard.finals] for heard in (before, after)]
+        bounds = [[(f["start"], f["end"]) for f in run.finals] for run in (before, after)]
         assert [f["text"] for f in after.finals] == [f["text"] for f in before.finals], (name, bounds)
     taken = claims("takeover")
     print(f"\n{taken} conversions taken over")

@@ -108,12 +108,19 @@ async def _refusals(room: Room) -> int:
     return await room.redis.zcard(f"stt:wanted:{POOL}")
 
 
+async def _waiting(room: Room, owner: str, count: int = 1) -> list[asyncio.Task]:
+    """Openings that are refused at first, and wait."""
+    before = await _refusals(room)
+    tasks = [asyncio.create_task(room.open(owner)) for _ in range(count)]
+    while await _refusals(room) < before + count:
+        await asyncio.sleep(0.01)
+    return tasks
+
+
 async def test_an_opening_waits_for_a_place_that_becomes_free(redis, partitions):
     room = Room(redis, partitions, wait_s=300)
     mine = await _opened(room, "alice", PLACES)
-    later = asyncio.create_task(room.open("alice"))
-    while not await _refusals(room):
-        await asyncio.sleep(0.01)
+    [later] = await _waiting(room, "alice")
     await room.close(mine[0])
     assert await later
     assert await _refusals(room) == 0, "it got what it waited for"
@@ -122,9 +129,7 @@ async def test_an_opening_waits_for_a_place_that_becomes_free(redis, partitions)
 async def test_an_opening_waits_for_capacity_that_grows(redis):
     room = Room(redis, 1, wait_s=300)
     await _opened(room, "alice", PLACES)
-    later = asyncio.create_task(room.open("alice"))
-    while not await _refusals(room):
-        await asyncio.sleep(0.01)
+    [later] = await _waiting(room, "alice")
     room.count += 1
     assert await later
 
@@ -142,13 +147,9 @@ async def test_only_so_many_openings_wait(redis, monkeypatch):
     monkeypatch.setattr(fair_shares, "MAX_WAITING", 4)  # 2 of one owner
     room = Room(redis, 1, wait_s=300)
     await _opened(room, "alice", PLACES)
-    waiting = [asyncio.create_task(room.open("alice")) for _ in range(2)]
-    while await _refusals(room) < 2:
-        await asyncio.sleep(0.01)
+    waiting = await _waiting(room, "alice", 2)
     assert await room.open("alice") is None, "at once"
-    waiting += [asyncio.create_task(room.open("bob")) for _ in range(2)]
-    while await _refusals(room) < 5:
-        await asyncio.sleep(0.01)
+    waiting += await _waiting(room, "bob", 2)
     assert await room.open("carol") is None, "at once"
     room.count += 40
     assert all(await asyncio.gather(*waiting))
@@ -158,9 +159,7 @@ async def test_only_so_many_openings_wait(redis, monkeypatch):
 async def test_an_opening_that_is_given_up_is_not_wanted_any_more(redis):
     room = Room(redis, 1, wait_s=300)
     await _opened(room, "alice", PLACES)
-    later = asyncio.create_task(room.open("bob"))
-    while not await _refusals(room):
-        await asyncio.sleep(0.01)
+    [later] = await _waiting(room, "bob")
     later.cancel()
     await asyncio.wait([later])
     assert await _refusals(room) == 0

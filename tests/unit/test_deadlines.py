@@ -176,7 +176,7 @@ def observed(
 ):
     """Heartbeats of `sessions` sessions; costs are engine seconds per second of a session's audio.
 
-    `open_s`: seconds of each session's audio that have no final yet after the last heartbeat, from the start.
+    `open_s`: heartbeats, of a second each, before the first audio has a final.
     """
     for beat in range(beats):
         settled = sessions * (beat >= open_s)

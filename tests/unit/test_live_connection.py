@@ -253,64 +253,52 @@ async def test_a_gateway_that_stood_still_does_not_take_its_client_for_silent():
     await ended(running)
 
 
-async def test_audio_that_is_not_stored_yet_is_not_settled():
-    """While Redis is slow, the client isn't silent; and the command would come before the audio."""
-    played, done = Played(), []
-    audio: asyncio.Queue[str] = asyncio.Queue()
-    redis_answers = asyncio.Event()
+class SlowRedis:
+    """A connection whose Redis stores nothing until `answers` is set. `done`: what was stored, in order."""
 
-    async def append(pcm: bytes, limit: int) -> SimpleNamespace:
-        await redis_answers.wait()
-        played.settled = (0, 0)
-        done.append("audio")
+    def __init__(self) -> None:
+        self.done: list[str | SessionCommand] = []
+        self.answers = asyncio.Event()
+        self.played = played = Played()
+        self._messages: asyncio.Queue[str] = asyncio.Queue()
+        played.receive, played.append, played.command = self._messages.get, self._append, self._command
+        settings = GatewaySettings(stall_flush_s=0.3)
+        relay = SimpleNamespace(batches=played.batches)
+        self.live = LiveConnection(played, played, relay, settings=settings, protocol=native())
+
+    async def _append(self, pcm: bytes, limit: int) -> SimpleNamespace:
+        await self.answers.wait()
+        self.played.settled = (0, 0)
+        self.done.append("audio")
         return SimpleNamespace(stored=True, backlog=0)
 
-    async def command(command: SessionCommand) -> None:
-        done.append(command)
+    async def _command(self, command: SessionCommand) -> None:
+        self.done.append(command)
 
-    played.receive, played.append, played.command = audio.get, append, command
-    relay = SimpleNamespace(batches=played.batches)
-    settings = GatewaySettings(stall_flush_s=0.3)
-    live = LiveConnection(played, played, relay, settings=settings, protocol=native())
-    running = asyncio.create_task(live.run())
-    audio.put_nowait('{"type":"audio","chunk":"AAAA","index":0}')
-    await asyncio.sleep(1)
-    assert done == []
-    redis_answers.set()
-    async with asyncio.timeout(60):
-        while len(done) < 2:
-            await asyncio.sleep(0.01)
-    assert done == ["audio", Settle()]
-    await ended(running)
+    async def stored(self, *messages: str, after_s: float, expected: int) -> list[str | SessionCommand]:
+        """What is stored of `messages`; Redis answers after `after_s`, when nothing may be stored yet."""
+        running = asyncio.create_task(self.live.run())
+        for message in messages:
+            self._messages.put_nowait(message)
+        await asyncio.sleep(after_s)
+        assert self.done == []
+        self.answers.set()
+        async with asyncio.timeout(60):
+            while len(self.done) < expected:
+                await asyncio.sleep(0.01)
+        await ended(running)
+        return self.done
+
+
+SAID = '{"type":"audio","chunk":"AAAA","index":0}'
+
+
+async def test_audio_that_is_not_stored_yet_is_not_settled():
+    """While Redis is slow, the client isn't silent; and the command would come before the audio."""
+    assert await SlowRedis().stored(SAID, after_s=1, expected=2) == ["audio", Settle()]
 
 
 async def test_audio_behind_a_flush_is_settled():
     """Both came while Redis was slow."""
-    played, done = Played(), []
-    audio: asyncio.Queue[str] = asyncio.Queue()
-    redis_answers = asyncio.Event()
-
-    async def append(pcm: bytes, limit: int) -> SimpleNamespace:
-        await redis_answers.wait()
-        played.settled = (0, 0)
-        done.append("audio")
-        return SimpleNamespace(stored=True, backlog=0)
-
-    async def command(command: SessionCommand) -> None:
-        done.append(command)
-
-    played.receive, played.append, played.command = audio.get, append, command
-    relay = SimpleNamespace(batches=played.batches)
-    settings = GatewaySettings(stall_flush_s=0.3)
-    live = LiveConnection(played, played, relay, settings=settings, protocol=native())
-    running = asyncio.create_task(live.run())
-    said = '{"type":"audio","chunk":"AAAA","index":0}'
-    for message in (said, '{"type":"flush"}', said):
-        audio.put_nowait(message)
-    await asyncio.sleep(0.1)
-    redis_answers.set()
-    async with asyncio.timeout(60):
-        while len(done) < 4:
-            await asyncio.sleep(0.01)
-    assert done == ["audio", Flush(), "audio", Settle()]
-    await ended(running)
+    stored = await SlowRedis().stored(SAID, '{"type":"flush"}', SAID, after_s=0.1, expected=4)
+    assert stored == ["audio", Flush(), "audio", Settle()]

@@ -303,7 +303,7 @@ async def _run_session(
 async def _greet(transport: Transport, protocol: LiveProtocol, session: Opened, meter: SessionMeter) -> None:
     """Send the greeting. If the client has left while it waited for a place, end the session.
 
-    Nobody knows the token with which it could be resumed, and others wait for its place.
+    No client has the token that resumes it, and other sessions may wait for its place.
     """
     try:
         for message in protocol.greeting(session):

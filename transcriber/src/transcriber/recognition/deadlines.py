@@ -34,6 +34,14 @@ FIXED_S: Final = 1.0  # the costs of a window that don't depend on its length, i
 WEIGHT: Final = 0.05  # weight of a new observation
 
 
+def in_turn(lane: Lane, deadline: float | None, expires: float | None) -> bool:
+    """Whether a window is decoded in its turn; otherwise only if all waiting windows have time for it.
+
+    Further decodes are decoded in their turn if they expire after their deadline, other windows always.
+    """
+    return lane is not Lane.REDECODE or (deadline is not None and expires is not None and expires > deadline)
+
+
 class Costs:
     """Engine time of a window, predicted from its length and what earlier ones of its lane took."""
 
@@ -103,7 +111,7 @@ class Waiting(Generic[Item]):
         while self._queue:
             entry = self._queue[0]
             decoded = entry.lane is not Lane.REDECODE or (
-                redecode and (entry.expires > entry.deadline or self._all_in_time(now))
+                redecode and (in_turn(entry.lane, entry.deadline, entry.expires) or self._all_in_time(now))
             )
             del self._queue[0]
             if decoded:

@@ -24,7 +24,7 @@ from transcriber import metrics
 from transcriber.engines.base import Engine, Hypothesis, Window
 from transcriber.recognition.cadence import Cadence
 from transcriber.recognition.capacity import Spent
-from transcriber.recognition.deadlines import SLACK_S, Costs, Lane, Waiting
+from transcriber.recognition.deadlines import SLACK_S, Costs, Lane, Waiting, in_turn
 
 ADAPT_EVERY_S: Final = 0.1  # between two adaptations of the interval of partials
 
@@ -34,12 +34,12 @@ log = structlog.get_logger(part="scheduler")
 class Ticket:
     """A queued window. Await `answer`: the hypothesis, or None if the ticket was cancelled."""
 
-    __slots__ = ("_started", "answer", "in_turn", "lane", "make_window", "queued_at", "trace")
+    __slots__ = ("_started", "answer", "counts", "lane", "make_window", "queued_at", "trace")
 
-    def __init__(self, lane: Lane, make_window: Callable[[], Window], *, in_turn: bool = True) -> None:
+    def __init__(self, lane: Lane, make_window: Callable[[], Window], *, counts: bool = True) -> None:
         self.lane = lane
         self.make_window = make_window
-        self.in_turn = in_turn  # else it is decoded only when all other windows have time for it
+        self.counts = counts  # towards the capacity: not if it is decoded in free time only
         self.queued_at = time.monotonic()
         self.answer: asyncio.Future[Hypothesis | None] = asyncio.get_running_loop().create_future()
         self.trace = tracing.current()
@@ -68,7 +68,7 @@ class Scheduler:
         """Seconds of audio with a final, as reported by `note_settled`."""
         self._live_settled_s = 0.0  # of these, of live sessions
         self._live_received_s = 0.0
-        self._lanes_s = dict.fromkeys(Lane, 0.0)  # engine time of windows that were decoded in their turn
+        self._lanes_s = dict.fromkeys(Lane, 0.0)  # engine time of tickets that count
         self._costs = Costs()
         self._live: Waiting[Ticket] = Waiting(self._costs)
         self._chunks: deque[Ticket] = deque()
@@ -96,8 +96,7 @@ class Scheduler:
         `time.monotonic`; None for that of the lane. `expires`: when the window is of no use any more, if not
         at its deadline.
         """
-        doubtful = expires is not None and deadline is not None and expires > deadline
-        ticket = Ticket(lane, make_window, in_turn=lane is not Lane.REDECODE or doubtful)
+        ticket = Ticket(lane, make_window, counts=in_turn(lane, deadline, expires))
         if lane is Lane.CHUNK:
             self._chunks.append(ticket)
         else:
@@ -270,7 +269,7 @@ class Scheduler:
         self._live_busy_s += each * len(windows)
         for ticket, window in windows:
             self._costs.observe(ticket.lane, len(window.samples) / SAMPLE_RATE, each)
-            if ticket.in_turn:
+            if ticket.counts:
                 self._lanes_s[ticket.lane] += each
             if ticket.lane is Lane.REDECODE:
                 metrics.REDECODES.labels("done").inc()
